@@ -1,0 +1,60 @@
+"""The aligned face: what detection and alignment hand to every model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+
+FACE_SIZE: Final = 112
+"""Side of an aligned face in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One aligned face and where it came from.
+
+    Attributes
+    ----------
+    image
+        Aligned crop, RGB uint8, shape (112, 112, 3).
+    source
+        Path of the photo as the user gave it, or ``""``.
+    box
+        ``(x0, y0, x1, y1)`` in photo pixels, or None for a crop that was given as it is.
+    landmarks
+        Left eye, right eye, nose tip, left and right mouth corner as seen in the picture, photo pixels, shape (5, 2)
+        float32; None for a given crop.
+    score
+        The detector's confidence in [0, 1]; None for a given crop.
+    to_photo
+        Affine map (2, 3) float64 from crop pixels to photo pixels; None for a given crop.
+    index, count
+        Which face of the photo this is (0 = largest) and how many there were.
+    """
+
+    image: NDArray[np.uint8]
+    source: str = ""
+    box: tuple[float, float, float, float] | None = None
+    landmarks: NDArray[np.float32] | None = None
+    score: float | None = None
+    to_photo: NDArray[np.float64] | None = None
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.image.shape != (FACE_SIZE, FACE_SIZE, 3) or self.image.dtype != np.uint8:
+            raise InputError(
+                f"an aligned face must be {FACE_SIZE} x {FACE_SIZE} x 3 uint8, got {self.image.shape} {self.image.dtype}"
+            )
+
+
+def stack_faces(faces: list[Face] | tuple[Face, ...]) -> NDArray[np.uint8]:
+    """Stack faces into a batch of shape (N, 3, 112, 112), RGB uint8."""
+    if not faces:
+        return np.empty((0, 3, FACE_SIZE, FACE_SIZE), np.uint8)
+    return np.ascontiguousarray(np.stack([face.image for face in faces]).transpose(0, 3, 1, 2))

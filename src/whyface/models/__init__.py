@@ -1,0 +1,1 @@
+"""Networks behind one small protocol, and the zoo that names them."""

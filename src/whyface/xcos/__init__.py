@@ -1,0 +1,1 @@
+"""The xCos metric: grid cosine S, attention W, score = <S, W>."""
