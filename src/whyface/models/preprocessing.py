@@ -1,0 +1,154 @@
+"""What a network wants done to pixel values before it sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.faces.face import FACE_SIZE
+from whyface.models.embedder import check_batch
+
+ChannelOrder = Literal["rgb", "bgr"]
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Reorder the channels, cut columns out, then ``(x / divisor - mean) / std``.
+
+    Attributes
+    ----------
+    mean, std
+        One number per channel, in the order of `order`; on the scale after the division.
+    divisor
+        1 for networks described on 0..255, 255 for those described on 0..1.
+    order
+        The channel order that the network was trained with.
+    columns
+        ``(start, stop)``: only these pixel columns are passed on, for networks with 112 x 96 input; None
+        for all.
+
+    Raises
+    ------
+    InputError
+        On construction: a divisor or std that is not positive, values that are not finite, an unknown order,
+        or columns outside the face.
+    """
+
+    mean: Triple = (0.0, 0.0, 0.0)
+    std: Triple = (1.0, 1.0, 1.0)
+    divisor: float = 1.0
+    order: ChannelOrder = "rgb"
+    columns: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise InputError("preprocessing needs three values each for mean and std")
+        if not np.all(np.isfinite([*self.mean, *self.std, self.divisor])):
+            raise InputError("preprocessing values must be finite")
+        if min(*self.std, self.divisor) <= 0:
+            raise InputError("preprocessing needs a divisor and std above 0")
+        if self.order not in {"rgb", "bgr"}:
+            raise InputError(f"preprocessing order must be 'rgb' or 'bgr', got {self.order!r}")
+        if self.columns is not None and not 0 <= self.columns[0] < self.columns[1] <= FACE_SIZE:
+            raise InputError(f"preprocessing columns must lie within 0..{FACE_SIZE}, got {self.columns}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what the network is given."""
+        start, stop = self.columns or (0, FACE_SIZE)
+        return FACE_SIZE, stop - start
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether pixel values pass unchanged (the network normalises by itself)."""
+        return self.mean == (0.0, 0.0, 0.0) and self.std == (1.0, 1.0, 1.0) and self.divisor == 1.0
+
+    def apply(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Prepare a batch.
+
+        Parameters
+        ----------
+        batch
+            (N, 3, 112, 112), RGB, uint8 or float32 in 0..255; never changed in place.
+
+        Returns
+        -------
+        numpy.ndarray
+            (N, 3, H, W) float32 with (H, W) = `size`, C-contiguous.
+
+        Raises
+        ------
+        InputError
+            The batch does not fit (see :func:`whyface.models.embedder.check_batch`).
+        """
+        faces = check_batch(batch)[:, :: -1 if self.order == "bgr" else 1]
+        if self.columns is not None:
+            faces = faces[..., slice(*self.columns)]
+        out = np.array(faces, np.float32, order="C", copy=True)
+        if not self.is_raw:
+            # Both sides times the divisor: one subtraction and one division per pixel.
+            out -= _per_channel(self.mean, self.divisor)
+            out /= _per_channel(self.std, self.divisor)
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; :func:`preprocessing_from_dict` reads them back."""
+        return {
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "divisor": self.divisor,
+            "order": self.order,
+            "columns": list(self.columns) if self.columns else None,
+        }
+
+
+def _per_channel(values: Triple, factor: float) -> NDArray[np.float32]:
+    return (np.asarray(values, np.float64) * factor).astype(np.float32).reshape(1, 3, 1, 1)
+
+
+def preprocessing_from_dict(values: Mapping[str, Any]) -> Preprocessing:
+    """Read what :meth:`Preprocessing.to_dict` gave; absent keys take their defaults.
+
+    Raises
+    ------
+    InputError
+        Unknown keys, or values that do not fit.
+    """
+    unknown = set(values) - {"mean", "std", "divisor", "order", "columns"}
+    if unknown:
+        raise InputError(f"preprocessing has unknown keys: {', '.join(sorted(unknown))}")
+    try:
+        columns = values.get("columns")
+        return Preprocessing(
+            mean=_triple(values.get("mean", (0, 0, 0))),
+            std=_triple(values.get("std", (1, 1, 1))),
+            divisor=float(values.get("divisor", 1)),
+            order=values.get("order", "rgb"),
+            columns=None if columns is None else (int(columns[0]), int(columns[1])),
+        )
+    except (TypeError, ValueError, LookupError) as error:
+        raise InputError(f"preprocessing values do not fit: {error}") from error
+
+
+def _triple(values: Any) -> Triple:
+    a, b, c = (float(value) for value in values)
+    return a, b, c
+
+
+RAW: Final = Preprocessing()
+"""Pixel values as they are: the normalisation is inside the network."""
+
+ARCFACE: Final = Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)
+"""To [-1, 1]."""
+
+ARCFACE_128: Final = Preprocessing(mean=(127.5,) * 3, std=(128.0,) * 3)
+"""``(x - 127.5) / 128``, the older habit of the same family."""
+
+IMAGENET: Final = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), divisor=255.0)
+"""ImageNet's mean and standard deviation on ``x / 255``."""
