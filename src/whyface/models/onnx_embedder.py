@@ -1,0 +1,214 @@
+"""Anybody's ONNX network as an embedder, with an inner tensor as its grid."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import ModelError
+from whyface.faces.face import FACE_SIZE
+from whyface.models.embedder import Batch, check_batch, l2_normalise
+from whyface.models.integrity import check_digest, read_model
+from whyface.models.onnx_session import CPU, FaceSession, read_summary
+from whyface.models.onnx_tap import Summary, add_output
+from whyface.models.preprocessing import RAW, Preprocessing
+
+# Faces per run of a network with a free batch dimension: bounds the memory for activations.
+_CHUNK: Final = 32
+
+
+class OnnxEmbedder:
+    """An ONNX face network with one image input (N, 3, H, W).
+
+    The file must be whole: tensors kept in other files are refused, so that its SHA-256 says all about it.
+    It is read once, on construction; the ONNX Runtime session is made from those bytes on first use.
+
+    Parameters
+    ----------
+    path
+        The ``.onnx`` file.
+    preprocessing
+        What the network wants done to RGB values in 0..255.
+    grid
+        Name of the tensor that holds the last spatial map (N, C, H, W), inner or declared as an output;
+        :func:`whyface.models.onnx_grids.list_grids` shows the candidates. None: the embedder has no grid.
+    output
+        Name of the tensor that holds the embedding; None takes the first declared output that is not
+        `grid`, or `grid` itself where there is no other. Further dimensions are flattened in C, H, W order.
+    sha256
+        Refuse the file unless it has this SHA-256.
+    threads
+        Threads within one operator; None leaves it to ONNX Runtime.
+    name
+        What reports call the network; the file's stem by default.
+    providers
+        Execution providers of ONNX Runtime, in order of preference.
+
+    Raises
+    ------
+    ModelError
+        On construction: a file that is missing, no ONNX model, not whole, or without the tensors named.
+        On first use: one that ONNX Runtime refuses, or whose input is not such a face.
+    ModelIntegrityError
+        The SHA-256 differs.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        preprocessing: Preprocessing = RAW,
+        grid: str | None = None,
+        output: str | None = None,
+        sha256: str | None = None,
+        threads: int | None = None,
+        name: str | None = None,
+        providers: Sequence[str] = CPU,
+    ) -> None:
+        self.path = Path(path)
+        self.preprocessing = preprocessing
+        self.grid_tensor = grid
+        self.threads = threads
+        self.providers = tuple(providers)
+        self._name = name or self.path.stem
+        if threads is not None and threads < 1:
+            raise ModelError(f"{self.path}: threads must be 1 or more, got {threads}")
+        data = read_model(self.path)
+        self._sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 is not None:
+            check_digest(self._sha256, sha256, self.path)
+        summary = read_summary(data, self.path)
+        self._output = output or next((other for other in summary.outputs if other != grid), grid or "")
+        self._hint = _hint(summary)
+        wanted = [tensor for tensor in dict.fromkeys((self._output, grid)) if tensor is not None]
+        for tensor in wanted:
+            _check_tensor(tensor, summary, self.path)
+        self._model = add_output(data, *(tensor for tensor in wanted if tensor not in summary.outputs))
+        self._session: FaceSession | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """What reports call the network."""
+        return self._name
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, 64 hexadecimal digits."""
+        return self._sha256
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether a spatial map was named."""
+        return self.grid_tensor is not None
+
+    def embed(self, batch: Batch) -> NDArray[np.float32]:
+        """Map faces to embeddings.
+
+        Parameters
+        ----------
+        batch
+            (N, 3, 112, 112), RGB, uint8 or float32 in 0..255.
+
+        Returns
+        -------
+        numpy.ndarray
+            (N, D) float32, L2-normalised; a vector of zeros stays zeros.
+
+        Raises
+        ------
+        InputError
+            The batch does not fit.
+        ModelError
+            The network cannot be run, or gives values that are not finite.
+        """
+        (embedding,) = self._run([self._output], batch)
+        return _normalised(embedding)
+
+    def grid(self, batch: Batch) -> NDArray[np.float32]:
+        """Map faces (N, 3, 112, 112), RGB, 0..255, to the spatial map (N, C, H, W) float32, not normalised.
+
+        Raises
+        ------
+        InputError
+            The batch does not fit.
+        ModelError
+            No grid was named, it is not 4-D, or the network cannot be run.
+        """
+        (grid,) = self._run([self._grid_name()], batch)
+        return self._spatial(grid)
+
+    def embed_with_grid(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what :meth:`embed` and :meth:`grid` do, for the price of one pass."""
+        embedding, grid = self._run([self._output, self._grid_name()], batch)
+        return _normalised(embedding), self._spatial(grid)
+
+    def _grid_name(self) -> str:
+        if self.grid_tensor is None:
+            raise ModelError(f"{self.path}: no spatial map was named for this network; {self._hint}")
+        return self.grid_tensor
+
+    def _spatial(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
+        if grid.ndim != 4:
+            raise ModelError(
+                f"{self.path}: tensor {self.grid_tensor!r} has the shape {grid.shape}, not (N, C, H, W); "
+                f"{self._hint}"
+            )
+        return grid
+
+    def _opened(self) -> FaceSession:
+        with self._lock:
+            if self._session is None:
+                self._session = FaceSession(
+                    self._model,
+                    self.path,
+                    self.preprocessing,
+                    threads=self.threads,
+                    providers=self.providers,
+                )
+                # The session has its own copy.
+                self._model = b""
+            return self._session
+
+    def _run(self, names: list[str], batch: Batch) -> list[NDArray[np.float32]]:
+        faces = check_batch(batch)
+        count = len(faces)
+        if count == 0:
+            # One blank face tells the shapes of an empty answer.
+            faces = np.zeros((1, 3, FACE_SIZE, FACE_SIZE), np.uint8)
+        session = self._opened()
+        size = session.batch_size or _CHUNK
+        parts = [
+            session.run(names, self.preprocessing.apply(faces[start : start + size]))
+            for start in range(0, len(faces), size)
+        ]
+        joined = [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
+        for name, values in zip(names, joined, strict=True):
+            if not np.isfinite(values).all():
+                raise ModelError(
+                    f"{self.path}: tensor {name!r} has values that are not finite; check the preprocessing"
+                )
+        return joined
+
+
+def _normalised(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return l2_normalise(values.reshape(len(values), int(np.prod(values.shape[1:]))))
+
+
+def _check_tensor(name: str, summary: Summary, path: Path) -> None:
+    known = [*summary.tensors, *summary.outputs]
+    if name not in known:
+        raise ModelError(f"{path}: the network has no tensor {name!r}; {_hint(summary, name)}")
+
+
+def _hint(summary: Summary, name: str = "") -> str:
+    close = difflib.get_close_matches(name, [*summary.tensors], n=2, cutoff=0.7)
+    likely = list(dict.fromkeys([*close, *summary.spatial()[-4:]]))
+    return f"likely ones are {', '.join(map(repr, likely))}" if likely else "it seems to have no spatial map"

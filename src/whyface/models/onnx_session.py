@@ -1,0 +1,184 @@
+"""Open an ONNX face network in ONNX Runtime and check that it takes faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import ModelError
+from whyface.faces.face import FACE_SIZE
+from whyface.models.onnx_tap import Summary, summarise
+from whyface.models.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession  # type: ignore[import-untyped, unused-ignore]
+
+CPU: Final = ("CPUExecutionProvider",)
+"""The execution provider that every build of ONNX Runtime has."""
+
+_SILENT: Final = 4
+_LONGEST_REASON: Final = 200
+_INPUT_TYPES: Final[dict[str, type[np.generic]]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
+
+
+def read_summary(data: bytes, path: Path) -> Summary:
+    """Look into an ONNX file's bytes; `path` is for the messages.
+
+    Raises
+    ------
+    ModelError
+        The bytes are no ONNX model, or refer to data in other files.
+    """
+    try:
+        summary = summarise(data)
+    except ValueError as error:
+        raise ModelError(f"{path}: not a usable ONNX file: {error}; give a complete .onnx file") from error
+    if summary.external:
+        raise ModelError(
+            f"{path}: {len(summary.external)} tensor(s) ({summary.external[0]!r}, ...) lie in other files; "
+            "save the network as one file, without external data"
+        )
+    return summary
+
+
+class FaceSession:
+    """An ONNX Runtime session for a network with one input, (N, 3, H, W) pixels.
+
+    Parameters
+    ----------
+    model
+        The bytes of the ONNX file, looked into before (:func:`read_summary`).
+    path
+        Where they came from, for the messages.
+    preprocessing
+        Says the size of the input, and whether it is plain pixel values.
+    threads
+        Threads within one operator; None leaves it to ONNX Runtime.
+    providers
+        Execution providers of ONNX Runtime, in order of preference.
+
+    Attributes
+    ----------
+    batch_size
+        The number of faces that the network insists on, or None where any will do.
+
+    Raises
+    ------
+    ModelError
+        ONNX Runtime refuses the network, or its input is not one batch of such faces.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        path: Path,
+        preprocessing: Preprocessing,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] = CPU,
+    ) -> None:
+        import onnxruntime  # noqa: PLC0415 - heavy, and needed only once a network runs
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _SILENT
+        if threads is not None:
+            options.intra_op_num_threads = threads
+            options.inter_op_num_threads = 1
+        self._path = path
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=list(providers))
+        except Exception as error:  # ONNX Runtime's errors share no base class.
+            raise _refused(path, error) from error
+        self._input, self._dtype, self.batch_size = _check_input(self._session, path, preprocessing)
+
+    def run(self, names: list[str], pixels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Run the network on prepared pixels (N, 3, H, W), N at most `batch_size`.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            One float32 array (N, ...) per name.
+
+        Raises
+        ------
+        ModelError
+            The network fails, or a tensor has no row per face.
+        """
+        arrays = self._run(names, pixels)
+        rows = self.batch_size or len(pixels)
+        for name, array in zip(names, arrays, strict=True):
+            if array.ndim < 2 or len(array) != rows:
+                raise ModelError(
+                    f"{self._path}: tensor {name!r} has the shape {array.shape} for {rows} face(s); "
+                    "name one with a row per face"
+                )
+        return [array[: len(pixels)].astype(np.float32, copy=False) for array in arrays]
+
+    def shapes(self, names: list[str], pixels: NDArray[np.float32]) -> list[tuple[int, ...]]:
+        """Return the shape of each tensor for such pixels; they need no row per face.
+
+        Raises
+        ------
+        ModelError
+            The network fails.
+        """
+        return [array.shape for array in self._run(names, pixels)]
+
+    def _run(self, names: list[str], pixels: NDArray[np.float32]) -> list[NDArray[Any]]:
+        count = len(pixels)
+        padding = (self.batch_size or count) - count
+        given = np.concatenate([pixels, np.repeat(pixels[-1:], padding, axis=0)]) if padding else pixels
+        if self._dtype == np.uint8:
+            given = np.clip(np.rint(given), 0, 255)
+        try:
+            arrays: list[NDArray[Any]] = self._session.run(
+                names, {self._input: given.astype(self._dtype, copy=False)}
+            )
+        except Exception as error:
+            raise _refused(self._path, error) from error
+        return arrays
+
+
+def _refused(path: Path, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())
+    if len(reason) > _LONGEST_REASON:
+        reason = f"{reason[:_LONGEST_REASON]}..."
+    return ModelError(f"{path}: ONNX Runtime cannot use this network ({reason}); export it again")
+
+
+def _check_input(
+    session: InferenceSession, path: Path, preprocessing: Preprocessing
+) -> tuple[str, type[np.generic], int | None]:
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise ModelError(f"{path}: the network has {len(inputs)} inputs; a face network takes one picture")
+    (only,) = inputs
+    dtype = _INPUT_TYPES.get(only.type)
+    if dtype is None:
+        raise ModelError(f"{path}: the network takes {only.type}; export it for float32 pixels")
+    if dtype == np.uint8 and not preprocessing.is_raw:
+        raise ModelError(f"{path}: the network takes uint8 pixels; use it without mean, std and divisor")
+    expected = (3, *preprocessing.size)
+    shape = list(only.shape)
+    # A free dimension is a name or None.
+    fits = len(shape) == 4 and all(
+        not isinstance(size, int) or size == want for size, want in zip(shape[1:], expected, strict=True)
+    )
+    if not fits:
+        raise ModelError(
+            f"{path}: the network takes {_shape(shape)}, but faces come as {_shape(['N', *expected])}; "
+            f"only networks for {FACE_SIZE} x {FACE_SIZE} faces, channels first, can be used"
+        )
+    return only.name, dtype, shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+
+
+def _shape(sizes: Sequence[object]) -> str:
+    return " x ".join(str(size) for size in sizes)

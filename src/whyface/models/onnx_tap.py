@@ -1,0 +1,260 @@
+"""A look into ONNX files, and a way to make an inner tensor an output, without the onnx package.
+
+An ONNX file is one protobuf message. Only a handful of its fields matter here, and protobuf has a rule that
+makes adding an output trivial: when a message field occurs twice, a parser merges the two. So a second, tiny
+``graph`` that holds nothing but one output, put behind the file's bytes, adds that output to the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+# Field numbers of onnx.proto.
+_MODEL_GRAPH: Final = 7
+_MODEL_TRAINING: Final = 20
+_MODEL_FUNCTIONS: Final = 25
+_TRAINING_GRAPHS: Final = (1, 2)
+_FUNCTION_NODE: Final = 7
+_GRAPH_NODE: Final = 1
+_GRAPH_INITIALIZER: Final = 5
+_GRAPH_OUTPUT: Final = 12
+_GRAPH_SPARSE_INITIALIZER: Final = 15
+_VALUE_NAME: Final = 1
+_NODE_OUTPUT: Final = 2
+_NODE_OP_TYPE: Final = 4
+_NODE_ATTRIBUTE: Final = 5
+_ATTRIBUTE_TENSORS: Final = (5, 10)
+_ATTRIBUTE_GRAPHS: Final = (6, 11)
+_ATTRIBUTE_SPARSE: Final = (22, 23)
+_TENSOR_NAME: Final = 8
+_TENSOR_LOCATION: Final = 14
+_TENSOR_INSIDE: Final = 0
+_SPARSE_PARTS: Final = (1, 2)
+
+_VARINT: Final = 0
+_LENGTH: Final = 2
+_FIXED: Final = {1: 8, 5: 4}
+_MAX_DEPTH: Final = 32
+_UINT32: Final = 0xFFFFFFFF
+
+_ORT_MAGIC: Final = b"ORTM"
+
+# Operators whose output is a spatial map when their input is one.
+_SPATIAL_OPS: Final = frozenset(
+    (
+        "BatchNormalization",
+        "InstanceNormalization",
+        "Conv",
+        "QLinearConv",
+        "FusedConv",
+        "DequantizeLinear",
+        "Relu",
+        "PRelu",
+        "LeakyRelu",
+        "Elu",
+        "Gelu",
+        "Mish",
+        "Clip",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Add",
+        "Mul",
+        "Sum",
+        "Concat",
+        "MaxPool",
+        "AveragePool",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an ONNX file says about itself.
+
+    Attributes
+    ----------
+    outputs
+        Names of the declared outputs.
+    tensors
+        Name of every tensor that a node of the main graph makes, in file order -> that node's operator.
+    external
+        Names of the tensors whose data lie in another file.
+    """
+
+    outputs: tuple[str, ...]
+    tensors: dict[str, str]
+    external: tuple[str, ...]
+
+    def spatial(self) -> list[str]:
+        """Names of the tensors that may be spatial maps, judged by their operators, first to last."""
+        return [name for name, op in self.tensors.items() if op in _SPATIAL_OPS]
+
+
+def summarise(model: bytes) -> Summary:
+    """Walk through an ONNX file's bytes.
+
+    Raises
+    ------
+    ValueError
+        The bytes are not an ONNX model.
+    """
+    # ONNX Runtime would take its own format too, which this walk cannot look into.
+    if model[4:8] == _ORT_MAGIC:
+        raise ValueError("it is in ONNX Runtime's own format, not ONNX")
+    outputs: list[str] = []
+    tensors: dict[str, str] = {}
+    external: list[str] = []
+    graphs = 0
+    for field, value in _messages(memoryview(model)):
+        if field == _MODEL_GRAPH:
+            graphs += 1
+            _read_main_graph(value, outputs, tensors)
+            external += _external_in_graph(value)
+        elif field == _MODEL_TRAINING:
+            for part, inner in _messages(value):
+                if part in _TRAINING_GRAPHS:
+                    external += _external_in_graph(inner)
+        elif field == _MODEL_FUNCTIONS:
+            for part, inner in _messages(value):
+                if part == _FUNCTION_NODE:
+                    external += _external_in_node(inner, 0)
+    if not graphs or not tensors:
+        raise ValueError("it holds no graph")
+    return Summary(tuple(outputs), tensors, tuple(external))
+
+
+def add_output(model: bytes, *names: str) -> bytes:
+    """Return the model with inner tensors as further outputs, after those declared already.
+
+    Type and shape are left out: ONNX Runtime infers them.
+    """
+    graph = b"".join(_field(_GRAPH_OUTPUT, _field(_VALUE_NAME, name.encode())) for name in names)
+    return model + _field(_MODEL_GRAPH, graph)
+
+
+def _read_main_graph(graph: memoryview, outputs: list[str], tensors: dict[str, str]) -> None:
+    for field, value in _messages(graph):
+        if field == _GRAPH_OUTPUT:
+            outputs += [_text(inner) for part, inner in _messages(value) if part == _VALUE_NAME]
+        elif field == _GRAPH_NODE:
+            made: list[str] = []
+            op = ""
+            for part, inner in _messages(value):
+                if part == _NODE_OUTPUT:
+                    made.append(_text(inner))
+                elif part == _NODE_OP_TYPE:
+                    op = _text(inner)
+            tensors.update((name, op) for name in made if name)
+
+
+def _external_in_graph(graph: memoryview, depth: int = 0) -> list[str]:
+    if depth > _MAX_DEPTH:
+        raise ValueError("its graphs are nested too deeply")
+    found: list[str] = []
+    for field, value in _messages(graph):
+        if field == _GRAPH_INITIALIZER:
+            found += _external_in_tensor(value)
+        elif field == _GRAPH_SPARSE_INITIALIZER:
+            found += _external_in_sparse(value)
+        elif field == _GRAPH_NODE:
+            found += _external_in_node(value, depth)
+    return found
+
+
+def _external_in_node(node: memoryview, depth: int) -> list[str]:
+    found: list[str] = []
+    for field, attribute in _messages(node):
+        if field != _NODE_ATTRIBUTE:
+            continue
+        for part, value in _messages(attribute):
+            if part in _ATTRIBUTE_TENSORS:
+                found += _external_in_tensor(value)
+            elif part in _ATTRIBUTE_SPARSE:
+                found += _external_in_sparse(value)
+            elif part in _ATTRIBUTE_GRAPHS:
+                found += _external_in_graph(value, depth + 1)
+    return found
+
+
+def _external_in_sparse(tensor: memoryview) -> list[str]:
+    return [
+        name
+        for part, value in _messages(tensor)
+        if part in _SPARSE_PARTS
+        for name in _external_in_tensor(value)
+    ]
+
+
+def _external_in_tensor(tensor: memoryview) -> list[str]:
+    name, external = "(no name)", False
+    for field, value in _fields(tensor):
+        if field == _TENSOR_LOCATION and isinstance(value, int):
+            # An enum is 32 bits wide: parsers drop what is above, so a crafted file cannot hide it there.
+            external = external or value & _UINT32 != _TENSOR_INSIDE
+        elif field == _TENSOR_NAME and isinstance(value, memoryview):
+            name = _text(value)
+    return [name] if external else []
+
+
+def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    for field, value in _fields(data):
+        if isinstance(value, memoryview):
+            yield field, value
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield (field number, value): an int for a varint, bytes for the rest."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        field, wire = (key & _UINT32) >> 3, key & 7
+        if field == 0:
+            raise ValueError("it is not a protobuf message")
+        if wire == _VARINT:
+            value, at = _varint(data, at)
+            yield field, value
+            continue
+        if wire == _LENGTH:
+            length, at = _varint(data, at)
+        elif wire in _FIXED:
+            length = _FIXED[wire]
+        else:
+            raise ValueError("it is not a protobuf message")
+        if at + length > len(data):
+            raise ValueError("it is cut short or not a protobuf message")
+        if wire == _LENGTH:
+            yield field, data[at : at + length]
+        at += length
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("it is cut short or not a protobuf message")
+
+
+def _text(data: memoryview) -> str:
+    return str(data, "utf-8", "replace")
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _to_varint(number << 3 | _LENGTH) + _to_varint(len(payload)) + payload
+
+
+def _to_varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
