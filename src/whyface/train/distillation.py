@@ -1,0 +1,87 @@
+"""Learning a teacher's cosine from all pairs of a batch (needs the extra ``torch``).
+
+The xCos paper regresses <S, W> to the teacher's cosine over N sampled pairs. The attention's separable form makes all
+N (N - 1) / 2 pairs of a batch nearly free next to the backbone, so every picture meets every other one here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from whyface.xcos.grid import COSINE_EPS
+from whyface.xcos.learned import LearnedAttention, XcosOutput
+
+
+class PairIndices(NamedTuple):
+    """Rows and columns of the pairs i < j of a batch, both (P,) int64."""
+
+    first: Tensor
+    second: Tensor
+
+
+def all_pairs(count: int) -> PairIndices:
+    """Give every unordered pair of ``count`` pictures."""
+    first, second = torch.triu_indices(count, count, 1)
+    return PairIndices(first, second)
+
+
+def compare_all(grid: Tensor, attention: LearnedAttention, pairs: PairIndices) -> XcosOutput:
+    """Compute S, W and <S, W> for pairs of one batch of grids (N, C, H, W) without a copy of the grids per pair."""
+    unit = functional.normalize(grid, dim=1, eps=COSINE_EPS)
+    cosines = torch.einsum("ichw,jchw->ijhw", unit, unit)
+    similarity = cosines[pairs.first, pairs.second]
+    terms = attention.first_term(grid)[pairs.first] + attention.second_term(grid)[pairs.second]
+    weights = attention.finish(terms)
+    return XcosOutput(similarity, weights, (similarity * weights).sum(dim=(1, 2)))
+
+
+def balanced_mse(score: Tensor, target: Tensor, split: float) -> Tensor:
+    """Mean squared error, half of it from pairs that the teacher finds alike (target > split), half from the rest.
+
+    In a batch of many people nearly all pairs are impostors; the paper samples 50/50 instead.
+    """
+    error = (score - target).square()
+    alike = target > split
+    groups = [error[mask].mean() for mask in (alike, ~alike) if bool(mask.any())]
+    return torch.stack(groups).mean()
+
+
+def tie_pair_halves(attention: LearnedAttention) -> None:
+    """Make the attention blind to the order of the two faces, and keep it so while training.
+
+    The pair convolution's halves for face A and for face B start equal and receive the mean of both gradients. The
+    network stays the paper's; its weights lie in the subspace where W(A, B) = W(B, A), so that a verdict does not
+    depend on which photo came first.
+    """
+    weight = attention.pair_conv.weight
+    hidden = weight.shape[0]
+
+    def mean_of_halves(tensor: Tensor) -> Tensor:
+        half = (tensor[:, :hidden] + tensor[:, hidden:]) / 2
+        return torch.cat([half, half], dim=1)
+
+    with torch.no_grad():
+        weight.copy_(mean_of_halves(weight))
+    weight.register_hook(mean_of_halves)  # type: ignore[no-untyped-call]
+
+
+class WeightAverage:
+    """Exponential moving average of a module's floating-point state."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Move towards the module's state; the first steps move faster so that the start is soon forgotten."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, 1 - decay)
+            else:
+                self.state[name].copy_(value)

@@ -1,0 +1,146 @@
+"""xCos as a torch module: learned attention and the whole metric (needs the extra ``torch``).
+
+Source: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, section 3, and the
+sizes of the authors' public release. The same maths in plain arrays is in :mod:`whyface.xcos.grid` and
+:mod:`whyface.xcos.attention`; the two are tested against each other.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from whyface.errors import InputError
+from whyface.xcos.grid import COSINE_EPS
+
+Normaliser = Literal["softmax", "shift"]
+
+
+class XcosOutput(NamedTuple):
+    """Maps and score of N pairs: ``similarity`` (N, H, W), ``attention`` (N, H, W), ``score`` (N,)."""
+
+    similarity: Tensor
+    attention: Tensor
+    score: Tensor
+
+
+class LearnedAttention(nn.Module):
+    """Attention "L": a weight for every cell from the grid features of both faces.
+
+    Each face alone: conv 3x3 (C -> 16), BN, PReLU. Both: concatenate, conv 3x3 (32 -> 16), BN, PReLU, conv 3x3
+    (16 -> 1), BN, PReLU, normalise over the cells. The convolution over the concatenation is computed as a sum of two
+    convolutions, which is the same number and lets one face's term be reused for many partners.
+
+    Parameters
+    ----------
+    channels, hidden
+        Channels of the grid features and inside the module.
+    normaliser
+        ``"softmax"`` of x / temperature, or ``"shift"``: (x - min) / sum(x - min).
+    temperature
+        Softmax temperature, > 0. Larger is flatter.
+
+    Raises
+    ------
+    InputError
+        For a temperature that is not positive or an unknown normaliser.
+    """
+
+    def __init__(
+        self,
+        channels: int = 32,
+        *,
+        hidden: int = 16,
+        normaliser: Normaliser = "softmax",
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise InputError(f"the softmax temperature must be positive, got {temperature}")
+        if normaliser not in {"softmax", "shift"}:
+            raise InputError(f"normaliser must be 'softmax' or 'shift', got {normaliser!r}")
+        self.normaliser = normaliser
+        self.temperature = temperature
+        self.embed = nn.Sequential(nn.Conv2d(channels, hidden, 3, padding=1), nn.BatchNorm2d(hidden), nn.PReLU())
+        self.pair_conv = nn.Conv2d(2 * hidden, hidden, 3, padding=1)
+        self.pair_act = nn.Sequential(nn.BatchNorm2d(hidden), nn.PReLU())
+        self.out = nn.Sequential(nn.Conv2d(hidden, 1, 3, padding=1), nn.BatchNorm2d(1), nn.PReLU())
+
+    def first_term(self, grid: Tensor) -> Tensor:
+        """Give the part of the pair convolution that depends on face A only, with its bias: (N, hidden, H, W)."""
+        hidden = self.pair_conv.out_channels
+        return functional.conv2d(self.embed(grid), self.pair_conv.weight[:, :hidden], self.pair_conv.bias, padding=1)
+
+    def second_term(self, grid: Tensor) -> Tensor:
+        """Give the part of the pair convolution that depends on face B only: (N, hidden, H, W)."""
+        hidden = self.pair_conv.out_channels
+        return functional.conv2d(self.embed(grid), self.pair_conv.weight[:, hidden:], padding=1)
+
+    def finish(self, terms: Tensor) -> Tensor:
+        """Turn summed terms (N, hidden, H, W) into attention maps (N, H, W) that sum to 1."""
+        logits = self.out(self.pair_act(terms))[:, 0]
+        flat = torch.flatten(logits, 1)
+        if self.normaliser == "softmax":
+            weights = torch.softmax(flat / self.temperature, dim=1)
+        else:
+            shifted = flat - flat.amin(dim=1, keepdim=True)
+            total = shifted.sum(dim=1, keepdim=True)
+            # A flat map has no preference: weight it uniformly instead of dividing by zero.
+            weights = torch.where(total > 0, shifted / total.clamp_min(1e-12), torch.full_like(flat, 1 / flat.shape[1]))
+        return weights.view_as(logits)
+
+    def forward(self, grid_a: Tensor, grid_b: Tensor) -> Tensor:
+        """Weigh the cells of N pairs: two (N, C, H, W) -> (N, H, W), each map summing to 1."""
+        return self.finish(self.first_term(grid_a) + self.second_term(grid_b))
+
+
+def grid_cosine(grid_a: Tensor, grid_b: Tensor) -> Tensor:
+    """Cosine similarity per cell: two (N, C, H, W) -> S (N, H, W) in [-1, 1]."""
+    return functional.cosine_similarity(grid_a, grid_b, dim=1, eps=COSINE_EPS)
+
+
+class Xcos(nn.Module):
+    """The metric with learned attention: grids of both faces -> S, W and the score <S, W>."""
+
+    def __init__(self, attention: LearnedAttention) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, grid_a: Tensor, grid_b: Tensor) -> XcosOutput:
+        """Compare N pairs of grids (N, C, H, W)."""
+        similarity = grid_cosine(grid_a, grid_b)
+        weights = self.attention(grid_a, grid_b)
+        return XcosOutput(similarity, weights, (similarity * weights).sum(dim=(1, 2)))
+
+
+class XcosNetwork(nn.Module):
+    """Backbone, grid head and metric in one module.
+
+    Parameters
+    ----------
+    backbone
+        Faces (N, 3, 112, 112) -> spatial map (N, C, H, W).
+    head
+        Spatial map -> grid features, e.g. :class:`whyface.models.heads.GridHead`.
+    attention
+        The learned attention.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, attention: LearnedAttention) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.xcos = Xcos(attention)
+
+    def grid(self, faces: Tensor) -> Tensor:
+        """Compute grid features (N, C, H, W) of faces (N, 3, 112, 112)."""
+        features: Tensor = self.head(self.backbone(faces))
+        return features
+
+    def forward(self, faces_a: Tensor, faces_b: Tensor) -> XcosOutput:
+        """Compare N pairs of faces."""
+        output: XcosOutput = self.xcos(self.grid(faces_a), self.grid(faces_b))
+        return output
