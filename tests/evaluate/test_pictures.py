@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from whyface.errors import DataError
+from whyface.evaluate.pictures import (
+    LARGEST_FILE,
+    FolderPictures,
+    PictureSource,
+    TarPictures,
+    decode_aligned,
+    open_pictures,
+)
+
+
+def encoded(pixels: NDArray[np.uint8], kind: str = "png") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def face(level: int) -> NDArray[np.uint8]:
+    pixels = np.full((112, 112, 3), level, np.uint8)
+    pixels[:, :56, 0] = 255
+    return pixels
+
+
+FILES = {
+    "set/Ann/Ann_0001.png": encoded(face(10)),
+    "set/Ann/Ann_0002.PNG": encoded(face(20)),
+    "set/broken.jpg": b"no picture",
+    "set/large.png": encoded(np.zeros((250, 250, 3), np.uint8)),
+    "set/list.txt": b"some text\n",
+}
+
+
+def write_tar(path: Path, files: dict[str, bytes], mode: str = "w:") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(params=["folder", "tar"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PictureSource]:
+    if request.param == "tar":
+        path = write_tar(tmp_path / "set.tar", FILES)
+    else:
+        path = tmp_path
+        for name, data in FILES.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+    with open_pictures(path) as opened:
+        yield opened
+
+
+def test_names_are_the_pictures_sorted(source: PictureSource) -> None:
+    assert source.names() == tuple(sorted(set(FILES) - {"set/list.txt"}))
+    assert source.names() == source.names()
+    assert isinstance(source, PictureSource)
+
+
+def test_read_in_any_order(source: PictureSource) -> None:
+    second = source.read("set/Ann/Ann_0002.PNG")
+    first = source.read("set/Ann/Ann_0001.png")
+    np.testing.assert_array_equal(first, face(10))
+    np.testing.assert_array_equal(second, face(20))
+    assert first.dtype == np.uint8
+    assert first.flags.c_contiguous
+
+
+def test_text_beside_the_pictures(source: PictureSource) -> None:
+    assert source.read_bytes("./set/list.txt") == b"some text\n"
+
+
+def test_bad_pictures_are_named(source: PictureSource) -> None:
+    with pytest.raises(DataError, match=r"set/broken\.jpg: not a readable picture"):
+        source.read("set/broken.jpg")
+    with pytest.raises(DataError, match=r"set/large\.png: 250 x 250 pixels.*112 x 112"):
+        source.read("set/large.png")
+    with pytest.raises(DataError, match=r"no readable file set/Bob\.png"):
+        source.read("set/Bob.png")
+    with pytest.raises(DataError, match="no readable file set"):
+        source.read_bytes("set")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../secret", "set/../../secret", "", "set\\x", "C:/x", "a\0b"])
+def test_names_that_lead_out_are_refused(source: PictureSource, name: str) -> None:
+    with pytest.raises(DataError, match="unsafe name"):
+        source.read_bytes(name)
+
+
+def test_messages_are_one_line(source: PictureSource) -> None:
+    for name in ("set/broken.jpg", "set/large.png", "nothing", "../x"):
+        with pytest.raises(DataError) as caught:
+            source.read(name)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_bytes(b"secret")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(DataError, match="leads out"):
+        FolderPictures(root).read_bytes("link.txt")
+
+
+def test_tar_with_unsafe_names_is_refused(tmp_path: Path) -> None:
+    for name in ("../evil.png", "/abs.png"):
+        with pytest.raises(DataError, match="unsafe name"):
+            TarPictures(write_tar(tmp_path / "evil.tar", {name: b""}))
+
+
+def test_links_in_a_tar_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "links.tar"
+    with tarfile.open(path, "w:") as archive:
+        member = tarfile.TarInfo("link.png")
+        member.type = tarfile.SYMTYPE
+        member.linkname = "/etc/passwd"
+        archive.addfile(member)
+    with TarPictures(path) as pictures:
+        assert pictures.names() == ()
+
+
+def test_later_entries_replace_earlier_ones(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "twice.tar", {"a.png": encoded(face(1)), "./a.png": encoded(face(2))})
+    with TarPictures(path) as pictures:
+        assert pictures.names() == ("a.png",)
+        np.testing.assert_array_equal(pictures.read("a.png"), face(2))
+
+
+def test_bad_tar_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"missing\.tar: cannot be opened"):
+        open_pictures(tmp_path / "missing.tar")
+    (tmp_path / "text.tar").write_bytes(b"hello " * 500)
+    with pytest.raises(DataError, match="not an uncompressed tar file"):
+        TarPictures(tmp_path / "text.tar")
+    with pytest.raises(DataError, match="not an uncompressed tar file"):
+        TarPictures(write_tar(tmp_path / "packed.tar.gz", FILES, "w:gz"))
+    whole = write_tar(tmp_path / "whole.tar", {"a.png": bytes(5000)}).read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[:3000])
+    with pytest.raises(DataError, match=r"cut\.tar"):
+        TarPictures(tmp_path / "cut.tar")
+
+
+def test_a_closed_tar_says_so(tmp_path: Path) -> None:
+    pictures = TarPictures(write_tar(tmp_path / "a.tar", FILES))
+    pictures.close()
+    with pytest.raises(DataError, match="already closed"):
+        pictures.read("set/Ann/Ann_0001.png")
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a folder"):
+        FolderPictures(tmp_path / "missing")
+
+
+def test_oversized_files_are_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    with pytest.raises(DataError, match="too large"):
+        FolderPictures(tmp_path).read("huge.jpg")
+
+
+def test_other_modes_become_rgb() -> None:
+    grey = encoded(np.full((112, 112), 7, np.uint8))
+    np.testing.assert_array_equal(decode_aligned(grey, "grey"), np.full((112, 112, 3), 7))
+
+
+def test_a_truncated_picture_is_refused() -> None:
+    with pytest.raises(DataError, match="cut: not a readable picture"):
+        decode_aligned(encoded(face(3), "jpeg")[:400], "cut")
+
+
+def test_threads_may_share_a_tar(tmp_path: Path) -> None:
+    files = {f"{level}.png": encoded(face(level)) for level in range(40)}
+    wrong: list[int] = []
+    with TarPictures(write_tar(tmp_path / "many.tar", files)) as pictures:
+
+        def read_all() -> None:
+            wrong.extend(n for n in range(40) if pictures.read(f"{n}.png")[0, 111, 0] != n)
+
+        threads = [Thread(target=read_all) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
