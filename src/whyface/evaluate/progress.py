@@ -1,0 +1,62 @@
+"""A progress bar for embedding runs, shown only where they take a noticeable time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+ProgressCallback = Callable[[int, int], None]
+"""Called as ``progress(done, total)`` after every step."""
+
+
+@contextmanager
+def progress_bar(
+    description: str,
+    *,
+    console: Console | None = None,
+    after: float = 2.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[ProgressCallback]:
+    """Yield a callback that draws a progress bar once ``after`` seconds have passed.
+
+    A run that is done sooner prints nothing.
+
+    Parameters
+    ----------
+    description
+        What is being done.
+    console
+        Where to draw; standard error by default, so that results on standard output stay clean.
+    after
+        Seconds before the bar appears.
+    clock
+        Gives the time in seconds.
+    """
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console if console is not None else Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task(description, total=None)
+    started = clock()
+    shown = False
+
+    def advance(done: int, total: int) -> None:
+        nonlocal shown
+        if not shown and clock() - started >= after:
+            bar.start()
+            shown = True
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        if shown:
+            bar.stop()
