@@ -1,0 +1,155 @@
+"""The ArcFace IR and IR-SE residual networks (needs the extra ``torch``).
+
+The improved residual unit of Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition"
+(2019), with the squeeze-and-excitation of Hu et al., "Squeeze-and-Excitation Networks" (2018) as an option;
+the trunk of Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task" (2021).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from whyface.errors import InputError
+
+# Units per stage.
+_UNITS: Final = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 14, 3),
+    100: (3, 13, 30, 3),
+    152: (3, 8, 36, 3),
+}
+_WIDTHS: Final = (64, 128, 256, 512)
+DEPTHS: Final = tuple(_UNITS)
+"""The depths that :class:`IResNet` knows."""
+
+
+class SqueezeExcite(nn.Module):
+    """Weigh each channel by a gate that sees the averages of all channels.
+
+    Shapes: (N, C, H, W) -> (N, C, H, W).
+    """
+
+    def __init__(self, channels: int, *, ratio: int = 16) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // ratio, 1, bias=False)
+        self.excite = nn.Conv2d(channels // ratio, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W)."""
+        gate = torch.relu(self.squeeze(x.mean((2, 3), keepdim=True)))
+        return x * torch.sigmoid(self.excite(gate))
+
+
+class IRUnit(nn.Module):
+    """The improved residual unit: BN, 3 x 3, PReLU, 3 x 3, BN, optionally SE, plus a shortcut.
+
+    Nothing follows the sum.
+    Shapes: (N, channels_in, H, W) -> (N, channels_out, H / stride, W / stride).
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, *, se: bool) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            nn.BatchNorm2d(channels_in),
+            nn.Conv2d(channels_in, channels_out, 3, 1, 1, bias=False),
+            nn.PReLU(channels_out),
+            nn.Conv2d(channels_out, channels_out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(channels_out),
+        ]
+        if se:
+            layers.append(SqueezeExcite(channels_out))
+        self.residual = nn.Sequential(*layers)
+        self.shortcut: nn.Module
+        if channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+            )
+        elif stride > 1:
+            # A pool of one pixel only skips pixels; the networks of this family have no weights here.
+            self.shortcut = nn.MaxPool2d(1, stride)
+        else:
+            self.shortcut = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, channels_in, H, W) to (N, channels_out, H / stride, W / stride)."""
+        y: Tensor = self.residual(x) + self.shortcut(x)
+        return y
+
+
+class IResNet(nn.Module):
+    """The trunk: faces to the last spatial map.
+
+    Parameters
+    ----------
+    depth
+        18, 34, 50, 100 or 152.
+    se
+        Squeeze-and-excitation in every unit (ratio 16).
+
+    Shapes
+    ------
+    input
+        (N, 3, 112, 112), RGB, in [-1, 1] (:data:`whyface.models.preprocessing.ARCFACE`), float32.
+    output
+        (N, 512, 7, 7) float32.
+
+    Raises
+    ------
+    InputError
+        Another depth.
+    """
+
+    out_channels: Final = _WIDTHS[-1]
+
+    def __init__(self, depth: int, *, se: bool = False) -> None:
+        super().__init__()
+        if depth not in _UNITS:
+            raise InputError(f"no IResNet of depth {depth}; choose one of {', '.join(map(str, DEPTHS))}")
+        self.depth = depth
+        self.se = se
+        self.stem = nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
+        stages: list[nn.Module] = []
+        channels = 64
+        for width, units in zip(_WIDTHS, _UNITS[depth], strict=True):
+            stages.append(_stage(channels, width, units, se))
+            channels = width
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map faces (N, 3, 112, 112) in [-1, 1] to (N, 512, 7, 7)."""
+        y: Tensor = self.stages(self.stem(x))
+        return y
+
+
+def _stage(channels: int, width: int, units: int, se: bool) -> nn.Sequential:
+    first = IRUnit(channels, width, 2, se=se)
+    return nn.Sequential(first, *(IRUnit(width, width, 1, se=se) for _ in range(units - 1)))
+
+
+def iresnet18(*, se: bool = False) -> IResNet:
+    """Make the trunk of depth 18."""
+    return IResNet(18, se=se)
+
+
+def iresnet34(*, se: bool = False) -> IResNet:
+    """Make the trunk of depth 34."""
+    return IResNet(34, se=se)
+
+
+def iresnet50(*, se: bool = False) -> IResNet:
+    """Make the trunk of depth 50; with `se` the one of xCos."""
+    return IResNet(50, se=se)
+
+
+def iresnet100(*, se: bool = False) -> IResNet:
+    """Make the trunk of depth 100."""
+    return IResNet(100, se=se)
+
+
+def iresnet152(*, se: bool = False) -> IResNet:
+    """Make the trunk of depth 152."""
+    return IResNet(152, se=se)

@@ -1,0 +1,128 @@
+"""Safetensors into torch modules and back (needs the extra ``torch``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from whyface.errors import ModelError
+from whyface.models.atomic_write import write_atomic
+from whyface.models.integrity import read_model
+
+_SHOWN: Final = 3
+# BatchNorm's step counter: no weight, and many published files leave it out.
+_COUNTER: Final = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load that is not strict left over.
+
+    Attributes
+    ----------
+    missing
+        Tensors of the module that the file does not have; they keep their values.
+    unexpected
+        Tensors of the file (without the prefix) that the module does not have.
+    """
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", strict: bool = True) -> LoadReport:
+    """Load tensors into a module, in place.
+
+    Either every tensor that is shared by name is copied, or, on an error, none.
+
+    Parameters
+    ----------
+    module
+        Takes the tensors; dtype and device of its own tensors stay.
+    path
+        The ``.safetensors`` file.
+    prefix
+        Only the file's tensors whose names start so are considered, and without it: ``"trunk."`` loads
+        ``trunk.conv1.weight`` into ``conv1.weight``.
+    strict
+        Refuse missing and unexpected tensors. A shape that differs is refused either way.
+
+    Raises
+    ------
+    ModelError
+        The file is missing or no safetensors file, no tensor fits, or the names or shapes differ.
+    """
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in _read(path).items() if name.startswith(prefix)}
+    own = module.state_dict(keep_vars=True)
+    common = [name for name in own if name in tensors]
+    if not any(not name.endswith(_COUNTER) for name in common):
+        where = f" under the prefix {prefix!r}" if prefix else ""
+        raise ModelError(f"{path}: no tensor{where} fits {type(module).__name__}; this is another network's file")
+    for name in common:
+        if own[name].shape != tensors[name].shape:
+            raise ModelError(
+                f"{path}: tensor {prefix + name!r} has the shape {tuple(tensors[name].shape)}, but "
+                f"{type(module).__name__} needs {tuple(own[name].shape)}; use the settings of the file"
+            )
+    report = LoadReport(
+        missing=tuple(name for name in own if name not in tensors and not name.endswith(_COUNTER)),
+        unexpected=tuple(name for name in tensors if name not in own and not name.endswith(_COUNTER)),
+    )
+    if strict and (report.missing or report.unexpected):
+        parts = [
+            f"{label} {_listed(names)}"
+            for label, names in (("misses", report.missing), ("has the unknown", report.unexpected))
+            if names
+        ]
+        raise ModelError(f"{path}: the file {' and '.join(parts)}; it is not one of {type(module).__name__}")
+    with torch.no_grad():
+        for name in common:
+            own[name].copy_(tensors[name])
+    return report
+
+
+def save_safetensors(
+    source: nn.Module | Mapping[str, Tensor], path: Path | str, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Save a module's tensors, or the tensors given, to a file, whole or not at all.
+
+    Parameters
+    ----------
+    source
+        Tensors on any device; those that share memory are stored once each.
+    path
+        The ``.safetensors`` file; replaced where it exists.
+    metadata
+        Free text that goes into the file's header.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    tensors = source.state_dict() if isinstance(source, nn.Module) else source
+    # The format refuses tensors that share memory or are not contiguous.
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_atomic(path, safetensors.torch.save(plain, dict(metadata) if metadata else None))
+
+
+def _read(path: Path | str) -> dict[str, Tensor]:
+    data = read_model(path)
+    try:
+        return safetensors.torch.load(data)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path}: not a usable safetensors file ({reason}); fetch it again") from error
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(repr(name) for name in names[:_SHOWN]) + more
