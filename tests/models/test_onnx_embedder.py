@@ -64,9 +64,7 @@ def test_float_faces_give_what_uint8_faces_give(tmp_path: Path) -> None:
 
 
 def test_black_faces_give_zeros_not_nan(tmp_path: Path) -> None:
-    embedding = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx"), threads=1).embed(
-        flat_faces((0, 0, 0), (9, 0, 0))
-    )
+    embedding = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx"), threads=1).embed(flat_faces((0, 0, 0), (9, 0, 0)))
     np.testing.assert_array_equal(embedding[0], 0)
     assert np.linalg.norm(embedding[1]) == pytest.approx(1)
 
@@ -200,9 +198,7 @@ def test_custom_operator_is_refused_in_one_line(tmp_path: Path) -> None:
         model.graph.node[2].op_type = "MadeUp"
 
     embedder = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx", edit=custom))
-    with pytest.raises(
-        ModelError, match=r"tiny\.onnx: ONNX Runtime cannot use this network.*MadeUp"
-    ) as caught:
+    with pytest.raises(ModelError, match=r"tiny\.onnx: ONNX Runtime cannot use this network.*MadeUp") as caught:
         embedder.embed(flat_faces((1, 1, 1)))
     assert "\n" not in str(caught.value)
 

@@ -31,9 +31,7 @@ def test_raw_changes_only_the_dtype(batch: np.ndarray[Any, np.dtype[np.uint8]]) 
 
 
 @pytest.mark.parametrize(("preprocessing", "divisor"), [(ARCFACE, 127.5), (ARCFACE_128, 128.0)])
-def test_symmetric(
-    batch: np.ndarray[Any, np.dtype[np.uint8]], preprocessing: Preprocessing, divisor: float
-) -> None:
+def test_symmetric(batch: np.ndarray[Any, np.dtype[np.uint8]], preprocessing: Preprocessing, divisor: float) -> None:
     np.testing.assert_allclose(preprocessing.apply(batch), (batch - 127.5) / divisor, atol=1e-6)
 
 

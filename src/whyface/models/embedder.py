@@ -83,9 +83,7 @@ def check_batch(batch: NDArray[Any]) -> Batch:
         if not (np.isfinite(low) and np.isfinite(high)):
             raise InputError("a batch of faces holds values that are not finite; pass pixel values in 0..255")
         if low < -_ROUNDING or high > 255 + _ROUNDING:
-            raise InputError(
-                f"a batch of faces has values from {low:g} to {high:g}; pass plain pixel values in 0..255"
-            )
+            raise InputError(f"a batch of faces has values from {low:g} to {high:g}; pass plain pixel values in 0..255")
     return batch
 
 

@@ -76,6 +76,4 @@ def unreadable(path: Path | str, error: OSError) -> ModelError:
         return ModelError(f"{path}: no such model file; check the path")
     if isinstance(error, IsADirectoryError):
         return ModelError(f"{path}: this is a folder; give the model file inside it")
-    return ModelError(
-        f"{path}: cannot read the model file ({error.strerror or error}); check its permissions"
-    )
+    return ModelError(f"{path}: cannot read the model file ({error.strerror or error}); check its permissions")

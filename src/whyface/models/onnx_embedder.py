@@ -158,8 +158,7 @@ class OnnxEmbedder:
     def _spatial(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
         if grid.ndim != 4:
             raise ModelError(
-                f"{self.path}: tensor {self.grid_tensor!r} has the shape {grid.shape}, not (N, C, H, W); "
-                f"{self._hint}"
+                f"{self.path}: tensor {self.grid_tensor!r} has the shape {grid.shape}, not (N, C, H, W); {self._hint}"
             )
         return grid
 

@@ -139,9 +139,7 @@ class FaceSession:
         if self._dtype == np.uint8:
             given = np.clip(np.rint(given), 0, 255)
         try:
-            arrays: list[NDArray[Any]] = self._session.run(
-                names, {self._input: given.astype(self._dtype, copy=False)}
-            )
+            arrays: list[NDArray[Any]] = self._session.run(names, {self._input: given.astype(self._dtype, copy=False)})
         except Exception as error:
             raise _refused(self._path, error) from error
         return arrays

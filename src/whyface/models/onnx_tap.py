@@ -180,12 +180,7 @@ def _external_in_node(node: memoryview, depth: int) -> list[str]:
 
 
 def _external_in_sparse(tensor: memoryview) -> list[str]:
-    return [
-        name
-        for part, value in _messages(tensor)
-        if part in _SPARSE_PARTS
-        for name in _external_in_tensor(value)
-    ]
+    return [name for part, value in _messages(tensor) if part in _SPARSE_PARTS for name in _external_in_tensor(value)]
 
 
 def _external_in_tensor(tensor: memoryview) -> list[str]:
