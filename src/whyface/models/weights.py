@@ -73,7 +73,7 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
             )
     report = LoadReport(
         missing=tuple(name for name in own if name not in tensors and not name.endswith(_COUNTER)),
-        unexpected=tuple(name for name in tensors if name not in own and not name.endswith(_COUNTER)),
+        unexpected=tuple(sorted(name for name in tensors if name not in own and not name.endswith(_COUNTER))),
     )
     if strict and (report.missing or report.unexpected):
         parts = [
