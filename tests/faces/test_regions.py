@@ -11,7 +11,7 @@ SEVEN = region_of_cells()
 
 @pytest.mark.parametrize(
     ("point", "name"),
-    zip(TEMPLATE, ("left eye", "right eye", "nose tip", "mouth", "mouth"), strict=True),
+    list(zip(TEMPLATE, ("left eye", "right eye", "nose tip", "mouth", "mouth"), strict=True)),
 )
 def test_the_five_points_lie_in_the_regions_named_after_them(point: tuple[float, float], name: str) -> None:
     x, y = point

@@ -1,0 +1,305 @@
+"""The explanation of one verdict: the frozen result that figures, sentences, files and pages read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import DataError, InputError
+from whyface.explain import json_values as values
+from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
+
+SCHEMA: Final = "whyface/explanation/1"
+"""The schema that :meth:`Explanation.to_dict` writes and :meth:`Explanation.from_dict` reads."""
+
+SUM_TOLERANCE: Final = 1e-4
+"""How far the contributions' sum may be from the score, relative where the score is beyond 1."""
+
+Map = NDArray[np.float32]
+AttentionKind = Literal["u", "p", "l"]
+
+_ARRAYS: Final = ("map_a", "map_b", "similarity", "attention", "contributions")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """A verdict about two faces with its reasons.
+
+    Arrays are kept as read-only float32 copies, settings and versions as read-only copies.
+
+    Attributes
+    ----------
+    score, threshold
+        The faces match iff ``score > threshold``, strictly.
+    threshold_source
+        Where the threshold comes from and what it costs there.
+    method
+        Which method gave the reasons, such as ``"xcos"``.
+    cost
+        Passes and seconds that it took.
+    model
+        The network.
+    probability, probability_source
+        Calibrated probability of "same person" in [0, 1] and what it was calibrated on; both or neither.
+    map_a, map_b
+        One map per face, (H, W), signed: positive places support "same person"; or None.
+    similarity, attention
+        S and W on the grid of places, (h, w) each, 7 x 7 for the known models; both or neither.
+    contributions
+        S * W, (h, w); its sum is the score. Computed where left out.
+    attention_kind
+        ``"u"`` uniform, ``"p"`` correlated, ``"l"`` learned; None where W is another or there is none.
+    settings
+        The method's settings as JSON values.
+    versions
+        Versions of the software, by name.
+    faces
+        What is known about the two inputs, or None.
+    sentences
+        The explanation in words, where they were written.
+
+    Raises
+    ------
+    InputError
+        If numbers are not finite, shapes do not fit, or the contributions are not S * W or do not add up to the score.
+
+    References
+    ----------
+    S, W and the strict rule: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM
+    2021.
+    """
+
+    score: float
+    threshold: float
+    threshold_source: ThresholdSource
+    method: str
+    cost: Cost
+    model: ModelInfo
+    probability: float | None = None
+    probability_source: str | None = None
+    map_a: Map | None = None
+    map_b: Map | None = None
+    similarity: Map | None = None
+    attention: Map | None = None
+    contributions: Map | None = None
+    attention_kind: AttentionKind | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    faces: tuple[FaceInfo, FaceInfo] | None = None
+    sentences: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("score", "threshold", "probability"):
+            value = getattr(self, name)
+            if value is not None:
+                self._set(name, float(value))
+                if not math.isfinite(float(value)):
+                    raise InputError(f"explanation: {name} must be finite, got {value}; the input was not usable")
+        for name in _ARRAYS:
+            if getattr(self, name) is not None:
+                self._set(name, _read_only(name, getattr(self, name)))
+        try:
+            self._set("settings", values.freeze(values.mapping(self.settings)))
+            self._set("versions", values.freeze(string_mapping(self.versions)))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"explanation: the settings or versions {error}; use plain JSON values") from error
+        self._set("sentences", tuple(self.sentences))
+        self._check_options()
+        self._check_grid()
+
+    @property
+    def is_match(self) -> bool:
+        """Whether the faces match: score > threshold, strictly."""
+        return self.score > self.threshold
+
+    @property
+    def verdict(self) -> str:
+        """``"match"`` or ``"no match"``."""
+        return "match" if self.is_match else "no match"
+
+    @property
+    def margin(self) -> float:
+        """Score minus threshold: how far the score is from flipping the verdict."""
+        return self.score - self.threshold
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether there are S, W and contributions."""
+        return self.similarity is not None
+
+    def __eq__(self, other: object) -> bool:
+        """Compare field by field, arrays by shape and values."""
+        if not isinstance(other, Explanation):
+            return NotImplemented
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    def __hash__(self) -> int:
+        """Hash what is cheap and equal for equal explanations."""
+        return hash((self.score, self.threshold, self.method, self.model))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through the constructor, which makes arrays and mappings read-only again."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _rebuild, ({**plain, "settings": values.thaw(self.settings), "versions": dict(self.versions)},)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the explanation as plain values, ready for strict JSON; arrays as lists of rows."""
+        plain: dict[str, Any] = {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "score": self.score,
+            "threshold": self.threshold,
+            "margin": self.margin,
+            "threshold_source": self.threshold_source.to_dict(),
+            "probability": self.probability,
+            "probability_source": self.probability_source,
+            "method": self.method,
+            "attention_kind": self.attention_kind,
+            "sentences": list(self.sentences),
+            "faces": None if self.faces is None else [face.to_dict() for face in self.faces],
+            "model": self.model.to_dict(),
+            "cost": self.cost.to_dict(),
+            "settings": values.thaw(self.settings),
+            "versions": dict(self.versions),
+        }
+        for name in _ARRAYS:
+            array = getattr(self, name)
+            plain[name] = None if array is None else values.array_to_lists(array)
+        return plain
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return strict JSON in ASCII; :meth:`from_json` gives back an equal explanation, arrays bit for bit."""
+        return json.dumps(self.to_dict(), allow_nan=False, indent=indent)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Explanation:
+        """Build from what :meth:`to_dict` returned; unknown keys are ignored.
+
+        Raises
+        ------
+        DataError
+            If the schema is another, a key is missing, a value is wrong, or the verdict contradicts the score.
+        """
+        part = "the file"
+        schema = read_key(part, data, "schema", values.text)
+        if schema != SCHEMA:
+            raise DataError(f"explanation: unknown schema {values.shown(schema)}; this version reads {SCHEMA!r}")
+        read = {name: read_key(part, data, name, _array) for name in _ARRAYS}
+        try:
+            built = cls(
+                score=read_key(part, data, "score", values.number),
+                threshold=read_key(part, data, "threshold", values.number),
+                threshold_source=ThresholdSource.from_dict(read_key(part, data, "threshold_source", values.mapping)),
+                method=read_key(part, data, "method", values.text),
+                cost=Cost.from_dict(read_key(part, data, "cost", values.mapping)),
+                model=ModelInfo.from_dict(read_key(part, data, "model", values.mapping)),
+                probability=read_key(part, data, "probability", lambda v: values.optional(values.number, v)),
+                probability_source=read_key(part, data, "probability_source", _text_or_none),
+                attention_kind=cast("AttentionKind | None", read_key(part, data, "attention_kind", _text_or_none)),
+                settings=read_key(part, data, "settings", values.mapping),
+                versions=read_key(part, data, "versions", string_mapping),
+                faces=read_key(part, data, "faces", _faces),
+                sentences=read_key(part, data, "sentences", lambda v: tuple(map(values.text, values.items(v)))),
+                **read,
+            )
+        except InputError as error:
+            raise DataError(str(error)) from error
+        if read_key(part, data, "verdict", values.text) != built.verdict:
+            raise DataError(
+                f"explanation: verdict {values.shown(data['verdict'])} contradicts score {built.score:g} "
+                f"and threshold {built.threshold:g}; write the file again"
+            )
+        return built
+
+    @classmethod
+    def from_json(cls, source: str) -> Explanation:
+        """Build from what :meth:`to_json` returned.
+
+        Raises
+        ------
+        DataError
+            If the text is not strict JSON, or as :meth:`from_dict`.
+        """
+        try:
+            data = values.parse(source)
+        except ValueError as error:
+            raise DataError(f"explanation: not valid JSON ({error}); write the file again") from error
+        return cls.from_dict(data)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_options(self) -> None:
+        if self.probability is not None and not 0 <= self.probability <= 1:
+            raise InputError(f"explanation: probability {self.probability:g} is not one; give it between 0 and 1")
+        if (self.probability is None) != (self.probability_source is None):
+            raise InputError("explanation: a probability and what it was calibrated on go together; give both")
+        if self.attention_kind not in (None, "u", "p", "l"):
+            raise InputError(f"explanation: unknown kind of attention {self.attention_kind!r}; use 'u', 'p' or 'l'")
+
+    def _check_grid(self) -> None:
+        s, w = self.similarity, self.attention
+        if s is None or w is None:
+            if any(part is not None for part in (s, w, self.contributions, self.attention_kind)):
+                raise InputError("explanation: similarity and attention go together; give both, or none of the grids")
+            return
+        if s.shape != w.shape:
+            raise InputError(f"explanation: similarity {s.shape} and attention {w.shape} differ; give one grid")
+        product = np.multiply(s, w, dtype=np.float64)
+        if self.contributions is None:
+            self._set("contributions", _read_only("contributions", product))
+        found = cast(Map, self.contributions).astype(np.float64)
+        tolerance = SUM_TOLERANCE * max(1.0, abs(self.score))
+        if found.shape != s.shape or np.abs(found - product).max() > tolerance:
+            raise InputError("explanation: the contributions are not similarity times attention; leave them out")
+        if abs(float(found.sum()) - self.score) > tolerance:
+            raise InputError(
+                f"explanation: the contributions add up to {found.sum():.6g}, not to the score {self.score:.6g}; "
+                "give the score that belongs to these maps"
+            )
+
+
+def _rebuild(plain: dict[str, Any]) -> Explanation:
+    return Explanation(**plain)
+
+
+def _read_only(name: str, array: Any) -> Map:
+    try:
+        copy = np.array(array, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"explanation: {name} is not an array of numbers; give a 2-D array") from error
+    if copy.ndim != 2 or copy.size == 0:
+        raise InputError(f"explanation: {name} must be a 2-D array with cells, got shape {copy.shape}")
+    if not np.isfinite(copy).all():
+        raise InputError(f"explanation: {name} has values that are not finite; the input was not usable")
+    copy.flags.writeable = False
+    return copy
+
+
+def _same(one: Any, two: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(two, np.ndarray):
+        return isinstance(one, np.ndarray) and isinstance(two, np.ndarray) and np.array_equal(one, two)
+    return bool(one == two)
+
+
+def _array(value: Any) -> Any:
+    return values.optional(values.array_from_lists, value)
+
+
+def _text_or_none(value: Any) -> str | None:
+    return values.optional(values.text, value)
+
+
+def _faces(value: Any) -> tuple[FaceInfo, FaceInfo] | None:
+    if value is None:
+        return None
+    infos = [FaceInfo.from_dict(item) for item in values.items(value)]
+    if len(infos) != 2:
+        raise ValueError(f"must be two faces, not {len(infos)}")
+    return infos[0], infos[1]

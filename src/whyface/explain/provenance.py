@@ -1,0 +1,284 @@
+"""Where the parts of an explanation come from: threshold, model, faces, and what the computation cost."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, TypeVar, cast
+
+from whyface.errors import DataError, InputError
+from whyface.explain.json_values import count, items, mapping, number, numbers, optional, text
+from whyface.faces.face import Face
+
+_T = TypeVar("_T")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+ThresholdKind = Literal["operating point", "user"]
+
+
+@dataclass(frozen=True)
+class ThresholdSource:
+    """Where a threshold comes from and what it costs there.
+
+    Attributes
+    ----------
+    kind
+        ``"operating point"``: measured on a data set; ``"user"``: given by the user, all else unknown.
+    name, dataset
+        Such as ``"FMR 1e-3"`` and ``"LFW, 6000 pairs"``.
+    fmr, fnmr
+        False match rate and false non-match rate at the threshold, in [0, 1].
+    fmr_interval, fnmr_interval
+        Their 95 % confidence intervals ``(low, high)``.
+    genuine_pairs, impostor_pairs
+        How many pairs the rates come from.
+    note
+        What a reader must know, such as a sample too small for the target.
+
+    Raises
+    ------
+    InputError
+        If a rate, interval or kind is impossible.
+    """
+
+    kind: ThresholdKind = "user"
+    name: str = ""
+    dataset: str = ""
+    fmr: float | None = None
+    fnmr: float | None = None
+    fmr_interval: tuple[float, float] | None = None
+    fnmr_interval: tuple[float, float] | None = None
+    genuine_pairs: int | None = None
+    impostor_pairs: int | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("operating point", "user"):
+            raise InputError(f"unknown kind of threshold {self.kind!r}; use 'operating point' or 'user'")
+        for name in ("fmr", "fnmr"):
+            rate, interval = getattr(self, name), getattr(self, f"{name}_interval")
+            if rate is not None and not 0 <= rate <= 1:
+                raise InputError(f"threshold: {name} {rate} is not a rate; give it between 0 and 1")
+            if interval is not None and not 0 <= interval[0] <= interval[1] <= 1:
+                raise InputError(f"threshold: {name}_interval {interval} is not an interval; give (low, high) in 0..1")
+
+    def describe(self) -> str:
+        """Say in a few words where the threshold comes from, such as ``"FMR 1e-3 on LFW, 6000 pairs"``."""
+        if self.kind == "user":
+            return self.name or "set by the user"
+        return " on ".join(part for part in (self.name, self.dataset) if part) or "a measured operating point"
+
+    @classmethod
+    def from_operating_point(cls, point: Mapping[str, Any]) -> ThresholdSource:
+        """Take over a measured operating point, as the zoo keeps it and ``OperatingPoint.to_dict`` gives it.
+
+        Raises
+        ------
+        DataError
+            If a key is missing or a value is of the wrong kind.
+        """
+        return cls.from_dict({**point, "kind": "operating point", "note": point.get("note", "")})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        plain = asdict(self)
+        for name in ("fmr_interval", "fnmr_interval"):
+            plain[name] = None if plain[name] is None else list(plain[name])
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ThresholdSource:
+        """Build from what :meth:`to_dict` returned; unknown keys are ignored.
+
+        Raises
+        ------
+        DataError
+            If a key is missing or a value is of the wrong kind or out of range.
+        """
+        part = "threshold_source"
+        return _built(
+            lambda: cls(
+                kind=cast(ThresholdKind, read_key(part, data, "kind", text)),
+                name=read_key(part, data, "name", text),
+                dataset=read_key(part, data, "dataset", text),
+                fmr=read_key(part, data, "fmr", _maybe(number)),
+                fnmr=read_key(part, data, "fnmr", _maybe(number)),
+                fmr_interval=read_key(part, data, "fmr_interval", _maybe(_pair)),
+                fnmr_interval=read_key(part, data, "fnmr_interval", _maybe(_pair)),
+                genuine_pairs=read_key(part, data, "genuine_pairs", _maybe(count)),
+                impostor_pairs=read_key(part, data, "impostor_pairs", _maybe(count)),
+                note=read_key(part, data, "note", text),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an explanation cost: forward and backward passes of the network, and seconds where they were measured."""
+
+    forward: int
+    backward: int = 0
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        seconds = 0.0 if self.seconds is None else self.seconds
+        if self.forward < 0 or self.backward < 0 or not 0 <= seconds < math.inf:
+            raise InputError(f"{self} is not a cost; count passes and seconds from 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Cost:
+        """Build from what :meth:`to_dict` returned; raises ``DataError`` where something is missing or wrong."""
+        return _built(
+            lambda: cls(
+                forward=read_key("cost", data, "forward", count),
+                backward=read_key("cost", data, "backward", count),
+                seconds=read_key("cost", data, "seconds", _maybe(number)),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which network it was: its name and the SHA-256 of its file (64 lower-case hex digits), or None without a file."""
+
+    name: str
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise InputError(f"model {self.name!r}: {self.sha256!r} is not a SHA-256; give 64 hex digits or None")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelInfo:
+        """Build from what :meth:`to_dict` returned; raises ``DataError`` where something is missing or wrong."""
+        return _built(
+            lambda: cls(
+                name=read_key("model", data, "name", text), sha256=read_key("model", data, "sha256", _maybe(text))
+            )
+        )
+
+
+@dataclass(frozen=True)
+class FaceInfo:
+    """What is known about one input face, without its pixels.
+
+    Attributes
+    ----------
+    source
+        Path of the photo as the user gave it, or ``""``.
+    box
+        ``(x0, y0, x1, y1)`` in photo pixels; None for a crop that was given as it is.
+    landmarks
+        Five points ``(x, y)`` in photo pixels: left eye, right eye, nose tip, left and right mouth corner as seen in
+        the picture; None for a given crop.
+    score
+        The detector's confidence, or None.
+    index, count
+        Which face of the photo this is (0 = largest) and how many there were.
+    """
+
+    source: str = ""
+    box: tuple[float, float, float, float] | None = None
+    landmarks: tuple[tuple[float, float], ...] | None = None
+    score: float | None = None
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.landmarks is not None and (len(self.landmarks) != 5 or any(len(p) != 2 for p in self.landmarks)):
+            raise InputError("a face has five landmarks of two coordinates each; give those or None")
+        if not 0 <= self.index < self.count:
+            raise InputError(f"there is no face {self.index} among {self.count}; count from 0")
+        given = (self.score, *(self.box or ()), *(value for point in self.landmarks or () for value in point))
+        if not all(value is None or math.isfinite(value) for value in given):
+            raise InputError(f"face {self.source!r}: score, box and landmarks must be finite; leave them out")
+
+    @classmethod
+    def from_face(cls, face: Face) -> FaceInfo:
+        """Take over what a :class:`~whyface.faces.face.Face` knows about itself."""
+        return cls(
+            source=face.source,
+            box=None if face.box is None else _box(list(map(float, face.box))),
+            landmarks=None if face.landmarks is None else tuple((float(x), float(y)) for x, y in face.landmarks),
+            score=None if face.score is None else float(face.score),
+            index=face.index,
+            count=face.count,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        plain = asdict(self)
+        plain["box"] = None if self.box is None else list(self.box)
+        plain["landmarks"] = None if self.landmarks is None else [list(point) for point in self.landmarks]
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FaceInfo:
+        """Build from what :meth:`to_dict` returned; raises ``DataError`` where something is missing or wrong."""
+        return _built(
+            lambda: cls(
+                source=read_key("face", data, "source", text),
+                box=read_key("face", data, "box", _maybe(_box)),
+                landmarks=read_key("face", data, "landmarks", _maybe(_points)),
+                score=read_key("face", data, "score", _maybe(number)),
+                index=read_key("face", data, "index", count),
+                count=read_key("face", data, "count", count),
+            )
+        )
+
+
+def read_key(part: str, data: Mapping[str, Any], key: str, read: Callable[[Any], _T]) -> _T:
+    """Read one key of an explanation's part.
+
+    Raises
+    ------
+    DataError
+        If the key is missing or its value is not what `read` takes; the message names part and key.
+    """
+    if not isinstance(data, Mapping):
+        raise DataError(f"explanation: {part} must be an object; write the file again")
+    if key not in data:
+        raise DataError(f"explanation: {part} has no {key!r}; write the file again")
+    try:
+        return read(data[key])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"explanation: {key!r} of {part} {error}; write the file again") from error
+
+
+def _built(build: Callable[[], _T]) -> _T:
+    try:
+        return build()
+    except InputError as error:
+        raise DataError(f"explanation: {error}") from error
+
+
+def _maybe(read: Callable[[Any], _T]) -> Callable[[Any], _T | None]:
+    return lambda value: optional(read, value)
+
+
+def _pair(value: Any) -> tuple[float, float]:
+    low, high = numbers(value, 2)
+    return low, high
+
+
+def _box(value: Any) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = numbers(value, 4)
+    return x0, y0, x1, y1
+
+
+def _points(value: Any) -> tuple[tuple[float, float], ...]:
+    return tuple(_pair(point) for point in items(value))
+
+
+def string_mapping(value: Any) -> dict[str, str]:
+    """Read an object whose values are strings."""
+    return {key: text(item) for key, item in mapping(value).items()}
