@@ -1,0 +1,198 @@
+"""An explanation in two sentences of plain English, each number of which can be worked out from the explanation.
+
+Shares are given in points: 1 point is 0.01 of the score. Left and right are as seen in the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.explain.explanation import Explanation
+from whyface.explain.shares import (
+    explanation_shares,
+    fewest_to_flip,
+    map_shares,
+    neutral_similarity,
+    ranked,
+    region_shares,
+)
+from whyface.faces.regions import REGION_PHRASES, has_side
+
+MOST_NAMED: Final = 3
+"""How many regions a list names."""
+
+CLOSE_MARGIN: Final = 0.01
+"""A score nearer to the threshold than this is "only just" on its side."""
+
+_SIDES: Final = " (left and right as seen in the picture)"
+_Listed = Sequence[tuple[str, str]]  # region, its share as text
+
+
+def describe(explanation: Explanation) -> tuple[str, str]:
+    """Say what supports the verdict, what speaks against it, and how far it is from flipping.
+
+    Returns
+    -------
+    Two sentences. The first gives the verdict, the score's distance from the threshold, and the regions that support
+    the verdict most, each with its exact share of that distance (:func:`whyface.explain.shares.explanation_shares`).
+    The second gives what speaks against it and the fewest places that would flip it
+    (:func:`whyface.explain.shares.fewest_to_flip`). An explanation with per-face maps only is put into words by the
+    maps' weight (:func:`whyface.explain.shares.map_shares`); one without any says that there are no reasons by region.
+    """
+    shares = explanation_shares(explanation)
+    if shares is not None:
+        return _from_grid(explanation, shares)
+    by_map = map_shares(explanation)
+    return _without_reasons(explanation) if by_map is None else _from_maps(explanation, by_map)
+
+
+def points(share: float) -> str:
+    """Write a share in points with its sign, such as ``"+5.1"``; 1 point is 0.01 of the score."""
+    return f"{100 * share:+.1f}"
+
+
+def score_and_threshold(explanation: Explanation) -> tuple[str, str]:
+    """Write score and threshold with four decimals, or with as many as it takes to tell them apart."""
+    score, threshold = explanation.score, explanation.threshold
+    for digits in range(4, 17):
+        texts = f"{score:.{digits}f}", f"{threshold:.{digits}f}"
+        if texts[0] != texts[1] or score == threshold:
+            return texts if score != threshold else (texts[0], texts[0])
+    return repr(score), repr(threshold)
+
+
+def distance(margin: float) -> str:
+    """Write how far score and threshold are apart, such as ``"16.9 points"``; never as 0 where they differ."""
+    size = 100 * abs(margin)
+    number = f"{size:.1f}" if size >= 0.05 or size == 0 else f"{size:.1g}"
+    return f"{number} point{'' if number == '1.0' else 's'}"
+
+
+def _from_grid(explanation: Explanation, shares: NDArray[np.float64]) -> tuple[str, str]:
+    match = explanation.is_match
+    regions = region_shares(shares)
+    support = _visible(ranked(regions, positive=match))
+    against = _visible(ranked(regions, positive=not match))
+    flip, flip_regions = _flip(explanation, shares)
+    first = f"{_verdict(explanation)}{_support(support, match, explanation.margin)}"
+    second = f"{_opposition(against, shares, match)}; {flip}"
+    if _any_side([name for name, _ in support[:MOST_NAMED]]):
+        first += _SIDES
+    elif _any_side([*[name for name, _ in against[:MOST_NAMED]], *flip_regions]):
+        second += _SIDES
+    return f"{first}.", f"{second}."
+
+
+def _from_maps(explanation: Explanation, by_map: dict[str, float]) -> tuple[str, str]:
+    match = explanation.is_match
+    lists = [
+        [(name, f"{100 * abs(weight):.0f} %") for name, weight in ranked(by_map, positive=sign) if abs(weight) >= 0.005]
+        for sign in (match, not match)
+    ]
+    support, against = lists
+    first = _verdict(explanation)
+    if support:
+        first += f"; what supports it most is {_listed(support)} of the maps' weight"
+    what = "against it" if match else "for a match"
+    second = f"{_speaking(what, against)} of that weight" if against else f"No region of the maps speaks {what}"
+    if _any_side([name for name, _ in support[:MOST_NAMED]]):
+        first += _SIDES
+    elif _any_side([name for name, _ in against[:MOST_NAMED]]):
+        second += _SIDES
+    return f"{first}.", f"{second}; {_score_flip(explanation)}."
+
+
+def _without_reasons(explanation: Explanation) -> tuple[str, str]:
+    second = "This model compares the faces as a whole and gives no reasons by region"
+    return f"{_verdict(explanation)}.", f"{second}; {_score_flip(explanation)}."
+
+
+def _verdict(explanation: Explanation) -> str:
+    opening = "Match" if explanation.is_match else "No match"
+    if abs(explanation.margin) < CLOSE_MARGIN:
+        opening += ", but only just"
+    score, threshold = score_and_threshold(explanation)
+    if explanation.margin == 0:
+        return f"{opening}: the score is exactly the threshold of {threshold}, and a match needs more (1 point = 0.01)"
+    where = "above" if explanation.is_match else "below"
+    far = distance(explanation.margin)
+    return f"{opening}: the score of {score} is {far} {where} the threshold of {threshold} (1 point = 0.01)"
+
+
+def _support(support: _Listed, match: bool, margin: float) -> str:
+    if not support:
+        return ", with no region that stands out"
+    if margin == 0:
+        return f"; {_speaking('against a match', support).lower()}"
+    return f", {'thanks' if match else 'due'} above all to {_listed(support)}"
+
+
+def _opposition(against: _Listed, shares: NDArray[np.float64], match: bool) -> str:
+    what = "against it" if match else "for a match"
+    opposing = shares[shares < 0] if match else shares[shares > 0]
+    if not len(opposing):
+        return f"Nothing speaks {what}"
+    if not against:
+        places = "1 place does" if len(opposing) == 1 else f"{len(opposing)} places do"
+        return f"No region as a whole speaks {what} ({places}, {points(float(opposing.sum()))} in all)"
+    return _speaking(what, against)
+
+
+def _speaking(what: str, listed: _Listed) -> str:
+    how = {1: "speaks only", 2: "speak", 3: "speak"}.get(len(listed), "speak above all")
+    return f"{what.capitalize()} {how} {_listed(listed)}"
+
+
+def _flip(explanation: Explanation, shares: NDArray[np.float64]) -> tuple[str, tuple[str, ...]]:
+    similarity, attention, match = explanation.similarity, explanation.attention, explanation.is_match
+    assert similarity is not None
+    assert attention is not None
+    flip = fewest_to_flip(shares, is_match=match)
+    if flip is None:
+        total = float(attention.sum(dtype=np.float64))
+        if total <= 0:
+            return _score_flip(explanation), ()
+        rise = -explanation.margin / total
+        return f"the verdict would flip only if the similarity rose by more than {rise:.2f} everywhere", ()
+    neutral = neutral_similarity(attention, explanation.threshold)
+    goal = "the threshold" if neutral == explanation.threshold else f"{neutral:.4f}"
+    # A negative weight turns the direction round, so that neither word would be true of all places.
+    verb = "changed" if attention[flip.cells].min() < 0 else "fell" if match else "rose"
+    # Adding 0 keeps a mean that rounds to zero from being written as -0.00.
+    mean = round(float(similarity[flip.cells].mean(dtype=np.float64)), 2) + 0.0
+    change = f"{verb} from {mean:.2f}{'' if flip.count == 1 else ' on average'} to {goal}"
+    if flip.count == shares.size:
+        return f"the verdict would flip if the similarity {change} everywhere", ()
+    if len(flip.regions) > MOST_NAMED:
+        where = f"in the {flip.count} places (of {shares.size}) that support it most"
+        return f"the verdict would flip if the similarity {where} {change}", ()
+    places = _joined([REGION_PHRASES[name] for name in flip.regions])
+    where = f"at {places} ({flip.count} of the {shares.size} places)"
+    return f"the verdict would flip if the similarity {where} {change}", flip.regions
+
+
+def _score_flip(explanation: Explanation) -> str:
+    if explanation.margin == 0:
+        return "the verdict would flip if the score rose at all"
+    change = "fell by" if explanation.is_match else "rose by more than"
+    return f"the verdict would flip if the score {change} {distance(explanation.margin)}"
+
+
+def _visible(listed: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
+    return [(name, points(share)) for name, share in listed if points(share) not in ("+0.0", "-0.0")]
+
+
+def _listed(listed: _Listed) -> str:
+    return _joined([f"{REGION_PHRASES[name]} ({amount})" for name, amount in listed[:MOST_NAMED]])
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _any_side(names: Sequence[str]) -> bool:
+    return any(has_side(name) for name in names)

@@ -1,0 +1,169 @@
+"""Who did it: every place's exact share of the margin, summed by region, and what it takes to flip the verdict.
+
+Because xCos is a weighted sum, score - threshold = sum of W * (S - threshold) where W sums to 1. Each term is one
+place's share of the margin: positive pushes towards a match, negative away from it, and together they are the margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.explain.explanation import Explanation
+from whyface.faces.regions import REGIONS, region_masks, region_of_cells
+
+FloatArray = NDArray[np.floating[Any]]
+
+_NEAR: Final = 1e-9
+_SUM_TO_ONE: Final = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Flip:
+    """The fewest places whose change alone flips the verdict.
+
+    Attributes
+    ----------
+    cells
+        Which places, bool (h, w).
+    count
+        How many.
+    regions
+        The regions that they lie in, those with the largest shares first.
+    margin_after
+        The margin once these places sit at the neutral similarity; on the other side of the rule.
+    """
+
+    cells: NDArray[np.bool_]
+    count: int
+    regions: tuple[str, ...]
+    margin_after: float
+
+
+def neutral_similarity(attention: FloatArray, threshold: float) -> float:
+    """Give the similarity at which a place speaks neither for nor against a match: threshold / sum(W).
+
+    It is the threshold itself where W sums to 1, up to rounding.
+
+    Raises
+    ------
+    InputError
+        If the weights sum to 0.
+    """
+    total = _weight(attention)
+    return threshold if abs(total - 1) < _SUM_TO_ONE else threshold / total
+
+
+def margin_shares(similarity: FloatArray, attention: FloatArray, threshold: float) -> NDArray[np.float64]:
+    """Split the margin over the places.
+
+    Parameters
+    ----------
+    similarity, attention
+        S and W, the same shape (h, w).
+    threshold
+        Spread over the places in proportion to W, so that weights that do not sum to 1 are served too.
+
+    Returns
+    -------
+    (h, w) float64: W * S - threshold * W / sum(W). Sums to <S, W> - threshold.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ or the weights sum to 0.
+    """
+    s, w = np.asarray(similarity, np.float64), np.asarray(attention, np.float64)
+    if s.shape != w.shape:
+        raise InputError(f"similarity {s.shape} and attention {w.shape} differ; give one grid")
+    return np.asarray(w * s - threshold * w / _weight(w))
+
+
+def explanation_shares(explanation: Explanation) -> NDArray[np.float64] | None:
+    """Split an explanation's own margin over its places, (h, w) float64; None where it has no grid.
+
+    Sums to ``explanation.margin``: what the float32 maps' sum lacks to the score (at most the tolerance of
+    :class:`Explanation`) is spread like the threshold.
+    """
+    s, w = explanation.similarity, explanation.attention
+    if s is None or w is None:
+        return None
+    rest = explanation.score - float(np.multiply(s, w, dtype=np.float64).sum())
+    return margin_shares(s, w, explanation.threshold - rest)
+
+
+def region_shares(shares: FloatArray) -> dict[str, float]:
+    """Sum shares (h, w) by region, in the order of :data:`whyface.faces.regions.REGIONS`; regions without cells too."""
+    masks = region_masks(*shares.shape)
+    return {name: float(np.sum(shares[mask], dtype=np.float64)) for name, mask in masks.items()}
+
+
+def map_shares(explanation: Explanation) -> dict[str, float] | None:
+    """Sum the per-face maps by region, as fractions of all their weight; None where there are no maps.
+
+    Returns
+    -------
+    Region -> number in [-1, 1], positive where the maps support "same person". Each map counts equally, whatever its
+    scale; the absolute values over all pixels sum to 1, so that the regions' sum is at most 1.
+    """
+    maps = [np.asarray(m, np.float64) for m in (explanation.map_a, explanation.map_b) if m is not None]
+    maps = [m / np.abs(m).sum() for m in maps if np.abs(m).sum() > 0]
+    if not maps:
+        return None
+    sums = [region_shares(m) for m in maps]
+    return {name: sum(one[name] for one in sums) / len(sums) for name in REGIONS}
+
+
+def ranked(shares: Mapping[str, float], *, positive: bool) -> list[tuple[str, float]]:
+    """List the regions of one sign, the largest amount first; equal ones in the regions' order."""
+    chosen = [(name, share) for name, share in shares.items() if (share > 0 if positive else share < 0)]
+    return sorted(chosen, key=lambda item: -abs(item[1]))
+
+
+def fewest_to_flip(shares: FloatArray, *, is_match: bool) -> Flip | None:
+    """Find the fewest places that, moved to the neutral similarity, flip the verdict.
+
+    Shares add up, so taking the largest first is exact: no smaller set can flip it.
+
+    Parameters
+    ----------
+    shares
+        Every place's share of the margin, (h, w).
+    is_match
+        The verdict to flip.
+
+    Returns
+    -------
+    The places, or None where moving all that support the verdict is not enough (nothing speaks for the other side of a
+    "no match": at the neutral similarity everywhere the score is the threshold, and a match needs more).
+    """
+    flat = np.asarray(shares, np.float64).ravel()
+    support = flat if is_match else -flat
+    order = np.argsort(-support, kind="stable")
+    order = order[support[order] > 0]
+    after = flat.sum() - np.cumsum(flat[order])
+    # Rounding must not keep a margin of zero from being one: zero is no match.
+    flips = np.flatnonzero(after <= _NEAR if is_match else after > _NEAR)
+    if not len(flips):
+        return None
+    chosen = order[: flips[0] + 1]
+    cells = np.zeros(shares.shape, np.bool_)
+    cells.flat[chosen] = True
+    names = region_of_cells(*shares.shape)
+    sums: dict[str, float] = {}
+    for name, share in zip(names[cells], shares[cells], strict=True):
+        sums[str(name)] = sums.get(str(name), 0.0) + abs(float(share))
+    regions = tuple(sorted(sums, key=lambda name: -sums[name]))
+    return Flip(cells, len(chosen), regions, float(after[flips[0]]))
+
+
+def _weight(attention: FloatArray) -> float:
+    total = float(np.sum(attention, dtype=np.float64))
+    if abs(total) < _NEAR:
+        raise InputError("the attention's weights sum to 0, so no place has a share of the threshold; use others")
+    return total
