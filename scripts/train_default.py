@@ -26,9 +26,9 @@ from torch.nn import functional
 from whyface.models.heads import GridHead, flatten_grid
 from whyface.models.mobilefacenet import MobileFaceNet
 from whyface.train.corpus import Corpus, load_corpus, sample_batch
-from whyface.train.distillation import WeightAverage, all_pairs, balanced_mse, compare_all, tie_pair_halves
+from whyface.train.distillation import WeightAverage, all_pairs, balanced_regression, compare_all, tie_pair_halves
 from whyface.train.margins import MarginHead
-from whyface.train.mixing import jitter_geometry, jitter_light, mix_faces, occlude
+from whyface.train.mixing import blend_people, jitter_geometry, jitter_light, occlude
 from whyface.train.teachers import channels_last, mobilefacenet_teacher, read_safetensors
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
 
@@ -36,6 +36,9 @@ from whyface.xcos.learned import LearnedAttention, XcosNetwork
 DEMO_PEOPLE = frozenset({"Barack_Obama"})
 STEM_BLOCKS = 5
 """Inverted residuals before the 14 x 14 map: frozen in the first phase, where they cost most and matter least."""
+LATE_BLOCKS = 11
+"""Inverted residuals before the last 14 x 14 one. From here on the trunk has most to learn anew: it was trained for a
+head with weights of its own for every place, and now serves one that treats all places alike."""
 
 
 def arguments() -> argparse.Namespace:
@@ -47,13 +50,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--overlap", type=Path, required=True, help="people to leave out, from lfw_overlap.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=4200)
+    parser.add_argument("--deep-from", type=int, default=300, help="step from which the late layers train")
     parser.add_argument("--stem-from", type=int, default=2800, help="step from which the early layers train too")
     parser.add_argument("--people", type=int, default=24, help="people in a batch")
     parser.add_argument("--pictures", type=int, default=4, help="pictures of each")
-    parser.add_argument("--lr", type=float, default=6e-4, help="backbone; head and attention use 4 x this")
+    parser.add_argument("--lr", type=float, default=6e-4, help="early layers; middle ones learn at twice this")
+    parser.add_argument("--late-factor", type=float, default=5.0, help="late layers, head, attention: x this")
     parser.add_argument("--warmup", type=int, default=200)
-    parser.add_argument("--mixed", type=float, default=0.6, help="share of faces that are mixtures")
-    parser.add_argument("--occluded", type=float, default=0.15)
+    parser.add_argument("--virtual", type=float, default=0.5, help="share of people who are blends of two")
+    parser.add_argument("--init", type=Path, help="network.safetensors of an earlier run to start from")
+    parser.add_argument("--occluded", type=float, default=0.1)
     parser.add_argument("--id-weight", type=float, default=0.002)
     parser.add_argument("--uniform-weight", type=float, default=0.5)
     parser.add_argument("--activation", choices=["none", "prelu"], default="none")
@@ -90,15 +96,16 @@ def settle_norms(network: XcosNetwork, faces: Tensor) -> None:
         norm.momentum = 0.1
 
 
-def student_map(network: XcosNetwork, faces: Tensor, *, stem: bool) -> Tensor:
-    """Run the trunk in bfloat16; without ``stem``, no gradient is kept for the early layers."""
+def student_map(network: XcosNetwork, faces: Tensor, *, deep: bool, stem: bool) -> Tensor:
+    """Run the trunk in bfloat16; keep gradients for its late layers (``deep``) and its early ones (``stem``)."""
     trunk = network.backbone
     assert isinstance(trunk, MobileFaceNet)
     with torch.autocast("cpu", torch.bfloat16):
         with torch.set_grad_enabled(stem and torch.is_grad_enabled()):
             early = trunk.features[:STEM_BLOCKS](trunk.dw_conv(trunk.conv1((faces - trunk.mean) / trunk.std)))
-        deep: Tensor = trunk.conv2(trunk.features[STEM_BLOCKS:](early))
-    return deep.float()
+        with torch.set_grad_enabled(deep and torch.is_grad_enabled()):
+            late: Tensor = trunk.conv2(trunk.features[STEM_BLOCKS:](early))
+    return late.float()
 
 
 @torch.no_grad()
@@ -107,7 +114,7 @@ def validate(network: XcosNetwork, teacher: nn.Module, corpus: Corpus) -> dict[s
     grids, embeddings = [], []
     for start in range(0, len(corpus.pictures), 128):
         faces = corpus.pictures[start : start + 128].float().contiguous(memory_format=torch.channels_last)
-        grids.append(network.head(student_map(network, faces, stem=False)))
+        grids.append(network.head(student_map(network, faces, deep=False, stem=False)))
         embeddings.append(teacher(faces))
     grid, embedding = torch.cat(grids), torch.cat(embeddings)
     pairs = all_pairs(len(grid))
@@ -136,11 +143,18 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, network: XcosNetwork, margin: MarginHead) -> None:
         self.args, self.network, self.margin = args, network, margin
+        trunk = network.backbone
+        assert isinstance(trunk, MobileFaceNet)
+        late = [*trunk.features[LATE_BLOCKS:].parameters(), *trunk.conv2.parameters()]
+        middle = list(trunk.features[STEM_BLOCKS:LATE_BLOCKS].parameters())
+        taken = {id(parameter) for parameter in [*late, *middle]}
+        stem = [parameter for parameter in trunk.parameters() if id(parameter) not in taken]
         fresh = [*network.head.parameters(), *network.xcos.parameters(), *margin.parameters()]
         self.optimiser = torch.optim.AdamW(
             [
-                {"params": list(network.backbone.parameters()), "factor": 1.0},
-                {"params": fresh, "factor": 4.0},
+                {"params": stem, "factor": 1.0},
+                {"params": middle, "factor": 2.0},
+                {"params": [*late, *fresh], "factor": args.late_factor},
             ],
             lr=args.lr,
             betas=(0.9, 0.99),
@@ -196,20 +210,22 @@ def train_step(run: Run, teacher: nn.Module, corpus: Corpus) -> dict[str, float]
     """Do one step on one batch."""
     args, generator = run.args, run.generator
     pictures, labels = sample_batch(corpus, args.people, args.pictures, generator)
-    faces, mixed = mix_faces(pictures.float(), args.mixed, generator)
+    partners, _ = sample_batch(corpus, args.people, args.pictures, generator)
+    faces, virtual = blend_people(pictures.float(), partners.float(), args.people, args.virtual, generator)
     faces = jitter_light(jitter_geometry(faces, generator), generator)
     clean = faces.contiguous(memory_format=torch.channels_last)
     embedding = teacher(clean)
     covered = occlude(faces, args.occluded, generator).contiguous(memory_format=torch.channels_last)
-    grid = run.network.head(student_map(run.network, covered, stem=run.step >= args.stem_from))
+    deep, stem = run.step >= args.deep_from, run.step >= args.stem_from
+    grid = run.network.head(student_map(run.network, covered, deep=deep, stem=stem))
 
     pairs = all_pairs(len(grid))
     output = compare_all(grid, run.network.xcos.attention, pairs)
     target = (embedding @ embedding.T)[pairs.first, pairs.second]
-    learned = balanced_mse(output.score, target, 0.25)
-    uniform = balanced_mse(output.similarity.mean(dim=(1, 2)), target, 0.25)
-    logits = run.margin(flatten_grid(grid[~mixed]), labels[~mixed])
-    identity = functional.cross_entropy(logits, labels[~mixed])
+    learned = balanced_regression(output.score, target)
+    uniform = balanced_regression(output.similarity.mean(dim=(1, 2)), target)
+    logits = run.margin(flatten_grid(grid[~virtual]), labels[~virtual])
+    identity = functional.cross_entropy(logits, labels[~virtual])
     loss = learned + args.uniform_weight * uniform + args.id_weight * identity
 
     rate = run.learning_rate()
@@ -230,9 +246,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     overlap = json.loads(args.overlap.read_text(encoding="utf-8"))
-    left_out = {f"cfp/{entry['id']}" for entry in overlap["cfp"]} | {
-        f"glint/{name}" for name in {*overlap["glint24"], *DEMO_PEOPLE}
-    }
+    left_out = {f"cfp/{entry['person']}" for entry in overlap["cfp"]}
+    left_out |= {f"glint/{entry['person']}" for entry in overlap["glint24"]} | {f"glint/{name}" for name in DEMO_PEOPLE}
     console = Console()
     corpus, held_out = load_corpus(args.cfp, args.glint, left_out, held_out=args.held_out, seed=args.seed)
     console.print(f"train: {corpus.summary()}; held out: {held_out.summary()}; left out: {len(left_out)} people")
@@ -241,10 +256,12 @@ def main() -> None:
     teacher = mobilefacenet_teacher(args.teacher, half=True)
     network = build_student(tensors, args.activation, args.seed).eval()
     margin = MarginHead(32 * 49, corpus.people, "arcface", margin=0.3, scale=32)
+    if args.init:
+        network.load_state_dict(read_safetensors(args.init))
     run = Run(args, network, margin)
     if run.resume():
         console.print(f"resumed at step {run.step}")
-    else:
+    elif not args.init:
         settle_norms(network, sample_batch(corpus, args.people, args.pictures, run.generator)[0].float())
         run.average = WeightAverage(network, 0.998)
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
 
 from whyface.errors import DataError
-from whyface.faces.face import FACE_SIZE
+from whyface.evaluate.pictures import open_pictures
+
+CFP_FRONTAL: Final = 10
+"""Frontal pictures of each person in CFP."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,29 +37,13 @@ class Corpus:
         return f"{len(self.pictures)} pictures of {self.people} people"
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.isfile() and member.name.endswith(".jpg"):
-                    stream = tar.extractfile(member)
-                    if stream is not None:
-                        yield member.name, stream.read()
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"cannot read the pictures in {path}: {error}") from error
+def _person(name: str) -> str:
+    """Take the person from ``cfp/Images/<id>/frontal/01.jpg`` or ``glint24/<name>/0.jpg``."""
+    parts = name.split("/")
+    return parts[2] if parts[0] == "cfp" else parts[1]
 
 
-def _decode(data: bytes, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    try:
-        picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    except OSError as error:
-        raise DataError(f"{name} is not a readable picture: {error}") from error
-    if picture.shape != (FACE_SIZE, FACE_SIZE, 3):
-        raise DataError(f"{name} is {picture.shape}, not an aligned {FACE_SIZE} x {FACE_SIZE} face")
-    return picture.transpose(2, 0, 1)
-
-
-def build_corpus(pictures: dict[str, list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]]) -> Corpus:
+def build_corpus(pictures: dict[str, list[NDArray[np.uint8]]]) -> Corpus:
     """Stack pictures by person; people in sorted order, so that labels do not depend on the order of reading."""
     stacks, labels, rows, start = [], [], [], 0
     for label, person in enumerate(sorted(pictures)):
@@ -81,21 +67,23 @@ def load_corpus(cfp: Path, glint: Path, left_out: Set[str], *, held_out: int, se
     left_out
         People by ``cfp/<id>`` or ``glint/<name>``.
     held_out
-        CFP people kept for validation, drawn with ``seed``.
+        CFP people whose frontal pictures are kept for validation, drawn with ``seed``.
 
     Returns
     -------
     The training corpus and the held-out one; no person is in both.
     """
-    people: dict[str, list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]] = {}
-    for path, part, prefix in ((cfp, 2, "cfp"), (glint, 1, "glint")):
-        for name, data in _members(path):
-            person = f"{prefix}/{name.split('/')[part]}"
-            if person not in left_out:
-                people.setdefault(person, []).append(_decode(data, name))
+    people: dict[str, list[NDArray[np.uint8]]] = {}
+    for path, prefix in ((cfp, "cfp"), (glint, "glint")):
+        with open_pictures(path) as source:
+            for name in source.names():
+                person = f"{prefix}/{_person(name)}"
+                if person not in left_out:
+                    people.setdefault(person, []).append(source.read(name).transpose(2, 0, 1))
     candidates = sorted(person for person in people if person.startswith("cfp/"))
     chosen = np.random.default_rng(seed).choice(candidates, min(held_out, len(candidates)), replace=False)
-    kept = {str(person): people.pop(str(person)) for person in chosen}
+    # A CFP person's pictures come frontal first; the held-out set is for frontal verification.
+    kept = {str(person): people.pop(str(person))[:CFP_FRONTAL] for person in chosen}
     return build_corpus(people), build_corpus(kept)
 
 

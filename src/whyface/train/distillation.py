@@ -39,13 +39,30 @@ def compare_all(grid: Tensor, attention: LearnedAttention, pairs: PairIndices) -
     return XcosOutput(similarity, weights, (similarity * weights).sum(dim=(1, 2)))
 
 
-def balanced_mse(score: Tensor, target: Tensor, split: float) -> Tensor:
-    """Mean squared error, half of it from pairs that the teacher finds alike (target > split), half from the rest.
+def balanced_regression(
+    score: Tensor, target: Tensor, *, split: float = 0.25, floor: float = 0.05, below: float = 0.1
+) -> Tensor:
+    """Regress scores to the teacher's cosines, half of the loss from pairs that the teacher finds alike.
 
-    In a batch of many people nearly all pairs are impostors; the paper samples 50/50 instead.
+    Two departures from a plain mean of squares. In a batch of many people nearly all pairs are impostors, so the two
+    groups are averaged apart (the paper samples 50/50 instead). And how unlike two strangers are carries no meaning:
+    of pairs that the teacher finds unlike, a score above ``max(target, floor)`` costs its square, one below only
+    ``below`` times that. ``below=1, floor=-1`` gives the plain square.
+
+    Parameters
+    ----------
+    score, target
+        Student's scores and teacher's cosines, (P,).
+    split
+        Pairs with a target above this count as alike.
+    floor
+        Targets of the other pairs are raised to this.
+    below
+        Weight of a score under its target, for the other pairs.
     """
-    error = (score - target).square()
     alike = target > split
+    over = score - torch.where(alike, target, target.clamp_min(floor))
+    error = torch.where(alike | (over > 0), 1.0, below) * over.square()
     groups = [error[mask].mean() for mask in (alike, ~alike) if bool(mask.any())]
     return torch.stack(groups).mean()
 

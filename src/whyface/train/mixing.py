@@ -19,27 +19,38 @@ def _uniform(count: int, low: float, high: float, generator: torch.Generator) ->
     return torch.rand(count, generator=generator) * (high - low) + low
 
 
-def mix_faces(faces: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Blend a share of the faces with another face of the batch.
+def blend_people(
+    first: Tensor, second: Tensor, groups: int, share: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Turn a share of the people in a batch into people who do not exist.
 
-    Half of the blends use one opacity for the whole face, half a smooth random mask (so that, say, one person's eyes
-    meet another's mouth).
+    Picture k of a virtual person is the blend of picture k of two real ones under one mask for the whole person, so
+    that a virtual person, like a real one, has several pictures. Half of them are blended with one opacity, half
+    through a smooth random mask (one person's eyes meet another's mouth).
+
+    Parameters
+    ----------
+    first, second
+        Pictures of real people, (groups * pictures, 3, 112, 112), a person's pictures behind each other.
+    groups
+        Number of people in the batch.
+    share
+        Share of virtual people, 0..1.
 
     Returns
     -------
-    The batch and a bool tensor (N,) that says which faces are mixtures.
+    The batch and a bool tensor (groups * pictures,) that says which faces are virtual.
     """
-    n, _, height, width = faces.shape
-    partner = faces[torch.randperm(n, generator=generator)]
-    opacity = _uniform(n, 0.15, 0.85, generator).view(n, 1, 1, 1)
-    coarse = torch.rand(n, 1, 4, 4, generator=generator)
+    n, _, height, width = first.shape
+    opacity = _uniform(groups, 0.3, 0.7, generator).view(groups, 1, 1, 1)
+    coarse = torch.rand(groups, 1, 4, 4, generator=generator)
     smooth = functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)
     smooth = torch.sigmoid((smooth - 0.5) * 12)
-    by_region = (torch.rand(n, generator=generator) < 0.5).view(n, 1, 1, 1)
-    mask = torch.where(by_region, smooth, opacity)
-    mixed = torch.rand(n, generator=generator) < share
-    mask = torch.where(mixed.view(n, 1, 1, 1), mask, torch.ones(()))
-    return mask * faces + (1 - mask) * partner, mixed
+    by_region = (torch.rand(groups, generator=generator) < 0.5).view(groups, 1, 1, 1)
+    virtual = torch.rand(groups, generator=generator) < share
+    mask = torch.where(virtual.view(groups, 1, 1, 1), torch.where(by_region, smooth, opacity), torch.ones(()))
+    mask = mask.repeat_interleave(n // groups, dim=0)
+    return mask * first + (1 - mask) * second, virtual.repeat_interleave(n // groups)
 
 
 def jitter_geometry(faces: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,148 @@
+"""An xCos model ready to compare faces, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from whyface.errors import InputError, ModelError
+from whyface.models.embedder import Batch, GridEmbedder
+from whyface.models.zoo import model_entry, model_file, open_embedder
+from whyface.xcos.attention import AttentionKind, normalise_attention, uniform_attention
+from whyface.xcos.grid import grid_cosine, xcos_score
+from whyface.xcos.pair_graph import PairGraph
+
+CORRELATED_TENSOR: Final = "attention_p"
+"""Name, in a model's safetensors file, of the raw correlated attention (H, W)."""
+
+ATTENTION_NAMES: Final[Mapping[AttentionKind, str]] = {"u": "uniform", "p": "correlated", "l": "learned"}
+
+
+@dataclass(frozen=True, eq=False)
+class XcosMaps:
+    """Maps and scores of N pairs.
+
+    Attributes
+    ----------
+    similarity, attention
+        S and W, (N, H, W) float32; every W sums to 1.
+    score
+        <S, W>, (N,) float32.
+    """
+
+    similarity: NDArray[np.float32]
+    attention: NDArray[np.float32]
+    score: NDArray[np.float32]
+
+
+class XcosModel:
+    """Grid network, attention and score behind one call.
+
+    Any network with a spatial map serves: with ``pair`` and ``correlated`` left out, uniform attention remains.
+
+    Parameters
+    ----------
+    embedder
+        Gives grid features, e.g. an :class:`~whyface.models.onnx_embedder.OnnxEmbedder` with its grid named.
+    pair
+        The learned attention, or None.
+    correlated
+        The correlated attention (H, W), raw or normalised, or None.
+    """
+
+    def __init__(
+        self,
+        embedder: GridEmbedder,
+        *,
+        pair: PairGraph | None = None,
+        correlated: NDArray[np.float32] | None = None,
+    ) -> None:
+        self.embedder = embedder
+        self.pair = pair
+        self.correlated = None if correlated is None else normalise_attention(correlated)
+
+    @property
+    def attentions(self) -> tuple[AttentionKind, ...]:
+        """The kinds of attention that this model can use."""
+        kinds: list[AttentionKind] = ["u"]
+        if self.correlated is not None:
+            kinds.append("p")
+        if self.pair is not None:
+            kinds.append("l")
+        return tuple(kinds)
+
+    def grid(self, batch: Batch) -> NDArray[np.float32]:
+        """Map faces (N, 3, 112, 112), RGB, 0..255, to grid features (N, C, H, W)."""
+        return self.embedder.grid(batch)
+
+    def compare(self, batch_a: Batch, batch_b: Batch, attention: AttentionKind = "l") -> XcosMaps:
+        """Compare N pairs of faces, (N, 3, 112, 112) each; see :meth:`compare_grids`."""
+        if len(batch_a) != len(batch_b):
+            raise InputError(f"cannot pair {len(batch_a)} faces with {len(batch_b)}")
+        # One run over both sides: the backbone is the cost, and a larger batch uses it better.
+        grids = self.grid(np.concatenate([batch_a, batch_b]))
+        return self.compare_grids(grids[: len(batch_a)], grids[len(batch_a) :], attention)
+
+    def compare_grids(
+        self, grid_a: NDArray[np.float32], grid_b: NDArray[np.float32], attention: AttentionKind = "l"
+    ) -> XcosMaps:
+        """Compare N pairs of grids (N, C, H, W).
+
+        Raises
+        ------
+        InputError
+            If the grids do not fit each other.
+        ModelError
+            If the model lacks this attention.
+        """
+        if attention not in self.attentions:
+            known = ", ".join(f"{kind} ({ATTENTION_NAMES[kind]})" for kind in self.attentions)
+            raise ModelError(f"model {self.embedder.name!r} has no attention {attention!r}; it has {known}")
+        if attention == "l" and self.pair is not None:
+            return XcosMaps(*self.pair.run(grid_a, grid_b))
+        similarity = grid_cosine(grid_a, grid_b)
+        fixed = self.correlated if attention == "p" else uniform_attention(*similarity.shape[1:])
+        if fixed is None or fixed.shape != similarity.shape[1:]:
+            raise ModelError(f"model {self.embedder.name!r}: attention and grid differ in shape")
+        weights = np.broadcast_to(fixed, similarity.shape).copy()
+        return XcosMaps(similarity, weights, xcos_score(similarity, weights))
+
+
+def open_xcos(name: str, *, directory: Path | str | None = None, threads: int | None = None) -> XcosModel:
+    """Open a known xCos model with all the attention that its files hold.
+
+    Raises
+    ------
+    ModelError
+        The model is unknown, is not an xCos model and has no grid, or its files are missing or unreadable.
+    ModelIntegrityError
+        A file is another one than on record.
+    """
+    entry = model_entry(name)
+    embedder = open_embedder(name, directory=directory, threads=threads)
+    if entry.kind != "xcos":
+        return XcosModel(embedder)
+    pair = PairGraph(model_file(entry, "pair", directory=directory), sha256=entry.files["pair"].sha256)
+    correlated = read_correlated(model_file(entry, "safetensors", directory=directory))
+    return XcosModel(embedder, pair=pair, correlated=correlated)
+
+
+def read_correlated(path: Path | str) -> NDArray[np.float32]:
+    """Read the raw correlated attention (H, W) from a model's safetensors file, and nothing else of it.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read or holds no such tensor.
+    """
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            return np.asarray(tensors.get_tensor(CORRELATED_TENSOR), np.float32)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot read the tensor {CORRELATED_TENSOR!r} ({error})") from error
