@@ -1,0 +1,145 @@
+"""Read a picture file into RGB pixels, upright, whatever way it was stored; or say in one line why not."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from whyface.errors import InputError, PhotoError
+
+FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""What is read, in Pillow's names. MPO is the JPEG with a preview that many phones write."""
+
+MAX_PIXELS: Final = 50_000_000
+"""Pictures of more pixels than this are refused unless the caller allows more."""
+
+_READABLE: Final = "JPEG, PNG, WebP, BMP, TIFF or GIF"
+_ORIENTATION: Final = 0x0112
+_BROKEN_FILE: Final = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error)
+"""What Pillow's decoders raise on damaged files (UnidentifiedImageError is an OSError)."""
+
+
+def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Read a picture file as upright RGB.
+
+    JPEG, PNG, WebP, BMP, TIFF and GIF are read, of an animation the first frame. The EXIF orientation is applied.
+    Transparent pixels are laid on white. 16-bit values are scaled to 8 bits; floating-point pictures (grey TIFF) are
+    taken as 0..1 if no value is above 1, else as 0..255. Colour profiles are ignored.
+
+    Parameters
+    ----------
+    path
+        The file.
+    max_pixels
+        Largest width times height; checked from the file's header, before anything is decoded.
+
+    Returns
+    -------
+    ndarray
+        RGB uint8, shape (H, W, 3), C-contiguous.
+
+    Raises
+    ------
+    PhotoError
+        If the file is missing, a folder, empty, unreadable, damaged, cut off, of another format or too large.
+    InputError
+        If ``max_pixels`` is not positive.
+    """
+    if max_pixels < 1:
+        raise InputError(f"max_pixels must be at least 1, got {max_pixels}")
+    _check_file(path)
+    try:
+        # Pillow warns about large pictures when it reads the header; the limit here is max_pixels.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Path(path).open("rb") as file, Image.open(file, formats=FORMATS) as picture:
+                _check_size(picture.size, max_pixels, path)
+                picture.load()
+                return np.ascontiguousarray(_upright(_rgb(picture, path), _orientation(picture)))
+    except PermissionError as error:
+        raise PhotoError(f"{path}: no permission to read it; change the file's permissions") from error
+    except UnidentifiedImageError as error:
+        raise PhotoError(f"{path}: not a picture that can be read; give a {_READABLE} file") from error
+    except Image.DecompressionBombError as error:
+        raise PhotoError(f"{path}: far too many pixels; make the picture smaller first") from error
+    except MemoryError as error:
+        raise PhotoError(f"{path}: not enough memory to decode it; make the picture smaller first") from error
+    except _BROKEN_FILE as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise PhotoError(f"{path}: damaged or cut off ({reason}); fetch or save the picture again") from error
+
+
+def _check_file(path: str | Path) -> None:
+    try:
+        file = Path(path)
+        if not file.exists():
+            raise PhotoError(f"{path}: no such file; check the path")
+        if file.is_dir():
+            raise PhotoError(f"{path}: this is a folder; give a picture file")
+        if not file.is_file():
+            raise PhotoError(f"{path}: not a regular file; give a picture file")
+        if file.stat().st_size == 0:
+            raise PhotoError(f"{path}: the file is empty; fetch or save the picture again")
+    except (OSError, ValueError) as error:
+        raise PhotoError(f"{str(path)!r}: cannot be read ({error}); check the path and its permissions") from error
+
+
+def _check_size(size: tuple[int, int], max_pixels: int, path: str | Path) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise PhotoError(f"{path}: {width} x {height} pixels hold no picture; give another file")
+    if width * height > max_pixels:
+        raise PhotoError(
+            f"{path}: {width} x {height} pixels are more than the limit of {max_pixels}; "
+            "make the picture smaller or raise the limit"
+        )
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation 1..8; 1 (upright) where there is none or the tag is damaged."""
+    try:
+        value = picture.getexif().get(_ORIENTATION, 1)
+    except _BROKEN_FILE:
+        # A photo with broken EXIF data is still a photo.
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an EXIF orientation: 5 to 8 store rows as columns, then rows or columns may run backwards."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def _rgb(picture: Image.Image, path: str | Path) -> NDArray[np.uint8]:
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        grey = _grey_8bit(np.asarray(picture), path)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return np.asarray(Image.alpha_composite(white, layer).convert("RGB"), dtype=np.uint8)
+    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+
+
+def _grey_8bit(values: NDArray[np.generic], path: str | Path) -> NDArray[np.uint8]:
+    """Scale 16-bit or floating-point grey values to 0..255."""
+    grey = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=255.0, neginf=0.0)
+    if np.issubdtype(values.dtype, np.floating):
+        scale = 255.0 if grey.max() <= 1 else 1.0
+    elif grey.max() <= 65_535:
+        scale = 255 / 65_535
+    else:
+        raise PhotoError(f"{path}: has 32 bits per pixel; save it with 8 or 16 bits")
+    return np.asarray(np.clip(np.rint(grey * scale), 0, 255), dtype=np.uint8)
