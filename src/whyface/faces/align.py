@@ -1,0 +1,186 @@
+"""From five landmarks to the aligned face: a similarity transform and one anti-aliased warp."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from whyface.errors import FaceError, InputError
+from whyface.faces.face import FACE_SIZE
+from whyface.faces.regions import TEMPLATE
+
+
+
+def template() -> NDArray[np.float64]:
+    """Return where alignment puts the five landmarks in the 112 x 112 crop, shape (5, 2) float64, (x, y) pixels.
+
+    The order is left eye, right eye, nose tip, left and right mouth corner as seen in the picture.
+
+    References
+    ----------
+    J. Deng et al., ArcFace: Additive Angular Margin Loss for Deep Face Recognition, CVPR 2019.
+    """
+    return np.array(TEMPLATE, dtype=np.float64)
+
+
+def similarity_transform(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
+    """Return the rotation, scale and shift that best maps one set of points onto another; never a reflection.
+
+    Parameters
+    ----------
+    source, target
+        Corresponding points, shape (N, 2) with N >= 2, (x, y).
+
+    Returns
+    -------
+    ndarray
+        Affine matrix ``M``, shape (2, 3) float64, of least summed squares ``|M @ [x, y, 1] - target|``.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not have that shape or hold values that are not finite.
+    FaceError
+        If either set of points all but falls together in one point, or no rotation fits better than any other
+        (a mirrored face), so that there is nothing to align.
+
+    References
+    ----------
+    S. Umeyama, Least-squares estimation of transformation parameters between two point patterns, IEEE TPAMI
+    13 (1991). In the plane the rotation that excludes reflections has a closed form in complex numbers.
+    """
+    from_points, to_points = _points(source, "source"), _points(target, "target")
+    if from_points.shape != to_points.shape:
+        raise InputError(f"source and target must match, got {from_points.shape} and {to_points.shape} points")
+    from_mean, to_mean = from_points.mean(axis=0), to_points.mean(axis=0)
+    # A point (x, y) is the complex number x + iy, and rotation with scale is one complex factor.
+    z = (from_points - from_mean) @ np.array([1, 1j])
+    w = (to_points - to_mean) @ np.array([1, 1j])
+    spread, to_spread = float(np.sum(np.abs(z) ** 2)), float(np.sum(np.abs(w) ** 2))
+    extent = 1e-6 * max(1.0, float(np.abs(from_points).max()))
+    factor = complex(np.sum(np.conj(z) * w)) / spread if spread > extent**2 else 0j
+    # |factor|^2 * spread / to_spread is the share of the target's spread that the fit explains.
+    if abs(factor) ** 2 * spread <= 1e-6 * to_spread or to_spread == 0:
+        raise FaceError("the landmarks do not span a face (they fall together or are mirrored); give other landmarks")
+    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    return np.column_stack([linear, to_mean - linear @ from_mean])
+
+
+def invert_affine(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the inverse (2, 3) of an affine map (2, 3).
+
+    Raises
+    ------
+    InputError
+        If the map has no inverse.
+    """
+    linear = matrix[:, :2]
+    if matrix.shape != (2, 3) or abs(float(np.linalg.det(linear))) < 1e-300:
+        raise InputError("the affine map must be of shape (2, 3) and have an inverse")
+    inverse = np.linalg.inv(linear)
+    return np.column_stack([inverse, -inverse @ matrix[:, 2]])
+
+
+def apply_affine(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:
+    """Map points, shape (N, 2), by an affine map (2, 3)."""
+    return np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def align(photo: NDArray[np.uint8], landmarks: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Cut out the aligned face that five landmarks span.
+
+    Parameters
+    ----------
+    photo
+        RGB uint8, shape (H, W, 3).
+    landmarks
+        Left eye, right eye, nose tip, left and right mouth corner as seen in the picture, photo pixels with pixel
+        centres at whole numbers, shape (5, 2).
+
+    Returns
+    -------
+    crop
+        RGB uint8, shape (112, 112, 3); black where the crop reaches beyond the photo.
+    crop_to_photo
+        Affine map (2, 3) float64 from crop pixels to photo pixels.
+
+    Raises
+    ------
+    InputError
+        If the photo or the landmarks do not have these shapes.
+    FaceError
+        If the landmarks do not span a face.
+    """
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
+        raise InputError(f"a photo must be H x W x 3 uint8, got {photo.shape} {photo.dtype}")
+    points = _points(landmarks, "landmarks")
+    if points.shape != (5, 2):
+        raise InputError(f"alignment takes five landmarks, shape (5, 2), got {points.shape}")
+    to_crop = similarity_transform(points, template())
+    return warp(photo, to_crop), invert_affine(to_crop)
+
+
+def warp(photo: NDArray[np.uint8], to_crop: NDArray[np.float64], size: int = FACE_SIZE) -> NDArray[np.uint8]:
+    """Resample the photo into a square crop, bilinear, black outside, smoothed first where it shrinks much.
+
+    Parameters
+    ----------
+    photo
+        RGB uint8, shape (H, W, 3).
+    to_crop
+        Affine map (2, 3) from photo pixels to crop pixels.
+    size
+        Side of the crop in pixels.
+
+    Returns
+    -------
+    RGB uint8, shape (size, size, 3).
+    """
+    region, left, top = _needed_region(photo, to_crop, size)
+    if region.size == 0:
+        return np.zeros((size, size, 3), np.uint8)
+    matrix = to_crop.copy()
+    matrix[:, 2] += matrix[:, :2] @ np.array([left, top], dtype=np.float64)
+    # Bilinear sampling looks at 2 x 2 pixels: where the photo shrinks further than that, it would skip pixels.
+    # So average whole blocks first, which leaves a shrinking of less than two for the warp itself.
+    block = int(1 / np.sqrt(abs(float(np.linalg.det(matrix[:, :2])))))
+    if block >= 2:
+        region = _block_means(region, block)
+        matrix[:, 2] += matrix[:, :2] @ np.full(2, (block - 1) / 2)
+        matrix[:, :2] *= block
+    crop = cv2.warpAffine(region, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(crop, dtype=np.uint8)
+
+
+def _needed_region(
+    photo: NDArray[np.uint8], to_crop: NDArray[np.float64], size: int
+) -> tuple[NDArray[np.uint8], int, int]:
+    """Return the part of the photo that the crop can see, and the photo pixel of its top left corner."""
+    corners = apply_affine(invert_affine(to_crop), [(-1, -1), (size, -1), (size, size), (-1, size)])
+    margin = 2 + 2 / np.sqrt(abs(float(np.linalg.det(to_crop[:, :2]))))
+    limits = np.array([photo.shape[1], photo.shape[0]])
+    low = np.clip(np.floor(corners.min(axis=0) - margin), 0, limits).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0) + margin), 0, limits).astype(int)
+    return photo[low[1] : high[1], low[0] : high[0]], int(low[0]), int(low[1])
+
+
+def _block_means(pixels: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
+    """Average blocks of block x block pixels; what is left over at the right and bottom counts as black."""
+    height, width = -(-pixels.shape[0] // block), -(-pixels.shape[1] // block)
+    padded = cv2.copyMakeBorder(
+        pixels, 0, height * block - pixels.shape[0], 0, width * block - pixels.shape[1], cv2.BORDER_CONSTANT
+    )
+    return np.asarray(cv2.resize(padded, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _points(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    try:
+        points = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be numbers of shape (N, 2), N >= 2") from error
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not np.isfinite(points).all():
+        raise InputError(f"{name} must be finite numbers of shape (N, 2), N >= 2, got shape {points.shape}")
+    return points

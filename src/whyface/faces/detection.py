@@ -1,0 +1,67 @@
+"""What a face detector is, whichever network it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+
+Box = tuple[float, float, float, float]
+"""``(x0, y0, x1, y1)`` in photo pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One face that a detector found.
+
+    Attributes
+    ----------
+    box
+        ``(x0, y0, x1, y1)`` in photo pixels; may reach beyond the photo.
+    landmarks
+        Left eye, right eye, nose tip, left and right mouth corner as seen in the picture, photo pixels with pixel
+        centres at whole numbers, shape (5, 2) float32.
+    score
+        The detector's confidence in [0, 1].
+    """
+
+    box: Box
+    landmarks: NDArray[np.float32]
+    score: float
+
+    @property
+    def area(self) -> float:
+        """Area of the box in square pixels."""
+        x0, y0, x1, y1 = self.box
+        return max(0.0, x1 - x0) * max(0.0, y1 - y0)
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds faces with five landmarks."""
+
+    def detect(self, photo: NDArray[np.uint8]) -> list[Detection]:
+        """Return the faces of a photo (RGB uint8, shape (H, W, 3)), the largest box first; empty if there is none."""
+        ...
+
+
+def largest_first(detections: Iterable[Detection]) -> list[Detection]:
+    """Sort by box area, largest first; of equal areas, the higher score, then the position from the left."""
+    return sorted(detections, key=lambda found: (-found.area, -found.score, found.box))
+
+
+def check_photo(photo: NDArray[np.uint8]) -> None:
+    """Refuse what is no photo.
+
+    Raises
+    ------
+    InputError
+        If the array is not RGB uint8 of shape (H, W, 3) with at least one pixel.
+    """
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
+        raise InputError(f"a photo must be H x W x 3 uint8, got {photo.shape} {photo.dtype}; convert it to RGB")
