@@ -156,11 +156,11 @@ def test_per_face_maps_are_put_into_words() -> None:
     m = np.zeros((112, 112))
     m[72, 56], m[5, 56] = 3, -1
     first, second = describe(bare(0.41, map_a=m, map_b=m))
-    assert first.endswith("; what supports it most is the nose tip (75 %) of the maps' weight.")
-    assert second.startswith("Against it speaks only the forehead (25 %) of that weight; ")
+    assert first.endswith("; what supports it most is the nose tip (75%) of the maps' weight.")
+    assert second.startswith("Against it speaks only the forehead (25%) of that weight; ")
     first, second = describe(bare(0.1, map_a=np.abs(m)))
     assert "supports" not in first
-    assert second.startswith("For a match speak the nose tip (75 %) and the forehead (25 %) of that weight; ")
+    assert second.startswith("For a match speak the nose tip (75%) and the forehead (25%) of that weight; ")
     _, second = describe(bare(0.41, map_a=np.abs(m)))
     assert second.startswith("No region of the maps speaks against it; ")
 

@@ -90,7 +90,7 @@ def _from_grid(explanation: Explanation, shares: NDArray[np.float64]) -> tuple[s
 def _from_maps(explanation: Explanation, by_map: dict[str, float]) -> tuple[str, str]:
     match = explanation.is_match
     lists = [
-        [(name, f"{100 * abs(weight):.0f} %") for name, weight in ranked(by_map, positive=sign) if abs(weight) >= 0.005]
+        [(name, f"{100 * abs(weight):.0f}%") for name, weight in ranked(by_map, positive=sign) if abs(weight) >= 0.005]
         for sign in (match, not match)
     ]
     support, against = lists

@@ -1,0 +1,201 @@
+"""The panels of a verdict's figure, each drawn into axes of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.faces.face import FACE_SIZE
+from whyface.figures.face_outline import draw_outline
+from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import CenteredNorm, Colormap, Normalize
+    from matplotlib.image import AxesImage
+
+DIVERGING: Final = "RdBu"
+SEQUENTIAL: Final = "Purples"
+SMALLEST_HALF_RANGE: Final = 0.5
+_EXTENT: Final = (0, FACE_SIZE, FACE_SIZE, 0)
+
+
+def similarity_norm(threshold: float) -> CenteredNorm:
+    """Give the colour scale of S: its middle is the threshold and equal steps of colour are equal steps of similarity.
+
+    It reaches up to 1 and as far down; at least 0.5 to either side. It depends on the threshold only, so that figures
+    of one model compare. What lies lower takes the end's colour.
+    """
+    from matplotlib.colors import CenteredNorm  # noqa: PLC0415
+
+    return CenteredNorm(vcenter=threshold, halfrange=max(1 - threshold, SMALLEST_HALF_RANGE))
+
+
+def share_norm(shares: NDArray[np.floating[Any]]) -> CenteredNorm:
+    """Give the colour scale of shares of the margin: its middle is 0, its ends the largest amount."""
+    from matplotlib.colors import CenteredNorm  # noqa: PLC0415
+
+    return CenteredNorm(vcenter=0, halfrange=max(float(np.abs(shares).max()), 1e-9))
+
+
+def weight_norm(attention: NDArray[np.float32]) -> Normalize:
+    """Give the colour scale of W: from 0 (or the lowest weight) to at least twice the mean, so that uniform is mid."""
+    from matplotlib.colors import Normalize  # noqa: PLC0415
+
+    low = min(0.0, float(attention.min()))
+    return Normalize(low, max(float(attention.max()), 2 * float(attention.mean()), low + 1e-9))
+
+
+def draw_face(axes: Axes, face: NDArray[np.uint8], grid: tuple[int, int] | None) -> None:
+    """Show an aligned face (112, 112, 3), with the grid (h, w) on it where there is one."""
+    axes.imshow(face, extent=_EXTENT, interpolation="bicubic")
+    if grid is not None:
+        for count, line in ((grid[0], axes.axhline), (grid[1], axes.axvline)):
+            for place in range(1, count):
+                line(place * FACE_SIZE / count, color="white", alpha=0.55, linewidth=0.7)
+    _bare(axes)
+
+
+def draw_cells(
+    axes: Axes,
+    cells: NDArray[np.floating[Any]],
+    cmap: str,
+    norm: Normalize,
+    *,
+    numbers: NDArray[np.floating[Any]] | None = None,
+    digits: int = 2,
+) -> AxesImage:
+    """Show a grid (h, w) as coloured cells over the sketch of a face, with its own or other numbers in the cells."""
+    from matplotlib import colormaps  # noqa: PLC0415
+
+    height, width = cells.shape
+    colors: Colormap = colormaps[cmap]
+    image = axes.imshow(cells, cmap=colors, norm=norm, extent=_EXTENT, interpolation="nearest", zorder=1)
+    draw_outline(axes, INK, alpha=0.22)
+    shown = cells if numbers is None else numbers
+    # White lines between cells keep equal neighbours apart; adding 0 to a rounded number keeps it from being -0.00.
+    for count, line in ((height, axes.axhline), (width, axes.axvline)):
+        for place in range(1, count):
+            line(place * FACE_SIZE / count, color="white", linewidth=1.0, zorder=1.5)
+    for (row, column), value in np.ndenumerate(cells):
+        axes.text(
+            (column + 0.5) * FACE_SIZE / width,
+            (row + 0.5) * FACE_SIZE / height,
+            f"{round(float(shown[row, column]), digits) + 0.0:.{digits}f}",
+            size=min(8.0, 56 / max(height, width)),
+            color=_readable(colors(norm(float(value)))),
+            ha="center",
+            va="center",
+            family=FONT,
+            zorder=3,
+        )
+    _bare(axes)
+    return image
+
+
+def draw_overlay(axes: Axes, face: NDArray[np.uint8], saliency: NDArray[np.float32]) -> AxesImage:
+    """Show a signed per-face map over the greyed face: blue supports "same person", red speaks against it."""
+    from matplotlib.colors import CenteredNorm  # noqa: PLC0415
+
+    grey = face.astype(np.float64) @ (0.299, 0.587, 0.114)
+    axes.imshow(0.5 * grey + 127, cmap="gray", vmin=0, vmax=255, extent=_EXTENT, interpolation="bicubic")
+    norm = CenteredNorm(vcenter=0, halfrange=max(float(np.abs(saliency).max()), 1e-9))
+    strength = np.abs(saliency) / norm.halfrange if norm.halfrange else np.zeros_like(saliency)
+    image = axes.imshow(
+        saliency,
+        cmap=DIVERGING,
+        norm=norm,
+        alpha=np.clip(0.15 + 0.75 * strength, 0, 1),
+        extent=_EXTENT,
+        interpolation="nearest",
+    )
+    _bare(axes)
+    return image
+
+
+def draw_color_bar(axes: Axes, image: AxesImage, ticks: Sequence[tuple[float, str]], *, below: bool = False) -> None:
+    """Draw a thin horizontal colour bar with named ticks; `below` points its left end at values beyond the scale."""
+    figure = axes.figure
+    bar = figure.colorbar(image, cax=axes, orientation="horizontal", extend="min" if below else "neither")
+    bar.set_ticks([place for place, _ in ticks], labels=[name for _, name in ticks])
+    # Grown inwards, the end labels cannot meet the next panel's.
+    axes.get_xticklabels()[0].set_horizontalalignment("left")
+    axes.get_xticklabels()[-1].set_horizontalalignment("right")
+    bar.outline.set_visible(False)
+    axes.tick_params(length=2, width=0.6, color=MUTED, labelsize=8, labelcolor=MUTED, labelfontfamily=FONT, pad=2)
+
+
+def draw_region_bars(axes: Axes, bars: Sequence[tuple[str, float]]) -> None:
+    """Draw shares of the margin in points, one bar a region from the top, blue towards a match and red away from it."""
+    amounts = [100 * share for _, share in bars]
+    places = range(len(bars))
+    axes.barh(places, amounts, color=[BLUE if a > 0 else RED for a in amounts], height=0.66)
+    low, high = min(0.0, *amounts), max(0.0, *amounts)
+    span = max(high - low, 1e-9)
+    axes.set_xlim(low - (0.12 if low < 0 else 0.01) * span, high + (0.12 if high > 0 else 0.01) * span)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    for place, amount in zip(places, amounts, strict=True):
+        axes.annotate(
+            f"{amount:+.1f}",
+            (amount, place),
+            xytext=(4 if amount >= 0 else -4, 0),
+            textcoords="offset points",
+            size=8.5,
+            color=INK,
+            ha="left" if amount >= 0 else "right",
+            va="center",
+            family=FONT,
+        )
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    axes.set_yticks(list(places), labels=[name for name, _ in bars])
+    axes.tick_params(axis="y", length=0, labelsize=8.5, labelcolor=INK, labelfontfamily=FONT, pad=6)
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+
+
+def draw_scale(axes: Axes, score: float, threshold: float) -> None:
+    """Draw the score's scale: a line with the threshold's mark, "no match" to its left, and the score as a dot."""
+    low, high = min(-0.1, score - 0.1, threshold - 0.1), max(1.0, score * 1.1, threshold * 1.25)
+    pad = 0.02 * (high - low)
+    color = BLUE if score > threshold else RED
+    for start, end, shade in ((low, threshold, RED), (threshold, high, BLUE)):
+        axes.plot([start, end], [0, 0], color=shade, alpha=0.25, linewidth=6, solid_capstyle="butt")
+    axes.plot([threshold, threshold], [-0.5, 0.5], color=INK, linewidth=1.4)
+    axes.plot([score], [0], "o", color=color, markersize=11, markeredgecolor="white", markeredgewidth=1.5)
+    axes.set_xlim(low - pad, high + pad)
+    axes.set_ylim(-2.4, 2.4)
+    for place, name, height, shade in ((threshold, "threshold", -0.8, INK), (score, "score", 0.9, color)):
+        # A label near an end grows inwards, so that it never leaves the axes.
+        where = (place - low) / (high - low)
+        axes.text(
+            place,
+            height,
+            name,
+            color=shade,
+            size=9,
+            weight="bold" if name == "score" else "normal",
+            family=FONT,
+            va="bottom" if height > 0 else "top",
+            ha="left" if where < 0.08 else "right" if where > 0.92 else "center",
+        )
+    for place, name, align in ((low, "no match", "left"), (high, "match", "right")):
+        axes.text(place, -0.8, name, color=MUTED, size=9, family=FONT, va="top", ha=align)
+    axes.set_axis_off()
+
+
+def _readable(rgba: Any) -> str:
+    red, green, blue = rgba[:3]
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xlim(0, FACE_SIZE)
+    axes.set_ylim(FACE_SIZE, 0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color(HAIRLINE)
+        spine.set_linewidth(0.8)
