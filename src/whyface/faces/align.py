@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from whyface.errors import FaceError, InputError
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.regions import TEMPLATE
-
 
 
 def template() -> NDArray[np.float64]:

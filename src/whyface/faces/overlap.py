@@ -49,9 +49,7 @@ def suppress_overlaps(
         high = np.minimum(boxes[best, 2:4], boxes[order, 2:4])
         sides = np.clip(high - low, 0, None)
         shared = sides[:, 0] * sides[:, 1]
-        if measure == "union":
-            whole = areas[best] + areas[order] - shared
-        else:
-            whole = np.minimum(areas[best], areas[order])
+        together = areas[best] + areas[order] - shared
+        whole = together if measure == "union" else np.minimum(areas[best], areas[order])
         order = order[shared <= limit * np.maximum(whole, _NOTHING)]
     return np.asarray(kept, dtype=np.intp)
