@@ -115,7 +115,9 @@ class Sheet:
     def shorten(self, string: str, width: float, size: float, weight: Weight = "normal") -> str:
         """Cut a name's middle out until it is at most so many pixels wide; its end (number, suffix) stays."""
         name = self.printable(string)
-        for kept in range(len(name), 1, -1):
+        # No letter is narrower than a quarter of the size, so that a very long name needs no trial of every length.
+        most = min(len(name), int(4 * width / size))
+        for kept in range(most, 1, -1):
             head = (kept + 1) // 2
             tail = name[len(name) - kept + head :]
             shown = name if kept == len(name) else f"{name[:head]}\N{HORIZONTAL ELLIPSIS}{tail}"
