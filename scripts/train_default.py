@@ -13,7 +13,6 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,17 +22,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from whyface.models.heads import GridHead, flatten_grid
+from whyface.models.heads import GdcHead, GridHead, PlacedGridHead, flatten_grid
 from whyface.models.mobilefacenet import MobileFaceNet
-from whyface.train.corpus import Corpus, load_corpus, sample_batch
+from whyface.train.corpus import Corpus, load_corpus, people_left_out, sample_batch
 from whyface.train.distillation import WeightAverage, all_pairs, balanced_regression, compare_all, tie_pair_halves
 from whyface.train.margins import MarginHead
 from whyface.train.mixing import blend_people, jitter_geometry, jitter_light, occlude
-from whyface.train.teachers import channels_last, mobilefacenet_teacher, read_safetensors
+from whyface.train.teachers import channels_last, mobilefacenet_teacher, read_safetensors, split_state
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
 
-# The demo shows this man, so the model must not have been trained on him.
-DEMO_PEOPLE = frozenset({"Barack_Obama"})
 STEM_BLOCKS = 5
 """Inverted residuals before the 14 x 14 map: frozen in the first phase, where they cost most and matter least."""
 LATE_BLOCKS = 11
@@ -49,20 +46,26 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--glint", type=Path, required=True)
     parser.add_argument("--overlap", type=Path, required=True, help="people to leave out, from lfw_overlap.py")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4200)
+    parser.add_argument("--steps", type=int, default=2300)
     parser.add_argument("--deep-from", type=int, default=300, help="step from which the late layers train")
-    parser.add_argument("--stem-from", type=int, default=2800, help="step from which the early layers train too")
+    parser.add_argument("--stem-from", type=int, default=1800, help="step from which the early layers train too")
     parser.add_argument("--people", type=int, default=24, help="people in a batch")
     parser.add_argument("--pictures", type=int, default=4, help="pictures of each")
-    parser.add_argument("--lr", type=float, default=6e-4, help="early layers; middle ones learn at twice this")
-    parser.add_argument("--late-factor", type=float, default=5.0, help="late layers, head, attention: x this")
-    parser.add_argument("--warmup", type=int, default=200)
+    parser.add_argument("--lr", type=float, default=1e-4, help="early layers; middle ones learn at twice this")
+    parser.add_argument("--late-factor", type=float, default=3.0, help="late layers and head: x this")
+    parser.add_argument("--fresh-factor", type=float, default=15.0, help="attention: x this")
+    parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--virtual", type=float, default=0.5, help="share of people who are blends of two")
     parser.add_argument("--init", type=Path, help="network.safetensors of an earlier run to start from")
     parser.add_argument("--occluded", type=float, default=0.1)
     parser.add_argument("--id-weight", type=float, default=0.002)
     parser.add_argument("--uniform-weight", type=float, default=0.5)
-    parser.add_argument("--activation", choices=["none", "prelu"], default="none")
+    parser.add_argument(
+        "--head", choices=["placed", "shared", "shared-prelu"], default="placed", help="see whyface.models.heads"
+    )
+    parser.add_argument("--sigma", type=float, default=1.0, help="placed head: initial neighbourhood, in cells")
+    parser.add_argument("--floor", type=float, default=-1.0, help="see balanced_regression")
+    parser.add_argument("--below", type=float, default=1.0, help="see balanced_regression")
     parser.add_argument("--held-out", type=int, default=30, help="CFP people kept for validation")
     parser.add_argument("--save-every", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
@@ -70,12 +73,18 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build_student(teacher: dict[str, Tensor], activation: Any, seed: int) -> XcosNetwork:
-    """Make the student with the teacher's trunk tensors and a fresh head and attention."""
-    torch.manual_seed(seed)
-    network = XcosNetwork(MobileFaceNet(), GridHead(activation=activation), LearnedAttention())
-    trunk = {key: value for key, value in teacher.items() if key in network.backbone.state_dict()}
-    network.backbone.load_state_dict(trunk)
+def build_student(teacher: dict[str, Tensor], args: argparse.Namespace) -> XcosNetwork:
+    """Make the student with the teacher's trunk, a grid head (from the teacher's, if placed) and fresh attention."""
+    torch.manual_seed(args.seed)
+    trunk, head = MobileFaceNet(), GdcHead().eval()
+    split_state(teacher, {"backbone": trunk, "head": head}, "the teacher")
+    grid_head: GridHead | PlacedGridHead
+    if args.head == "placed":
+        grid_head = PlacedGridHead()
+        grid_head.take_over(head, sigma=args.sigma, generator=torch.Generator().manual_seed(args.seed))
+    else:
+        grid_head = GridHead(activation="none" if args.head == "shared" else "prelu")
+    network = XcosNetwork(trunk, grid_head, LearnedAttention())
     tie_pair_halves(network.xcos.attention)
     channels_last(network)
     return network
@@ -83,7 +92,13 @@ def build_student(teacher: dict[str, Tensor], activation: Any, seed: int) -> Xco
 
 @torch.no_grad()
 def settle_norms(network: XcosNetwork, faces: Tensor) -> None:
-    """Give the fresh BatchNorms the statistics of real faces; all BatchNorms are used with fixed statistics after."""
+    """Centre a placed head and give the fresh BatchNorms the statistics of real faces.
+
+    All BatchNorms are used with fixed statistics from then on.
+    """
+    if isinstance(network.head, PlacedGridHead):
+        network.head.centre(torch.cat([network.grid(part) for part in torch.split(faces, 128)]).mean(dim=0))
+    faces = faces[:128]
     fresh = [
         m for m in [*network.head.modules(), *network.xcos.modules()] if isinstance(m, nn.modules.batchnorm._BatchNorm)
     ]
@@ -149,12 +164,14 @@ class Run:
         middle = list(trunk.features[STEM_BLOCKS:LATE_BLOCKS].parameters())
         taken = {id(parameter) for parameter in [*late, *middle]}
         stem = [parameter for parameter in trunk.parameters() if id(parameter) not in taken]
-        fresh = [*network.head.parameters(), *network.xcos.parameters(), *margin.parameters()]
+        head = list(network.head.parameters())
+        fresh = [*network.xcos.parameters(), *margin.parameters()]
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": stem, "factor": 1.0},
                 {"params": middle, "factor": 2.0},
-                {"params": [*late, *fresh], "factor": args.late_factor},
+                {"params": [*late, *head], "factor": args.late_factor},
+                {"params": fresh, "factor": args.fresh_factor},
             ],
             lr=args.lr,
             betas=(0.9, 0.99),
@@ -222,8 +239,9 @@ def train_step(run: Run, teacher: nn.Module, corpus: Corpus) -> dict[str, float]
     pairs = all_pairs(len(grid))
     output = compare_all(grid, run.network.xcos.attention, pairs)
     target = (embedding @ embedding.T)[pairs.first, pairs.second]
-    learned = balanced_regression(output.score, target)
-    uniform = balanced_regression(output.similarity.mean(dim=(1, 2)), target)
+    learned = balanced_regression(output.score, target, floor=args.floor, below=args.below)
+    mean = output.similarity.mean(dim=(1, 2))
+    uniform = balanced_regression(mean, target, floor=args.floor, below=args.below)
     logits = run.margin(flatten_grid(grid[~virtual]), labels[~virtual])
     identity = functional.cross_entropy(logits, labels[~virtual])
     loss = learned + args.uniform_weight * uniform + args.id_weight * identity
@@ -245,16 +263,14 @@ def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    overlap = json.loads(args.overlap.read_text(encoding="utf-8"))
-    left_out = {f"cfp/{entry['person']}" for entry in overlap["cfp"]}
-    left_out |= {f"glint/{entry['person']}" for entry in overlap["glint24"]} | {f"glint/{name}" for name in DEMO_PEOPLE}
+    left_out = people_left_out(args.overlap)
     console = Console()
     corpus, held_out = load_corpus(args.cfp, args.glint, left_out, held_out=args.held_out, seed=args.seed)
     console.print(f"train: {corpus.summary()}; held out: {held_out.summary()}; left out: {len(left_out)} people")
 
     tensors = read_safetensors(args.teacher)
     teacher = mobilefacenet_teacher(args.teacher, half=True)
-    network = build_student(tensors, args.activation, args.seed).eval()
+    network = build_student(tensors, args).eval()
     margin = MarginHead(32 * 49, corpus.people, "arcface", margin=0.3, scale=32)
     if args.init:
         network.load_state_dict(read_safetensors(args.init))
@@ -262,7 +278,7 @@ def main() -> None:
     if run.resume():
         console.print(f"resumed at step {run.step}")
     elif not args.init:
-        settle_norms(network, sample_batch(corpus, args.people, args.pictures, run.generator)[0].float())
+        settle_norms(network, sample_batch(corpus, corpus.people, args.pictures, run.generator)[0].float())
         run.average = WeightAverage(network, 0.998)
 
     log = (args.out / "log.jsonl").open("a", encoding="utf-8")

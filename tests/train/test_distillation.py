@@ -8,7 +8,7 @@ import torch
 from whyface.train.distillation import (
     WeightAverage,
     all_pairs,
-    balanced_mse,
+    balanced_regression,
     compare_all,
     tie_pair_halves,
 )
@@ -49,10 +49,23 @@ def test_tied_attention_ignores_the_order_and_stays_so(grids: torch.Tensor) -> N
     torch.testing.assert_close(attention(grids, grids.flip(0)), attention(grids.flip(0), grids), atol=1e-6, rtol=0)
 
 
-def test_balanced_loss_weighs_both_groups_alike() -> None:
+def test_loss_weighs_both_groups_alike() -> None:
     score, target = torch.tensor([0.0, 0.0, 0.0, 0.0]), torch.tensor([1.0, 0.1, 0.1, 0.1])
-    assert balanced_mse(score, target, 0.5).item() == pytest.approx((1 + 0.01) / 2)
-    assert balanced_mse(score, target, 2.0).item() == pytest.approx((1 + 0.03) / 4)
+    plain = {"floor": -1.0, "below": 1.0}
+    assert balanced_regression(score, target, split=0.5, **plain).item() == pytest.approx((1 + 0.01) / 2)
+    assert balanced_regression(score, target, split=2.0, **plain).item() == pytest.approx((1 + 0.03) / 4)
+
+
+def test_loss_asks_little_about_how_unlike_strangers_are() -> None:
+    target = torch.tensor([-0.4, 0.2])
+
+    def loss(*score: float) -> float:
+        return balanced_regression(torch.tensor(score), target).item()
+
+    assert loss(0.05, 0.2) == pytest.approx(0)
+    assert loss(-0.05, 0.2) == pytest.approx(0.1 * 0.01 / 2)
+    assert loss(0.15, 0.2) == pytest.approx(0.01 / 2)
+    assert loss(0.05, 0.1) == pytest.approx(0.1 * 0.01 / 2)
 
 
 def test_average_converges_to_constant_weights() -> None:

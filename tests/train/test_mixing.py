@@ -7,14 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from whyface.train.mixing import jitter_geometry, jitter_light, mix_faces, occlude
+from whyface.train.mixing import blend_people, jitter_geometry, jitter_light, occlude
 
 Augmentation = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 ALL: list[Augmentation] = [
     jitter_geometry,
     jitter_light,
     lambda x, g: occlude(x, 0.7, g),
-    lambda x, g: mix_faces(x, 0.7, g)[0],
+    lambda x, g: blend_people(x, x.flip(0), 4, 0.9, g)[0],
 ]
 
 
@@ -39,9 +39,9 @@ def test_range_shape_seed(augmentation: Augmentation, faces: torch.Tensor) -> No
 
 def test_no_share_changes_nothing(faces: torch.Tensor) -> None:
     generator = torch.Generator().manual_seed(0)
-    mixed, which = mix_faces(faces, 0.0, generator)
-    assert not which.any()
-    assert torch.equal(mixed, faces)
+    blended, virtual = blend_people(faces, faces.flip(0), 4, 0.0, generator)
+    assert not virtual.any()
+    assert torch.equal(blended, faces)
     assert torch.equal(occlude(faces, 0.0, generator), faces)
 
 
@@ -52,10 +52,15 @@ def test_occlusion_covers_the_area_it_names(faces: torch.Tensor) -> None:
     assert (share < 0.28).all()
 
 
-def test_mixtures_lie_between_two_faces() -> None:
-    faces = torch.zeros(4, 3, 112, 112)
-    faces[1], faces[2], faces[3] = 60, 120, 240
-    mixed, which = mix_faces(faces, 1.0, torch.Generator().manual_seed(0))
-    assert which.all()
-    assert mixed.min() >= 0
-    assert mixed.max() <= 240
+def test_a_virtual_person_is_one_blend_in_all_pictures() -> None:
+    # Two people of three pictures each: picture k of the first is k everywhere, of the second 100 + k.
+    first = torch.arange(3.0).repeat(2).view(6, 1, 1, 1).expand(6, 3, 112, 112)
+    blended, virtual = blend_people(first, first + 100, 2, 1.0, torch.Generator().manual_seed(0))
+    assert virtual.all()
+    for person in (blended[:3], blended[3:]):
+        share = (person - first[:3]) / 100
+        torch.testing.assert_close(share[0], share[1], atol=1e-5, rtol=0)
+        torch.testing.assert_close(share[0], share[2], atol=1e-5, rtol=0)
+        assert share.min() >= 0
+        assert share.max() <= 1
+        assert share.mean() > 0.1

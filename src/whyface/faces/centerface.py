@@ -52,7 +52,7 @@ class CentreSettings:
     longest_search: int = 640
     threshold: float = 0.5
     overlap: float = 0.3
-    close_up: int = 192
+    close_up: int = 128
     framing: float = 1.8
 
     def __post_init__(self) -> None:

@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 
 from whyface.errors import InputError, PhotoError
 
-FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""What is read, in Pillow's names. MPO is the JPEG with a preview that many phones write."""
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""What is read, in Pillow's names; the multi-picture JPEG of many phones counts as JPEG."""
 
 MAX_PIXELS: Final = 50_000_000
 """Pictures of more pixels than this are refused unless the caller allows more."""

@@ -111,6 +111,110 @@ class GridHead(nn.Module):
         return y
 
 
+class PlacedGridHead(nn.Module):
+    """A grid head with weights of its own for every place, which can take over what an FC head has learnt.
+
+    A shared 1 x 1 convolution treats all places alike, while the FC head that the backbone was trained with weighs
+    every channel at every place differently. This head keeps that knowledge. Per place: scale the channels, project
+    them (shared), gather the neighbourhood (depthwise, learnt, starting as a Gaussian), and keep one block of
+    ``grid_channels`` of the projection, the blocks tiled like a chess board, so that each ``tiles x tiles``
+    neighbourhood together holds the whole embedding. Everything is linear; nothing but the grid leaves it.
+
+    Parameters
+    ----------
+    channels, grid_channels
+        Channels of the last map and of the grid features.
+    cells
+        Side of the grid.
+    tiles
+        Side of the tiling; ``tiles ** 2 * grid_channels`` is the size of the projection.
+    context
+        Side of the neighbourhood, odd.
+
+    Shapes
+    ------
+    (N, channels, cells, cells) -> (N, grid_channels, cells, cells), not normalised.
+    """
+
+    tiling: Tensor
+
+    def __init__(
+        self, channels: int = 512, *, grid_channels: int = 32, cells: int = 7, tiles: int = 2, context: int = 5
+    ) -> None:
+        super().__init__()
+        if context % 2 == 0:
+            raise InputError(f"the neighbourhood needs a middle, so its side must be odd, got {context}")
+        blocks, width = tiles * tiles, tiles * tiles * grid_channels
+        self.grid_channels = grid_channels
+        self.scale = nn.Parameter(torch.ones(channels, cells, cells))
+        self.project = nn.Conv2d(channels, width, 1, bias=False)
+        self.context = nn.Conv2d(width, width, context, padding=context // 2, groups=width, bias=False)
+        self.bias = nn.Parameter(torch.zeros(grid_channels, cells, cells))
+        row, column = torch.meshgrid(torch.arange(cells), torch.arange(cells), indexing="ij")
+        block = (row % tiles) * tiles + column % tiles
+        tiling = torch.stack([(block == index).float() for index in range(blocks)]).view(blocks, 1, cells, cells)
+        self.register_buffer("tiling", tiling, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, channels, cells, cells) to (N, grid_channels, cells, cells)."""
+        y = self.context(self.project(x * self.scale))
+        blocks = y.unflatten(1, (-1, self.grid_channels))
+        grid: Tensor = (blocks * self.tiling).sum(dim=1) + self.bias
+        return grid
+
+    @torch.no_grad()
+    def take_over(self, head: GdcHead, *, sigma: float, generator: torch.Generator) -> None:
+        """Start from a trained global head, whose embedding is a sum over places.
+
+        The embedding's part of every place is gathered over a Gaussian neighbourhood and turned by a random rotation
+        (which no cosine notices), so that all blocks carry alike. An infinitely wide neighbourhood would give every
+        place the whole embedding. Call :meth:`centre` afterwards.
+
+        Parameters
+        ----------
+        head
+            In eval mode; its embedding size must be ``tiles ** 2 * grid_channels``.
+        sigma
+            Width of the Gaussian in cells.
+        generator
+            Draws the rotation.
+
+        Raises
+        ------
+        InputError
+            If the sizes differ.
+        """
+        width = self.project.out_channels
+        if head.conv3.out_channels != width:
+            raise InputError(f"a head of {head.conv3.out_channels} numbers cannot fill a projection of {width}")
+        inner, _ = _scale_and_shift(head.gdconv.bn)
+        outer, _ = _scale_and_shift(head.bn)
+        matrix = head.conv3.weight[:, :, 0, 0]
+        rotation = torch.linalg.qr(torch.randn(width, width, generator=generator))[0]
+        self.scale.copy_(head.gdconv.depthwise.weight[:, 0] * inner[:, None, None])
+        self.project.weight.copy_((rotation @ (outer[:, None] * matrix))[:, :, None, None])
+        reach = torch.arange(self.context.kernel_size[0]) - self.context.kernel_size[0] // 2
+        kernel = torch.exp(-(reach[:, None].square() + reach.square()) / (2 * sigma**2))
+        self.context.weight.copy_(kernel.expand_as(self.context.weight))
+        self.bias.zero_()
+
+    @torch.no_grad()
+    def centre(self, mean: Tensor) -> None:
+        """Take the mean grid (grid_channels, cells, cells) of many faces off, so that two strangers' cosine is about 0.
+
+        A place's part of an embedding has a large mean that all faces share; only their sum was trained to have none.
+        """
+        self.bias.sub_(mean)
+
+
+def _scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Write a BatchNorm in eval mode as x * scale + shift."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
 def flatten_grid(grid: Tensor) -> Tensor:
     """Flatten grids (N, C, H, W) in C, H, W order to L2-normalised embeddings (N, C * H * W)."""
     return functional.normalize(torch.flatten(grid, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from whyface.evaluate.pictures import open_pictures
 
 CFP_FRONTAL: Final = 10
 """Frontal pictures of each person in CFP."""
+
+
+DEMO_PEOPLE: Final = frozenset({"Barack_Obama"})
+"""The demo shows this man, so the model must not have been trained on him."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,28 @@ def build_corpus(pictures: dict[str, list[NDArray[np.uint8]]]) -> Corpus:
     if not stacks:
         raise DataError("no training pictures are left; check the paths and the list of people to leave out")
     return Corpus(torch.from_numpy(np.concatenate(stacks)), torch.from_numpy(np.concatenate(labels)), tuple(rows))
+
+
+def people_left_out(overlap: Path) -> frozenset[str]:
+    """Read the people whom a model for LFW and for the demo must not see.
+
+    Parameters
+    ----------
+    overlap
+        Report of ``scripts/lfw_overlap.py``.
+
+    Raises
+    ------
+    DataError
+        If the report cannot be read.
+    """
+    try:
+        report = json.loads(overlap.read_text(encoding="utf-8"))
+        people = {f"cfp/{entry['person']}" for entry in report["cfp"]}
+        people |= {f"glint/{entry['person']}" for entry in report["glint24"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{overlap}: not a report of people to leave out ({error}); run lfw_overlap.py") from error
+    return frozenset(people | {f"glint/{name}" for name in DEMO_PEOPLE})
 
 
 def load_corpus(cfp: Path, glint: Path, left_out: Set[str], *, held_out: int, seed: int) -> tuple[Corpus, Corpus]:
