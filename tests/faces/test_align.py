@@ -87,7 +87,7 @@ def test_align_takes_the_template_as_it_is() -> None:
     np.testing.assert_allclose(crop_to_photo, [[1, 0, 0], [0, 1, 0]], atol=1e-9)
 
 
-@pytest.mark.parametrize(("scale", "angle"), [(0.5, 0.3), (1.0, -0.2), (1.7, 0.0), (4.0, 0.5), (9.0, -1.0)])
+@pytest.mark.parametrize(("scale", "angle"), [(0.5, 0.3), (1.0, -0.2), (1.7, 0.0), (3.0, 0.5), (4.3, -1.0)])
 def test_align_moves_the_landmarks_to_the_template(scale: float, angle: float) -> None:
     size = int(130 * scale * 2)
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
@@ -146,7 +146,7 @@ def test_warp_without_shrinking_is_opencvs() -> None:
 def test_photos_wider_than_opencvs_coordinates() -> None:
     photo = np.zeros((120, 40_000, 3), np.uint8)
     photo[:, 39_900:] = 255
-    crop, _ = align(photo, template() + [39_850, 0])
+    crop, _ = align(photo, np.add(template(), [39_850, 0]))
     assert (crop[:, :45] == 0).all() and (crop[:, 55:] == 255).all()
 
 

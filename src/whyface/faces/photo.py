@@ -55,9 +55,9 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.
         raise InputError(f"max_pixels must be at least 1, got {max_pixels}")
     _check_file(path)
     try:
-        # Pillow warns about large pictures when it reads the header; the limit here is max_pixels.
+        # Pillow warns about large pictures and odd metadata; here max_pixels decides, and metadata do not matter.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with Path(path).open("rb") as file, Image.open(file, formats=FORMATS) as picture:
                 _check_size(picture.size, max_pixels, path)
                 picture.load()
