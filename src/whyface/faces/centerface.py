@@ -36,8 +36,8 @@ class CentreSettings:
     Attributes
     ----------
     shortest_search, longest_search
-        The photo is looked at with its longest side brought between these, in pixels. At 640, faces below some 12
-        pixels are lost, so a face must fill about a fiftieth of a large photo's longest side.
+        The photo is looked at with its longest side brought between these, in pixels. A face must be some 16 pixels
+        high there to be found: at 640, a fortieth of a large photo's longest side.
     threshold
         Least confidence of a face, in (0, 1).
     overlap
