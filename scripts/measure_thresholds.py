@@ -18,6 +18,8 @@ from whyface.evaluate.pictures import open_pictures
 from whyface.evaluate.progress import progress_bar
 from whyface.evaluate.scoring import score_embedder, score_xcos, summarise_scores
 from whyface.explain.xcos_method import software_versions
+from whyface.figures.attention import attention_figure
+from whyface.figures.save import save_figure
 from whyface.models.atomic_write import write_atomic
 from whyface.models.zoo import model_entry, open_embedder, update_entry, zoo_path
 from whyface.xcos.model import open_xcos
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", required=True, help="may be given several times")
     parser.add_argument("--model-dir", type=Path, help="folder of models that are not part of the package")
     parser.add_argument("--zoo", type=Path, default=zoo_path(), help="zoo file to update")
+    parser.add_argument("--figures", type=Path, default=Path("docs/figures"), help="folder for figures")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for the reports")
     args = parser.parse_args()
 
@@ -47,6 +50,10 @@ def main() -> None:
                     )
                     report = summarise_scores({str(kind): value for kind, value in scores.items()}, protocol, dataset)
                     extra["mean_attention"] = {kind: mean.round(5).tolist() for kind, mean in means.items()}
+                    drawn = {str(kind): mean for kind, mean in means.items() if kind != "u"}
+                    figure = attention_figure(drawn, title=f"Mean attention of {name} over {dataset}")
+                    args.figures.mkdir(parents=True, exist_ok=True)
+                    save_figure(figure, args.figures / f"attention-{name}.png")
                 else:
                     embedder = open_embedder(name, directory=args.model_dir)
                     cosine = score_embedder(embedder, source, protocol, progress=progress)
