@@ -48,9 +48,8 @@ class Face:
 
     def __post_init__(self) -> None:
         if self.image.shape != (FACE_SIZE, FACE_SIZE, 3) or self.image.dtype != np.uint8:
-            raise InputError(
-                f"an aligned face must be {FACE_SIZE} x {FACE_SIZE} x 3 uint8, got {self.image.shape} {self.image.dtype}"
-            )
+            got = f"{self.image.shape} {self.image.dtype}"
+            raise InputError(f"an aligned face must be {FACE_SIZE} x {FACE_SIZE} x 3 uint8, got {got}")
 
 
 def stack_faces(faces: list[Face] | tuple[Face, ...]) -> NDArray[np.uint8]:
