@@ -201,6 +201,8 @@ def test_bad_photo(
         (["verify", PORTRAIT, SPEECH, "--attention", "q"], "--attention"),
         (["verify", PORTRAIT, SPEECH, "--figure", "no/such/folder/f.png"], "does not exist"),
         (["verify", PORTRAIT, SPEECH, "--figure", "figure.docx"], "figure.docx"),
+        (["verify", PORTRAIT, SPEECH, "--figure", "."], "is a folder"),
+        (["verify", PORTRAIT, SPEECH, "--figure", f"{PORTRAIT}/f.png"], "obama-portrait.jpg"),
         (["verify", PORTRAIT, SPEECH, "--max-megapixels", "0.1"], "obama-portrait.jpg"),
         (["verify", PORTRAIT], "PHOTO_B"),
         (["verify", PORTRAIT, SPEECH, "--colour"], "--colour"),

@@ -14,7 +14,7 @@ from whyface.evaluate.operating_points import operating_points
 from whyface.evaluate.pictures import PictureSource
 from whyface.evaluate.progress import ProgressCallback
 from whyface.evaluate.protocols import PairProtocol
-from whyface.evaluate.rates import equal_error, tar_at_far
+from whyface.evaluate.rates import equal_error, supports_fmr, tar_at_far
 from whyface.models.embedder import Batch, Embedder
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.model import XcosModel
@@ -74,6 +74,7 @@ def summarise_scores(scores: Mapping[str, NDArray[np.float32]], protocol: PairPr
     Accuracies and rates are in percent; operating points hold rates in [0, 1].
     """
     report: dict[str, Any] = {}
+    enough = supports_fmr(int((~protocol.genuine).sum()), 1e-3)
     for name, values in scores.items():
         folds = fold_accuracy(values, protocol.genuine, protocol.fold)
         points = operating_points(
@@ -83,7 +84,8 @@ def summarise_scores(scores: Mapping[str, NDArray[np.float32]], protocol: PairPr
             "accuracy": round(100 * folds.mean, 3),
             "accuracy_standard_error": round(100 * folds.standard_error, 3),
             "eer": round(100 * equal_error(values, protocol.genuine).rate, 3),
-            "tar_at_far_1e-3": round(100 * tar_at_far(values, protocol.genuine, 1e-3), 3),
+            # None: too few impostor pairs to tell.
+            "tar_at_far_1e-3": round(100 * tar_at_far(values, protocol.genuine, 1e-3), 3) if enough else None,
             "operating_points": [point.to_dict() for point in points],
         }
     return report

@@ -36,6 +36,11 @@ class XcosMethod:
     attention
         ``"u"``, ``"p"`` or ``"l"``.
 
+    Raises
+    ------
+    ModelError
+        If the model lacks this attention.
+
     References
     ----------
     Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021.
@@ -46,6 +51,7 @@ class XcosMethod:
     def __init__(
         self, model: XcosModel, *, threshold: float, source: ThresholdSource, attention: AttentionKind = "l"
     ) -> None:
+        model.require(attention)
         self.model = model
         self.threshold = threshold
         self.source = source

@@ -139,7 +139,7 @@ def draw_region_bars(axes: Axes, bars: Sequence[tuple[str, float]]) -> None:
     axes.set_ylim(len(bars) - 0.4, -0.6)
     for place, amount in zip(places, amounts, strict=True):
         axes.annotate(
-            f"{amount:+.1f}",
+            f"{amount:+.1f}" if abs(amount) >= 0.05 else "0.0",
             (amount, place),
             xytext=(4 if amount >= 0 else -4, 0),
             textcoords="offset points",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from whyface.errors import DataError
 from whyface.evaluate.pictures import open_pictures
+from whyface.faces.face import FACE_SIZE
 
 CFP_FRONTAL: Final = 10
 """Frontal pictures of each person in CFP."""
@@ -58,7 +59,7 @@ def build_corpus(pictures: dict[str, list[NDArray[np.uint8]]]) -> Corpus:
         rows.append(torch.arange(start, start + count))
         start += count
     if not stacks:
-        raise DataError("no training pictures are left; check the paths and the list of people to leave out")
+        return Corpus(torch.empty(0, 3, FACE_SIZE, FACE_SIZE, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), ())
     return Corpus(torch.from_numpy(np.concatenate(stacks)), torch.from_numpy(np.concatenate(labels)), tuple(rows))
 
 
@@ -99,6 +100,11 @@ def load_corpus(cfp: Path, glint: Path, left_out: Set[str], *, held_out: int, se
     Returns
     -------
     The training corpus and the held-out one; no person is in both.
+
+    Raises
+    ------
+    DataError
+        If the pictures cannot be read, or nobody is left to train on.
     """
     people: dict[str, list[NDArray[np.uint8]]] = {}
     for path, prefix in ((cfp, "cfp"), (glint, "glint")):
@@ -111,6 +117,8 @@ def load_corpus(cfp: Path, glint: Path, left_out: Set[str], *, held_out: int, se
     chosen = np.random.default_rng(seed).choice(candidates, min(held_out, len(candidates)), replace=False)
     # A CFP person's pictures come frontal first; the held-out set is for frontal verification.
     kept = {str(person): people.pop(str(person))[:CFP_FRONTAL] for person in chosen}
+    if not people:
+        raise DataError("no training pictures are left; check the paths and the list of people to leave out")
     return build_corpus(people), build_corpus(kept)
 
 

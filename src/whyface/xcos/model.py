@@ -77,6 +77,12 @@ class XcosModel:
             kinds.append("l")
         return tuple(kinds)
 
+    def require(self, attention: AttentionKind) -> None:
+        """Raise ModelError, which lists what there is, if the model lacks this attention."""
+        if attention not in self.attentions:
+            known = ", ".join(f"{kind} ({ATTENTION_NAMES[kind]})" for kind in self.attentions)
+            raise ModelError(f"model {self.embedder.name!r} has no attention {attention!r}; it has {known}")
+
     def grid(self, batch: Batch) -> NDArray[np.float32]:
         """Map faces (N, 3, 112, 112), RGB, 0..255, to grid features (N, C, H, W)."""
         return self.embedder.grid(batch)
@@ -101,9 +107,7 @@ class XcosModel:
         ModelError
             If the model lacks this attention.
         """
-        if attention not in self.attentions:
-            known = ", ".join(f"{kind} ({ATTENTION_NAMES[kind]})" for kind in self.attentions)
-            raise ModelError(f"model {self.embedder.name!r} has no attention {attention!r}; it has {known}")
+        self.require(attention)
         if attention == "l" and self.pair is not None:
             return XcosMaps(*self.pair.run(grid_a, grid_b))
         similarity = grid_cosine(grid_a, grid_b)
