@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from whyface.explain.xcos_method import software_versions
 from whyface.models.heads import GridHead, PlacedGridHead
 from whyface.models.mobilefacenet import MobileFaceNet
 from whyface.models.weights import save_safetensors
@@ -126,6 +127,13 @@ def main() -> None:
         thresholds={},
         results={},
     )
+    record |= {
+        "question": "Pearson correlation of each cell's S with the teacher's cosine, training pictures",
+        "command": f"python scripts/release_default.py --network ... --pairs {args.pairs} --seed {args.seed}",
+        "model": DEFAULT_MODEL,
+        "sha256": file_entry(files["onnx"])["sha256"],
+        "versions": {**software_versions(), "torch": torch.__version__},
+    }
     (args.results / "correlated-attention.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for role, path in files.items():
         print(role, path.name, path.stat().st_size)

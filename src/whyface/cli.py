@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whyface import __version__
+from whyface.commands.choices import Attention, Pixels
+from whyface.commands.evaluate import evaluate
 from whyface.errors import OutputError, WhyfaceError
 
 if TYPE_CHECKING:
@@ -28,23 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(evaluate)
+
 MATCH, NO_MATCH, BAD_INPUT = 0, 1, 2
-
-
-class Attention(StrEnum):
-    """Kinds of attention on the command line."""
-
-    U = "u"
-    P = "p"
-    L = "l"
-
-
-class Pixels(StrEnum):
-    """What a network of the user's own wants done to pixels."""
-
-    RAW = "raw"
-    ARCFACE = "arcface"
-    IMAGENET = "imagenet"
 
 
 def _version(value: bool) -> None:
@@ -105,10 +92,8 @@ def verify(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default=False)] = None,
 ) -> None:
     """Say whether two photos show one person, and why. Exit status: 0 match, 1 no match, 2 bad input."""
-    from whyface.models.preprocessing import ARCFACE, IMAGENET, RAW  # noqa: PLC0415 - start fast
-    from whyface.verification import Verifier  # noqa: PLC0415
+    from whyface.verification import Verifier  # noqa: PLC0415 - start fast
 
-    presets = {Pixels.RAW: RAW, Pixels.ARCFACE: ARCFACE, Pixels.IMAGENET: IMAGENET}
     if figure is not None:
         _check_writable(figure)
     verifier = Verifier(
@@ -118,7 +103,7 @@ def verify(
         fmr=fmr,
         model_directory=model_dir,
         grid=grid,
-        preprocessing=None if pixels is None else presets[pixels],
+        preprocessing=None if pixels is None else pixels.preprocessing(),
         threads=threads,
     )
     result = verifier(
