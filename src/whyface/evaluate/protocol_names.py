@@ -1,0 +1,148 @@
+"""From what a user calls a protocol, such as ``lfw`` or ``pairs:FILE``, to its pairs and pictures."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from whyface.errors import DataError, InputError
+from whyface.evaluate.cfp_protocol import read_cfp_pairs
+from whyface.evaluate.lfw_protocol import read_lfw_pairs
+from whyface.evaluate.pair_list import read_pair_list
+from whyface.evaluate.pictures import PictureSource, open_pictures
+from whyface.evaluate.protocols import PairProtocol
+
+PLAIN: Final = ("lfw", "cfp-ff", "cfp-fp")
+"""Protocols that need no file in their name."""
+
+WITH_FILE: Final = ("pairs",)
+"""Protocols that are written ``kind:FILE``."""
+
+_LFW_FILES: Final = ("lfw-pairs.txt", "pairs.txt")
+
+
+@dataclass(frozen=True)
+class ProtocolName:
+    """A protocol as it was asked for.
+
+    Attributes
+    ----------
+    kind
+        One of :data:`PLAIN` or :data:`WITH_FILE`.
+    file
+        The file after the colon, or None.
+    """
+
+    kind: str
+    file: Path | None = None
+
+
+def parse_protocol(text: str) -> ProtocolName:
+    """Take a protocol's name apart.
+
+    Raises
+    ------
+    InputError
+        If there is no such protocol, or a file is missing or too much.
+    """
+    kind, colon, file = text.partition(":")
+    if kind in WITH_FILE:
+        if not file:
+            raise InputError(f"protocol {kind!r} needs a file: {kind}:FILE")
+        return ProtocolName(kind, Path(file))
+    if kind in PLAIN and not colon:
+        return ProtocolName(kind)
+    known = ", ".join((*PLAIN, *(f"{name}:FILE" for name in WITH_FILE)))
+    close = difflib.get_close_matches(kind.lower(), (*PLAIN, *WITH_FILE), n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise InputError(f"unknown protocol {text!r}; {hint}known: {known}")
+
+
+def open_protocol(
+    name: ProtocolName, data: Path, *, pairs: Path | None = None, folds: int = 10
+) -> tuple[PictureSource, PairProtocol]:
+    """Read a protocol and open its pictures, making sure that every picture is there.
+
+    Parameters
+    ----------
+    name
+        What :func:`parse_protocol` returned.
+    data
+        Folder or uncompressed tar file of aligned pictures.
+    pairs
+        LFW's pair file; by default ``lfw-pairs.txt`` or ``pairs.txt`` in ``data`` or beside it.
+    folds
+        How many folds a plain pair list is dealt out to.
+
+    Returns
+    -------
+    The open pictures, to be closed by the caller, and the pairs.
+
+    Raises
+    ------
+    DataError
+        If pictures or pairs are missing or malformed.
+    InputError
+        If options do not fit the protocol, or it has fewer than two folds.
+    """
+    if pairs is not None and name.kind != "lfw":
+        raise InputError(f"a pair file of its own is for the protocol lfw, not {name.kind}; leave --pairs out")
+    if not data.exists():
+        raise DataError(f"{data}: no such folder or tar file; give the aligned pictures")
+    source = open_pictures(data)
+    try:
+        protocol = _read(name, source, data, pairs, folds)
+        _check_folds(protocol)
+        _check_pictures(protocol.pictures, source, data)
+    except BaseException:
+        source.close()
+        raise
+    return source, protocol
+
+
+def _read(name: ProtocolName, source: PictureSource, data: Path, pairs: Path | None, folds: int) -> PairProtocol:
+    if name.file is not None:
+        return read_pair_list(name.file, folds=folds)
+    if name.kind == "lfw":
+        # People's folders may lie at the top or, as in LFW's own archive, in a folder "lfw".
+        folder = "lfw" if any(picture.startswith("lfw/") for picture in source.names()) else ""
+        return read_lfw_pairs(pairs or _find_lfw_pairs(data), folder=folder, name="lfw")
+    return read_cfp_pairs(source, "FF" if name.kind == "cfp-ff" else "FP")
+
+
+def _find_lfw_pairs(data: Path) -> Path:
+    folders = ([data] if data.is_dir() else []) + [data.absolute().parent]
+    for folder in folders:
+        for file in _LFW_FILES:
+            if (folder / file).is_file():
+                return folder / file
+    raise DataError(f"{data}: no {' or '.join(_LFW_FILES)} in it or beside it; give LFW's pair file with --pairs")
+
+
+def _check_folds(protocol: PairProtocol) -> None:
+    if len(set(protocol.fold.tolist())) < 2:
+        raise InputError(f"{protocol.name} has a single fold, but accuracy needs two or more; use another pair file")
+
+
+def _check_pictures(wanted: Iterable[str], source: PictureSource, data: Path) -> None:
+    """Find out before the work, not in its middle, that pictures are missing."""
+    listed = set(source.names())
+    pictures = list(wanted)
+    missing = [name for name in pictures if name not in listed and not _readable(name, source)]
+    if missing:
+        raise DataError(
+            f"{data}: {len(missing)} of the {len(pictures)} pictures that the protocol needs are missing, first "
+            f"{missing[0]}; check that the pictures and the protocol belong together"
+        )
+
+
+def _readable(name: str, source: PictureSource) -> bool:
+    # Names may be written in another way ("./a.jpg") or end in another suffix than those that are listed.
+    try:
+        source.read_bytes(name)
+    except DataError:
+        return False
+    return True

@@ -1,0 +1,107 @@
+"""Scores of all pairs as a Parquet file, with the settings that they come from in its metadata."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import DataError, InputError
+from whyface.evaluate.protocols import PairProtocol
+from whyface.models.atomic_write import write_atomic
+
+METADATA_KEY: Final = b"whyface"
+"""Key of the JSON text in the file's metadata."""
+
+
+def require_pyarrow() -> None:
+    """Make sure that Parquet can be written, before any work is done.
+
+    Raises
+    ------
+    InputError
+        If pyarrow is not installed; the message says what to install.
+    """
+    _arrow()
+
+
+def write_scores(
+    path: Path, protocol: PairProtocol, scores: Mapping[str, NDArray[np.float64]], metadata: Mapping[str, Any]
+) -> None:
+    """Write one row per pair, in the protocol's order.
+
+    The columns are ``left``, ``right`` (picture names), ``person_left``, ``person_right``, ``genuine``, ``fold``, and
+    ``score_KIND`` for each set of scores.
+
+    Parameters
+    ----------
+    path
+        Target; written whole or not at all.
+    protocol
+        The pairs.
+    scores
+        (P,) by kind.
+    metadata
+        Plain JSON values, kept under :data:`METADATA_KEY`.
+
+    Raises
+    ------
+    InputError
+        If pyarrow is missing.
+    OutputError
+        If the file cannot be written.
+    """
+    arrow, parquet = _arrow()
+    names = np.asarray(protocol.pictures)
+    columns: dict[str, Any] = {
+        "left": names[protocol.left],
+        "right": names[protocol.right],
+        "person_left": protocol.people_left,
+        "person_right": protocol.people_right,
+        "genuine": protocol.genuine,
+        "fold": protocol.fold.astype(np.int16),
+        **{f"score_{kind}": np.asarray(values, np.float64) for kind, values in scores.items()},
+    }
+    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+    table = arrow.table({name: arrow.array(column) for name, column in columns.items()})
+    buffer = io.BytesIO()
+    parquet.write_table(table.replace_schema_metadata({METADATA_KEY: text.encode()}), buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def read_scores(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read what :func:`write_scores` wrote.
+
+    Returns
+    -------
+    The columns by name, and the metadata.
+
+    Raises
+    ------
+    DataError
+        If it is no such file.
+    InputError
+        If pyarrow is missing.
+    """
+    arrow, parquet = _arrow()
+    try:
+        # Read first: with a path pyarrow would take folder names like "fold=1" for columns.
+        table = parquet.read_table(io.BytesIO(path.read_bytes()))
+        metadata = json.loads((table.schema.metadata or {})[METADATA_KEY])
+    except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
+        raise DataError(f"{path}: no table of scores that whyface wrote; run the evaluation again") from error
+    return {name: table.column(name).to_numpy() for name in table.column_names}, metadata
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as arrow  # noqa: PLC0415 - an extra
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError("saving scores as Parquet needs pyarrow; run: pip install 'whyface[evaluate]'") from error
+    return arrow, parquet
