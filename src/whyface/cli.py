@@ -29,8 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command()(evaluate)
-
 MATCH, NO_MATCH, BAD_INPUT = 0, 1, 2
 
 
@@ -169,6 +167,9 @@ def models(
             for point in points:
                 typer.echo(f"  {attention:8} {_describe_point(point)}")
         typer.echo("")
+
+
+app.command()(evaluate)
 
 
 def _describe_point(point: Any) -> str:
