@@ -42,7 +42,7 @@ def roc_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = 
     impostors = min(summary.impostor_pairs for summary in summaries.values())
     least = 1.0 / impostors
     # At worst the weakest curve uses the lower end of the axis, never less than the top twentieth is shown.
-    floor = min(float(summary.roc.tar[summary.roc.fmr <= least].max()) for summary in summaries.values())
+    floor = min(float(summary.roc.tar[summary.roc.fmr <= least * (1 + 1e-9)].max()) for summary in summaries.values())
     lows = [float(s.band.high.max()) for s in summaries.values() if s.band is not None]
     floor = min([floor, *(1 - high for high in lows)])
     floor = min(0.95, np.floor(floor * 20) / 20)
@@ -54,9 +54,9 @@ def roc_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = 
         if summary.band is not None:
             band = summary.band
             axes.fill_between(band.fmr, 1 - band.high, 1 - band.low, color=stroke.color, alpha=0.13, lw=0)
-        shown = summary.roc.fmr >= least * (1 - 1e-9)
+        shown = summary.roc.fmr > least * (1 + 1e-9)
         fmr = np.concatenate(([least], summary.roc.fmr[shown]))
-        tar = np.concatenate(([summary.roc.tar[summary.roc.fmr <= least].max()], summary.roc.tar[shown]))
+        tar = np.concatenate(([summary.roc.tar[summary.roc.fmr <= least * (1 + 1e-9)].max()], summary.roc.tar[shown]))
         (line,) = axes.plot(fmr, tar, color=stroke.color, lw=1.8, drawstyle="steps-post", label=kind)
         if stroke.dashes:
             line.set_dashes(stroke.dashes)
