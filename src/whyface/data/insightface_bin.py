@@ -1,0 +1,182 @@
+"""insightface's verification files (``lfw.bin``, ``cfp_fp.bin``, ``agedb_30.bin``, ...).
+
+The file is a pickle of ``(pictures, same)``: 2 N encoded pictures, of which 2 k and 2 k + 1 make pair k, and N
+booleans. It is never given to the plain unpickler (:mod:`whyface.data.restricted_pickle`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.data.joined_people import contradictions, join_people
+from whyface.data.restricted_pickle import PickledArray, restricted_loads
+from whyface.errors import DataError, InputError
+from whyface.evaluate.pictures import LARGEST_FILE, decode_aligned
+from whyface.evaluate.protocols import PairProtocol, build_protocol
+
+LARGEST_BIN: Final = 2**30
+"""Files above this many bytes are refused unless the caller allows more; the usual ones have 50 to 100 MB."""
+
+
+class BinPictures:
+    """The pictures of a verification file, in memory, named ``000000``, ``000001``, ... in their order.
+
+    Parameters
+    ----------
+    where
+        What error messages call the file.
+    pictures
+        The encoded pictures.
+    """
+
+    def __init__(self, where: str, pictures: tuple[bytes, ...]) -> None:
+        self._where = where
+        self._pictures: dict[str, bytes] = {picture_name(k): data for k, data in enumerate(pictures)}
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all pictures, sorted."""
+        return tuple(self._pictures)
+
+    def read(self, name: str) -> NDArray[np.uint8]:
+        """Return one picture, RGB uint8 (112, 112, 3)."""
+        return decode_aligned(self.read_bytes(name), f"{self._where}: picture {name}")
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return one picture as it is encoded in the file."""
+        try:
+            return self._pictures[name]
+        except KeyError:
+            raise DataError(f"{self._where}: holds no picture {name!r}; names are 000000, 000001, ...") from None
+
+    def close(self) -> None:
+        """Let go of the pictures."""
+        self._pictures = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, eq=False)
+class BinSet:
+    """One verification file.
+
+    Attributes
+    ----------
+    source
+        Its pictures.
+    protocol
+        Its pairs. Pictures of equal content are one picture. The file does not name anybody: pictures that genuine
+        pairs join, directly or through others, are one person, named after the first of them.
+    contradictions
+        Impostor pairs whose pictures genuine pairs make one person: wrong labels somewhere in the file. They are kept
+        as labelled; joining too many pictures only widens intervals that are taken over people.
+    """
+
+    source: BinPictures
+    protocol: PairProtocol
+    contradictions: int
+
+
+def picture_name(number: int) -> str:
+    """Name a picture by its place in the file."""
+    return f"{number:06d}"
+
+
+def read_bin(path: str | Path, *, folds: int = 10, name: str = "", max_bytes: int = LARGEST_BIN) -> BinSet:
+    """Read a verification file.
+
+    The pairs are divided into ``folds`` contiguous blocks, which are the folds of the usual files (and what
+    insightface's own evaluation does).
+
+    Parameters
+    ----------
+    path
+        The file, written by Python 2 or 3, with the labels in a list or a NumPy array.
+    folds
+        Number of folds, at least 1.
+    name
+        Name of the protocol; the file's stem by default.
+    max_bytes
+        Largest file that is read. It is held in memory, during reading twice.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is too large, cut off or malformed, has fewer pairs than folds, or tries to do
+        anything else than hold pictures and labels.
+    InputError
+        If ``folds`` is below 1.
+    """
+    path = Path(path)
+    if folds < 1:
+        raise InputError(f"folds must be at least 1, got {folds}")
+    pictures, genuine = _check_content(restricted_loads(_read(path, max_bytes), str(path)), str(path))
+    if len(genuine) < folds:
+        raise DataError(f"{path}: {len(genuine)} pairs are too few for {folds} folds; use fewer folds")
+    first: dict[bytes, int] = {}
+    same_as = [first.setdefault(hashlib.sha256(data).digest(), k) for k, data in enumerate(pictures)]
+    left, right = same_as[0::2], same_as[1::2]
+    blocks = np.array_split(np.arange(len(genuine)), folds)
+    fold = [k for k, block in enumerate(blocks) for _ in block]
+    joined = join_people(len(pictures), [(a, b) for a, b, g in zip(left, right, genuine, strict=True) if g])
+    rows = [(picture_name(a), picture_name(b), g, f) for a, b, g, f in zip(left, right, genuine, fold, strict=True)]
+    people = {picture_name(k): picture_name(int(joined[k])) for k in first.values()}
+    wrong = contradictions(joined, np.array(left, np.intp), np.array(right, np.intp), np.array(genuine, np.bool_))
+    protocol = build_protocol(name or path.stem, rows, people)
+    return BinSet(BinPictures(str(path), pictures), protocol, len(wrong))
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if not data:
+        raise DataError(f"{path}: empty; fetch the file again")
+    if len(data) > max_bytes:
+        raise DataError(f"{path}: more than the limit of {max_bytes} bytes; raise the limit if it is a pair file")
+    return data
+
+
+def _check_content(content: Any, where: str) -> tuple[tuple[bytes, ...], list[bool]]:
+    if not isinstance(content, tuple | list) or len(content) != 2:
+        raise DataError(f"{where}: not a verification file; expected a pickle of (pictures, same)")
+    stored, labels = content
+    if not isinstance(stored, list | tuple) or not isinstance(labels, list | tuple | PickledArray):
+        raise DataError(f"{where}: not a verification file; expected a list of pictures and a list of labels")
+    if not labels or len(stored) != 2 * len(labels):
+        raise DataError(
+            f"{where}: {len(stored)} pictures do not belong to {len(labels)} pairs; there must be two for each"
+        )
+    pictures = tuple(_picture(item, f"{where}: picture {picture_name(k)}") for k, item in enumerate(stored))
+    values = labels.values() if isinstance(labels, PickledArray) else labels
+    return pictures, [_label(value, f"{where}: pair {k}") for k, value in enumerate(values)]
+
+
+def _picture(item: Any, where: str) -> bytes:
+    if isinstance(item, PickledArray):
+        item = item.data
+    if not isinstance(item, bytes | bytearray) or not item:
+        raise DataError(f"{where} holds no bytes; expected an encoded picture")
+    if len(item) > LARGEST_FILE:
+        raise DataError(f"{where}: {len(item)} bytes is too large for an aligned picture")
+    return bytes(item)
+
+
+def _label(value: Any, where: str) -> bool:
+    if not isinstance(value, bool | int) or value not in (0, 1):
+        raise DataError(f"{where}: its label is neither true nor false; fetch the file again")
+    return bool(value)
