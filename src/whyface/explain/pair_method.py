@@ -1,0 +1,170 @@
+"""What every explanation method has in common: pairs in, explanations with one map per face out."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.explain.explanation import Explanation
+from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
+from whyface.explain.sentences import describe
+from whyface.explain.xcos_method import FacePair, software_versions
+from whyface.faces.face import stack_faces
+from whyface.models.embedder import Batch, Embedder, check_batch
+
+if TYPE_CHECKING:
+    from whyface.evaluate.progress import ProgressCallback
+
+
+@dataclass(frozen=True, eq=False)
+class PairMaps:
+    """Maps of N pairs.
+
+    Attributes
+    ----------
+    score
+        (N,) float32: what the network decides by, the cosine of the embeddings unless the method says otherwise.
+    map_a, map_b
+        (N, H, W) float32 each, signed: positive places support "same person". H, W are the method's own resolution,
+        from 7 x 7 to 112 x 112.
+    forward, backward
+        Passes per pair: how many faces went forward and backward through the network.
+    details
+        What else the method found for each pair, as JSON values; empty or one mapping per pair.
+    """
+
+    score: NDArray[np.float32]
+    map_a: NDArray[np.float32]
+    map_b: NDArray[np.float32]
+    forward: int
+    backward: int = 0
+    details: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.score)
+        for name in ("map_a", "map_b"):
+            array = getattr(self, name)
+            if array.ndim != 3 or len(array) != count or array.dtype != np.float32:
+                raise InputError(
+                    f"{name} must be float32 (N, H, W) with a map for each of the {count} scores, "
+                    f"got {array.dtype} {array.shape}"
+                )
+        if self.details and len(self.details) != count:
+            raise InputError(f"{len(self.details)} details do not belong to {count} pairs")
+
+
+class PairMethod(ABC):
+    """A method that explains the comparison of two faces by one map for each of them.
+
+    Parameters
+    ----------
+    embedder
+        The network to explain.
+    threshold
+        Match iff score > threshold.
+    source
+        Where the threshold comes from; by default: given by the user.
+    batch_size
+        At most so many faces go through the network at once, which bounds the memory.
+
+    Raises
+    ------
+    InputError
+        If ``batch_size`` is not positive.
+    """
+
+    name: ClassVar[str]
+    """What reports and the command line call it."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        threshold: float = 0.0,
+        source: ThresholdSource | None = None,
+        batch_size: int = 64,
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"the batch size must be at least 1, got {batch_size}")
+        self.embedder = embedder
+        self.threshold = threshold
+        self.source = ThresholdSource(kind="user", name="set by the user") if source is None else source
+        self.batch_size = batch_size
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Settings that decide what the maps look like, as JSON values."""
+        return {}
+
+    @abstractmethod
+    def maps(self, first: Batch, second: Batch) -> PairMaps:
+        """Explain N pairs of aligned faces.
+
+        Parameters
+        ----------
+        first, second
+            (N, 3, 112, 112) each, RGB, 0..255.
+        """
+
+    def __call__(self, pair: FacePair) -> Explanation:
+        """Explain one pair."""
+        return self.explain([pair])[0]
+
+    def explain(
+        self, pairs: Sequence[FacePair], *, at_once: int = 1, progress: ProgressCallback | None = None
+    ) -> list[Explanation]:
+        """Explain several pairs.
+
+        Parameters
+        ----------
+        pairs
+            Aligned faces.
+        at_once
+            How many pairs are given to :meth:`maps` together.
+        progress
+            Called after each of these with the number of pairs done and their total.
+
+        Raises
+        ------
+        InputError
+            If there are no pairs.
+        """
+        if not pairs:
+            raise InputError("there are no pairs to explain; give at least one")
+        explanations: list[Explanation] = []
+        for start in range(0, len(pairs), max(1, at_once)):
+            part = pairs[start : start + max(1, at_once)]
+            began = time.perf_counter()
+            first, second = (check_batch(stack_faces([pair[side] for pair in part])) for side in (0, 1))
+            found = self.maps(first, second)
+            seconds = (time.perf_counter() - began) / len(part)
+            explanations += [self._explanation(pair, found, row, seconds) for row, pair in enumerate(part)]
+            if progress is not None:
+                progress(len(explanations), len(pairs))
+        return explanations
+
+    def _explanation(self, pair: FacePair, found: PairMaps, row: int, seconds: float) -> Explanation:
+        settings = dict(self.settings)
+        if found.details:
+            settings["details"] = dict(found.details[row])
+        explanation = Explanation(
+            score=float(found.score[row]),
+            threshold=self.threshold,
+            threshold_source=self.source,
+            method=self.name,
+            cost=Cost(forward=found.forward, backward=found.backward, seconds=seconds),
+            model=ModelInfo(self.embedder.name, self.embedder.sha256),
+            map_a=found.map_a[row],
+            map_b=found.map_b[row],
+            settings=settings,
+            versions=software_versions(),
+            faces=(FaceInfo.from_face(pair[0]), FaceInfo.from_face(pair[1])),
+        )
+        return replace(explanation, sentences=describe(explanation))
