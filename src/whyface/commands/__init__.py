@@ -1,1 +1,1 @@
-"""Commands of the command line that are too long for its own module."""
+"""The commands of the command line, one module each."""

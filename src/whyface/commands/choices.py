@@ -1,9 +1,12 @@
-"""Choices that several commands offer."""
+"""Choices and options that several commands offer."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
     from whyface.models.preprocessing import Preprocessing
@@ -29,3 +32,21 @@ class Pixels(StrEnum):
         from whyface.models.preprocessing import ARCFACE, IMAGENET, RAW  # noqa: PLC0415 - start fast
 
         return {Pixels.RAW: RAW, Pixels.ARCFACE: ARCFACE, Pixels.IMAGENET: IMAGENET}[self]
+
+
+ModelName = Annotated[str, typer.Option(help="Known model, or path of an ONNX network of your own.")]
+
+ModelFolder = Annotated[
+    Path | None,
+    typer.Option(envvar="WHYFACE_MODELS", help="Folder of models that do not come with whyface.", show_default=False),
+]
+
+GridTensor = Annotated[
+    str | None, typer.Option(help="Own ONNX network: the tensor with its last spatial map.", show_default=False)
+]
+
+OwnPixels = Annotated[
+    Pixels | None, typer.Option(help="Own ONNX network: what it wants done to the pixels.", show_default=False)
+]
+
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default=False)]

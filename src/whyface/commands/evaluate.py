@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.choices import Attention, Pixels
+from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
 from whyface.errors import OutputError
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ def evaluate(
         str, typer.Option(help="lfw, cfp-ff, cfp-fp, or pairs:FILE with a line 'pathA pathB 1|0' per pair.")
     ],
     data: Annotated[Path, typer.Option(help="Folder or uncompressed tar file of aligned 112 x 112 pictures.")],
-    model: Annotated[
-        str, typer.Option(help="Known model, or path of an ONNX network of your own.")
-    ] = "xcos-mobilefacenet",
+    model: ModelName = "xcos-mobilefacenet",
     pairs: Annotated[
         Path | None,
         typer.Option(help="Protocol lfw: the pair file, if it lies not with the pictures.", show_default=False),
@@ -50,19 +48,10 @@ def evaluate(
     replicates: Annotated[int, typer.Option(min=100, help="How often people are resampled for intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    model_dir: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="WHYFACE_MODELS", help="Folder of models that do not come with whyface.", show_default=False
-        ),
-    ] = None,
-    grid: Annotated[
-        str | None, typer.Option(help="Own ONNX network: the tensor with its last spatial map.", show_default=False)
-    ] = None,
-    pixels: Annotated[
-        Pixels | None, typer.Option(help="Own ONNX network: what it wants done to the pixels.", show_default=False)
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default=False)] = None,
+    model_dir: ModelFolder = None,
+    grid: GridTensor = None,
+    pixels: OwnPixels = None,
+    threads: Threads = None,
 ) -> None:
     """Measure a model on a verification protocol: accuracy, error rates, intervals, ROC and DET."""
     from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
