@@ -27,7 +27,7 @@ def require_pyarrow() -> None:
     InputError
         If pyarrow is not installed; the message says what to install.
     """
-    _arrow()
+    parquet_modules()
 
 
 def write_scores(
@@ -56,7 +56,7 @@ def write_scores(
     OutputError
         If the file cannot be written.
     """
-    arrow, parquet = _arrow()
+    arrow, parquet = parquet_modules()
     names = np.asarray(protocol.pictures)
     columns: dict[str, Any] = {
         "left": names[protocol.left],
@@ -88,7 +88,7 @@ def read_scores(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     InputError
         If pyarrow is missing.
     """
-    arrow, parquet = _arrow()
+    arrow, parquet = parquet_modules()
     try:
         # Read first: with a path pyarrow would take folder names like "fold=1" for columns.
         table = parquet.read_table(io.BytesIO(path.read_bytes()))
@@ -98,10 +98,17 @@ def read_scores(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     return {name: table.column(name).to_numpy() for name in table.column_names}, metadata
 
 
-def _arrow() -> tuple[Any, Any]:
+def parquet_modules() -> tuple[Any, Any]:
+    """Import ``pyarrow`` and ``pyarrow.parquet``.
+
+    Raises
+    ------
+    InputError
+        If they are not installed; the message says what to install.
+    """
     try:
         import pyarrow as arrow  # noqa: PLC0415 - an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
-        raise InputError("saving scores as Parquet needs pyarrow; run: pip install 'whyface[evaluate]'") from error
+        raise InputError("Parquet files need pyarrow; run: pip install 'whyface[evaluate]'") from error
     return arrow, parquet

@@ -1,0 +1,134 @@
+"""The bench's results on disk: one Parquet file per chunk of pairs, so that a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.bench.bench_test import Rows
+from whyface.errors import DataError, OutputError
+from whyface.evaluate.score_table import METADATA_KEY, parquet_modules
+from whyface.models.atomic_write import write_atomic
+
+SETTINGS: Final = "settings.json"
+
+
+@dataclass(frozen=True, eq=False)
+class ResultTable:
+    """All rows of one method on one model.
+
+    Attributes
+    ----------
+    settings
+        What the run was started with, as JSON values.
+    test, measure
+        (R,) str.
+    pair
+        (R,) int, the pair's number in the protocol.
+    step, value
+        (R,) float64.
+    """
+
+    settings: Mapping[str, Any]
+    test: NDArray[np.str_]
+    measure: NDArray[np.str_]
+    pair: NDArray[np.intp]
+    step: NDArray[np.float64]
+    value: NDArray[np.float64]
+
+    def steps(self, test: str, measure: str) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+        """Return one measure as (pairs (N,), steps (K,), values (N, K)); N is 0 if it was not measured."""
+        chosen = (self.test == test) & (self.measure == measure)
+        pairs, rows = np.unique(self.pair[chosen], return_inverse=True)
+        steps, columns = np.unique(self.step[chosen], return_inverse=True)
+        values = np.full((len(pairs), len(steps)), np.nan)
+        values[rows, columns] = self.value[chosen]
+        return pairs, steps, values
+
+
+def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Make the folder of a run, or make sure that it belongs to a run with the same settings.
+
+    Raises
+    ------
+    DataError
+        If it holds results of other settings.
+    OutputError
+        If it cannot be written.
+    """
+    path = folder / SETTINGS
+    text = json.dumps(settings, indent=1, sort_keys=True, allow_nan=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = path.read_text(encoding="utf-8") if path.exists() else None
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
+    if before is None:
+        write_atomic(path, f"{text}\n".encode())
+    elif before.strip() != text:
+        raise DataError(f"{folder}: holds results of other settings; choose another folder or remove it")
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """Name the file of a chunk."""
+    return folder / f"part-{number:05d}.parquet"
+
+
+def write_part(path: Path, results: Sequence[tuple[str, Rows]]) -> None:
+    """Write the rows of one chunk, (test, rows) each, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If pyarrow is missing.
+    OutputError
+        If the file cannot be written.
+    """
+    arrow, parquet = parquet_modules()
+    counts = [len(rows.value) for _, rows in results]
+    columns = {
+        "test": np.repeat([test for test, _ in results], counts),
+        "measure": np.repeat([rows.measure for _, rows in results], counts),
+        "pair": np.concatenate([rows.pair for _, rows in results]).astype(np.int64),
+        "step": np.concatenate([rows.step for _, rows in results]),
+        "value": np.concatenate([rows.value for _, rows in results]),
+    }
+    table = arrow.table({name: arrow.array(column) for name, column in columns.items()})
+    buffer = io.BytesIO()
+    parquet.write_table(table.replace_schema_metadata({METADATA_KEY: b"{}"}), buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def read_results(folder: Path) -> ResultTable:
+    """Read all parts of a run.
+
+    Raises
+    ------
+    DataError
+        If there are none or one is not readable.
+    InputError
+        If pyarrow is missing.
+    """
+    arrow, parquet = parquet_modules()
+    parts = sorted(folder.glob("part-*.parquet"))
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        table = arrow.concat_tables([parquet.read_table(io.BytesIO(part.read_bytes())) for part in parts])
+        columns = {name: table.column(name).to_numpy() for name in ("test", "measure", "pair", "step", "value")}
+    except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
+        raise DataError(f"{folder}: no complete results of a benchmark; run it again ({error})") from error
+    return ResultTable(
+        settings,
+        columns["test"].astype(str),
+        columns["measure"].astype(str),
+        columns["pair"].astype(np.intp),
+        columns["step"].astype(np.float64),
+        columns["value"].astype(np.float64),
+    )

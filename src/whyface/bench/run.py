@@ -1,0 +1,102 @@
+"""Run tests on one method and one model, chunk by chunk, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.bench.bench_test import BenchTest, Rows, Subject, rows
+from whyface.bench.pair_chunk import Faces, PairChunk, read_chunks
+from whyface.bench.part_files import part_path, write_part
+from whyface.evaluate.pictures import PictureSource
+from whyface.evaluate.progress import ProgressCallback
+from whyface.evaluate.protocols import PairProtocol
+from whyface.explain.pair_method import PairMaps
+
+COST: Final = "cost"
+"""Name under which passes and seconds stand among the tests."""
+
+
+class _Remembered:
+    """A method's maps, computed once for each set of faces, with what they cost."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._method = subject.method
+        self._found: dict[bytes, PairMaps] = {}
+        self.cost: tuple[float, int, int] | None = None
+
+    def __call__(self, first: Faces, second: Faces) -> PairMaps:
+        key = hashlib.sha256(first.tobytes() + second.tobytes()).digest()
+        if key not in self._found:
+            began = time.perf_counter()
+            found = self._method.maps(first, second)
+            if self.cost is None:
+                self.cost = ((time.perf_counter() - began) / len(first), found.forward, found.backward)
+            self._found[key] = found
+        return self._found[key]
+
+
+def run_chunk(chunk: PairChunk, subject: Subject, tests: Sequence[BenchTest]) -> list[tuple[str, Rows]]:
+    """Run all tests on one chunk; the method's cost comes as rows of a test named ``cost``."""
+    explain = _Remembered(subject)
+    results = [(test.name, found) for test in tests for found in test.run(chunk, subject, explain)]
+    if explain.cost is not None:
+        for measure, value in zip(("seconds", "forward", "backward"), explain.cost, strict=True):
+            results.append((COST, rows(measure, chunk, (0.0,), np.full(len(chunk), float(value)))))
+    return results
+
+
+def run_bench(
+    subject: Subject,
+    tests: Sequence[BenchTest],
+    protocol: PairProtocol,
+    source: PictureSource,
+    numbers: NDArray[np.intp],
+    folder: Path,
+    *,
+    seed: int,
+    chunk_size: int = 10,
+    progress: ProgressCallback | None = None,
+) -> None:
+    """Run all chunks that have no file yet; call :func:`whyface.bench.part_files.open_folder` before.
+
+    Parameters
+    ----------
+    subject
+        Method, model and threshold.
+    tests
+        What to measure.
+    protocol, source
+        Pairs and their pictures.
+    numbers
+        Which pairs.
+    folder
+        Where the results go, a file per chunk.
+    seed
+        Of everything that is drawn.
+    chunk_size
+        Pairs per file; they are explained together.
+    progress
+        Called after every chunk with the pairs done and their total.
+
+    Raises
+    ------
+    DataError
+        If a picture cannot be read.
+    OutputError
+        If a result cannot be written.
+    """
+    for part, start in enumerate(range(0, len(numbers), chunk_size)):
+        path = part_path(folder, part)
+        if not path.exists():
+            wanted = numbers[start : start + chunk_size]
+            for chunk in read_chunks(protocol, source, wanted, size=chunk_size, seed=seed):
+                write_part(path, run_chunk(chunk, subject, tests))
+        if progress is not None:
+            progress(min(start + chunk_size, len(numbers)), len(numbers))

@@ -1,0 +1,161 @@
+"""From the bench's rows to figures of merit with intervals, all computed the same way for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.bench.part_files import ResultTable
+from whyface.bench.run import COST
+from whyface.errors import DataError
+from whyface.evaluate.bootstrap import Measure, Weights, bootstrap_intervals
+from whyface.evaluate.intervals import Interval
+from whyface.evaluate.protocols import PairProtocol
+
+LOWER_IS_BETTER: Final = frozenset({"replacement", "deletion", "seconds", "forward", "backward"})
+"""Figures of merit of which less is better."""
+
+
+@dataclass(frozen=True)
+class Merit:
+    """A figure of merit: its value and 95 % interval over people, or None where there are too few."""
+
+    value: float
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Error or accuracy by step: ``steps`` (K,), ``genuine`` and ``impostor`` (K,) rates in 0..1."""
+
+    steps: NDArray[np.float64]
+    genuine: NDArray[np.float64]
+    impostor: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MethodSummary:
+    """What the bench found out about one method on one model.
+
+    Attributes
+    ----------
+    merits
+        By name: ``replacement`` (area under the mean of FMR and FNMR while patched pixels are replaced), ``patch
+        precision``, ``deletion`` and ``insertion`` (area under the accuracy), ``negative share``, ``overlap``,
+        ``area``, ``shift``, ``swap``, ``seed``, ``seconds``, ``forward``, ``backward``; only what was measured.
+    curves
+        ``replacement``: FNMR and FMR by share replaced; ``deletion`` and ``insertion``: accuracy of genuine and
+        impostor pairs by share.
+    rates
+        ``FNMR clean``, ``FMR clean``, ``FNMR patched``, ``FMR patched``.
+    pairs
+        How many pairs.
+    """
+
+    merits: Mapping[str, Merit]
+    curves: Mapping[str, Curve]
+    rates: Mapping[str, float]
+    pairs: int
+
+
+def area(steps: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean height under curves (N, K) over steps (K,) by the trapezoid rule: (N,), in the unit of the values."""
+    found: NDArray[np.float64] = np.trapezoid(values, steps, axis=1) / (steps[-1] - steps[0])
+    return found
+
+
+def summarise_method(
+    table: ResultTable, protocol: PairProtocol, *, threshold: float, replicates: int = 1000, seed: int = 0
+) -> MethodSummary:
+    """Summarise one method's rows.
+
+    Raises
+    ------
+    DataError
+        If the rows do not belong to this protocol.
+    """
+    if table.pair.size == 0 or table.pair.max() >= len(protocol.genuine):
+        raise DataError(f"the results do not belong to protocol {protocol.name}; run the benchmark again")
+    merits: dict[str, Merit] = {}
+    curves: dict[str, Curve] = {}
+    rates: dict[str, float] = {}
+
+    def add(name: str, pairs: NDArray[np.intp], values: NDArray[np.float64], *, balanced: bool) -> None:
+        merits[name] = _merit(name, pairs, values, protocol, balanced=balanced, replicates=replicates, seed=seed)
+
+    pairs, steps, scores = table.steps("replacement", "score")
+    if len(pairs):
+        wrong = (scores > threshold) != protocol.genuine[pairs][:, None]
+        curves["replacement"] = _curve(steps, wrong, protocol.genuine[pairs])
+        add("replacement", pairs, area(steps, wrong.astype(np.float64)), balanced=True)
+        rates |= {f"{name} patched": rate for name, rate in _rates(wrong[:, 0], protocol.genuine[pairs]).items()}
+    pairs, _, scores = table.steps("replacement", "clean")
+    if len(pairs):
+        wrong = (scores > threshold) != protocol.genuine[pairs][:, None]
+        rates |= {f"{name} clean": rate for name, rate in _rates(wrong[:, 0], protocol.genuine[pairs]).items()}
+    for name in ("deletion", "insertion"):
+        pairs, steps, scores = table.steps("erasure", name)
+        if len(pairs):
+            right = (scores > threshold) == protocol.genuine[pairs][:, None]
+            curves[name] = _curve(steps, right, protocol.genuine[pairs])
+            add(name, pairs, area(steps, right.astype(np.float64)), balanced=True)
+    plain = (
+        ("replacement", "patch precision"),
+        *(("pointing", name) for name in ("negative share", "overlap", "area", "drop")),
+        *(("stability", name) for name in ("shift", "swap", "seed")),
+        *((COST, name) for name in ("seconds", "forward", "backward")),
+    )
+    for test, name in plain:
+        pairs, _, values = table.steps(test, name)
+        if len(pairs):
+            add(name, pairs, values[:, 0], balanced=False)
+    return MethodSummary(merits, curves, rates, len(np.unique(table.pair)))
+
+
+def _merit(
+    name: str,
+    pairs: NDArray[np.intp],
+    values: NDArray[np.float64],
+    protocol: PairProtocol,
+    *,
+    balanced: bool,
+    replicates: int,
+    seed: int,
+) -> Merit:
+    genuine = protocol.genuine[pairs]
+    measure = _weighted_mean(values, genuine, balanced=balanced)
+    value = float(measure(np.ones((1, len(pairs))))[0])
+    if name in {"seconds", "forward", "backward", "area"}:
+        return Merit(value)
+    people = protocol.people_left[pairs].tolist(), protocol.people_right[pairs].tolist()
+    intervals = bootstrap_intervals({name: measure}, *people, replicates=replicates, seed=seed)
+    return Merit(value, intervals[name])
+
+
+def _weighted_mean(values: NDArray[np.float64], genuine: NDArray[np.bool_], *, balanced: bool) -> Measure:
+    """Mean over all pairs, or the mean of genuine and impostor pairs' means."""
+    groups: list[NDArray[np.bool_]] = [genuine, ~genuine] if balanced else [np.ones_like(genuine)]
+    chosen = [group.astype(np.float64) for group in groups if group.any()]
+
+    def measure(weights: Weights) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = [(weights @ (values * group)) / (weights @ group) for group in chosen]
+        mean: NDArray[np.float64] = np.mean(means, axis=0)
+        return mean
+
+    return measure
+
+
+def _curve(steps: NDArray[np.float64], hits: NDArray[np.bool_], genuine: NDArray[np.bool_]) -> Curve:
+    mean: Callable[[NDArray[np.bool_]], NDArray[np.float64]] = lambda group: (  # noqa: E731
+        hits[group].mean(axis=0) if group.any() else np.full(len(steps), np.nan)
+    )
+    return Curve(steps, mean(genuine), mean(~genuine))
+
+
+def _rates(wrong: NDArray[np.bool_], genuine: NDArray[np.bool_]) -> dict[str, float]:
+    return {name: float(wrong[group].mean()) for name, group in (("FNMR", genuine), ("FMR", ~genuine)) if group.any()}

@@ -1,0 +1,114 @@
+"""Runs on disk: resumed runs give the same numbers, other settings are refused, summaries are right."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_bench import FlatMethod, Pictures, ProductMethod, subject_of
+
+from whyface.bench.bench_test import Rows
+from whyface.bench.erasure import ErasureTest
+from whyface.bench.part_files import ResultTable, open_folder, part_path, read_results, write_part
+from whyface.bench.replacement import ReplacementTest
+from whyface.bench.run import run_bench
+from whyface.bench.summary import area, summarise_method
+from whyface.errors import DataError, OutputError
+
+NUMBERS = np.arange(8)
+
+
+def run(folder: Path, method: type[ProductMethod] = ProductMethod, **settings: object) -> ResultTable:
+    pictures = Pictures()
+    open_folder(folder, {"seed": 1, **settings})
+    tests = [ReplacementTest(), ErasureTest()]
+    run_bench(subject_of(method), tests, pictures.protocol(), pictures, NUMBERS, folder, seed=1, chunk_size=3)
+    return read_results(folder)
+
+
+def same(one: ResultTable, other: ResultTable) -> bool:
+    keep = [table.test != "cost" for table in (one, other)]
+    return all(
+        np.array_equal(getattr(one, name)[keep[0]], getattr(other, name)[keep[1]])
+        for name in ("test", "measure", "pair", "step", "value")
+    )
+
+
+def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    run(tmp_path / "cut")
+    part_path(tmp_path / "cut", 1).unlink()
+    kept = part_path(tmp_path / "cut", 0).stat().st_mtime_ns
+    assert same(whole, run(tmp_path / "cut"))
+    assert part_path(tmp_path / "cut", 0).stat().st_mtime_ns == kept
+
+
+def test_results_of_other_settings_are_refused(tmp_path: Path) -> None:
+    open_folder(tmp_path / "run", {"seed": 1})
+    open_folder(tmp_path / "run", {"seed": 1})
+    with pytest.raises(DataError, match="other settings"):
+        open_folder(tmp_path / "run", {"seed": 2})
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(OutputError, match="cannot be used"):
+        open_folder(tmp_path / "run", {})
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    part_path(tmp_path / "run", 0).write_bytes(b"no parquet")
+    with pytest.raises(DataError, match="run it again"):
+        read_results(tmp_path / "run")
+
+
+def test_an_empty_folder_has_no_results(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no complete results"):
+        read_results(tmp_path)
+
+
+def test_area_is_the_mean_height() -> None:
+    steps = np.array([0.0, 0.5, 1.0])
+    assert area(steps, np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.5, 1.0]])).tolist() == [1, 0.5, 0.5]
+
+
+def table_of(scores: dict[int, list[float]]) -> ResultTable:
+    pairs = np.repeat(list(scores), 3)
+    steps = np.tile([0.0, 0.5, 1.0], len(scores))
+    values = np.concatenate([np.asarray(curve) for curve in scores.values()])
+    names = np.full(len(values), "replacement"), np.full(len(values), "score")
+    return ResultTable({}, *names, pairs, steps, values)
+
+
+def test_summary_by_hand() -> None:
+    pictures = Pictures()
+    # Pairs 0 and 1 are genuine, 6 and 7 are impostors; the threshold is 0.5.
+    curves = {0: [0.4, 0.6, 0.6], 1: [0.6, 0.6, 0.6], 6: [0.9, 0.9, 0.1], 7: [0.1, 0.1, 0.1]}
+    found = summarise_method(table_of(curves), pictures.protocol(), threshold=0.5, replicates=100)
+    assert found.rates == {"FNMR patched": 0.5, "FMR patched": 0.5}
+    assert found.curves["replacement"].genuine.tolist() == [0.5, 0, 0]
+    assert found.curves["replacement"].impostor.tolist() == [0.5, 0.5, 0]
+    # Errors' areas: 0.25 and 0 for the genuine pairs, 0.75 and 0 for the impostors.
+    assert found.merits["replacement"].value == pytest.approx((0.125 + 0.375) / 2)
+    assert found.pairs == 4
+
+
+def test_truth_beats_nothing_in_the_summary(tmp_path: Path) -> None:
+    protocol = Pictures().protocol()
+    exact = summarise_method(run(tmp_path / "a"), protocol, threshold=0.05, replicates=100)
+    flat = summarise_method(run(tmp_path / "b", FlatMethod), protocol, threshold=0.05, replicates=100)
+    assert exact.merits["deletion"].value < flat.merits["deletion"].value
+    interval = exact.merits["deletion"].interval
+    assert interval is not None
+    assert interval.low <= exact.merits["deletion"].value <= interval.high
+
+
+def test_rows_of_another_protocol_are_refused() -> None:
+    with pytest.raises(DataError, match="do not belong"):
+        summarise_method(table_of({99: [0, 0, 0]}), Pictures().protocol(), threshold=0.5)
+
+
+def test_writing_into_a_missing_folder(tmp_path: Path) -> None:
+    empty = Rows("score", np.zeros(1, np.intp), np.zeros(1), np.zeros(1))
+    with pytest.raises(OutputError):
+        write_part(tmp_path / "none" / "part-00000.parquet", [("replacement", empty)])
