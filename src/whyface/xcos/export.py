@@ -6,6 +6,7 @@ Two graphs rather than one, so that a face is run through the backbone once howe
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from torch.fx.experimental.optimization import fuse
 from whyface.errors import OutputError
 from whyface.faces.face import FACE_SIZE
 from whyface.models.atomic_write import write_atomic
+from whyface.models.heads import flatten_grid
 from whyface.xcos.learned import LearnedAttention, Xcos, XcosNetwork, XcosOutput
 
 OPSET: Final = 18
@@ -39,7 +41,14 @@ def fold_norms(module: nn.Module) -> nn.Module:
     return folded
 
 
-def _export(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path | str) -> None:
+def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str]) -> Any:
+    """Turn a module into an ONNX message (``onnx.ModelProto``) whose first dimensions are one free batch size.
+
+    Raises
+    ------
+    OutputError
+        If PyTorch cannot export the module.
+    """
     batch = torch.export.Dim("n", min=1)
     program: Any = torch.onnx.export(
         module.eval(),
@@ -52,9 +61,14 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], pa
         verbose=False,
     )
     if program is None:
-        raise OutputError(f"{path}: the network could not be exported")
+        raise OutputError(f"{type(module).__name__}: PyTorch could not export the network to ONNX")
     model = program.model_proto
-    # The exporter notes source lines and shapes of the machine it ran on; none of it belongs in a released file.
+    clear_notes(model)
+    return model
+
+
+def clear_notes(model: Any) -> None:
+    """Take off what the exporter notes about source lines and shapes: none of it belongs in a released file."""
     del model.metadata_props[:]
     for node in model.graph.node:
         del node.metadata_props[:]
@@ -63,7 +77,6 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], pa
         del value.metadata_props[:]
     del model.graph.value_info[:]
     model.doc_string = ""
-    write_atomic(path, model.SerializeToString())
 
 
 class _FaceGraph(nn.Module):
@@ -77,26 +90,78 @@ class _FaceGraph(nn.Module):
         return features
 
 
-def export_faces(backbone: nn.Module, head: nn.Module, path: Path | str, *, output: str = "grid") -> None:
+class WithEmbedding(nn.Module):
+    """A module that gives a grid, and the embedding beside it: the grid flattened in C, H, W order, L2-normalised."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give grid (N, C, H, W) and embedding (N, C * H * W)."""
+        grid: Tensor = self.module(x)
+        return grid, flatten_grid(grid)
+
+
+def export_faces(
+    backbone: nn.Module,
+    head: nn.Module,
+    path: Path | str,
+    *,
+    output: str = "grid",
+    embedding: bool = False,
+    fold: bool = True,
+) -> None:
     """Write the per-face graph: ``faces`` (n, 3, 112, 112) float32 0..255 -> ``grid`` (or another name).
 
+    Parameters
+    ----------
+    backbone, head
+        Faces -> map -> grid (or embedding).
+    path
+        The ``.onnx`` file.
+    output
+        Name of the output.
+    embedding
+        Add the output ``embedding``: the grid flattened and L2-normalised.
+    fold
+        Fold BatchNorms into convolutions, which needs a module that torch.fx can trace. ONNX Runtime folds them when
+        it opens the file, so without it only the file is a little larger.
+
     Raises
     ------
     OutputError
-        If the file cannot be written.
+        If the network cannot be exported or the file cannot be written.
     """
     faces = torch.rand(2, 3, FACE_SIZE, FACE_SIZE) * 255
-    _export(fold_norms(_FaceGraph(backbone, head)), {"faces": faces}, [output], path)
+    module: nn.Module = _FaceGraph(backbone, head).eval()
+    module = fold_norms(module) if fold else module
+    outputs = [output, "embedding"] if embedding else [output]
+    model = to_onnx(WithEmbedding(module) if embedding else module, {"faces": faces}, outputs)
+    write_atomic(path, model.SerializeToString())
 
 
-def export_pair(network: XcosNetwork, path: Path | str, *, channels: int = 32, cells: int = 7) -> None:
+def export_pair(
+    network: XcosNetwork | LearnedAttention, path: Path | str, *, channels: int = 32, cells: int | tuple[int, int] = 7
+) -> None:
     """Write the pair graph: ``grid_a``, ``grid_b`` (n, C, H, W) -> ``similarity``, ``attention``, ``score``.
+
+    Parameters
+    ----------
+    network
+        The network, or its attention alone.
+    path
+        The ``.onnx`` file.
+    channels, cells
+        C, and H = W or (H, W).
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    grids = {name: torch.randn(2, channels, cells, cells) for name in ("grid_a", "grid_b")}
-    module = _PairGraph(network.xcos.attention)
-    _export(module, grids, ["similarity", "attention", "score"], path)
+    height, width = (cells, cells) if isinstance(cells, int) else cells
+    grids = {name: torch.randn(2, channels, height, width) for name in ("grid_a", "grid_b")}
+    attention = network.xcos.attention if isinstance(network, XcosNetwork) else network
+    model = to_onnx(_PairGraph(attention), grids, ["similarity", "attention", "score"])
+    write_atomic(path, model.SerializeToString())
