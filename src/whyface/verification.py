@@ -14,12 +14,12 @@ from whyface.explain.xcos_method import XcosMethod
 from whyface.faces.face import Face
 from whyface.faces.load import load_face
 from whyface.faces.photo import MAX_PIXELS
-from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.preprocessing import RAW, Preprocessing
-from whyface.models.zoo import DEFAULT_MODEL, model_entry, open_embedder
+from whyface.models.preprocessing import Preprocessing
+from whyface.models.zoo import DEFAULT_MODEL
 from whyface.models.zoo_schema import ModelEntry
 from whyface.xcos.attention import AttentionKind
-from whyface.xcos.model import XcosModel, open_xcos
+from whyface.xcos.model import XcosModel
+from whyface.xcos.open_model import attention_kind, known_entry, open_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,29 +133,28 @@ class Verifier:
         if threshold is not None and not -1 <= threshold <= 1:
             raise InputError(f"a threshold on a cosine lies in -1..1, got {threshold:g}")
         self._detector = detector
-        own = Path(model)
-        if own.suffix == ".onnx":
-            embedder = OnnxEmbedder(own, preprocessing=preprocessing or RAW, grid=grid, threads=threads)
-            value, source = _given_threshold(threshold, str(model))
-            self.method: XcosMethod | CosineMethod = _method_of_own(embedder, attention, value, source)
-            return
-        if grid is not None or preprocessing is not None:
-            raise InputError(
-                "grid and preprocessing are for an ONNX file of your own; a known model has them on record"
-            )
-        entry = model_entry(str(model))
-        kind = attention or (entry.default_attention if entry.kind == "xcos" else None)
-        value, source = (
-            _measured_threshold(entry, kind, DEFAULT_FMR if fmr is None else fmr)
-            if threshold is None
-            else _given_threshold(threshold, entry.name)
+        entry = known_entry(model, grid=grid, preprocessing=preprocessing)
+        kind = attention or (entry.default_attention if entry is not None and entry.kind == "xcos" else None)
+        # A threshold that is not on record is found out before files of a known model are read.
+        measured = None
+        if entry is not None and threshold is None:
+            measured = _measured_threshold(entry, kind, DEFAULT_FMR if fmr is None else fmr)
+        opened = open_model(
+            model,
+            attention=kind,
+            directory=model_directory,
+            grid=grid,
+            preprocessing=preprocessing,
+            threads=threads,
         )
-        if kind is None:
-            embedder = open_embedder(entry.name, directory=model_directory, threads=threads)
-            self.method = CosineMethod(embedder, threshold=value, source=source)
+        value, source = measured or _given_threshold(threshold, str(model))
+        self.method: XcosMethod | CosineMethod
+        if isinstance(opened.method, XcosModel):
+            # It is opened as one only with attention of its own or as asked for.
+            used = attention_kind(kind or "l")
+            self.method = XcosMethod(opened.method, threshold=value, source=source, attention=used)
         else:
-            xcos = open_xcos(entry.name, directory=model_directory, threads=threads)
-            self.method = XcosMethod(xcos, threshold=value, source=source, attention=_attention_kind(kind))
+            self.method = CosineMethod(opened.method, threshold=value, source=source)
 
     def __call__(
         self,
@@ -239,20 +238,3 @@ def _measured_threshold(entry: ModelEntry, kind: str | None, fmr: float) -> tupl
         f"model {entry.name!r} has no threshold for FMR {fmr:g} with {key!r}; measured: {measured}; "
         "give one of these or a threshold as a number"
     )
-
-
-def _attention_kind(kind: str) -> AttentionKind:
-    for known in ("u", "p", "l"):
-        if kind == known:
-            return known
-    raise InputError(f"attention must be u (uniform), p (correlated) or l (learned), got {kind!r}")
-
-
-def _method_of_own(
-    embedder: OnnxEmbedder, attention: AttentionKind | None, threshold: float, source: ThresholdSource
-) -> XcosMethod | CosineMethod:
-    if attention is None:
-        return CosineMethod(embedder, threshold=threshold, source=source)
-    if not embedder.has_grid:
-        raise ModelError(f"{embedder.path}: attention needs a grid; name the tensor of the last spatial map")
-    return XcosMethod(XcosModel(embedder), threshold=threshold, source=source, attention=attention)

@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError, ModelError
 from whyface.evaluate.embed import embed_all, pair_scores
 from whyface.evaluate.pictures import PictureSource
 from whyface.evaluate.progress import ProgressCallback
 from whyface.evaluate.protocols import PairProtocol
 from whyface.evaluate.scoring import score_xcos
 from whyface.models.embedder import Batch, Embedder, GridEmbedder
-from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.preprocessing import RAW, Preprocessing
-from whyface.models.zoo import model_entry, open_embedder
-from whyface.xcos.model import XcosModel, open_xcos
+from whyface.models.preprocessing import Preprocessing
+from whyface.xcos.model import XcosModel
+from whyface.xcos.open_model import open_model
 
 COSINE = "cosine"
 
@@ -80,26 +78,13 @@ def open_scoring_model(
     InputError
         If the options exclude each other.
     """
-    if model.endswith(".onnx"):
-        pixels = preprocessing or RAW
-        own = OnnxEmbedder(Path(model), preprocessing=pixels, grid=grid, threads=threads)
-        hashes = {"onnx": own.sha256}
-        if attention is None:
-            return ScoringModel(own.name, own, (COSINE,), hashes, pixels)
-        if not own.has_grid:
-            raise ModelError(f"{model}: attention needs a grid; name the tensor of the last spatial map with --grid")
-        return _with_attention(own.name, XcosModel(own), attention, hashes, pixels)
-    if grid is not None or preprocessing is not None:
-        raise InputError("grid and pixels are for an ONNX file of your own; a known model has them on record")
-    entry = model_entry(model)
-    if entry.kind != "xcos" and attention is None:
-        known = open_embedder(model, directory=directory, threads=threads)
-        return ScoringModel(model, known, (COSINE,), {"onnx": known.sha256}, known.preprocessing)
-    if entry.grid is None:
-        raise ModelError(f"model {model!r} has no grid on record, so there is no attention over it; leave it out")
-    hashes = {role: file.sha256 for role, file in entry.files.items()}
-    xcos = open_xcos(model, directory=directory, threads=threads)
-    return _with_attention(model, xcos, attention, hashes, entry.preprocessing)
+    opened = open_model(
+        model, attention=attention, directory=directory, grid=grid, preprocessing=preprocessing, threads=threads
+    )
+    kinds: tuple[str, ...] = opened.method.attentions if isinstance(opened.method, XcosModel) else (COSINE,)
+    if attention is not None:
+        kinds = (attention,)
+    return ScoringModel(opened.name, opened.method, kinds, opened.sha256, opened.preprocessing)
 
 
 def score_pairs(
@@ -147,14 +132,3 @@ class _Mirrored:
 def _mirror(batch: Batch) -> Batch:
     mirrored: Batch = np.flip(batch, axis=-1).copy()
     return mirrored
-
-
-def _with_attention(
-    name: str, model: XcosModel, attention: str | None, hashes: Mapping[str, str], preprocessing: Preprocessing
-) -> ScoringModel:
-    kinds: tuple[str, ...] = model.attentions
-    if attention is not None:
-        if attention not in kinds:
-            raise ModelError(f"model {name!r} has no attention {attention!r}; it has {', '.join(kinds)}")
-        kinds = (attention,)
-    return ScoringModel(name, model, kinds, hashes, preprocessing)

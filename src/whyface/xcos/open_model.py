@@ -1,0 +1,146 @@
+"""Open any model, known or of the user's own, in the way in which it compares faces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, get_args
+
+from whyface.errors import InputError, ModelError
+from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.preprocessing import RAW, Preprocessing
+from whyface.models.zoo import model_entry, open_embedder
+from whyface.models.zoo_schema import ModelEntry
+from whyface.xcos.attention import AttentionKind
+from whyface.xcos.model import XcosModel, open_xcos
+
+_KINDS: Final[tuple[AttentionKind, ...]] = get_args(AttentionKind)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedModel:
+    """A model that is ready to compare faces.
+
+    Attributes
+    ----------
+    name
+        What reports call it.
+    method
+        An embedder, whose embeddings are compared, or an xCos model.
+    entry
+        What is on record about a known model; None for a network of the user's own.
+    sha256
+        SHA-256 of each file by its role.
+    preprocessing
+        What the network gets to see.
+    """
+
+    name: str
+    method: OnnxEmbedder | XcosModel
+    entry: ModelEntry | None
+    sha256: Mapping[str, str]
+    preprocessing: Preprocessing
+
+
+def known_entry(
+    model: str | Path, *, grid: str | None = None, preprocessing: Preprocessing | None = None
+) -> ModelEntry | None:
+    """Return what is on record about a model; None if it is the path of an ``.onnx`` file.
+
+    Parameters
+    ----------
+    model
+        Name or path.
+    grid, preprocessing
+        As for :func:`open_model`, to refuse them where they are on record.
+
+    Raises
+    ------
+    ModelError
+        If the model is unknown.
+    InputError
+        If a known model is given a grid or preprocessing.
+    """
+    if Path(model).suffix == ".onnx":
+        return None
+    if grid is not None or preprocessing is not None:
+        raise InputError("grid and pixels are for an ONNX file of your own; a known model has them on record")
+    return model_entry(str(model))
+
+
+def open_model(
+    model: str | Path,
+    *,
+    attention: str | None = None,
+    directory: Path | str | None = None,
+    grid: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    threads: int | None = None,
+) -> OpenedModel:
+    """Open a known model by its name, or any network by the path of its ``.onnx`` file.
+
+    Parameters
+    ----------
+    model
+        Name or path.
+    attention
+        ``"u"``, ``"p"`` or ``"l"``: the model must have it. None: an xCos model is one, and any other network compares
+        embeddings.
+    directory
+        Where models that do not come with whyface lie.
+    grid, preprocessing
+        For a network of the user's own: the tensor with its last spatial map, and what it wants done to the pixels (raw
+        by default).
+    threads
+        Threads of ONNX Runtime; None leaves it to ONNX Runtime.
+
+    Raises
+    ------
+    ModelError
+        If the model is unknown or unusable, or lacks that attention.
+    InputError
+        If there is no such attention, or a known model is given a grid or preprocessing.
+    """
+    kind = None if attention is None else attention_kind(attention)
+    entry = known_entry(model, grid=grid, preprocessing=preprocessing)
+    if entry is None:
+        return _open_own(Path(model), kind, grid, preprocessing or RAW, threads)
+    if entry.kind != "xcos" and kind is None:
+        embedder = open_embedder(entry.name, directory=directory, threads=threads)
+        return OpenedModel(entry.name, embedder, entry, {"onnx": embedder.sha256}, entry.preprocessing)
+    if entry.grid is None:
+        raise ModelError(f"model {entry.name!r} has no grid on record, so there is no attention over it; leave it out")
+    xcos = open_xcos(entry.name, directory=directory, threads=threads)
+    if kind is not None:
+        xcos.require(kind)
+    hashes = {role: file.sha256 for role, file in entry.files.items()}
+    return OpenedModel(entry.name, xcos, entry, hashes, entry.preprocessing)
+
+
+def attention_kind(kind: str) -> AttentionKind:
+    """Narrow a text to a kind of attention.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    for known in _KINDS:
+        if kind == known:
+            return known
+    raise InputError(f"attention must be u (uniform), p (correlated) or l (learned), got {kind!r}")
+
+
+def _open_own(
+    path: Path, kind: AttentionKind | None, grid: str | None, preprocessing: Preprocessing, threads: int | None
+) -> OpenedModel:
+    embedder = OnnxEmbedder(path, preprocessing=preprocessing, grid=grid, threads=threads)
+    hashes = {"onnx": embedder.sha256}
+    if kind is None:
+        return OpenedModel(embedder.name, embedder, None, hashes, preprocessing)
+    if not embedder.has_grid:
+        raise ModelError(f"{path}: attention needs a grid; name the tensor of the last spatial map (--grid)")
+    xcos = XcosModel(embedder)
+    xcos.require(kind)
+    return OpenedModel(embedder.name, xcos, None, hashes, preprocessing)
