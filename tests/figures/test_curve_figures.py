@@ -62,12 +62,26 @@ def test_det_has_the_equal_error_rate_on_its_diagonal(summary: Summary) -> None:
     expected = NormalDist().inv_cdf(summary.eer)
     assert np.concatenate((dots[0].get_xdata(), dots[0].get_ydata())) == pytest.approx([expected, expected])
     fmr, fnmr = line(figure, "l")
-    inside = (summary.roc.fmr > 0.01) & (summary.roc.tar < 0.99)
-    assert fmr[inside] == pytest.approx(probit(summary.roc.fmr[inside]))
-    assert fnmr[inside] == pytest.approx(probit(1 - summary.roc.tar[inside]))
+    measured = (summary.roc.fmr > 0.01) & (summary.roc.tar < 0.99)
+    drawn = (fmr > probit(0.01)) & (fnmr > probit(0.01))
+    assert fmr[drawn] == pytest.approx(probit(summary.roc.fmr[measured]))
+    assert fnmr[drawn] == pytest.approx(probit(1 - summary.roc.tar[measured]))
     assert f"EER {100 * summary.eer:.2f} %" in texts(figure)
     assert "Uniform (U)" in texts(figure)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.5", "1", "2", "5", "10", "20", "40"]
+
+
+@pytest.mark.parametrize("draw", [roc_figure, det_figure])
+def test_curves_begin_at_their_value_on_the_edge(draw: Any, summary: Summary) -> None:
+    """The step at one false match lies on the edge of both figures and must not show as a stub along it."""
+    figure = draw({"cosine": summary}, title="edge")
+    x, y = line(figure, "cosine")
+    edge = figure.axes[0].get_xlim()[0]
+    assert x[0] == pytest.approx(edge)
+    assert (x[1:] > edge + 1e-9).all()
+    best = summary.roc.tar[summary.roc.fmr <= (1 + 1e-9) / 400].max()
+    assert best > summary.roc.tar[summary.roc.fmr == 0].max()
+    assert y[0] == pytest.approx(best if draw is roc_figure else NormalDist().inv_cdf(1 - best))
 
 
 def test_a_weak_model_stays_in_the_frame() -> None:

@@ -6,20 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from whyface.errors import InputError
 from whyface.evaluate.intervals import Interval
-from whyface.evaluate.summary import Summary
+from whyface.evaluate.report import KIND_NAMES
+from whyface.evaluate.summary import FEW_FALSE_MATCHES, Summary
 from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, Sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH: Final = 960
-HEIGHT: Final = 724
+_WIDTH: Final = 960
+_HEIGHT: Final = 724
 _MARGIN, _LEFT, _TOP, _SIDE = 40, 104, 108, 528
 _KEY = 672
 
 OCHRE: Final = "#b8730a"
+_SHADE: Final = "#eef0f3"
+_BAND_OPACITY: Final = 0.13
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,114 @@ def strokes(summaries: Mapping[str, Summary]) -> dict[str, Stroke]:
     return dict(zip(summaries, _STROKES, strict=False))
 
 
-def framed_axes(sheet: Sheet, title: str, subtitle: str) -> Axes:
-    """Set the title and return axes in the house style, square, with room for the key on the right."""
-    width = WIDTH - 2 * _MARGIN
-    sheet.text(_MARGIN, 46, sheet.shorten(title, width, 15, "bold"), size=15, weight="bold")
-    sheet.text(_MARGIN, 72, sheet.shorten(subtitle, width, 9.5), size=9.5, color=MUTED)
-    axes = sheet.figure.add_axes(sheet.box(_LEFT, _TOP, _SIDE, _SIDE))
+class CurveSheet:
+    """A sheet with one square panel for curves, and room for their key on the right.
+
+    Parameters
+    ----------
+    summaries
+        Results by kind of score, one to four.
+    title, subtitle
+        What the curves are of.
+
+    Attributes
+    ----------
+    sheet, axes
+        What is drawn on.
+    summaries
+        As given.
+    strokes
+        How the line of each kind is drawn.
+    impostors, genuine
+        Pairs of the smallest sample.
+
+    Raises
+    ------
+    InputError
+        If there are no curves or more than can be told apart.
+    """
+
+    def __init__(self, summaries: Mapping[str, Summary], title: str, subtitle: str) -> None:
+        self.summaries = summaries
+        self.strokes = strokes(summaries)
+        self.impostors = min(summary.impostor_pairs for summary in summaries.values())
+        self.genuine = min(summary.genuine_pairs for summary in summaries.values())
+        self.sheet = Sheet(_WIDTH, _HEIGHT)
+        width = _WIDTH - 2 * _MARGIN
+        self.sheet.text(_MARGIN, 46, self.sheet.shorten(title, width, 15, "bold"), size=15, weight="bold")
+        self.sheet.text(_MARGIN, 72, self.sheet.shorten(subtitle, width, 9.5), size=9.5, color=MUTED)
+        self.axes = _house_style(self.sheet.figure.add_axes(self.sheet.box(_LEFT, _TOP, _SIDE, _SIDE)))
+
+    @property
+    def rough(self) -> float:
+        """FMR below which it rests on too few impostor pairs."""
+        return FEW_FALSE_MATCHES / self.impostors
+
+    def shade(self, start: float, end: float) -> None:
+        """Shade from one place of the horizontal axis to another, in its own units."""
+        self.axes.axvspan(start, end, color=_SHADE, lw=0, zorder=0)
+
+    def draw(self, kind: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+        """Draw a curve in steps, not slopes: between two thresholds there is nothing to be had."""
+        stroke = self.strokes[kind]
+        (line,) = self.axes.plot(x, y, color=stroke.color, lw=1.8, drawstyle="steps-post", label=kind)
+        if stroke.dashes:
+            line.set_dashes(stroke.dashes)
+
+    def fill(self, kind: str, x: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+        """Fill a curve's band."""
+        self.axes.fill_between(x, low, high, color=self.strokes[kind].color, alpha=_BAND_OPACITY, lw=0)
+
+    def name_axes(self, x: str, y: str) -> None:
+        """Name both axes."""
+        self.axes.set_xlabel(x, size=10, color=INK, family=FONT, labelpad=8)
+        self.axes.set_ylabel(y, size=10, color=INK, family=FONT, labelpad=8)
+
+    def draw_key(self, values: Mapping[str, list[str]], note: str) -> None:
+        """List the curves to the right of the axes with their figures, and small print under them.
+
+        Parameters
+        ----------
+        values
+            Lines of text for each kind.
+        note
+            What the bands, dots and shades mean.
+        """
+        from matplotlib.lines import Line2D  # noqa: PLC0415 - slow to import
+
+        y = float(_TOP + 14)
+        for kind, stroke in self.strokes.items():
+            height = 1 - (y - 4) / _HEIGHT
+            mark = Line2D([_KEY / _WIDTH, (_KEY + 30) / _WIDTH], [height, height], color=stroke.color, lw=2)
+            if stroke.dashes:
+                mark.set_dashes(stroke.dashes)
+            self.sheet.figure.add_artist(mark)
+            name = self.sheet.shorten(KIND_NAMES.get(kind, kind), _WIDTH - _MARGIN - _KEY - 40, 10.5, "bold")
+            y = self.sheet.text(_KEY + 40, y, name, size=10.5, weight="bold")
+            y = self.sheet.text(_KEY + 40, y, "\n".join(values[kind]), size=9, color=MUTED) + 12
+        self.sheet.text(_KEY, y + 4, self.sheet.wrap(note, _WIDTH - _MARGIN - _KEY, 8.5), size=8.5, color=MUTED)
+
+
+def from_edge(
+    fmr: NDArray[np.float64], value: NDArray[np.float64], edge: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cut a step curve at the left edge of its axis, so that it begins at its value there.
+
+    Otherwise a step that lies on the edge would show as a stub along it.
+
+    Parameters
+    ----------
+    fmr, value
+        The curve from FMR 0 upwards, shape (K,); of points with one FMR the last one counts.
+    edge
+        FMR at the edge.
+    """
+    # A rate that should equal the edge may differ from it in its last bit.
+    beyond = fmr > edge * (1 + 1e-9)
+    return np.concatenate(([edge], fmr[beyond])), np.concatenate((value[~beyond][-1:], value[beyond]))
+
+
+def _house_style(axes: Axes) -> Axes:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -75,36 +183,6 @@ def framed_axes(sheet: Sheet, title: str, subtitle: str) -> Axes:
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0, labelsize=9, labelcolor=INK, labelfontfamily=FONT, pad=6)
     return axes
-
-
-def name_axes(axes: Axes, x: str, y: str) -> None:
-    """Name both axes."""
-    axes.set_xlabel(x, size=10, color=INK, family=FONT, labelpad=8)
-    axes.set_ylabel(y, size=10, color=INK, family=FONT, labelpad=8)
-
-
-def draw_key(
-    sheet: Sheet, lines: Mapping[str, Stroke], names: Mapping[str, str], values: Mapping[str, list[str]]
-) -> float:
-    """List the lines to the right of the axes with their figures, and return where the next text may stand."""
-    from matplotlib.lines import Line2D  # noqa: PLC0415 - slow to import
-
-    y = float(_TOP + 14)
-    for kind, stroke in lines.items():
-        height = 1 - (y - 4) / sheet.height
-        mark = Line2D([_KEY / sheet.width, (_KEY + 30) / sheet.width], [height, height], color=stroke.color, lw=2)
-        if stroke.dashes:
-            mark.set_dashes(stroke.dashes)
-        sheet.figure.add_artist(mark)
-        name = sheet.shorten(names.get(kind, kind), WIDTH - _MARGIN - _KEY - 40, 10.5, "bold")
-        y = sheet.text(_KEY + 40, y, name, size=10.5, weight="bold")
-        y = sheet.text(_KEY + 40, y, "\n".join(values[kind]), size=9, color=MUTED) + 12
-    return y
-
-
-def draw_note(sheet: Sheet, y: float, note: str) -> None:
-    """Set small print under the key."""
-    sheet.text(_KEY, y, sheet.wrap(note, WIDTH - _MARGIN - _KEY, 8.5), size=8.5, color=MUTED)
 
 
 def with_interval(label: str, value: float, interval: Interval | None, digits: int = 2) -> list[str]:

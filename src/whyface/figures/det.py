@@ -13,18 +13,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whyface.evaluate.report import KIND_NAMES
 from whyface.evaluate.summary import FEW_FALSE_MATCHES, Summary
 from whyface.figures import curves
-from whyface.figures.style import MUTED, Sheet
+from whyface.figures.style import MUTED
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _TICKS: Final = (0.00001, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 _HIGHEST, _HIGHEST_WEAK, _WEAK_EER = 0.4, 0.8, 0.25
-_SHADE: Final = "#eef0f3"
 
 
 def probit(rates: ArrayLike) -> NDArray[np.float64]:
@@ -52,29 +49,26 @@ def det_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = 
     InputError
         If there are no curves or more than four.
     """
-    lines = curves.strokes(summaries)
-    sheet = Sheet(curves.WIDTH, curves.HEIGHT)
-    axes = curves.framed_axes(sheet, title, subtitle)
-    impostors = min(summary.impostor_pairs for summary in summaries.values())
-    genuine = min(summary.genuine_pairs for summary in summaries.values())
+    page = curves.CurveSheet(summaries, title, subtitle)
+    axes = page.axes
     # One scale for both axes, from one error in the larger of both samples, so that FMR = FNMR is the diagonal.
-    lowest = min(0.1, 1.0 / max(impostors, genuine))
+    lowest = min(0.1, 1.0 / max(page.impostors, page.genuine))
     weak = any(summary.eer > _WEAK_EER for summary in summaries.values())
     highest = _HIGHEST_WEAK if weak else _HIGHEST
     ends = probit([lowest, highest])
     axes.set_xlim(*ends)
     axes.set_ylim(*ends)
-    rough = min(highest, FEW_FALSE_MATCHES / impostors)
+    rough = min(highest, page.rough)
     if rough > lowest:
-        axes.axvspan(ends[0], float(probit([rough])[0]), color=_SHADE, lw=0, zorder=0)
+        page.shade(float(ends[0]), float(probit([rough])[0]))
     axes.plot(ends, ends, color=MUTED, lw=0.8)
-    for kind, stroke in lines.items():
-        _draw(axes, kind, summaries[kind], stroke, lowest)
+    for kind, summary in summaries.items():
+        _draw(page, kind, summary, lowest)
     ticks = [tick for tick in _TICKS if lowest <= tick <= highest]
     labels = [f"{100 * tick:g}" for tick in ticks]
     axes.set_xticks(probit(ticks), labels)
     axes.set_yticks(probit(ticks), labels)
-    curves.name_axes(axes, "False match rate, % (normal deviates)", "False non-match rate, % (normal deviates)")
+    page.name_axes("False match rate, % (normal deviates)", "False non-match rate, % (normal deviates)")
     values = {
         kind: curves.with_interval("EER", summary.eer, summary.eer_interval) for kind, summary in summaries.items()
     }
@@ -82,29 +76,24 @@ def det_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = 
         for rate in summary.at_fmr:
             if rate.fnmr is not None:
                 values[kind].append(f"FNMR {100 * rate.fnmr:.2f} % at FMR {100 * rate.target:g} %")
-    y = curves.draw_key(sheet, lines, KIND_NAMES, values)
-    curves.draw_note(
-        sheet,
-        y + 4,
+    page.draw_key(
+        values,
         f"Dots: equal error rates. Bands and ranges: 95 %, resampling people. Grey: fewer than {FEW_FALSE_MATCHES} of "
-        f"the {impostors} impostor pairs match, so the rates are rough.",
+        f"the {page.impostors} impostor pairs match, so the rates are rough.",
     )
-    return sheet.figure
+    return page.sheet.figure
 
 
-def _draw(axes: Axes, kind: str, summary: Summary, stroke: curves.Stroke, lowest: float) -> None:
+def _draw(page: curves.CurveSheet, kind: str, summary: Summary, lowest: float) -> None:
     # Rates of 0 lie infinitely far out; a step below the frame's edge is far enough.
     beyond = lowest / 4
     if summary.band is not None:
         band = summary.band
         inside = band.fmr < 1
         low, high = (probit(np.clip(end[inside], beyond, 1 - beyond)) for end in (band.low, band.high))
-        axes.fill_between(probit(band.fmr[inside]), low, high, color=stroke.color, alpha=0.13, lw=0)
-    fmr = np.clip(summary.roc.fmr, beyond, 1 - beyond)
-    fnmr = np.clip(1 - summary.roc.tar, beyond, 1 - beyond)
-    (line,) = axes.plot(probit(fmr), probit(fnmr), color=stroke.color, lw=1.8, drawstyle="steps-post", label=kind)
-    if stroke.dashes:
-        line.set_dashes(stroke.dashes)
+        page.fill(kind, probit(band.fmr[inside]), low, high)
+    fmr, fnmr = curves.from_edge(summary.roc.fmr, 1 - summary.roc.tar, lowest)
+    page.draw(kind, probit(np.clip(fmr, beyond, 1 - beyond)), probit(np.clip(fnmr, beyond, 1 - beyond)))
     if summary.eer > lowest:
         point = probit([summary.eer])
-        axes.plot(point, point, "o", ms=6, color=stroke.color, mec="white", mew=1.2, zorder=4)
+        page.axes.plot(point, point, "o", ms=6, color=page.strokes[kind].color, mec="white", mew=1.2, zorder=4)
