@@ -1,0 +1,185 @@
+"""Free-form masks that cover a given share of a face, and three ways to fill what they cover.
+
+The xCos paper covers x % of the area of LFW's faces with free-form masks that were not published with it; these are
+drawn anew in the same spirit: wandering brush strokes and blobs (Chang et al., "Free-form Video Inpainting with 3D
+Gated Convolution and Temporal PatchGAN", ICCV 2019, gives strokes by brush width and turning angle).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.faces.face import FACE_SIZE
+
+Mask = NDArray[np.bool_]
+Fill = Literal["black", "mean", "noise"]
+
+MOST_COVERED: Final = 0.9
+"""The largest share that a free-form mask covers: beyond it there is no face left to speak of."""
+
+# Lengths are shares of the picture's shorter side, angles are in radians.
+_BRUSH: Final = (0.06, 0.14)
+_STEP: Final = (0.08, 0.30)
+_STEPS: Final = (4, 12)
+_TURN: Final = (0.0, 1.6)
+_BLOB: Final = (0.05, 0.14)
+_BLOB_SHARE: Final = 0.25
+
+
+def free_form_mask(
+    shape: tuple[int, int] = (FACE_SIZE, FACE_SIZE), coverage: float = 0.3, *, rng: np.random.Generator
+) -> Mask:
+    """Draw strokes and blobs until a share of the picture is covered, to the pixel.
+
+    A stroke wanders from a place that is still free, with one brush width and a turn at every step; a quarter of the
+    marks are ellipses instead. Of the mark that would cover too much only what lies nearest to where it starts is
+    kept.
+
+    Parameters
+    ----------
+    shape
+        Height and width, pixels.
+    coverage
+        Share of the pixels to cover, 0 to :data:`MOST_COVERED`.
+    rng
+        Source of randomness; equal states give equal masks.
+
+    Returns
+    -------
+    (H, W) bool, True where covered; exactly ``round(coverage * H * W)`` pixels are.
+
+    Raises
+    ------
+    InputError
+        If the shape has no pixels or the coverage is out of range.
+    """
+    height, width = shape
+    if height < 1 or width < 1:
+        raise InputError(f"a mask needs at least one pixel, got the shape {shape}; give height and width")
+    if not 0 <= coverage <= MOST_COVERED:
+        raise InputError(f"coverage must be a share from 0 to {MOST_COVERED}, got {coverage}")
+    missing = round(coverage * height * width)
+    mask = np.zeros(shape, np.uint8)
+    while missing > 0:
+        free = np.flatnonzero(mask == 0)
+        row, column = divmod(int(free[rng.integers(len(free))]), width)
+        if rng.random() < _BLOB_SHARE:
+            missing -= _blob(mask, (column, row), missing, rng)
+        else:
+            missing -= _stroke(mask, (column, row), missing, rng)
+    return mask.astype(bool)
+
+
+def free_form_masks(
+    count: int,
+    shape: tuple[int, int] = (FACE_SIZE, FACE_SIZE),
+    coverage: float = 0.3,
+    *,
+    rng: np.random.Generator,
+) -> Mask:
+    """Draw a pool of masks, (count, H, W) bool; see :func:`free_form_mask`.
+
+    Raises
+    ------
+    InputError
+        If ``count`` is negative, or as for one mask.
+    """
+    if count < 0:
+        raise InputError(f"cannot draw {count} masks; give a number from 0 upwards")
+    masks = np.zeros((count, *shape), bool)
+    for number in range(count):
+        masks[number] = free_form_mask(shape, coverage, rng=rng)
+    return masks
+
+
+def apply_mask(
+    image: NDArray[np.uint8], mask: Mask, fill: Fill = "black", *, rng: np.random.Generator | None = None
+) -> NDArray[np.uint8]:
+    """Cover part of a picture.
+
+    Parameters
+    ----------
+    image
+        RGB uint8 (H, W, 3); never changed in place.
+    mask
+        (H, W) bool, True where covered.
+    fill
+        ``"black"`` as in the xCos paper; ``"mean"``, the picture's mean colour; ``"noise"``, every value drawn evenly
+        from 0..255.
+    rng
+        For the noise.
+
+    Returns
+    -------
+    RGB uint8 (H, W, 3).
+
+    Raises
+    ------
+    InputError
+        If picture and mask do not fit, the fill is unknown, or noise lacks its ``rng``.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(f"a picture must be H x W x 3 uint8, got {image.shape} {image.dtype}")
+    if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
+        raise InputError(f"the mask must be bool of shape {image.shape[:2]}, got {mask.shape} {mask.dtype}")
+    if fill not in get_args(Fill):
+        raise InputError(f"unknown fill {fill!r}; use one of {', '.join(get_args(Fill))}")
+    covered = image.copy()
+    if fill == "black":
+        covered[mask] = 0
+    elif fill == "mean":
+        covered[mask] = np.rint(image.reshape(-1, 3).mean(axis=0)).astype(np.uint8)
+    elif rng is None:
+        raise InputError("filling with noise is random; give a numpy Generator as rng")
+    else:
+        covered[mask] = rng.integers(0, 256, (int(mask.sum()), 3), dtype=np.uint8)
+    return covered
+
+
+def _stroke(mask: NDArray[np.uint8], start: tuple[int, int], missing: int, rng: np.random.Generator) -> int:
+    """Draw a wandering line into the mask and return how many pixels it added, at least 1, at most ``missing``."""
+    height, width = mask.shape
+    side = min(height, width)
+    brush = max(1, round(side * rng.uniform(*_BRUSH)))
+    angle, turning = rng.uniform(0, 2 * np.pi), rng.choice((-1, 1))
+    added = 0
+    for _ in range(rng.integers(_STEPS[0], _STEPS[1] + 1)):
+        length = max(1.0, side * rng.uniform(*_STEP))
+        end = (
+            int(np.clip(round(start[0] + length * np.cos(angle)), 0, width - 1)),
+            int(np.clip(round(start[1] + length * np.sin(angle)), 0, height - 1)),
+        )
+        mark = np.zeros_like(mask)
+        cv2.line(mark, start, end, 1, brush)
+        added += _add(mask, mark, start, missing - added)
+        if added == missing:
+            break
+        start = end
+        # Mostly on round the same way, now and then back: that is what makes a scribble.
+        turning = -turning if rng.random() < 0.3 else turning
+        angle += turning * rng.uniform(*_TURN)
+    return added
+
+
+def _blob(mask: NDArray[np.uint8], centre: tuple[int, int], missing: int, rng: np.random.Generator) -> int:
+    """Draw a filled ellipse into the mask; returns what :func:`_stroke` does."""
+    axes = tuple(max(1, round(min(mask.shape) * rng.uniform(*_BLOB))) for _ in range(2))
+    mark = np.zeros_like(mask)
+    cv2.ellipse(mark, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
+    return _add(mask, mark, centre, missing)
+
+
+def _add(mask: NDArray[np.uint8], mark: NDArray[np.uint8], start: tuple[int, int], most: int) -> int:
+    """Add a mark's new pixels to the mask, the nearest ones to its start if there are too many."""
+    rows, columns = np.nonzero(mark > mask)
+    if len(rows) > most:
+        distance = (columns - start[0]) ** 2 + (rows - start[1]) ** 2
+        nearest = np.argsort(distance, kind="stable")[:most]
+        rows, columns = rows[nearest], columns[nearest]
+    mask[rows, columns] = 1
+    return len(rows)

@@ -1,0 +1,103 @@
+"""Free-form masks: exact coverage, reproducible, and fills that leave the rest of the picture alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whyface.errors import InputError
+from whyface.evaluate.masks import Fill, apply_mask, free_form_mask, free_form_masks
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    height=st.integers(1, 130),
+    width=st.integers(1, 130),
+    coverage=st.floats(0, 0.9),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_covers_exactly_the_share_asked_for(height: int, width: int, coverage: float, seed: int) -> None:
+    mask = free_form_mask((height, width), coverage, rng=rng(seed))
+    assert mask.shape == (height, width)
+    assert mask.dtype == np.bool_
+    assert int(mask.sum()) == round(coverage * height * width)
+
+
+@pytest.mark.parametrize("percent", [0, 10, 20, 30, 40, 50, 60, 90])
+def test_face_sized_masks_are_within_one_point(percent: int) -> None:
+    masks = free_form_masks(5, coverage=percent / 100, rng=rng(3))
+    np.testing.assert_allclose(100 * masks.mean(axis=(1, 2)), percent, atol=0.01)
+
+
+def test_equal_seeds_give_equal_masks_and_others_differ() -> None:
+    one, again, other = (free_form_mask(rng=rng(seed)) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).any()
+
+
+def test_a_pool_is_the_masks_one_after_another() -> None:
+    pool, generator = free_form_masks(3, (20, 30), 0.2, rng=rng(1)), rng(1)
+    for mask in pool:
+        np.testing.assert_array_equal(mask, free_form_mask((20, 30), 0.2, rng=generator))
+    assert free_form_masks(0, rng=rng()).shape == (0, 112, 112)
+
+
+def test_no_place_is_spared_or_always_covered() -> None:
+    share = free_form_masks(300, coverage=0.3, rng=rng(2)).mean(axis=0)
+    cells = share.reshape(7, 16, 7, 16).mean(axis=(1, 3))
+    assert cells.min() > 0.1
+    assert cells.max() < 0.5
+
+
+def test_a_mask_is_made_of_strokes_not_of_single_pixels() -> None:
+    mask = free_form_mask(coverage=0.3, rng=rng(4))
+    borders = (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum()
+    # Pixels strewn at random would give about 2 * 112 * 112 * 2 * 0.3 * 0.7 = 10,500.
+    assert borders < 2000
+
+
+@pytest.mark.parametrize("coverage", [-0.01, 0.91, 1.0, float("nan")])
+def test_refuses_a_coverage_out_of_range(coverage: float) -> None:
+    with pytest.raises(InputError, match="coverage must be"):
+        free_form_mask(coverage=coverage, rng=rng())
+
+
+def test_refuses_an_empty_shape_and_a_negative_count() -> None:
+    with pytest.raises(InputError, match="at least one pixel"):
+        free_form_mask((0, 5), rng=rng())
+    with pytest.raises(InputError, match="-1 masks"):
+        free_form_masks(-1, rng=rng())
+
+
+@pytest.mark.parametrize("fill", ["black", "mean", "noise"])
+def test_fills_only_what_is_covered(fill: Fill) -> None:
+    image = rng(1).integers(1, 255, (24, 20, 3), dtype=np.uint8)
+    before, mask = image.copy(), free_form_mask((24, 20), 0.4, rng=rng(2))
+    covered = apply_mask(image, mask, fill, rng=rng(3))
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_array_equal(covered[~mask], image[~mask])
+    if fill == "black":
+        assert not covered[mask].any()
+    if fill == "mean":
+        np.testing.assert_allclose(covered[mask], np.tile(image.mean(axis=(0, 1)), (int(mask.sum()), 1)), atol=0.5)
+    if fill == "noise":
+        assert len(np.unique(covered[mask])) > 100
+        np.testing.assert_array_equal(covered, apply_mask(image, mask, fill, rng=rng(3)))
+
+
+def test_refuses_what_does_not_fit() -> None:
+    image, mask = np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), bool)
+    with pytest.raises(InputError, match="uint8"):
+        apply_mask(image.astype(np.float32), mask)
+    with pytest.raises(InputError, match="mask must be bool"):
+        apply_mask(image, mask.T)
+    with pytest.raises(InputError, match="unknown fill 'grey'"):
+        apply_mask(image, mask, "grey")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="noise is random"):
+        apply_mask(image, mask, "noise")
