@@ -36,7 +36,9 @@ def shake_norms(module: torch.nn.Module) -> None:
 def test_a_flatten_and_fully_connected_head_gives_its_own_matrix(measure: Measure) -> None:
     head = linear_head()
     weights = measure(head, SHAPE)
-    torch.testing.assert_close(weights, head[1].weight.view(5, *SHAPE))
+    layer = head[1]
+    assert isinstance(layer, torch.nn.Linear)
+    torch.testing.assert_close(weights, layer.weight.view(5, *SHAPE))
 
 
 @pytest.mark.parametrize("measure", [place_weights, probe_weights])
