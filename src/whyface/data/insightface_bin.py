@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from whyface.data.joined_people import contradictions, join_people
 from whyface.data.restricted_pickle import PickledArray, restricted_loads
 from whyface.errors import DataError, InputError
+from whyface.evaluate.closing import Closing
 from whyface.evaluate.pictures import LARGEST_FILE, decode_aligned
 from whyface.evaluate.protocols import PairProtocol, build_protocol
 
@@ -25,7 +25,7 @@ LARGEST_BIN: Final = 2**30
 """Files above this many bytes are refused unless the caller allows more; the usual ones have 50 to 100 MB."""
 
 
-class BinPictures:
+class BinPictures(Closing):
     """The pictures of a verification file, in memory, named ``000000``, ``000001``, ... in their order.
 
     Parameters
@@ -58,14 +58,6 @@ class BinPictures:
     def close(self) -> None:
         """Let go of the pictures."""
         self._pictures = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True, eq=False)

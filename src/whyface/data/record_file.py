@@ -12,10 +12,10 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from whyface.errors import DataError
+from whyface.evaluate.closing import Closing
 from whyface.evaluate.pictures import LARGEST_FILE
 from whyface.evaluate.protocols import read_lines
 
@@ -26,7 +26,7 @@ _WORDS: Final = struct.Struct("<II")
 _MAGIC_BYTES: Final = MAGIC.to_bytes(4, "little")
 
 
-class RecordFile:
+class RecordFile(Closing):
     """One ``.rec`` file, read at any place or from front to back. Reading is safe from several threads.
 
     Parameters
@@ -98,14 +98,6 @@ class RecordFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read(self, position: int, record: str, most: int | None) -> tuple[bytes, int]:
         """Return the content of a record and the position after it."""

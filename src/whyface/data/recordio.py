@@ -11,8 +11,7 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from whyface.data.folders import LabelledPictures, label_pictures
 from whyface.data.record_file import RecordFile, read_index
 from whyface.errors import DataError
+from whyface.evaluate.closing import Closing
 from whyface.evaluate.pictures import decode_aligned
 
 _HEADER: Final = struct.Struct("<IfQQ")
@@ -70,7 +70,7 @@ def read_header(data: bytes, where: str, *, labels: int = _MOST_LABELS) -> tuple
     return ImageHeader(flag, values, number, other), _HEADER.size + 4 * flag
 
 
-class RecordPictures:
+class RecordPictures(Closing):
     """The pictures of a record file, named ``00000001`` and so on after their keys.
 
     Parameters
@@ -130,14 +130,6 @@ class RecordPictures:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _position(self, name: str) -> int:
         position = self._positions.get(name)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whyface.errors import DataError
+from whyface.evaluate.closing import Closing
 from whyface.faces.face import FACE_SIZE
 
 PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -55,7 +56,7 @@ class PictureSource(Protocol):
     ) -> None: ...
 
 
-class FolderPictures:
+class FolderPictures(Closing):
     """Pictures in a folder tree.
 
     Parameters
@@ -107,16 +108,8 @@ class FolderPictures:
     def close(self) -> None:
         """Do nothing: no file stays open."""
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class TarPictures:
+class TarPictures(Closing):
     """Pictures in an uncompressed tar file, indexed once and then read by offset.
 
     Reading is safe from several threads. Links and device entries in the archive are ignored; where a name
@@ -186,14 +179,6 @@ class TarPictures:
     def close(self) -> None:
         """Close the tar file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_pictures(path: str | Path) -> FolderPictures | TarPictures:
