@@ -1,0 +1,141 @@
+"""CorrRISE: cover a face at random many times and correlate every pixel's visibility with the score.
+
+Lu, Xu and Ebrahimi, "Towards Visual Saliency Explanations of Face Verification", WACV 2024. The random masks are those
+of RISE (Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.explain.black_box import BlackBoxMethod, OnePair
+from whyface.explain.pair_scorer import Features
+from whyface.explain.streamed_correlation import StreamedCorrelation
+from whyface.faces.face import FACE_SIZE
+from whyface.models.embedder import Embedder
+
+MASKS: Final = 1000
+CELLS: Final = 7
+VISIBLE: Final = 0.5
+
+
+def random_masks(count: int, *, cells: int, visible: float, seed: int, at_once: int) -> Iterator[NDArray[np.float32]]:
+    """Draw masks as RISE does: a coarse random grid, enlarged smoothly, shifted at random by less than a cell.
+
+    Parameters
+    ----------
+    count
+        How many.
+    cells
+        Cells of the grid a side.
+    visible
+        Probability that a cell is seen.
+    seed, at_once
+        The masks depend on the seed only, not on how many are drawn at once.
+
+    Yields
+    ------
+    Masks (n, 112, 112) float32 in [0, 1], n at most ``at_once``; 1 shows the face.
+    """
+    rng = np.random.default_rng(seed)
+    cell = -(-FACE_SIZE // cells)
+    side = (cells + 1) * cell
+    for start in range(0, count, at_once):
+        masks = np.empty((min(at_once, count - start), FACE_SIZE, FACE_SIZE), np.float32)
+        for mask in masks:
+            grid = (rng.random((cells + 1, cells + 1)) < visible).astype(np.float32)
+            row, column = rng.integers(0, cell, 2)
+            large = cv2.resize(grid, (side, side), interpolation=cv2.INTER_LINEAR)
+            mask[:] = large[row : row + FACE_SIZE, column : column + FACE_SIZE]
+        yield masks
+
+
+class CorrRiseMethod(BlackBoxMethod):
+    """Correlate what is visible with the score.
+
+    For face A, N masks M_k, and s_k = score(M_k A + (1 - M_k) fill, B): the map at pixel x is Pearson's correlation
+    over k of M_k(x) and s_k. Positive: the score rises with the pixel's visibility, the place supports "same person".
+    Face B likewise, with A as it is. The map lies in [-1, 1] and has no unit of score; where visibility and score are
+    unrelated it scatters by about 1 / sqrt(N).
+
+    The masks are drawn from the seed alone: both faces and all pairs get the same ones, so that differences between
+    pairs do not come from the draw. One pass, no mask is kept.
+
+    Parameters
+    ----------
+    masks
+        How many masks a face.
+    cells
+        Cells of the coarse grid a side.
+    visible
+        Probability that a cell is seen.
+    embedder, **options
+        As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
+
+    Raises
+    ------
+    InputError
+        If an option does not fit.
+    """
+
+    name: ClassVar[str] = "corrrise"
+
+    def __init__(
+        self, embedder: Embedder, *, masks: int = MASKS, cells: int = CELLS, visible: float = VISIBLE, **options: Any
+    ) -> None:
+        super().__init__(embedder, **options)
+        if masks < 2:
+            raise InputError(f"a correlation needs at least 2 masks, got {masks}")
+        if not 1 <= cells <= FACE_SIZE:
+            raise InputError(f"the masks need 1 to {FACE_SIZE} cells a side, got {cells}")
+        if not 0 < visible < 1:
+            raise InputError(f"a cell must be visible with a probability between 0 and 1, got {visible:g}")
+        self.masks = masks
+        self.cells = cells
+        self.visible = visible
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Settings that decide what the maps look like."""
+        return {**super().settings, "masks": self.masks, "cells": self.cells, "visible": self.visible}
+
+    @property
+    def passes(self) -> int:
+        """Two, and one for each mask of each face."""
+        return 2 + 2 * self.masks
+
+    def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
+        """Explain one pair."""
+        plain_a, plain_b = plain
+        # Mixed pixels have fractions.
+        face_a, face_b = (face.astype(np.float32) for face in faces)
+        fill_a, fill_b = (self.fill_of(face).astype(np.float32) for face in faces)
+        found_a, found_b = (StreamedCorrelation((FACE_SIZE, FACE_SIZE)) for _ in range(2))
+        for masks in random_masks(
+            self.masks, cells=self.cells, visible=self.visible, seed=self.seed, at_once=self.batch_size
+        ):
+            seen_a = self.painted(face_a, _MaskPainter(face_a, fill_a, masks), len(masks))
+            seen_b = self.painted(face_b, _MaskPainter(face_b, fill_b, masks), len(masks))
+            found_a.update(masks, self.scorer.scores(seen_a, plain_b))
+            found_b.update(masks, self.scorer.scores(plain_a, seen_b))
+        return found_a.result().astype(np.float32), found_b.result().astype(np.float32), {}
+
+
+class _MaskPainter:
+    """Mixes a face with its fill through soft masks (n, 112, 112)."""
+
+    def __init__(self, face: NDArray[np.float32], fill: NDArray[np.float32], masks: NDArray[np.float32]) -> None:
+        self._difference, self._fill, self._masks = face - fill, fill, masks
+
+    def paint(self, row: NDArray[Any], index: int) -> None:
+        np.multiply(self._difference, self._masks[index], out=row)
+        row += self._fill
+
+    def undo(self, row: NDArray[Any], index: int) -> None:
+        """Nothing: the next mask writes every pixel."""

@@ -1,0 +1,180 @@
+"""x-face: cover patch after patch of a face and see how the score changes.
+
+Knoche, Teepe, Hörmann and Rigoll, "Explainable Model-Agnostic Similarity and Confidence in Face Verification", WACV
+Workshops 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.explain.black_box import BlackBoxMethod, OnePair
+from whyface.explain.occluders import Patches, PatchPainter, Shape, patches
+from whyface.explain.pair_scorer import CosineScorer, Features
+from whyface.models.embedder import Embedder
+
+Pairing = Literal["one", "all", "both"]
+PAIRINGS: Final[Mapping[Pairing, str]] = {
+    "one": "one face is covered, the other is not (the paper's method 2)",
+    "all": "one covered face against all covered versions of the other (method 1)",
+    "both": "both faces are covered at the same place (method 3)",
+}
+PATCH_SIZES: Final = (7, 14, 28)
+STRIDE: Final = 5
+
+
+class XfaceMethod(BlackBoxMethod):
+    """Give each pixel the mean loss of score over the patches that cover it.
+
+    The map's unit is the score's: +0.02 at a pixel means that covering patches around it cost 0.02 on average, so the
+    place supports "same person". Each patch size counts alike. The values are not rescaled; figures do that.
+
+    Where it differs from the published code: see docs/methods.md.
+
+    Parameters
+    ----------
+    pairing
+        ``"one"`` (the default) asks one question per patch, "what if this place of this face were hidden?", and
+        changes nothing else. With ``"both"`` the two covers are alike themselves, which raises the score, and both
+        faces get one map. ``"all"`` averages over the other face's covers; for the cosine the average needs no K x K
+        matrix, since a mean of dot products is the dot product with the mean.
+    patch_sizes
+        Sides of the patches in pixels.
+    stride
+        Distance between neighbouring patches; the patches at the far borders are always there.
+    shape
+        ``"rectangle"`` or ``"circle"``.
+    smooth
+        Blur the map by a Gaussian window as wide as the stride, which evens out the patches' raster.
+    embedder, **options
+        As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
+
+    Raises
+    ------
+    InputError
+        If an option does not fit, or ``"all"`` is asked of another score than the cosine.
+    """
+
+    name: ClassVar[str] = "xface"
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        pairing: Pairing = "one",
+        patch_sizes: Sequence[int] = PATCH_SIZES,
+        stride: int = STRIDE,
+        shape: Shape = "rectangle",
+        smooth: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(embedder, **options)
+        if pairing not in PAIRINGS:
+            raise InputError(f"unknown pairing {pairing!r}; use one of {', '.join(PAIRINGS)}")
+        if not patch_sizes:
+            raise InputError("x-face needs at least one patch size")
+        self.pairing: Pairing = pairing
+        self.stride = stride
+        self.shape: Shape = shape
+        self.smooth = smooth
+        self.patches: tuple[Patches, ...] = tuple(patches(size, stride, shape) for size in patch_sizes)
+        if pairing == "all":
+            self._need_cosine()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Settings that decide what the maps look like."""
+        return {
+            **super().settings,
+            "pairing": self.pairing,
+            "patch_sizes": [one_size.size for one_size in self.patches],
+            "stride": self.stride,
+            "shape": self.shape,
+            "smooth": self.smooth,
+        }
+
+    @property
+    def passes(self) -> int:
+        """Two, and one for each patch of each face."""
+        return 2 + 2 * sum(map(len, self.patches))
+
+    def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
+        """Explain one pair with the chosen pairing."""
+        map_a, map_b = self.explain_pairings(faces, plain, (self.pairing,))[self.pairing]
+        return map_a, map_b, {}
+
+    def explain_pairings(
+        self,
+        faces: tuple[NDArray[Any], NDArray[Any]],
+        plain: tuple[Features, Features],
+        pairings: Sequence[Pairing] = tuple(PAIRINGS),
+    ) -> dict[Pairing, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Explain one pair with several pairings for the price of one: all need the same covered faces.
+
+        Parameters
+        ----------
+        faces
+            (3, 112, 112) each.
+        plain
+            What the network makes of them, (1, ...) each.
+        pairings
+            Which.
+        """
+        if "all" in pairings:
+            self._need_cosine()
+        sums = {pairing: [np.zeros(faces[0].shape[1:]) for _ in range(2)] for pairing in pairings}
+        fills = [self.fill_of(face) for face in faces]
+        for of_one_size in self.patches:
+            covered_a, covered_b = (
+                self.painted(face, PatchPainter(face, fill, of_one_size), len(of_one_size))
+                for face, fill in zip(faces, fills, strict=True)
+            )
+            for pairing, both in sums.items():
+                for side, loss in enumerate(self._losses(pairing, plain, covered_a, covered_b)):
+                    both[side] += of_one_size.mean_over_patches(loss)
+        return {pairing: (self._finished(both[0]), self._finished(both[1])) for pairing, both in sums.items()}
+
+    def _losses(
+        self, pairing: Pairing, plain: tuple[Features, Features], covered_a: Features, covered_b: Features
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How much score each patch costs, (K,) for each face."""
+        score = self.scorer.scores
+        plain_a, plain_b = plain
+        if pairing == "both":
+            loss = score(plain_a, plain_b) - score(covered_a, covered_b)
+            return loss, loss
+        other_a, other_b = plain
+        if pairing == "all":
+            # The face without a cover is judged against the same covered faces; otherwise their covers, which lower
+            # every score, would count as support of every pixel.
+            other_a, other_b = _mean_row(covered_a), _mean_row(covered_b)
+        return (
+            score(plain_a, other_b) - score(covered_a, other_b),
+            score(other_a, plain_b) - score(other_a, covered_b),
+        )
+
+    def _finished(self, total: NDArray[np.float64]) -> NDArray[np.float32]:
+        mean = total / len(self.patches)
+        if self.smooth:
+            # An odd window for odd and even strides alike.
+            width = 2 * (self.stride // 2) + 1
+            return np.asarray(cv2.GaussianBlur(mean, (width, width), float(self.stride)), np.float32)
+        return mean.astype(np.float32)
+
+    def _need_cosine(self) -> None:
+        if not isinstance(self.scorer, CosineScorer):
+            raise InputError(
+                "x-face's pairing 'all' needs the cosine of embeddings, whose mean over covered faces is known at "
+                "once; use the pairing 'one' or 'both' for another score"
+            )
+
+
+def _mean_row(rows: Features) -> Features:
+    mean: Features = rows.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
+    return mean
