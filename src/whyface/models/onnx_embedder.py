@@ -105,6 +105,11 @@ class OnnxEmbedder:
         return self._sha256
 
     @property
+    def output_tensor(self) -> str:
+        """Name of the tensor that holds the embedding."""
+        return self._output
+
+    @property
     def has_grid(self) -> bool:
         """Whether a spatial map was named."""
         return self.grid_tensor is not None

@@ -19,9 +19,16 @@ _TRAINING_GRAPHS: Final = (1, 2)
 _FUNCTION_NODE: Final = 7
 _GRAPH_NODE: Final = 1
 _GRAPH_INITIALIZER: Final = 5
+_GRAPH_INPUT: Final = 11
 _GRAPH_OUTPUT: Final = 12
+_GRAPH_VALUES: Final = 13
 _GRAPH_SPARSE_INITIALIZER: Final = 15
 _VALUE_NAME: Final = 1
+_VALUE_TYPE: Final = 2
+_TYPE_TENSOR: Final = 1
+_TENSOR_ELEMENT: Final = 1
+_FLOAT: Final = 1
+_NODE_INPUT: Final = 1
 _NODE_OUTPUT: Final = 2
 _NODE_OP_TYPE: Final = 4
 _NODE_ATTRIBUTE: Final = 5
@@ -133,6 +140,72 @@ def add_output(model: bytes, *names: str) -> bytes:
     """
     graph = b"".join(_field(_GRAPH_OUTPUT, _field(_VALUE_NAME, name.encode())) for name in names)
     return model + _field(_MODEL_GRAPH, graph)
+
+
+def cut_graph(model: bytes, start: str, end: str) -> bytes:
+    """Return the part of a model that leads from one tensor to another, as a model of its own.
+
+    Parameters
+    ----------
+    model
+        The file's bytes, looked into before (:func:`summarise`).
+    start
+        The tensor that becomes the only input, float32.
+    end
+        The tensor that becomes the only output.
+
+    Raises
+    ------
+    ValueError
+        ``end`` is made from other inputs than ``start`` too, or not from ``start`` at all.
+    """
+    rest = b""
+    graph: list[tuple[int, int | memoryview]] = []
+    for field, value in _fields(memoryview(model)):
+        if field == _MODEL_GRAPH and isinstance(value, memoryview):
+            graph += _fields(value)
+        else:
+            rest += _copied(field, value)
+    nodes = [(index, *_ends(value)) for index, (field, value) in enumerate(graph) if field == _GRAPH_NODE]
+    constants = {
+        _name(value, _TENSOR_NAME) for field, value in graph if field in (_GRAPH_INITIALIZER, _GRAPH_SPARSE_INITIALIZER)
+    }
+    wanted, kept, reached = {end}, set(), False
+    for index, inputs, outputs in reversed(nodes):
+        if not wanted & set(outputs) or start in outputs:
+            continue
+        kept.add(index)
+        reached = reached or start in inputs
+        wanted |= set(inputs)
+    made = {name for index, _, outputs in nodes if index in kept for name in outputs}
+    outside = wanted - made - constants - {start, ""}
+    if not reached or outside:
+        raise ValueError(f"tensor {end!r} is not made from {start!r} alone")
+    dropped = (_GRAPH_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUES)
+    tensor = _field(_TYPE_TENSOR, _to_varint(_TENSOR_ELEMENT << 3 | _VARINT) + _to_varint(_FLOAT))
+    parts = [_copied(*entry) for index, entry in enumerate(graph) if index in kept or entry[0] not in dropped]
+    parts += [
+        _field(_GRAPH_INPUT, _field(_VALUE_NAME, start.encode()) + _field(_VALUE_TYPE, tensor)),
+        _field(_GRAPH_OUTPUT, _field(_VALUE_NAME, end.encode())),
+    ]
+    return rest + _field(_MODEL_GRAPH, b"".join(parts))
+
+
+def _ends(node: int | memoryview) -> tuple[list[str], list[str]]:
+    parts = [*_messages(node)] if isinstance(node, memoryview) else []
+    inputs, outputs = ([_text(value) for part, value in parts if part == kind] for kind in (_NODE_INPUT, _NODE_OUTPUT))
+    return inputs, outputs
+
+
+def _name(message: int | memoryview, field: int) -> str:
+    parts = _messages(message) if isinstance(message, memoryview) else iter(())
+    return next((_text(value) for part, value in parts if part == field), "")
+
+
+def _copied(field: int, value: int | memoryview) -> bytes:
+    if isinstance(value, int):
+        return _to_varint(field << 3 | _VARINT) + _to_varint(value)
+    return _field(field, bytes(value))
 
 
 def _read_main_graph(graph: memoryview, outputs: list[str], tensors: dict[str, str]) -> None:

@@ -1,0 +1,119 @@
+"""What the methods that need gradients have in common (needs the extra ``torch``)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from whyface.errors import InputError, ModelError
+from whyface.explain.pair_method import PairMaps, PairMethod
+from whyface.explain.pair_score import CosineScore, PairScore
+from whyface.explain.provenance import ThresholdSource
+from whyface.models.embedder import Batch, Embedder
+from whyface.models.torch_embedder import TorchEmbedder
+
+WITHOUT_GRADIENTS: Final = "xface, corrrise, lime, cells, random and centre"
+"""The methods that need no gradients, for messages."""
+
+
+class GradientMethod(PairMethod):
+    """A method that runs backward through a torch network.
+
+    Parameters
+    ----------
+    embedder
+        A :class:`~whyface.models.torch_embedder.TorchEmbedder`.
+    threshold, source
+        See :class:`~whyface.explain.pair_method.PairMethod`.
+    batch_size
+        At most so many faces go through the network together, at least 2; half as many pairs.
+    score
+        The score to explain; the cosine of the embeddings by default. It must belong to ``embedder``.
+
+    Raises
+    ------
+    ModelError
+        If the embedder gives no gradients; the message names the methods that work with it.
+    InputError
+        If the score belongs to another embedder or the batch size is too small.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        threshold: float = 0.0,
+        source: ThresholdSource | None = None,
+        batch_size: int = 32,
+        score: PairScore | None = None,
+    ) -> None:
+        super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size)
+        self.network: TorchEmbedder = require_torch(embedder, self.name)
+        if batch_size < 2:
+            raise InputError(f"method {self.name!r} takes both faces together; the batch size must be at least 2")
+        if score is not None and score.embedder is not embedder:
+            raise InputError("the score to explain belongs to another embedder; make it from the one given")
+        self.score = CosineScore(self.network) if score is None else score
+
+    @abstractmethod
+    def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
+        """Explain at most ``batch_size // 2`` pairs of pixels (N, 3, 112, 112), 0..255."""
+
+    def maps(self, first: Batch, second: Batch) -> PairMaps:
+        """Explain N pairs of aligned faces (N, 3, 112, 112) each, as many together as the memory bound allows.
+
+        Raises
+        ------
+        InputError
+            If there are no pairs or the numbers differ.
+        """
+        if not len(first) or len(first) != len(second):
+            raise InputError(f"cannot pair {len(first)} faces with {len(second)}; give as many of each, at least one")
+        step = self.batch_size // 2
+        parts = [
+            self.pair_maps(
+                self.network.pixels(first[start : start + step]), self.network.pixels(second[start : start + step])
+            )
+            for start in range(0, len(first), step)
+        ]
+        return join_maps(parts)
+
+
+def require_torch(embedder: Embedder, method: str) -> TorchEmbedder:
+    """Return the embedder as one that gives gradients.
+
+    Raises
+    ------
+    ModelError
+        It gives none, e.g. because it runs on ONNX Runtime; the message names the methods that work with it.
+    """
+    if isinstance(embedder, TorchEmbedder):
+        return embedder
+    raise ModelError(
+        f"method {method!r} needs gradients, which model {embedder.name!r} does not give (ONNX Runtime only runs "
+        f"forward); open it as a torch network, or use one of {WITHOUT_GRADIENTS}"
+    )
+
+
+def join_maps(parts: list[PairMaps]) -> PairMaps:
+    """Join the maps of several batches."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        score=np.concatenate([part.score for part in parts]),
+        map_a=np.concatenate([part.map_a for part in parts]),
+        map_b=np.concatenate([part.map_b for part in parts]),
+        details=tuple(detail for part in parts for detail in part.details),
+    )
+
+
+def to_array(tensor: Tensor) -> NDArray[np.float32]:
+    """Give a tensor as a float32 array."""
+    array: NDArray[np.float32] = np.ascontiguousarray(tensor.detach().cpu().numpy(), np.float32)
+    return array

@@ -1,0 +1,111 @@
+"""The part of an ONNX network behind one of its tensors, as a network of its own, without the onnx package.
+
+The graph's message is written again with only the nodes that lead from that tensor to the output; the tensor becomes
+the input. See :mod:`whyface.models.onnx_tap` for the format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import ModelError
+from whyface.models.integrity import check_digest, read_model, sha256_of
+from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.onnx_session import read_summary
+from whyface.models.onnx_tap import cut_graph
+
+Head = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Map (N, C, H, W) float32 -> embedding (N, D) float32, before any L2 normalisation."""
+
+_CHUNK: Final = 256
+# Far above the constant, so that rounding does not swallow a single number's part; a power of two divides exactly.
+_PROBE: Final = np.float32(4096)
+_TOLERANCE: Final = 1e-3
+
+
+class OnnxHead:
+    """What an ONNX network makes of its last spatial map.
+
+    Parameters
+    ----------
+    embedder
+        An ONNX network whose grid is named.
+
+    Raises
+    ------
+    ModelError
+        It has no grid, the file is another one by now, or its output is not made from the grid alone.
+    """
+
+    def __init__(self, embedder: OnnxEmbedder) -> None:
+        if embedder.grid_tensor is None:
+            raise ModelError(f"{embedder.path}: no spatial map was named for this network; name its tensor")
+        check_digest(sha256_of(embedder.path), embedder.sha256, embedder.path)
+        data = read_model(embedder.path)
+        read_summary(data, embedder.path)
+        try:
+            part = cut_graph(data, embedder.grid_tensor, embedder.output_tensor)
+        except ValueError as error:
+            raise ModelError(f"{embedder.path}: {error}; name another spatial map") from error
+        self._session: Any = _open(part, embedder.path)
+        self._input, self._output = embedder.grid_tensor, embedder.output_tensor
+
+    def __call__(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map (N, C, H, W) to the network's own output (N, D), not normalised."""
+        (output,) = self._session.run([self._output], {self._input: np.asarray(maps, np.float32)})
+        return np.asarray(output, np.float32).reshape(len(maps), -1)
+
+
+def measure_head(head: Head, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Measure an affine head by running it once for every number of the map.
+
+    Parameters
+    ----------
+    head
+        The head.
+    shape
+        (C, H, W) of the map.
+
+    Returns
+    -------
+    (D, C, H, W) float32: ``head(x) = sum over c, h, w of weights * x + head(0)``.
+
+    Raises
+    ------
+    ModelError
+        If the head is not affine.
+    """
+    size = int(np.prod(shape))
+    zero = head(np.zeros((1, *shape), np.float32))
+    columns = []
+    for start in range(0, size, _CHUNK):
+        units = np.zeros((min(_CHUNK, size - start), size), np.float32)
+        np.fill_diagonal(units[:, start:], _PROBE)
+        columns.append((head(units.reshape(-1, *shape)) - zero) / _PROBE)
+    weights = np.ascontiguousarray(np.concatenate(columns).T).reshape(-1, *shape)
+    probe = np.random.default_rng(0).standard_normal((4, *shape)).astype(np.float32)
+    measured = head(probe) - zero
+    error = np.linalg.norm(measured - np.einsum("dchw,nchw->nd", weights, probe, optimize=True))
+    if not error <= _TOLERANCE * np.linalg.norm(measured) or not np.any(measured):
+        raise ModelError(
+            "the head behind the spatial map is not a sum over places: it must be affine, with no activation and no L2 "
+            "normalisation; name a later spatial map or an earlier output"
+        )
+    return weights
+
+
+def _open(model: bytes, path: Path) -> Any:
+    import onnxruntime  # noqa: PLC0415 - heavy, and needed only once a network runs
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors share no base class.
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: the part behind the spatial map cannot be run ({reason})") from error
