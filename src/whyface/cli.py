@@ -13,7 +13,9 @@ import typer
 
 from whyface import __version__
 from whyface.commands.evaluate import evaluate
+from whyface.commands.explain import explain
 from whyface.commands.models import models
+from whyface.commands.train import train
 from whyface.commands.verify import demo, verify
 from whyface.errors import WhyfaceError
 
@@ -48,6 +50,8 @@ app.command()(verify)
 app.command()(demo)
 app.command()(models)
 app.command()(evaluate)
+app.command()(explain)
+app.command()(train)
 
 
 def main() -> None:

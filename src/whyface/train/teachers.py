@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whyface.errors import ModelError
+from whyface.models.embedder import Embedder
 from whyface.models.heads import GdcHead
 from whyface.models.mobilefacenet import MobileFaceNet
+from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.zoo import open_embedder
 
 
 class Teacher(Protocol):
@@ -86,6 +89,43 @@ def mobilefacenet_teacher(path: Path | str, *, half: bool = False) -> FrozenNetw
     network = nn.Sequential(backbone, head)
     channels_last(network)
     return FrozenNetwork(network, half=half)
+
+
+class OnnxTeacher:
+    """Any ONNX network as a teacher; it knows no train mode and gives no gradients."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+
+    def __call__(self, faces: Tensor) -> Tensor:
+        """Embed a batch."""
+        embeddings = self.embedder.embed(faces.detach().cpu().contiguous().numpy().clip(0, 255))
+        return torch.from_numpy(embeddings).to(faces.device)
+
+
+def open_teacher(name: str, *, directory: Path | None = None, half: bool = False) -> Teacher:
+    """Open a teacher: ``.onnx``, ``.safetensors`` of a MobileFaceNet with its FC head, or a known model.
+
+    Parameters
+    ----------
+    name
+        Path or name.
+    directory
+        Where models that do not come with whyface lie.
+    half
+        Run a torch network in bfloat16.
+
+    Raises
+    ------
+    ModelError
+        If it is unknown or its weights are missing or do not fit: there is no teacher without weights.
+    """
+    path = Path(name)
+    if path.suffix == ".onnx":
+        return OnnxTeacher(OnnxEmbedder(path))
+    if path.suffix == ".safetensors":
+        return mobilefacenet_teacher(path, half=half)
+    return OnnxTeacher(open_embedder(name, directory=directory))
 
 
 def read_safetensors(path: Path | str) -> dict[str, Tensor]:

@@ -1,0 +1,73 @@
+"""``whyface train``: train xCos, or its baseline, from a configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whyface.commands.choices import ModelFolder
+from whyface.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from whyface.train.trainer import Report
+
+
+def train(
+    config: Annotated[
+        Path | None, typer.Argument(help="The run, in YAML; --print-config shows one.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the network.")] = Path("runs/xcos"),
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="key.key=value instead of what the file says.", show_default=False)
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of going on.")] = False,
+    print_config: Annotated[
+        str | None,
+        typer.Option(help="Print a complete configuration: paper, published-code or fine-tune.", show_default=False),
+    ] = None,
+    model_dir: ModelFolder = None,
+) -> None:
+    """Train a network; the same command goes on where a run was cut off. Needs the extra torch."""
+    try:
+        from whyface.train.config import preset_text, read_config  # noqa: PLC0415 - extras, slow to import
+    except ImportError as error:
+        raise _missing(error) from error
+    if print_config is not None:
+        typer.echo(preset_text(print_config).rstrip())
+        return
+    if config is None:
+        raise InputError("give the run's configuration, a YAML file; --print-config fine-tune shows one")
+    settings = read_config(config, change or ())
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(settings.model_dump(mode="json"), indent=1)
+        (out / "config.json").write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be used ({error.strerror}); choose another folder") from error
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
+
+    try:
+        from whyface.train.run_log import RunLog  # noqa: PLC0415 - after the settings, so that mistakes show at once
+        from whyface.train.trainer import train as run  # noqa: PLC0415
+    except ImportError as error:
+        raise _missing(error) from error
+
+    with RunLog(out) as log, progress_bar("Decoding pictures") as decoding:
+        once: dict[str, Any] = {}
+
+        def report(report: Report) -> None:
+            log.report(report)
+            once["last"] = report
+
+        best = run(settings, out, model_directory=model_dir, fresh=fresh, report=report, say=log.say, decoding=decoding)
+    if "last" in once:
+        accuracy = once["last"].values.get("accuracy")
+        typer.echo(f"Accuracy on the validation pairs: {accuracy:.2%}" if accuracy is not None else "Done")
+    typer.echo(f"Network: {best}")
+
+
+def _missing(error: ImportError) -> InputError:
+    return InputError(f"training needs {error.name}; run: pip install 'whyface[train]'")

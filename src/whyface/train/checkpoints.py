@@ -1,0 +1,118 @@
+"""Checkpoints: tensors in safetensors, all else in JSON that names them and comes last (needs the extra ``torch``).
+
+A crash at any moment leaves the checkpoint before: the tensors go to a file of their own, and only a complete JSON,
+renamed into place, makes them the current ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from whyface.errors import DataError
+from whyface.models.atomic_write import write_atomic
+from whyface.models.integrity import check_sha256, sha256_of
+from whyface.models.weights import save_safetensors
+from whyface.train.teachers import read_safetensors
+
+STATE: Final = "state.json"
+
+
+@dataclass
+class TrainingState:
+    """Everything that a resumed run needs.
+
+    Attributes
+    ----------
+    module
+        Network and margin head.
+    optimisers
+        In a fixed order.
+    average
+        Tensors of the moving average, or empty.
+    step
+        Steps done.
+    best
+        Best verification accuracy so far, 0 before the first.
+    """
+
+    module: nn.Module
+    optimisers: Sequence[Optimizer]
+    average: dict[str, Tensor]
+    step: int = 0
+    best: float = 0.0
+
+
+def save_checkpoint(folder: Path, state: TrainingState, digest: str) -> None:
+    """Write a checkpoint and remove the one before.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the checkpoint before stays as it was.
+    """
+    tensors = {f"module.{name}": tensor for name, tensor in state.module.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in state.average.items()}
+    for number, optimiser in enumerate(state.optimisers):
+        for index, values in optimiser.state_dict()["state"].items():
+            tensors |= {
+                f"optimiser.{number}.{index}.{name}": torch.as_tensor(value)
+                for name, value in values.items()
+                if value is not None
+            }
+    path = folder / f"state-{state.step:07d}.safetensors"
+    save_safetensors(tensors, path)
+    document = {"step": state.step, "best": state.best, "config": digest, "file": path.name, "sha256": sha256_of(path)}
+    write_atomic(folder / STATE, f"{json.dumps(document, indent=1)}\n".encode())
+    for old in folder.glob("state-*.safetensors"):
+        if old != path:
+            with contextlib.suppress(OSError):
+                old.unlink()
+
+
+def load_checkpoint(folder: Path, state: TrainingState, digest: str) -> bool:
+    """Load the current checkpoint into ``state``, and say whether there was one.
+
+    Raises
+    ------
+    DataError
+        If it is of a run with other settings, or damaged.
+    ModelError
+        If the tensors are missing or others than on record.
+    """
+    path = folder / STATE
+    if not path.exists():
+        return False
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        step, best, made = int(document["step"]), float(document["best"]), str(document["config"])
+        tensors_path, sha256 = folder / str(document["file"]), str(document["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a usable checkpoint ({error}); start anew with --fresh") from error
+    if made != digest:
+        raise DataError(f"{folder}: holds a run with other settings; choose another folder or start anew with --fresh")
+    check_sha256(tensors_path, sha256)
+    tensors = read_safetensors(tensors_path)
+    state.module.load_state_dict(_part(tensors, "module."))
+    state.average.update(_part(tensors, "average."))
+    for number, optimiser in enumerate(state.optimisers):
+        values: dict[int, dict[str, Any]] = {}
+        for key, tensor in _part(tensors, f"optimiser.{number}.").items():
+            index, name = key.split(".", 1)
+            values.setdefault(int(index), {})[name] = tensor
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": values, "param_groups": groups})
+    state.step, state.best = step, best
+    return True
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

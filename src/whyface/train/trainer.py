@@ -1,0 +1,308 @@
+"""The training loop: seeded, resumable to the bit, on one device or several (needs the extra ``torch``)."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from whyface.errors import InputError
+from whyface.evaluate.progress import ProgressCallback
+from whyface.evaluate.protocol_names import open_protocol, parse_protocol
+from whyface.explain.xcos_method import software_versions
+from whyface.models.weights import save_safetensors
+from whyface.train.augmentation import Augmentation
+from whyface.train.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from whyface.train.config import TrainConfig
+from whyface.train.distillation import PairIndices, WeightAverage, all_pairs
+from whyface.train.mixing import blend_people
+from whyface.train.networks import Network, build_network, describe_trained, load_initial, settle
+from whyface.train.objective import Losses, Objective, build_margin
+from whyface.train.pair_sampler import draw_partners, epoch_batch, people_batch, step_generator, steps_per_epoch
+from whyface.train.picture_store import PictureStore, open_stores
+from whyface.train.schedules import rate_factor
+from whyface.train.teachers import Teacher, channels_last, open_teacher
+from whyface.train.validation import ValidationSet, from_people, from_protocol, verification_accuracy
+from whyface.xcos.learned import XcosNetwork
+
+NETWORK, BEST, LAST, LOG = "network.safetensors", "best.safetensors", "last.safetensors", "log.jsonl"
+_SETTLING = 256
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run tells while it goes on: step, steps in all, and numbers such as ``loss`` or ``accuracy`` by name."""
+
+    step: int
+    steps: int
+    values: dict[str, float] = field(default_factory=dict)
+
+
+Reporter = Callable[[Report], None]
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    model_directory: Path | None = None,
+    fresh: bool = False,
+    report: Reporter | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    decoding: ProgressCallback | None = None,
+) -> Path:
+    """Train a network, or go on with a run that was cut off.
+
+    Parameters
+    ----------
+    config
+        The run.
+    folder
+        Where checkpoints and the results go: ``network.safetensors`` (the best), ``last.safetensors``.
+    model_directory
+        Where known models that do not come with whyface lie.
+    fresh
+        Start anew whatever the folder holds.
+    report
+        Called after every step.
+    say
+        Called with a line of text now and then.
+    decoding
+        Called while pictures are decoded.
+
+    Returns
+    -------
+    The path of the best network.
+
+    Raises
+    ------
+    InputError, DataError, ModelError
+        If settings, pictures or weights do not fit.
+    OutputError
+        If a checkpoint cannot be written; the one before stays.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    fabric = Fabric(accelerator=config.accelerator, devices=config.devices)
+    fabric.launch()
+    if fabric.global_rank:
+        report, say = None, lambda _: None
+    with ExitStack() as stack:
+        pictures, held_out = open_stores(config.data, seed=config.seed, stack=stack, progress=decoding)
+        validation = _validation(config, held_out, stack)
+        say(f"training on {pictures.summary()}; choosing by {len(validation.genuine)} pairs")
+        run = _Run(config, pictures, fabric, model_directory)
+        digest = config.digest()
+        if fresh:
+            say("starting anew")
+        elif load_checkpoint(folder, run.state, digest):
+            say(f"going on at step {run.state.step}")
+        run.loop(folder, digest, validation, report)
+        for name, reason in pictures.broken.items():
+            say(f"skipped {name}: {reason}")
+    return folder / NETWORK
+
+
+class _Run:
+    """Everything that lives as long as the loop."""
+
+    def __init__(self, config: TrainConfig, pictures: PictureStore, fabric: Fabric, directory: Path | None) -> None:
+        self.config, self.pictures, self.fabric = config, pictures, fabric
+        torch.manual_seed(config.seed)
+        half = config.precision == "bf16"
+        network = build_network(config.network)
+        load_initial(network, config.network, seed=config.seed)
+        if config.network.norms == "fixed" and isinstance(network, XcosNetwork):
+            settle(network.eval(), self._some_faces())
+        self.margin = build_margin(network, config.losses, len(pictures.people))
+        channels_last(network)
+        self.objective = Objective(network, self.margin, config.losses, config.network, half=half).train()
+        self.optimisers = build_optimisers(config, self.objective)
+        self.teacher: Teacher | None = None
+        if config.teacher is not None:
+            self.teacher = open_teacher(config.teacher, directory=directory, half=half)
+            if isinstance(self.teacher, nn.Module):
+                self.teacher.to(fabric.device)
+        self.augment = Augmentation(config.augment, seed=config.seed)
+        self.average = WeightAverage(network, config.average) if config.average else None
+        state = {} if self.average is None else self.average.state
+        self.state = TrainingState(self.objective, self.optimisers, state)
+        wrapped: Any = fabric.setup(self.objective, *self.optimisers)
+        self.module: Callable[..., Losses] = wrapped[0]
+        self.wrapped_optimisers = wrapped[1:]
+        if config.batch.mode == "pairs":
+            self.epoch_steps = steps_per_epoch(len(pictures), config.batch.size)
+        else:
+            self.epoch_steps = steps_per_epoch(len(pictures), config.batch.people * config.batch.pictures)
+        self.steps = config.steps or config.epochs * self.epoch_steps
+
+    def loop(self, folder: Path, digest: str, validation: ValidationSet, report: Reporter | None) -> None:
+        """Do the remaining steps."""
+        config, state = self.config, self.state
+        began, done = time.monotonic(), 0
+        while state.step < self.steps:
+            losses, count = self.step()
+            done += count
+            ended = state.step == self.steps
+            values = {name: float(value.detach()) for name, value in losses._asdict().items()}
+            values["rate"] = self.optimisers[0].param_groups[0]["lr"]
+            values["pictures_per_s"] = done * self.fabric.world_size / max(time.monotonic() - began, 1e-9)
+            if self.fabric.global_rank == 0:
+                if state.step % config.validate_every == 0 or ended:
+                    values["accuracy"] = self._validate(folder, digest, validation)
+                if state.step % config.save_every == 0 or ended:
+                    save_checkpoint(folder, state, digest)
+            self.fabric.barrier()
+            if report is not None:
+                report(Report(state.step, self.steps, values))
+        if self.fabric.global_rank == 0:
+            self._write(folder / LAST, self.current_network(), digest)
+            (folder / NETWORK).write_bytes((folder / BEST).read_bytes())
+
+    def step(self) -> tuple[Losses, int]:
+        """Do one step on one batch; gives the losses and the number of pictures."""
+        config, step = self.config, self.state.step
+        generator = step_generator(config.seed, step, self.fabric.global_rank)
+        index, pairs = self._draw(step, generator)
+        faces, labels = self.pictures.read(index).float(), self.pictures.labels[index]
+        known = torch.ones(len(index), dtype=torch.bool)
+        if config.augment.blended and config.batch.mode == "all":
+            people = len(index) // config.batch.pictures
+            others = people_batch(self.pictures.rows, people, config.batch.pictures, generator)
+            faces, virtual = blend_people(
+                faces, self.pictures.read(others).float(), people, config.augment.blended, generator
+            )
+            known = ~virtual
+        faces = self.augment.look(faces, generator)
+        targets = self._targets(faces, pairs)
+        covered = self.augment.cover(faces, generator).contiguous(memory_format=torch.channels_last)
+        device = self.fabric.device
+        here = None if pairs is None else PairIndices(pairs.first.to(device), pairs.second.to(device))
+        losses = self.module(covered.to(device), labels.to(device), known.to(device), targets, here)
+        factor = rate_factor(config.optimiser, step, steps=self.steps, epoch_steps=self.epoch_steps)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(losses.total)
+        if config.optimiser.clip is not None:
+            nn.utils.clip_grad_norm_(self.objective.network.parameters(), config.optimiser.clip)
+        for optimiser in self.wrapped_optimisers:
+            optimiser.step()
+        self.state.step += 1
+        if self.average is not None:
+            self.average.update(self.objective.network, self.state.step)
+        return losses, len(index)
+
+    def current_network(self) -> Network:
+        """Copy the network as it would be used now: averaged where that was asked for, in eval mode."""
+        network = copy.deepcopy(self.objective.network).eval()
+        if self.average is not None:
+            network.load_state_dict(self.average.state)
+        return network
+
+    def _draw(self, step: int, generator: torch.Generator) -> tuple[Tensor, PairIndices | None]:
+        batch, pictures = self.config.batch, self.pictures
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        if batch.mode == "all":
+            return people_batch(pictures.rows, max(2, batch.people // world), batch.pictures, generator), None
+        index = epoch_batch(len(pictures), batch.size, self.config.seed, step)
+        # A process with nothing left in the last batch repeats its first picture, so that all stay in step.
+        index = index[rank::world] if len(index) > rank else index[:1]
+        partners = draw_partners(index, pictures.labels, pictures.rows, genuine=batch.genuine, generator=generator)
+        here = torch.arange(len(index))
+        return torch.cat([index, partners]), PairIndices(here, here + len(index))
+
+    def _targets(self, faces: Tensor, pairs: PairIndices | None) -> Tensor | None:
+        if self.teacher is None:
+            return None
+        device = self.fabric.device
+        with torch.no_grad():
+            embeddings = self.teacher(faces.contiguous(memory_format=torch.channels_last).to(device))
+        pairs = all_pairs(len(faces)) if pairs is None else pairs
+        return (embeddings[pairs.first.to(device)] * embeddings[pairs.second.to(device)]).sum(dim=1)
+
+    def _validate(self, folder: Path, digest: str, validation: ValidationSet) -> float:
+        network = self.current_network()
+        accuracy = verification_accuracy(network, validation, half=self.config.precision == "bf16")
+        # Of equals the later one: it has learnt longer.
+        if accuracy >= self.state.best:
+            self.state.best = accuracy
+            self._write(folder / BEST, network, digest)
+        return accuracy
+
+    def _write(self, path: Path, network: Network, digest: str) -> None:
+        versions = software_versions() | {"torch": torch.__version__}
+        metadata = describe_trained(
+            self.config.network, step=self.state.step, seed=self.config.seed, config_sha256=digest, versions=versions
+        )
+        save_safetensors(network, path, metadata)
+
+    def _some_faces(self) -> Tensor:
+        spread = torch.linspace(0, len(self.pictures) - 1, min(_SETTLING, len(self.pictures))).long()
+        return self.pictures.read(spread).float()
+
+
+def build_optimisers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
+    """Make the optimisers, over what is trainable: the published three, or one AdamW.
+
+    Published: SGD with momentum 0.9 for backbone and grid head (weight decay 4e-5) and for the margin head (4e-4), Adam
+    (amsgrad) for the attention (5e-5). AdamW: the early half of a backbone learns at the rate, the rest at three times
+    it, attention and margin head at ``attention_lr``.
+
+    Raises
+    ------
+    InputError
+        If nothing is trainable.
+    """
+    settings, network = config.optimiser, objective.network
+
+    def learning(*modules: nn.Module | None) -> list[nn.Parameter]:
+        return [p for module in modules if module is not None for p in module.parameters() if p.requires_grad]
+
+    attention = network.xcos if isinstance(network, XcosNetwork) else None
+    if settings.kind == "adamw":
+        groups = [
+            {"params": learning(network.backbone), "lr": settings.lr},
+            {"params": learning(network.head), "lr": 3 * settings.lr},
+            {"params": learning(attention, objective.margin), "lr": settings.attention_lr},
+        ]
+        groups = [group for group in groups if group["params"]]
+        optimisers: list[Optimizer] = [AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-4)] if groups else []
+    else:
+        optimisers = []
+        trunk, margin, weighing = (
+            learning(network.backbone, network.head),
+            learning(objective.margin),
+            learning(attention),
+        )
+        if trunk:
+            optimisers.append(SGD(trunk, settings.lr, momentum=0.9, weight_decay=4e-5))
+        if margin:
+            optimisers.append(SGD(margin, settings.lr, momentum=0.9, weight_decay=4e-4))
+        if weighing:
+            optimisers.append(Adam(weighing, settings.attention_lr, weight_decay=5e-5, amsgrad=True))
+    if not optimisers:
+        raise InputError("nothing is trainable with these settings; see network.trainable")
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimisers
+
+
+def _validation(config: TrainConfig, held_out: PictureStore | None, stack: ExitStack) -> ValidationSet:
+    if config.data.protocol is not None and config.data.protocol_data is not None:
+        source, protocol = open_protocol(parse_protocol(config.data.protocol), config.data.protocol_data)
+        stack.enter_context(source)
+        return from_protocol(source, protocol)
+    assert held_out is not None
+    return from_people(held_out, seed=config.seed)
