@@ -12,6 +12,7 @@ from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelNa
 from whyface.errors import OutputError
 
 if TYPE_CHECKING:
+    from whyface.explain.explanation import Explanation
     from whyface.verification import Verification
 
 MATCH: Final = 0
@@ -52,7 +53,7 @@ def verify(
     from whyface.verification import Verifier  # noqa: PLC0415 - start fast
 
     if figure is not None:
-        _check_writable(figure)
+        check_writable(figure)
     verifier = Verifier(
         model,
         attention=None if attention is None else attention.value,
@@ -83,7 +84,7 @@ def demo(
     from whyface.verification import Verifier  # noqa: PLC0415
 
     for pair in DEMO_PAIRS:
-        _check_writable(out / pair.figure)
+        check_writable(out / pair.figure)
     verifier = Verifier()
     expected = True
     for pair in DEMO_PAIRS:
@@ -97,12 +98,7 @@ def demo(
 
 
 def _print_result(result: Verification, figure: Path | None) -> None:
-    explanation = result.explanation
-    relation = ">" if result.is_match else "<="
-    typer.echo(
-        f"{explanation.verdict.upper()}: score {explanation.score:.4f} {relation} "
-        f"threshold {explanation.threshold:.4f} ({explanation.threshold_source.describe()})"
-    )
+    typer.echo(verdict_line(result.explanation))
     for face in (result.face_a, result.face_b):
         if face.count > 1:
             which = "the largest" if face.index == 0 else f"number {face.index}"
@@ -113,7 +109,16 @@ def _print_result(result: Verification, figure: Path | None) -> None:
         typer.echo(f"Figure: {figure}")
 
 
-def _check_writable(path: Path) -> None:
+def verdict_line(explanation: Explanation) -> str:
+    """Say the verdict, the score and the threshold in one line."""
+    relation = ">" if explanation.is_match else "<="
+    return (
+        f"{explanation.verdict.upper()}: score {explanation.score:.4f} {relation} "
+        f"threshold {explanation.threshold:.4f} ({explanation.threshold_source.describe()})"
+    )
+
+
+def check_writable(path: Path) -> None:
     """Find out before the work, not after it, that the result has nowhere to go."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give a file name for the figure")

@@ -96,19 +96,24 @@ def draw_cells(
     return image
 
 
-def draw_overlay(axes: Axes, face: NDArray[np.uint8], saliency: NDArray[np.float32]) -> AxesImage:
-    """Show a signed per-face map over the greyed face: blue supports "same person", red speaks against it."""
+def draw_overlay(
+    axes: Axes, face: NDArray[np.uint8], saliency: NDArray[np.floating[Any]], reach: float | None = None
+) -> AxesImage:
+    """Show a signed per-face map over the greyed face: blue supports "same person", red speaks against it.
+
+    Values of at least ``reach`` get the full colour; by default that is the largest amount.
+    """
     from matplotlib.colors import CenteredNorm  # noqa: PLC0415
 
     grey = face.astype(np.float64) @ (0.299, 0.587, 0.114)
     axes.imshow(0.5 * grey + 127, cmap="gray", vmin=0, vmax=255, extent=_EXTENT, interpolation="bicubic")
-    norm = CenteredNorm(vcenter=0, halfrange=max(float(np.abs(saliency).max()), 1e-9))
+    norm = CenteredNorm(vcenter=0, halfrange=max(float(np.abs(saliency).max()), 1e-9) if reach is None else reach)
     strength = np.abs(saliency) / norm.halfrange if norm.halfrange else np.zeros_like(saliency)
     image = axes.imshow(
         saliency,
         cmap=DIVERGING,
         norm=norm,
-        alpha=np.clip(0.15 + 0.75 * strength, 0, 1),
+        alpha=np.clip(0.12 + 0.68 * strength, 0, 0.8),
         extent=_EXTENT,
         interpolation="nearest",
     )

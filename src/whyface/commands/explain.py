@@ -1,0 +1,149 @@
+"""``whyface explain``: the reasons for a verdict by one or several methods, side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.verify import check_writable, verdict_line
+
+if TYPE_CHECKING:
+    from whyface.explain.explanation import Explanation
+
+SCHEMA = "whyface/explanations/1"
+
+
+def _list(value: bool) -> None:
+    if not value:
+        return
+    from whyface.explain.method_table import METHODS  # noqa: PLC0415 - start fast
+
+    width = max(map(len, METHODS))
+    for entry in METHODS.values():
+        typer.echo(f"{entry.name:{width}}  {entry.summary}\n{'':{width}}  {entry.paper}; needs {entry.needs}")
+    raise typer.Exit
+
+
+def explain(
+    photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
+    photo_b: Annotated[Path, typer.Argument(help="Second photo.", show_default=False)],
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            "-m",
+            help="Methods, as m1,m2,...; see --list. By default xface, and xcos where the model has it.",
+            show_default=False,
+        ),
+    ] = None,
+    list_methods: Annotated[
+        bool, typer.Option("--list", callback=_list, is_eager=True, help="List the methods and what they need.")
+    ] = False,
+    model: ModelName = "xcos-mobilefacenet",
+    attention: Annotated[
+        Attention | None,
+        typer.Option(help="u uniform, p correlated, l learned; the model's own if not given.", show_default=False),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Match above this score, instead of a measured threshold.", show_default=False)
+    ] = None,
+    fmr: Annotated[
+        float | None,
+        typer.Option(
+            help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all explanations as JSON.")] = False,
+    aligned: Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")] = False,
+    face_a: Annotated[int, typer.Option(min=0, help="Which face of photo A; 0 is the largest.")] = 0,
+    face_b: Annotated[int, typer.Option(min=0, help="Which face of photo B; 0 is the largest.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="For methods that draw at random.")] = 0,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Faces in the network at once; bounds the memory.", show_default=False)
+    ] = None,
+    model_dir: ModelFolder = None,
+    grid: GridTensor = None,
+    pixels: OwnPixels = None,
+    threads: Threads = None,
+) -> None:
+    """Say where the reasons for a verdict lie, by several methods side by side."""
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.explain.black_box import BlackBoxMethod  # noqa: PLC0415
+    from whyface.explain.method_table import parse_methods  # noqa: PLC0415
+    from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
+    from whyface.explain.painted_faces import usable_cores  # noqa: PLC0415
+    from whyface.verification import Verifier  # noqa: PLC0415
+
+    names = None if method is None else parse_methods(method)
+    if figure is not None:
+        check_writable(figure)
+    cores = threads or usable_cores()
+    verifier = Verifier(
+        model,
+        attention=None if attention is None else attention.value,
+        threshold=threshold,
+        fmr=fmr,
+        model_directory=model_dir,
+        grid=grid,
+        preprocessing=None if pixels is None else pixels.preprocessing(),
+        # Methods that look from outside run it on one core each, see whyface.explain.painted_faces.
+        threads=1,
+    )
+    # All are opened first: a method that cannot be used is found out before another has taken its time.
+    methods = [
+        open_method(name, verifier.method, directory=model_dir, batch_size=batch_size, workers=cores, seed=seed)
+        for name in names or default_methods(verifier.method)
+    ]
+    verification = verifier(photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b)
+    faces = verification.face_a, verification.face_b
+    found = []
+    for opened in methods:
+        with progress_bar(opened.name) as progress:
+            if isinstance(opened, BlackBoxMethod):
+                opened.progress = progress
+            found.append(opened(faces))
+    if figure is not None:
+        from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import
+        from whyface.figures.save import save_figure  # noqa: PLC0415
+
+        save_figure(methods_figure(found, faces[0].image, faces[1].image), figure)
+    if as_json:
+        document = {"schema": SCHEMA, "explanations": [explanation.to_dict() for explanation in found]}
+        typer.echo(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        _print(verification.explanation, found, figure)
+
+
+def _print(verdict: Explanation, found: list[Explanation], figure: Path | None) -> None:
+    typer.echo(verdict_line(verdict))
+    for explanation in found:
+        typer.echo(f"{explanation.method} ({_cost(explanation)})")
+        for sentence in _sentences(explanation):
+            typer.echo(f"  {sentence}")
+    if figure is not None:
+        typer.echo(f"Figure: {figure}")
+
+
+def _sentences(explanation: Explanation) -> tuple[str, ...]:
+    from whyface.explain.method_table import METHODS  # noqa: PLC0415 - start fast
+
+    entry = METHODS.get(explanation.method)
+    if entry is not None and entry.is_control:
+        # Its map must not be read as reasons.
+        return (entry.caption,)
+    return explanation.sentences
+
+
+def _cost(explanation: Explanation) -> str:
+    cost = explanation.cost
+    text = f"{cost.forward} forward passes"
+    if cost.backward:
+        text += f", {cost.backward} backward"
+    return text if cost.seconds is None else f"{text}, {cost.seconds:.2g} s"

@@ -1,0 +1,164 @@
+"""All explanation methods in one table: where each is, what it needs, who published it, and what its map says."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from whyface.errors import InputError
+
+Needs = Literal["any embedder", "xcos", "linear head", "torch"]
+Unit = Literal["points", "correlation", "gradient", "none"]
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One method.
+
+    Attributes
+    ----------
+    name, title
+        Its name on the command line and in reports, and as a heading.
+    module, class_name
+        Where its class is; imported only when the method is opened.
+    needs
+        ``"any embedder"``: scores only, any network; ``"xcos"``: a model with attention over a grid; ``"linear head"``:
+        a network whose head behind the last map is linear; ``"torch"``: gradients, so PyTorch and a known torch
+        network.
+    unit
+        ``"points"``: the map is in parts of the score, 1 point is 0.01; ``"correlation"``: in [-1, 1]; ``"gradient"``
+        only the proportions within one map mean something; ``"none"``: a control, which means nothing.
+    paper
+        Who published it.
+    summary
+        What a place's value means, in one line.
+    caption
+        The same for a reader who has never seen such a map, with what blue and red say.
+    """
+
+    name: str
+    title: str
+    module: str
+    class_name: str
+    needs: Needs
+    unit: Unit
+    paper: str
+    summary: str
+    caption: str
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the map knows nothing about the model."""
+        return self.unit == "none"
+
+    def load(self) -> Any:
+        """Import the method's class."""
+        return getattr(importlib.import_module(f"whyface.explain.{self.module}"), self.class_name)
+
+
+_TABLE: Final = (
+    MethodEntry(
+        name="xcos",
+        title="xCos",
+        module="xcos_method",
+        class_name="XcosMethod",
+        needs="xcos",
+        unit="points",
+        paper="Lin et al., ACM TOMM 2021",
+        summary="what each of 7 x 7 places adds to the score beyond its share of the threshold; exact",
+        caption=(
+            "The score is a sum over 7 x 7 places, the same for both faces. Blue places add more than the threshold "
+            "asks of them, red places less. Nothing is estimated."
+        ),
+    ),
+    MethodEntry(
+        name="xface",
+        title="Covering patches",
+        module="xface",
+        class_name="XfaceMethod",
+        needs="any embedder",
+        unit="points",
+        paper="Knoche et al., WACV Workshops 2023",
+        summary="how much score is lost when patches cover the place",
+        caption=(
+            "Small patches were laid over one place after another. Blue: with this place hidden, the faces look less "
+            "alike to the model. Red: more alike."
+        ),
+    ),
+    MethodEntry(
+        name="corrrise",
+        title="Random covers",
+        module="corrrise",
+        class_name="CorrRiseMethod",
+        needs="any embedder",
+        unit="correlation",
+        paper="Lu et al., WACV 2024",
+        summary="whether the score rises or falls with how much of the place is visible",
+        caption=(
+            "Half of the face was hidden at random, again and again. Blue: the more was seen of this place, the more "
+            "alike the faces. Red: the less alike."
+        ),
+    ),
+    MethodEntry(
+        name="random",
+        title="Noise (control)",
+        module="controls",
+        class_name="RandomMethod",
+        needs="any embedder",
+        unit="none",
+        paper="a control",
+        summary="noise that knows nothing; a method must beat it",
+        caption="No explanation: drawn at random, whatever the model does. It shows how convincing noise can look.",
+    ),
+    MethodEntry(
+        name="centre",
+        title="Middle (control)",
+        module="controls",
+        class_name="CentreMethod",
+        needs="any embedder",
+        unit="none",
+        paper="a control",
+        summary="the middle of every picture; a method must beat it",
+        caption="No explanation: the same hill in the middle of every face, whatever the model does.",
+    ),
+)
+
+METHODS: Final[Mapping[str, MethodEntry]] = {entry.name: entry for entry in _TABLE}
+"""All methods by name."""
+
+
+def method_entry(name: str) -> MethodEntry:
+    """Look a method up.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name; the message names the nearest and all.
+    """
+    if name not in METHODS:
+        close = difflib.get_close_matches(name.lower(), METHODS, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InputError(f"unknown method {name!r}; {hint}known: {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def parse_methods(text: str) -> list[str]:
+    """Split ``"xcos,xface"`` into names, each once.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or there is none.
+    """
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise InputError(f"no method given; known: {', '.join(METHODS)}")
+    return [method_entry(name).name for name in names]
+
+
+def without_gradients() -> str:
+    """Name the methods that work with any network, for messages."""
+    return ", ".join(entry.name for entry in _TABLE if entry.needs == "any embedder")

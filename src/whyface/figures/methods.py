@@ -1,0 +1,235 @@
+"""The figure that lays the maps of several methods side by side over both faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.explain.explanation import Explanation
+from whyface.explain.method_table import METHODS
+from whyface.explain.sentences import score_and_threshold
+from whyface.explain.shares import explanation_shares
+from whyface.faces.face import FACE_SIZE
+from whyface.figures import panels
+from whyface.figures.style import BLUE, MUTED, RED, Sheet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Maps = tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]
+
+FULL_COLOUR: Final = 99.0
+"""The percentile of both faces' absolute values that gets the full colour: one rule for all methods. A few outliers, as
+gradients have them, then do not wash everything else out."""
+
+PER_BAND: Final = 5
+"""So many methods stand beside each other; more go below."""
+
+# All sizes in pixels.
+_SMALLEST, _LARGEST = 218, 300
+_GAP, _MARGIN = 24, 40
+_TOP = 228
+_CAPTION, _LEADING = 8.8, 1.45
+_BELOW = 176
+_NARROWEST = 1010
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A sheet with panels of one size."""
+
+    sheet: Sheet
+    side: int
+
+    @classmethod
+    def of(cls, methods: int) -> _Layout:
+        columns = 1 + min(PER_BAND, methods)
+        gaps = 2 * _MARGIN + (columns - 1) * _GAP
+        side = min(max((_NARROWEST - gaps) // columns, _SMALLEST), _LARGEST)
+        bands = -(-methods // PER_BAND)
+        height = _TOP + bands * (2 * side + 12 + _BELOW) + 10
+        return cls(Sheet(max(_NARROWEST, gaps + columns * side), height), side)
+
+    def top(self, band: int, row: int = 0) -> float:
+        return _TOP + band * (2 * self.side + 12 + _BELOW) + row * (self.side + 12)
+
+    def left(self, column: int) -> float:
+        return _MARGIN + column * (self.side + _GAP)
+
+    def panel(self, column: int, band: int, row: int, label: str) -> Axes:
+        box = self.sheet.box(self.left(column), self.top(band, row), self.side, self.side)
+        axes = self.sheet.figure.add_axes(box)
+        axes.set_label(label)
+        return axes
+
+
+def methods_figure(
+    explanations: Sequence[Explanation],
+    face_a: NDArray[np.uint8],
+    face_b: NDArray[np.uint8],
+    *,
+    labels: tuple[str, str] | None = None,
+) -> Figure:
+    """Draw the explanations of one pair by several methods.
+
+    Each method has a column: its map over face A, below it over face B, and what the colours say. Blue supports "same
+    person", red speaks against it, white is zero. In each column the full colour is the amount that 1 % of the places
+    of both faces together exceed; columns have different units, so that their strengths do not compare, only their
+    patterns do.
+
+    Parameters
+    ----------
+    explanations
+        Of one pair, with maps or a grid; those without are refused.
+    face_a, face_b
+        The aligned faces, RGB uint8, (112, 112, 3).
+    labels
+        Names of the faces; the file names of the explanation where left out.
+
+    Returns
+    -------
+    A figure tied to no window and no global state.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw or a face has another shape or type.
+    """
+    if not explanations:
+        raise InputError("there are no explanations to draw; give at least one")
+    for name, face in (("face_a", face_a), ("face_b", face_b)):
+        if face.shape != (FACE_SIZE, FACE_SIZE, 3) or face.dtype != np.uint8:
+            raise InputError(f"{name} must be an aligned face, 112 x 112 x 3 uint8, got {face.shape} {face.dtype}")
+    maps = [_maps(explanation) for explanation in explanations]
+    layout = _Layout.of(len(explanations))
+    _header(layout.sheet, explanations[0])
+    _legend(layout)
+    for band in range(-(-len(explanations) // PER_BAND)):
+        _faces(layout, band, (face_a, face_b), _labels(explanations[0], labels))
+    for number, (explanation, both) in enumerate(zip(explanations, maps, strict=True)):
+        _column(layout, number, explanation, both, (face_a, face_b))
+    _footer(layout.sheet, explanations[0])
+    return layout.sheet.figure
+
+
+def full_colour(both: Maps) -> float:
+    """Give the amount that gets the full colour, over both faces together; never 0."""
+    amounts = np.concatenate([np.abs(one).ravel() for one in both])
+    # The next place's own value, not one between two: a map with few places reaches its largest.
+    reach = float(np.percentile(amounts, FULL_COLOUR, method="higher"))
+    return max(reach or float(amounts.max()), 1e-12)
+
+
+def _maps(explanation: Explanation) -> Maps:
+    shares = explanation_shares(explanation)
+    if shares is not None:
+        return shares, shares
+    if explanation.map_a is None or explanation.map_b is None:
+        raise InputError(f"method {explanation.method!r} gave no maps, so there is nothing to draw; choose another")
+    return explanation.map_a, explanation.map_b
+
+
+def _header(sheet: Sheet, explanation: Explanation) -> None:
+    match = explanation.is_match
+    verdict = "Match" if match else "No match"
+    sheet.text(_MARGIN, 62, verdict, size=25, weight="bold", color=BLUE if match else RED)
+    meaning = "the model takes both for the same person" if match else "the model takes them for two people"
+    sheet.text(_MARGIN + sheet.measure(verdict, 25, "bold") + 16, 62, meaning, size=14)
+    score, threshold = score_and_threshold(explanation)
+    side = "above" if match else "below" if explanation.margin else "exactly at"
+    source = explanation.threshold_source.describe()
+    line = f"Score {score}, {side} the threshold {threshold} ({source}). Which places of the faces made it so?"
+    sheet.text(_MARGIN, 92, sheet.shorten(line, sheet.width - 2 * _MARGIN, 11.5), size=11.5)
+
+
+def _legend(layout: _Layout) -> None:
+    sheet, y = layout.sheet, 128
+    axes = sheet.figure.add_axes(sheet.box(_MARGIN, y - 10, layout.side, 12))
+    axes.set_label("legend")
+    axes.imshow(np.linspace(-1, 1, 256)[None], cmap=panels.DIVERGING, aspect="auto")
+    axes.set_axis_off()
+    sheet.text(_MARGIN, y + 18, "speaks against", size=_CAPTION, color=MUTED)
+    sheet.text(_MARGIN + layout.side, y + 18, "supports", size=_CAPTION, color=MUTED, align="right")
+    rule = (
+        'Blue places support "same person", red places speak against it, white ones do neither. In each column the '
+        "full colour is reached by the strongest hundredth of both faces' places. Every method measures in its own "
+        "unit: compare where the colours lie, not how deep they are."
+    )
+    x = layout.left(1)
+    sheet.text(x, y, sheet.wrap(rule, sheet.width - _MARGIN - x, 9.5), size=9.5)
+
+
+def _faces(
+    layout: _Layout, band: int, faces: tuple[NDArray[np.uint8], NDArray[np.uint8]], names: tuple[str, str]
+) -> None:
+    layout.sheet.text(_MARGIN, layout.top(band) - 12, "The two faces", size=11, weight="bold")
+    for row, face in enumerate(faces):
+        panels.draw_face(layout.panel(0, band, row, f"Face {'AB'[row]}"), face, None)
+    lines = [f"{where}: {name}" for where, name in zip(("Above", "Below"), names, strict=True) if name]
+    shown = "\n".join(layout.sheet.shorten(line, layout.side, _CAPTION) for line in lines)
+    layout.sheet.text(_MARGIN, layout.top(band, 1) + layout.side + 19, shown, size=_CAPTION, color=MUTED)
+
+
+def _column(
+    layout: _Layout,
+    number: int,
+    explanation: Explanation,
+    both: Maps,
+    faces: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+) -> None:
+    sheet, side = layout.sheet, layout.side
+    band, place = divmod(number, PER_BAND)
+    x = layout.left(place + 1)
+    entry = METHODS.get(explanation.method)
+    title = sheet.shorten(explanation.method if entry is None else entry.title, side, 11, "bold")
+    sheet.text(x, layout.top(band) - 12, title, size=11, weight="bold")
+    if title.lower() != explanation.method:
+        sheet.text(x + side, layout.top(band) - 12, explanation.method, size=_CAPTION, color=MUTED, align="right")
+    reach = full_colour(both)
+    for row, (face, one) in enumerate(zip(faces, both, strict=True)):
+        panels.draw_overlay(layout.panel(place + 1, band, row, f"{explanation.method} {'AB'[row]}"), face, one, reach)
+    y = layout.top(band, 1) + side + 19
+    if entry is not None:
+        y = sheet.text(x, y, sheet.wrap(entry.caption, side, _CAPTION), size=_CAPTION, leading=_LEADING)
+    notes = [_amount(reach, "none" if entry is None else entry.unit), _cost(explanation)]
+    sheet.text(x, y + 4, "\n".join(note for note in notes if note), size=8, color=MUTED, leading=_LEADING)
+
+
+def _amount(reach: float, unit: str) -> str:
+    if unit == "points":
+        return f"Full colour: {reach:.2g} of the score"
+    return f"Full colour: a correlation of {reach:.2f}" if unit == "correlation" else ""
+
+
+def _cost(explanation: Explanation) -> str:
+    cost = explanation.cost
+    text = f"{cost.forward} runs of the network"
+    if cost.backward:
+        text += f", {cost.backward} backward"
+    return text if cost.seconds is None else f"{text}, {cost.seconds:.2g} s"
+
+
+def _labels(explanation: Explanation, labels: tuple[str, str] | None) -> tuple[str, str]:
+    if labels is not None:
+        return labels
+    if explanation.faces is None:
+        return "", ""
+    first, second = (PurePath(face.source).name for face in explanation.faces)
+    return first, second
+
+
+def _footer(sheet: Sheet, explanation: Explanation) -> None:
+    model = explanation.model
+    parts = [model.name if model.sha256 is None else f"{model.name} (SHA-256 {model.sha256[:12]})"]
+    if "whyface" in explanation.versions:
+        parts.append(f"whyface {explanation.versions['whyface']}")
+    parts.append("a map shows what moved this model's score, not whether the verdict is right")
+    text = sheet.shorten("  \N{MIDDLE DOT}  ".join(parts), sheet.width - 2 * _MARGIN, 8)
+    sheet.text(_MARGIN, sheet.height - 16, text, size=8, color=MUTED)

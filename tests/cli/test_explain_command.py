@@ -1,0 +1,98 @@
+"""``whyface explain`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny_networks import write_tiny
+
+from whyface.cli import main
+from whyface.demo import demo_photo
+from whyface.explain.explanation import Explanation
+
+PHOTOS = [str(demo_photo(name)) for name in ("obama-portrait.jpg", "biden-portrait.jpg")]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["whyface", "explain", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capsys.readouterr()
+    assert isinstance(stop.value.code, int)
+    return stop.value.code, out, err
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], message: str, *arguments: str) -> None:
+    code, out, err = run(monkeypatch, capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_methods_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    figure = tmp_path / "why.png"
+    code, out, err = run(monkeypatch, capsys, *PHOTOS, "-m", "xcos,random,centre", "--figure", str(figure))
+    assert (code, err) == (0, "")
+    assert out.startswith("NO MATCH: score 0.0")
+    assert "xcos (2 forward passes" in out
+    # A control must not be read as reasons.
+    assert out.count("No explanation: ") == 2
+    with Image.open(figure) as picture:
+        assert picture.width > 900
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "--method", "xcos,random", "--json", "--seed", "3")
+    assert code == 0
+    document = json.loads(out)
+    assert document["schema"] == "whyface/explanations/1"
+    xcos, random = (Explanation.from_dict(values) for values in document["explanations"])
+    assert (xcos.method, random.method) == ("xcos", "random")
+    assert random.settings["seed"] == 3
+    assert random.score == pytest.approx(xcos.score, abs=1e-5)
+
+
+def test_own_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    network = str(write_tiny(tmp_path / "tiny.onnx"))
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "--model", network, "--threshold", "0.9", "-m", "centre")
+    assert code == 0
+    assert "set by the user" in out
+    refused(
+        monkeypatch,
+        capsys,
+        "needs a model with attention",
+        *PHOTOS,
+        "--model",
+        network,
+        "--threshold",
+        "0.9",
+        "-m",
+        "xcos",
+    )
+    refused(monkeypatch, capsys, "no threshold", *PHOTOS, "--model", network, "-m", "centre")
+
+
+def test_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(monkeypatch, capsys, "--list")
+    assert code == 0
+    assert "Knoche et al., WACV Workshops 2023; needs any embedder" in out
+
+
+def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    refused(monkeypatch, capsys, "did you mean 'xface'?", *PHOTOS, "-m", "xcos,xfaec")
+    refused(monkeypatch, capsys, "no method given", *PHOTOS, "-m", ",")
+    refused(monkeypatch, capsys, "create it first", *PHOTOS, "--figure", str(tmp_path / "no" / "why.png"))
+    refused(monkeypatch, capsys, "missing.jpg", PHOTOS[0], "missing.jpg", "-m", "centre")
+    refused(monkeypatch, capsys, "unknown model", *PHOTOS, "--model", "xcos-mobile")
+
+
+def test_command_starts_fast() -> None:
+    script = "import sys, whyface.commands.explain\nassert not {'torch', 'numpy', 'onnxruntime'} & set(sys.modules)\n"
+    subprocess.run([sys.executable, "-c", script], check=True)

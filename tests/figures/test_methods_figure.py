@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from whyface.errors import InputError
+from whyface.explain.explanation import Explanation
+from whyface.explain.method_table import METHODS
+from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
+from whyface.figures.methods import PER_BAND, full_colour, methods_figure
+
+FACE = np.full((112, 112, 3), 128, np.uint8)
+SOURCE = ThresholdSource("operating point", "FMR 1e-3", "LFW, 6000 pairs")
+RNG = np.random.default_rng(0)
+
+
+def explanation(method: str = "xface", **changes: Any) -> Explanation:
+    plain: dict[str, Any] = {
+        "score": 0.6,
+        "threshold": 0.3,
+        "threshold_source": SOURCE,
+        "method": method,
+        "cost": Cost(2500, seconds=4.2),
+        "model": ModelInfo("some-model", "ab" * 32),
+        "map_a": RNG.normal(0, 1, (112, 112)).astype(np.float32),
+        "map_b": RNG.normal(0, 2, (112, 112)).astype(np.float32),
+        "faces": (FaceInfo("photos/one.jpg"), FaceInfo("photos/two.jpg")),
+    }
+    return Explanation(**(plain | changes))
+
+
+def panel(figure: Figure, label: str) -> Axes:
+    (axes,) = [axes for axes in figure.axes if axes.get_label() == label]
+    return axes
+
+
+def words(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.texts)
+
+
+def test_both_faces_of_a_method_share_one_scale() -> None:
+    one = explanation()
+    figure = methods_figure([one], FACE, FACE)
+    assert one.map_a is not None
+    assert one.map_b is not None
+    reach = full_colour((one.map_a, one.map_b))
+    for label in ("xface A", "xface B"):
+        norm = panel(figure, label).images[-1].norm
+        assert (norm.vmin, norm.vmax) == pytest.approx((-reach, reach))
+    together = np.abs(np.concatenate([one.map_a.ravel(), one.map_b.ravel()]))
+    assert (together > reach).mean() == pytest.approx(0.01, abs=1e-3)
+
+
+def test_the_scale_of_few_places_and_of_nothing() -> None:
+    cells = np.zeros((7, 7), np.float32)
+    assert full_colour((cells, cells)) > 0
+    cells[3, 3] = -2
+    assert full_colour((cells, cells)) == 2
+    one_place = np.zeros((112, 112), np.float32)
+    one_place[0, 0] = 5
+    assert full_colour((one_place, one_place)) == 5
+
+
+def test_xcos_is_drawn_as_shares_of_the_margin() -> None:
+    similarity, attention = np.full((7, 7), 0.5, np.float32), np.full((7, 7), 1 / 49, np.float32)
+    similarity[0, 0] = 0.1
+    xcos = explanation(
+        "xcos", map_a=None, map_b=None, similarity=similarity, attention=attention,
+        score=float((similarity * attention).sum()),
+    )  # fmt: skip
+    shown = panel(methods_figure([xcos], FACE, FACE), "xcos B").images[-1].get_array()
+    assert shown is not None
+    assert shown[0, 0] == pytest.approx((0.1 - 0.3) / 49, abs=1e-6)
+    assert shown[3, 3] == pytest.approx((0.5 - 0.3) / 49, abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, PER_BAND, PER_BAND + 1, 2 * PER_BAND + 1])
+def test_every_text_and_panel_lies_on_the_sheet_and_none_overlap(count: int) -> None:
+    names = [*METHODS, *[f"some-other-method-{number}" for number in range(20)]][:count]
+    figure = methods_figure([explanation(name) for name in names], FACE, FACE)
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    width, height = figure.canvas.get_width_height()
+    boxes = [text.get_window_extent(renderer) for text in figure.texts if text.get_text()]
+    panels = [axes.get_window_extent(renderer) for axes in figure.axes]
+    for box in boxes + panels:
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
+    for number, box in enumerate(boxes):
+        assert not any(box.padded(-1).overlaps(other.padded(-1)) for other in boxes[number + 1 :])
+        assert not any(box.padded(-1).overlaps(other) for other in panels)
+
+
+def test_words() -> None:
+    shown = words(methods_figure([explanation()], FACE, FACE))
+    for part in ("Match", "0.6000", "FMR 1e-3 on LFW", "one.jpg", "two.jpg", "of the score", "2500 runs", "xface"):
+        assert part in shown
+    assert "No match" in words(methods_figure([explanation(score=0.1)], FACE, FACE))
+    assert "3 backward" in words(methods_figure([explanation(cost=Cost(2, 3))], FACE, FACE))
+
+
+def test_bad_input() -> None:
+    with pytest.raises(InputError, match="no explanations"):
+        methods_figure([], FACE, FACE)
+    with pytest.raises(InputError, match="face_b must be"):
+        methods_figure([explanation()], FACE, FACE[:50])
+    with pytest.raises(InputError, match="gave no maps"):
+        methods_figure([explanation("cosine", map_a=None, map_b=None)], FACE, FACE)
