@@ -14,7 +14,6 @@ import typer
 from whyface import __version__
 from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
-from whyface.commands.explain import explain
 from whyface.commands.models import models
 from whyface.commands.train import train
 from whyface.commands.verify import demo, verify
@@ -51,7 +50,6 @@ app.command()(verify)
 app.command()(demo)
 app.command()(models)
 app.command()(evaluate)
-app.command()(explain)
 app.command()(explain)
 app.command()(train)
 
