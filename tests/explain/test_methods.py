@@ -114,3 +114,19 @@ def test_the_same_explanation_twice() -> None:
     one, other = (open_method("corrrise", COSINE, masks=10, workers=workers)(pair) for workers in (1, 2))
     np.testing.assert_allclose(both_maps(one)[0], both_maps(other)[0], atol=1e-6)
     assert without_gradients().startswith("xface")
+
+
+def test_cells_of_a_model_that_is_compared_by_xcos() -> None:
+    with pytest.raises(ModelError, match="use xcos, or a model that compares embeddings"):
+        open_method("cells", Verifier(threads=1).method)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in METHODS.items() if entry.needs == "torch"])
+def test_gradient_methods_explain_the_score_that_decides(name: str) -> None:
+    pytest.importorskip("torch", reason="needs the extra torch")
+    verifier = Verifier(threads=1)
+    result = verifier(demo_photo("obama-portrait.jpg"), demo_photo("obama-speech.jpg"))
+    explanation = open_method(name, verifier.method)((result.face_a, result.face_b))
+    assert explanation.method == name
+    assert explanation.score == pytest.approx(result.score, abs=1e-4)
+    assert np.abs(both_maps(explanation)[0]).max() > 0

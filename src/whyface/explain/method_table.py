@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from whyface.errors import InputError
 
 Needs = Literal["any embedder", "xcos", "linear head", "torch"]
-Unit = Literal["points", "correlation", "gradient", "none"]
+Unit = Literal["points", "density", "correlation", "gradient", "none"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class MethodEntry:
         a network whose head behind the last map is linear; ``"torch"``: gradients, so PyTorch and a known torch
         network.
     unit
-        ``"points"``: the map is in parts of the score, 1 point is 0.01; ``"correlation"``: in [-1, 1]; ``"gradient"``
+        ``"points"``: the map is in parts of the score, 1 point is 0.01; ``"density"``: the same
+        a pixel; ``"correlation"``: in [-1, 1]; ``"gradient"``
         only the proportions within one map mean something; ``"none"``: a control, which means nothing.
     paper
         Who published it.
@@ -100,6 +101,48 @@ _TABLE: Final = (
         caption=(
             "Half of the face was hidden at random, again and again. Blue: the more was seen of this place, the more "
             "alike the faces. Red: the less alike."
+        ),
+    ),
+    MethodEntry(
+        name="kernelshap",
+        title="Shares of regions",
+        module="kernelshap",
+        class_name="KernelShapMethod",
+        needs="any embedder",
+        unit="density",
+        paper="Lundberg and Lee, NeurIPS 2017",
+        summary="each region's Shapley value, spread evenly over the region; they add up to the score",
+        caption=(
+            "Regions were hidden in many combinations and the score shared out fairly among them. Blue regions raised "
+            "it, red ones lowered it; a deep colour is much on little area."
+        ),
+    ),
+    MethodEntry(
+        name="cells",
+        title="Split by cells",
+        module="cells",
+        class_name="CellsMethod",
+        needs="linear head",
+        unit="points",
+        paper="whyface",
+        summary="what each cell of the last map adds to the cosine of embeddings; exact",
+        caption=(
+            "The score is a sum over places of one face, each compared with the whole other face. Blue places raise "
+            "it, red ones lower it. Nothing is estimated."
+        ),
+    ),
+    MethodEntry(
+        name="xssab",
+        title="For and against",
+        module="xssab",
+        class_name="XssabMethod",
+        needs="torch",
+        unit="gradient",
+        paper="Huber et al., WACV 2024",
+        summary="where pixels feed the parts of the score that argue for and against a match",
+        caption=(
+            "The score's parts were traced back to the pixels. Blue: here small changes would move above all the parts "
+            "that speak for a match. Red: those against it."
         ),
     ),
     MethodEntry(

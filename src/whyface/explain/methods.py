@@ -16,6 +16,8 @@ from whyface.explain.explanation import Explanation
 from whyface.explain.method_table import MethodEntry, method_entry, without_gradients
 from whyface.explain.pair_scorer import XcosScorer
 from whyface.explain.xcos_method import FacePair, XcosMethod
+from whyface.models.embedder import Embedder
+from whyface.models.zoo import model_entry
 
 if TYPE_CHECKING:
     from whyface.evaluate.progress import ProgressCallback
@@ -79,13 +81,18 @@ def open_method(
     if batch_size is not None:
         common["batch_size"] = batch_size
     if entry.needs == "torch":
-        _require_torch(entry)
+        _require_torch(entry, embedder)
         from whyface.explain.pair_score import open_pair_score  # noqa: PLC0415 - imports torch
 
         attention = verdict.attention if isinstance(verdict, XcosMethod) else None
         score = open_pair_score(embedder.name, attention=attention, directory=directory)
         method: Explains = entry.load()(score.embedder, score=score, **common)
         return method
+    if entry.needs == "linear head" and isinstance(verdict, XcosMethod):
+        raise ModelError(
+            f"method {name!r} splits the cosine of embeddings, but {embedder.name!r} is compared by xCos, which is a "
+            "sum of places already; use xcos, or a model that compares embeddings, such as mobilefacenet-ms1m"
+        )
     if entry.needs == "any embedder":
         common |= {"workers": workers, "seed": seed, "progress": progress}
         if isinstance(verdict, XcosMethod):
@@ -99,9 +106,17 @@ def default_methods(verdict: XcosMethod | CosineMethod) -> Sequence[str]:
     return ("xcos", "xface") if isinstance(verdict, XcosMethod) else ("xface",)
 
 
-def _require_torch(entry: MethodEntry) -> None:
+def _require_torch(entry: MethodEntry, embedder: Embedder) -> None:
     if importlib.util.find_spec("torch") is None:
         raise ModelError(
             f"method {entry.name!r} needs gradients, and PyTorch is not installed; pip install 'whyface[torch]', "
             f"or use one of {without_gradients()}"
+        )
+    from whyface.models.torch_embedder import TORCH_MODELS  # noqa: PLC0415 - imports torch
+
+    # A file of the user's own may bear a known name.
+    if embedder.name not in TORCH_MODELS or model_entry(embedder.name).files["onnx"].sha256 != embedder.sha256:
+        raise ModelError(
+            f"method {entry.name!r} needs gradients, which {embedder.name!r} as an ONNX network does not give; "
+            f"use one of {without_gradients()}, or a model with a torch network: {', '.join(TORCH_MODELS)}"
         )

@@ -188,9 +188,11 @@ def _column(
     band, place = divmod(number, PER_BAND)
     x = layout.left(place + 1)
     entry = METHODS.get(explanation.method)
-    title = sheet.shorten(explanation.method if entry is None else entry.title, side, 11, "bold")
-    sheet.text(x, layout.top(band) - 12, title, size=11, weight="bold")
-    if title.lower() != explanation.method:
+    heading = explanation.method if entry is None else entry.title
+    shows_name = heading.lower() != explanation.method
+    room = side - (sheet.measure(explanation.method, _CAPTION) + 8 if shows_name else 0)
+    sheet.text(x, layout.top(band) - 12, sheet.shorten(heading, room, 11, "bold"), size=11, weight="bold")
+    if shows_name:
         sheet.text(x + side, layout.top(band) - 12, explanation.method, size=_CAPTION, color=MUTED, align="right")
     reach = full_colour(both)
     for row, (face, one) in enumerate(zip(faces, both, strict=True)):

@@ -1,0 +1,100 @@
+"""KernelSHAP over the regions of a face: each region's fair share of the score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.explain.black_box import BlackBoxMethod, OnePair
+from whyface.explain.pair_scorer import Features
+from whyface.explain.shapley import coalitions, shapley_values
+from whyface.faces.face import FACE_SIZE
+from whyface.faces.regions import REGIONS, region_masks
+from whyface.models.embedder import Embedder
+
+TRIALS: Final = 512
+
+
+class KernelShapMethod(BlackBoxMethod):
+    """Shapley values of the 17 regions of each face, with the other face as it is.
+
+    The players are the regions of :mod:`whyface.faces.regions`; a coalition's value is the score with only its regions
+    shown and the rest filled. A region's Shapley value is its mean contribution over all orders in which regions could
+    be uncovered. They add up to score(face) - score(face covered everywhere), exactly. The map spreads each value
+    evenly over its region, so that the map's sum is that difference too; ``details`` has the values by region.
+
+    Assumed: a region acts as a whole, and a face with filled regions still means something to the network.
+
+    Parameters
+    ----------
+    trials
+        Coalitions a face: the largest and smallest ones all, the rest drawn from the seed, the same for all pairs.
+    embedder, **options
+        As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
+
+    Raises
+    ------
+    InputError
+        If an option does not fit.
+
+    References
+    ----------
+    Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", NeurIPS 2017.
+    """
+
+    name: ClassVar[str] = "kernelshap"
+
+    def __init__(self, embedder: Embedder, *, trials: int = TRIALS, **options: Any) -> None:
+        super().__init__(embedder, **options)
+        self.trials = coalitions(len(REGIONS), trials, seed=self.seed)
+        self._regions = np.stack(list(region_masks(FACE_SIZE, FACE_SIZE).values()))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Settings that decide what the maps look like."""
+        return {**super().settings, "trials": len(self.trials), "regions": list(REGIONS)}
+
+    @property
+    def passes(self) -> int:
+        """Two, and for each face one for each trial and one with all covered."""
+        return 2 + 2 * (len(self.trials) + 1)
+
+    def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
+        """Explain one pair."""
+        score, (plain_a, plain_b) = self.scorer.scores, plain
+        shown = [*self.trials.members, np.zeros(len(REGIONS), np.bool_)]
+        some_a, some_b = (
+            self.painted(face, _RegionPainter(face, self.fill_of(face), self._regions, shown), len(shown))
+            for face in faces
+        )
+        whole = float(score(plain_a, plain_b)[0])
+        maps, details = [], {}
+        for side, scores in (("a", score(some_a, plain_b)), ("b", score(plain_a, some_b))):
+            none = float(scores[-1])
+            values = shapley_values(self.trials, scores[:-1], none=none, everyone=whole)
+            maps.append(np.tensordot(values / self._regions.sum(axis=(1, 2)), self._regions, 1).astype(np.float32))
+            named = {name: float(value) for name, value in zip(REGIONS, values, strict=True)}
+            details[side] = {"covered": none, "values": named}
+        return maps[0], maps[1], details
+
+
+class _RegionPainter:
+    """Fills all regions of a face but those of a coalition."""
+
+    def __init__(
+        self, face: NDArray[Any], fill: NDArray[Any], regions: NDArray[np.bool_], shown: list[NDArray[np.bool_]]
+    ) -> None:
+        self._face, self._fill, self._regions, self._shown = face, fill, regions, shown
+
+    def paint(self, row: NDArray[Any], index: int) -> None:
+        np.copyto(row, self._fill, where=self._hidden(index))
+
+    def undo(self, row: NDArray[Any], index: int) -> None:
+        np.copyto(row, self._face, where=self._hidden(index))
+
+    def _hidden(self, index: int) -> NDArray[np.bool_]:
+        hidden: NDArray[np.bool_] = np.logical_or.reduce(self._regions[~self._shown[index]], axis=0)
+        return hidden
