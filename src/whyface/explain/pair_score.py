@@ -56,6 +56,10 @@ class PairScore(ABC):
     def arguments(self, first: Tensor, second: Tensor) -> Arguments:
         """Take the scores of N pairs of features apart."""
 
+    @abstractmethod
+    def unit_features(self, features: Tensor) -> Tensor:
+        """Flatten features to the factors of the arguments, (N, K): of unit length, whole or cell by cell."""
+
     def features(self, pixels: Tensor) -> Tensor:
         """Turn pixels (N, 3, 112, 112) in 0..255 into what is compared."""
         return self.features_of(self.embedder.map_of(pixels))
@@ -75,6 +79,10 @@ class CosineScore(PairScore):
     def features_of(self, spatial: Tensor) -> Tensor:
         """Turn the map into the L2-normalised embedding (N, D)."""
         return self.embedder.embedding_of(spatial)
+
+    def unit_features(self, features: Tensor) -> Tensor:
+        """Give the embedding as it is."""
+        return features
 
     def arguments(self, first: Tensor, second: Tensor) -> Arguments:
         """Take the cosine apart by dimension; all have the same share of the threshold."""
@@ -104,6 +112,10 @@ class XcosScore(PairScore):
     def features_of(self, spatial: Tensor) -> Tensor:
         """Take the grid (N, C, H, W) as it is."""
         return spatial
+
+    def unit_features(self, features: Tensor) -> Tensor:
+        """Normalise each cell and flatten in C, H, W order: (N, C * H * W)."""
+        return torch.flatten(functional.normalize(features, dim=1, eps=COSINE_EPS), 1)
 
     def arguments(self, first: Tensor, second: Tensor) -> Arguments:
         """Take the score apart by channel and cell; a cell's share of the threshold is its weight W."""

@@ -1,0 +1,131 @@
+"""FGGB: a gradient map for every number of the embedding, weighed by its similarity (needs the extra ``torch``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from whyface.errors import InputError
+from whyface.explain.gradient_method import GradientMethod, to_array
+from whyface.explain.pair_method import PairMaps
+from whyface.explain.pair_score import PairScore
+from whyface.explain.provenance import ThresholdSource
+from whyface.models.embedder import Embedder
+
+Kind = Literal["combined", "similar", "dissimilar"]
+
+
+class FggbMethod(GradientMethod):
+    """Feature-guided gradients: the places that each dimension of the embedding looks at, added up by its argument.
+
+    For every dimension k: G_k = d e_k / d pixels, its size mean_rgb |G_k| divided by the Frobenius norm, so that all
+    dimensions weigh alike however steep they are. Then S = sum_k G_k * (w_k - threshold / K), with w_k = e_A,k * e_B,k
+    the dimension's argument of the cosine. Where S is positive is the similarity map, where it is negative the
+    dissimilarity map. For the other face the same with its own gradients.
+
+    The weighted sum, w_k and the threshold's share are the paper's, section III. Its normalisation is given there in
+    words; dividing the size by the Frobenius norm is our reading.
+
+    Assumed: the place where a dimension is steep is the place that it describes.
+
+    The paper goes backward once per dimension and face. Here the face stands ``chunk`` times in one batch, which runs
+    forward once, and every backward pass gives ``chunk`` dimensions.
+
+    Parameters
+    ----------
+    embedder, threshold, source, score
+        See :class:`~whyface.explain.gradient_method.GradientMethod`. For the xCos score the dimensions are the
+        channels of cells: 1,568 of them, so this takes long there.
+    batch_size
+        The chunk, at least 2: so many faces, half of them of either side, are in memory at once.
+    kind
+        ``"combined"``: S; ``"similar"``: its positive part; ``"dissimilar"``: its negative part (it stays negative).
+
+    References
+    ----------
+    Lu, Xu, Ebrahimi, "Explainable Face Verification via Feature-Guided Gradient Backpropagation", FG 2024.
+    """
+
+    name: ClassVar[str] = "fggb"
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        threshold: float = 0.0,
+        source: ThresholdSource | None = None,
+        batch_size: int = 32,
+        score: PairScore | None = None,
+        kind: Kind = "combined",
+    ) -> None:
+        super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size, score=score)
+        if kind not in get_args(Kind):
+            raise InputError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+        self.kind: Kind = kind
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The kind of map."""
+        return {"kind": self.kind}
+
+    def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
+        """Explain pairs, one after the other, since the batch holds copies of one pair."""
+        with torch.no_grad():
+            features = self.score.features(torch.cat([first, second]))
+            terms, shares = self.score.arguments(*features.tensor_split(2))
+            weights = terms - self.threshold * shares
+        rows = [
+            weighted_sizes(self.score, first[row], second[row], weights[row], self.batch_size // 2)
+            for row in range(len(first))
+        ]
+        map_a, map_b = (self._kept(torch.stack([row[side] for row in rows])) for side in (0, 1))
+        dimensions = terms.shape[1]
+        return PairMaps(to_array(terms.sum(dim=1)), map_a, map_b, forward=2 + self.batch_size, backward=2 * dimensions)
+
+    def _kept(self, maps: Tensor) -> NDArray[np.float32]:
+        return to_array({"combined": maps, "similar": maps.clamp(min=0), "dissimilar": maps.clamp(max=0)}[self.kind])
+
+
+def weighted_sizes(
+    score: PairScore, first: Tensor, second: Tensor, weights: Tensor, chunk: int
+) -> tuple[Tensor, Tensor]:
+    """Add the dimensions' gradient sizes up by weights.
+
+    Parameters
+    ----------
+    score
+        Says which features are differentiated: those that enter the arguments.
+    first, second
+        Pixels of one pair, (3, 112, 112) each.
+    weights
+        (K,), one per dimension.
+    chunk
+        Dimensions per backward pass.
+
+    Returns
+    -------
+    Two maps (112, 112): sum over k of weights_k * mean_rgb |G_k| / norm. A dimension without gradient adds nothing.
+    """
+    chunk = min(chunk, len(weights))
+    pixels = torch.cat([first.expand(chunk, -1, -1, -1), second.expand(chunk, -1, -1, -1)]).contiguous()
+    pixels.requires_grad_()
+    with torch.enable_grad():
+        dimensions = score.unit_features(score.features(pixels))
+    total = pixels.new_zeros(2, *pixels.shape[2:])
+    for start in range(0, len(weights), chunk):
+        part = torch.arange(start, min(start + chunk, len(weights)), device=pixels.device)
+        wanted = torch.zeros_like(dimensions)
+        rows = torch.arange(len(part), device=pixels.device)
+        wanted[rows, part] = 1
+        wanted[chunk + rows, part] = 1
+        (gradient,) = torch.autograd.grad(dimensions, pixels, wanted, retain_graph=True)
+        sizes = gradient.abs().mean(dim=1)
+        sizes = functional.normalize(sizes.flatten(1), eps=1e-30).view(2, chunk, *sizes.shape[1:])
+        total += torch.einsum("k,skhw->shw", weights[part], sizes[:, : len(part)])
+    return total[0], total[1]

@@ -1,0 +1,134 @@
+"""Winning probabilities on networks small enough to work out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_torch import curved_embedder, random_faces
+from torch import Tensor, nn
+from torch.nn import functional
+
+from whyface.errors import ModelError
+from whyface.explain.ebp import EbpMethod, winning_pixels
+from whyface.explain.excitation import ExcitationMode
+
+
+def probabilities(network: nn.Module, x: Tensor, prior: Tensor) -> Tensor:
+    x = x.clone().requires_grad_()
+    with torch.enable_grad(), ExcitationMode():
+        y = network(x)
+    torch.testing.assert_close(y, network(x))
+    (found,) = torch.autograd.grad(y, x, prior)
+    return found
+
+
+def linear(*rows: list[float], bias: list[float] | None = None) -> nn.Linear:
+    layer = nn.Linear(len(rows[0]), len(rows), bias=bias is not None)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(rows))
+        if bias is not None:
+            layer.bias.copy_(torch.tensor(bias))
+    return layer.requires_grad_(False)
+
+
+def test_positive_inputs_share_by_positive_weights_only() -> None:
+    layer = linear([1.0, 2.0, -5.0], [3.0, 0.0, 1.0], bias=[20.0, 0.0])
+    found = probabilities(layer, torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.5, 0.5]]))
+    # Output 0: 1 and 4 of 5; output 1: 3 and 3 of 6.
+    torch.testing.assert_close(found, torch.tensor([[0.1 + 0.25, 0.4, 0.25]]))
+
+
+def test_two_layers_by_hand() -> None:
+    network = nn.Sequential(linear([1.0, 1.0], [1.0, -1.0], [2.0, 0.0]), nn.ReLU(), linear([1.0, 1.0, -1.0]))
+    # x = (1, 3): hidden (4, -2, 2) -> (4, 0, 2); output 4 from the first alone, which is 1 + 3.
+    found = probabilities(network, torch.tensor([[1.0, 3.0]]), torch.tensor([[1.0]]))
+    torch.testing.assert_close(found, torch.tensor([[0.25, 0.75]]))
+
+
+def test_an_output_below_zero_goes_to_what_pushed_it_down() -> None:
+    found = probabilities(linear([1.0, 2.0, -5.0]), torch.tensor([[1.0, -2.0, 3.0]]), torch.tensor([[1.0]]))
+    torch.testing.assert_close(found, torch.tensor([[0.0, 4 / 19, 15 / 19]]))
+
+
+def test_a_shortcut_shares_by_what_each_branch_brings() -> None:
+    class Shortcut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.branch = nn.Sequential(linear([1.0, 0.0], [0.0, 3.0]), nn.PReLU(init=0.1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = x + self.branch(x)
+            return y
+
+    x, prior = torch.tensor([[2.0, 1.0]]), torch.tensor([[0.5, 0.5]])
+    torch.testing.assert_close(probabilities(Shortcut(), x, prior), prior)
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1), nn.MaxPool2d(2)])
+def test_pools(pool: nn.Module) -> None:
+    x = torch.tensor([[[[1.0, 2.0], [0.0, 5.0]]]])
+    expected = torch.tensor([[0.0, 0.0], [0.0, 1.0]]) if isinstance(pool, nn.MaxPool2d) else x[0, 0] / 8
+    torch.testing.assert_close(probabilities(pool, x, torch.ones(1, 1, 1, 1))[0, 0], expected)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_probability_is_kept_where_nothing_is_below_zero_and_nothing_is_biased(inplace: bool) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1, bias=False),
+        nn.ReLU6(inplace),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
+        nn.ReLU(inplace),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(128, 4, bias=False),
+        nn.ReLU(inplace),
+    ).requires_grad_(False)
+    x = torch.rand(2, 3, 16, 16)
+    y = network(x)
+    prior = y / y.sum(dim=1, keepdim=True)
+    found = probabilities(network, x, prior)
+    assert found.min() >= 0
+    torch.testing.assert_close(found.sum(dim=(1, 2, 3)), torch.ones(2))
+
+
+def test_a_gate_gets_nothing() -> None:
+    class Gated(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.sigmoid(x.mean((2, 3), keepdim=True))
+
+    x = torch.rand(1, 2, 3, 3)
+    prior = torch.rand(1, 2, 3, 3)
+    torch.testing.assert_close(probabilities(Gated(), x, prior), prior)
+
+
+def test_a_layer_without_rule_is_named() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.softmax(x, dim=1)
+
+    with pytest.raises(ModelError, match="no rule for 'softmax'"):
+        probabilities(Odd(), torch.rand(1, 3), torch.rand(1, 3))
+
+
+def test_each_map_is_a_distribution_and_their_difference_sums_to_zero() -> None:
+    embedder = curved_embedder()
+    faces = random_faces(2)
+    pixels = embedder.pixels(faces).requires_grad_()
+    with torch.enable_grad(), ExcitationMode():
+        features = embedder.forward_tensor(pixels)
+    won = winning_pixels(features, pixels, torch.randn(2, 6, generator=torch.Generator().manual_seed(0)))
+    assert won.min() >= 0
+    torch.testing.assert_close(won.sum(dim=(1, 2)), torch.ones(2))
+    found = EbpMethod(embedder).maps(faces[:1], faces[1:])
+    assert np.abs(found.map_a).sum() > 0.01
+    np.testing.assert_allclose([found.map_a.sum(), found.map_b.sum()], 0, atol=1e-5)
+
+
+def test_nothing_that_drives_gives_an_empty_map() -> None:
+    embedder = curved_embedder()
+    pixels = embedder.pixels(random_faces(1)).requires_grad_()
+    with torch.enable_grad(), ExcitationMode():
+        features = embedder.forward_tensor(pixels)
+    assert winning_pixels(features, pixels, torch.zeros(1, 6)).abs().max() == 0

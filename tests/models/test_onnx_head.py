@@ -1,0 +1,68 @@
+"""The part of an ONNX network behind a tensor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_networks import write_tiny
+
+from whyface.errors import ModelError
+from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.onnx_head import OnnxHead, measure_head
+from whyface.models.onnx_tap import cut_graph, summarise
+
+
+def test_the_head_alone_is_what_the_network_does_behind_the_map(tmp_path: Path) -> None:
+    embedder = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx", offset=3), grid="map")
+    maps = np.random.default_rng(0).normal(size=(5, 2, 7, 7)).astype(np.float32)
+    np.testing.assert_allclose(OnnxHead(embedder)(maps), maps.mean(axis=(2, 3)), rtol=1e-5, atol=1e-6)
+
+
+def test_measuring_a_mean_gives_one_over_the_number_of_cells(tmp_path: Path) -> None:
+    head = OnnxHead(OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx"), grid="map"))
+    weights = measure_head(head, (2, 7, 7))
+    expected = np.eye(2)[:, :, None, None] * np.full((7, 7), 1 / 49)
+    np.testing.assert_allclose(weights, expected, atol=1e-7)
+
+
+def test_the_cut_keeps_nothing_in_front(tmp_path: Path) -> None:
+    part = cut_graph(write_tiny(tmp_path / "tiny.onnx").read_bytes(), "map", "y")
+    assert list(summarise(part).tensors) == ["y"]
+    assert b"kernel" not in part or list(summarise(part).tensors.values()) == ["GlobalAveragePool"]
+
+
+@pytest.mark.parametrize(("start", "end"), [("y", "map"), ("map", "pooled"), ("map", "nowhere")])
+def test_what_the_tensor_does_not_lead_to_is_refused(tmp_path: Path, start: str, end: str) -> None:
+    with pytest.raises(ValueError, match="is not made from"):
+        cut_graph(write_tiny(tmp_path / "tiny.onnx").read_bytes(), start, end)
+
+
+def test_an_output_that_takes_a_way_round_the_map_is_refused(tmp_path: Path) -> None:
+    def bypass(model: Any) -> None:
+        import onnx
+
+        model.graph.node.append(onnx.helper.make_node("GlobalAveragePool", ["pooled"], ["colour"]))
+        model.graph.node.append(onnx.helper.make_node("Concat", ["y", "colour"], ["z"], axis=1))
+        model.graph.output[0].name = "z"
+
+    embedder = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx", edit=bypass), grid="map")
+    with pytest.raises(ModelError, match="'z' is not made from 'map' alone"):
+        OnnxHead(embedder)
+
+
+def test_a_curved_head_is_refused() -> None:
+    with pytest.raises(ModelError, match="not a sum over places"):
+        measure_head(lambda maps: np.maximum(maps.reshape(len(maps), -1), 0), (2, 3, 3))
+
+
+def test_no_grid_and_a_changed_file_are_refused(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "tiny.onnx")
+    with pytest.raises(ModelError, match="no spatial map was named"):
+        OnnxHead(OnnxEmbedder(path))
+    embedder = OnnxEmbedder(path, grid="map")
+    write_tiny(path, offset=1)
+    with pytest.raises(ModelError, match="SHA-256"):
+        OnnxHead(embedder)
