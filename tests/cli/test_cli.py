@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_whyface as run
 from PIL import Image
 
-from whyface.cli import main
 from whyface.demo import demo_photo
 from whyface.explain.explanation import Explanation
 from whyface.models.zoo import shipped_models
@@ -22,15 +22,6 @@ from whyface.models.zoo import shipped_models
 PORTRAIT, SPEECH, OTHER = (
     str(demo_photo(name)) for name in ("obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg")
 )
-
-
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["whyface", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    out, err = capsys.readouterr()
-    assert isinstance(stop.value.code, int)
-    return stop.value.code, out, err
 
 
 def test_same_man_matches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

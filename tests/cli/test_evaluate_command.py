@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import assert_refused, run_whyface
 from PIL import Image
 from tiny_networks import write_tiny
 
-from whyface.cli import main
 from whyface.evaluate.score_table import read_scores
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -21,20 +21,11 @@ RESULTS = ["det.png", "report.json", "roc.png", "scores.parquet"]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["whyface", "evaluate", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    out, err = capsys.readouterr()
-    assert isinstance(stop.value.code, int)
-    return stop.value.code, out, err
+    return run_whyface(monkeypatch, capsys, "evaluate", *arguments)
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], message: str, *arguments: str) -> None:
-    code, out, err = run(monkeypatch, capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("whyface: ")
-    assert err.count("\n") == 1
-    assert message in err
+    assert_refused(monkeypatch, capsys, message, "evaluate", *arguments)
 
 
 @pytest.fixture

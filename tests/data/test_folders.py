@@ -1,42 +1,28 @@
 from __future__ import annotations
 
-import io
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from picture_files import flat, write_tar, write_tree
 
 from whyface.data.folders import LabelledPictures, label_by_folder, label_pictures, open_labelled
 from whyface.errors import DataError, InputError
 from whyface.evaluate.pictures import FolderPictures, open_pictures
 
 
-def picture(level: int = 0) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (112, 112), (level, 0, 0)).save(buffer, "png")
-    return buffer.getvalue()
+def files(names: list[str]) -> dict[str, bytes]:
+    return {name: flat(level) for level, name in enumerate(names)}
 
 
 def tree(root: Path, names: list[str]) -> Path:
-    for level, name in enumerate(names):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture(level))
-    return root
+    return write_tree(root, files(names))
 
 
 def tar(path: Path, names: list[str]) -> Path:
-    with tarfile.open(path, "w:") as archive:
-        for level, name in enumerate(names):
-            data = picture(level)
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
+    return write_tar(path, files(names))
 
 
 NAMES = ["bo/2.png", "ann/b.png", "ann/a.png", "ann/readme.txt"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import os
 import pickle
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from picture_files import flat
 
 from whyface.data.insightface_bin import BinPictures, read_bin
 from whyface.data.joined_people import contradictions, join_people
@@ -19,9 +18,7 @@ from whyface.evaluate.pictures import LARGEST_FILE, PictureSource
 
 
 def jpeg(level: int, size: int = 112) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (size, size), (level, 10, 20)).save(buffer, "jpeg")
-    return buffer.getvalue()
+    return flat((level, 10, 20), "jpeg", size)
 
 
 def write(path: Path, content: Any, protocol: int = 2) -> Path:

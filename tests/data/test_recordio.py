@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import io
 import struct
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from picture_files import flat
 from record_writer import MAGIC, image, pack, write_records
 
 from whyface.data.record_file import RecordFile, read_index
@@ -15,14 +14,7 @@ from whyface.data.recordio import RecordPictures, open_records, read_header
 from whyface.errors import DataError
 from whyface.evaluate.pictures import PictureSource
 
-
-def png(level: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (112, 112), (level, 0, 0)).save(buffer, "png")
-    return buffer.getvalue()
-
-
-PICTURES = [png(level) for level in range(4)]
+PICTURES = [flat(level) for level in range(4)]
 INSIGHTFACE = [
     image([5.0, 7.0], b""),
     image([3.0, 0.0], PICTURES[0]),

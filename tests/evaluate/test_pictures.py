@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from threading import Thread
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from picture_files import encoded, write_tar, write_tree
 
 from whyface.errors import DataError
 from whyface.evaluate.pictures import (
@@ -20,12 +19,6 @@ from whyface.evaluate.pictures import (
     decode_aligned,
     open_pictures,
 )
-
-
-def encoded(pixels: NDArray[np.uint8], kind: str = "png") -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
 
 
 def face(level: int) -> NDArray[np.uint8]:
@@ -43,24 +36,9 @@ FILES = {
 }
 
 
-def write_tar(path: Path, files: dict[str, bytes], mode: str = "w:") -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
-
-
 @pytest.fixture(params=["folder", "tar"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PictureSource]:
-    if request.param == "tar":
-        path = write_tar(tmp_path / "set.tar", FILES)
-    else:
-        path = tmp_path
-        for name, data in FILES.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(data)
+    path = write_tar(tmp_path / "set.tar", FILES) if request.param == "tar" else write_tree(tmp_path, FILES)
     with open_pictures(path) as opened:
         yield opened
 
