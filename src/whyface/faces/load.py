@@ -75,13 +75,27 @@ def detect_faces(path: str | Path, *, max_pixels: int = MAX_PIXELS, detector: De
     PhotoError
         If the file cannot be read.
     """
-    photo = read_photo(path, max_pixels=max_pixels)
+    return find_faces(read_photo(path, max_pixels=max_pixels), source=str(path), detector=detector)
+
+
+def find_faces(photo: NDArray[np.uint8], *, source: str = "", detector: Detector | None = None) -> list[Face]:
+    """Find and align all faces of a photo that is decoded already, the largest first.
+
+    Parameters
+    ----------
+    photo
+        RGB uint8, shape (H, W, 3).
+    source
+        What the faces call their photo.
+    detector
+        As for :func:`load_face`.
+    """
     found = (detector if detector is not None else default_detector()).detect(photo)
     cut = [(detection, *crop) for detection in found if (crop := _aligned_or_none(photo, detection)) is not None]
     return [
         Face(
             image=crop,
-            source=str(path),
+            source=source,
             box=detection.box,
             landmarks=detection.landmarks,
             score=detection.score,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,28 +52,74 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.
     InputError
         If ``max_pixels`` is not positive.
     """
+    _check_limit(max_pixels)
+    _check_file(path)
+    try:
+        with Path(path).open("rb") as file:
+            return _decode(file, str(path), max_pixels)
+    except PermissionError as error:
+        raise PhotoError(f"{path}: no permission to read it; change the file's permissions") from error
+    except OSError as error:
+        raise _damaged(str(path), error) from error
+
+
+def decode_photo(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode a picture that is in memory, as :func:`read_photo` does with a file.
+
+    Parameters
+    ----------
+    data
+        The encoded file.
+    name
+        What to call it in an error message.
+    max_pixels
+        Largest width times height.
+
+    Returns
+    -------
+    ndarray
+        RGB uint8, shape (H, W, 3), C-contiguous.
+
+    Raises
+    ------
+    PhotoError
+        If the bytes are no picture, damaged, cut off, of another format or too large.
+    InputError
+        If ``max_pixels`` is not positive.
+    """
+    _check_limit(max_pixels)
+    if not data:
+        raise PhotoError(f"{name}: the file is empty; fetch or save the picture again")
+    return _decode(io.BytesIO(data), name, max_pixels)
+
+
+def _check_limit(max_pixels: int) -> None:
     if max_pixels < 1:
         raise InputError(f"max_pixels must be at least 1, got {max_pixels}")
-    _check_file(path)
+
+
+def _decode(file: BinaryIO, name: str, max_pixels: int) -> NDArray[np.uint8]:
     try:
         # Pillow warns about large pictures and odd metadata; here max_pixels decides, and metadata do not matter.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Path(path).open("rb") as file, Image.open(file, formats=FORMATS) as picture:
-                _check_size(picture.size, max_pixels, path)
+            with Image.open(file, formats=FORMATS) as picture:
+                _check_size(picture.size, max_pixels, name)
                 picture.load()
-                return np.ascontiguousarray(_upright(_rgb(picture, path), _orientation(picture)))
-    except PermissionError as error:
-        raise PhotoError(f"{path}: no permission to read it; change the file's permissions") from error
+                return np.ascontiguousarray(_upright(_rgb(picture, name), _orientation(picture)))
     except UnidentifiedImageError as error:
-        raise PhotoError(f"{path}: not a picture that can be read; give a {_READABLE} file") from error
+        raise PhotoError(f"{name}: not a picture that can be read; give a {_READABLE} file") from error
     except Image.DecompressionBombError as error:
-        raise PhotoError(f"{path}: far too many pixels; make the picture smaller first") from error
+        raise PhotoError(f"{name}: far too many pixels; make the picture smaller first") from error
     except MemoryError as error:
-        raise PhotoError(f"{path}: not enough memory to decode it; make the picture smaller first") from error
+        raise PhotoError(f"{name}: not enough memory to decode it; make the picture smaller first") from error
     except _BROKEN_FILE as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise PhotoError(f"{path}: damaged or cut off ({reason}); fetch or save the picture again") from error
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> PhotoError:
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    return PhotoError(f"{name}: damaged or cut off ({reason}); fetch or save the picture again")
 
 
 def _check_file(path: str | Path) -> None:
