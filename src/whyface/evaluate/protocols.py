@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,32 @@ class PairProtocol:
     def people_right(self) -> NDArray[np.str_]:
         """The person in the right picture of each pair, shape (N,)."""
         return np.asarray(self.people)[self.right]
+
+    def without(self, names: Collection[str]) -> PairProtocol:
+        """Leave out pictures, and the pairs that need them.
+
+        Raises
+        ------
+        DataError
+            If no pairs are left.
+        """
+        gone = frozenset(names)
+        if gone.isdisjoint(self.pictures):
+            return self
+        usable = np.array([name not in gone for name in self.pictures])
+        kept = np.flatnonzero(usable[self.left] & usable[self.right]).tolist()
+        if not kept:
+            raise DataError(f"{self.name}: no pair is left of which both pictures can be used; check the pictures")
+        pairs = [
+            (
+                self.pictures[self.left[k]],
+                self.pictures[self.right[k]],
+                bool(self.genuine[k]),
+                int(self.fold[k]),
+            )
+            for k in kept
+        ]
+        return build_protocol(self.name, pairs, dict(zip(self.pictures, self.people, strict=True)))
 
 
 def build_protocol(name: str, pairs: Sequence[LabelledPair], people: dict[str, str]) -> PairProtocol:

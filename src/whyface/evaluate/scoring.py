@@ -22,7 +22,7 @@ from whyface.xcos.model import XcosModel
 _CHUNK = 1000
 
 
-class _GridAsEmbedding:
+class GridAsEmbedding:
     """Stream grids where embeddings are expected; lengths are kept, since a cell's cosine divides by its own."""
 
     def __init__(self, model: XcosModel) -> None:
@@ -31,6 +31,7 @@ class _GridAsEmbedding:
         self.shape: tuple[int, ...] = ()
 
     def embed(self, batch: Batch) -> NDArray[np.float32]:
+        """Map faces to their grids as rows (N, C * H * W), not normalised."""
         grid = self._model.grid(batch)
         self.shape = grid.shape[1:]
         return grid.reshape(len(grid), -1)
@@ -53,7 +54,7 @@ def score_xcos(
     -------
     Scores (P,) float32 by attention, and the mean attention map (H, W) by attention; no mirror images.
     """
-    streamer = _GridAsEmbedding(model)
+    streamer = GridAsEmbedding(model)
     flat = embed_all(streamer, source, protocol.pictures, progress=progress)
     grids = flat.reshape(len(flat), *streamer.shape)
     scores: dict[AttentionKind, NDArray[np.float32]] = {}

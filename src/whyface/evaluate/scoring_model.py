@@ -106,13 +106,16 @@ def score_pairs(
     found, _ = score_xcos(model.method, source, protocol, progress=progress)
     scores = {str(kind): values.astype(np.float64) for kind, values in found.items() if kind in model.kinds}
     if mirror:
-        plain = model.method
-        mirrored = XcosModel(_Mirrored(plain.embedder), pair=plain.pair, correlated=plain.correlated)
-        again, _ = score_xcos(mirrored, source, protocol, progress=progress)
+        again, _ = score_xcos(mirrored(model.method), source, protocol, progress=progress)
         for kind, values in again.items():
             if kind in scores:
                 scores[kind] = (scores[kind] + values) / 2
     return scores
+
+
+def mirrored(model: XcosModel) -> XcosModel:
+    """Return the same model, which gets to see every face mirrored left to right."""
+    return XcosModel(_Mirrored(model.embedder), pair=model.pair, correlated=model.correlated)
 
 
 class _Mirrored:

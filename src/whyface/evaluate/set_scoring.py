@@ -1,0 +1,210 @@
+"""Scores of pairs of sets of pictures, by one of two rules.
+
+``"grids"``: what the pictures of a set give is averaged, and the two means are compared. Embeddings have unit length
+before and after; grids are averaged as the network gives them, since learned attention was trained on such grids, and
+since a blurred face has shorter features and so counts less.
+
+``"scores"``: all n x m pictures of both sets are compared, and their scores are averaged. Where a score is linear in
+the features of both sides (cosine; uniform and correlated attention, whose weights do not depend on the pair), this is
+the comparison of the means of all unit features, which costs no more than the other rule. Learned attention is not,
+and is worked out for every pair of pictures.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.evaluate.embed import embed_all
+from whyface.evaluate.pictures import PictureSource
+from whyface.evaluate.progress import ProgressCallback
+from whyface.evaluate.scoring import GridAsEmbedding
+from whyface.evaluate.scoring_model import COSINE, ScoringModel, mirrored
+from whyface.evaluate.set_protocol import SetProtocol
+from whyface.models.embedder import Embedder, l2_normalise
+from whyface.xcos.attention import AttentionKind, uniform_attention
+from whyface.xcos.grid import normalise_cells
+from whyface.xcos.model import XcosModel
+
+Aggregation = Literal["grids", "scores"]
+AGGREGATIONS: Final[tuple[Aggregation, ...]] = get_args(Aggregation)
+
+CACHE_BYTES: Final = 2**30
+"""Grids of pictures that are kept for other pairs of their set."""
+
+_BATCH: Final = 64
+_CHUNK: Final = 1000
+
+Rows = NDArray[np.float32]
+
+
+def score_sets(
+    model: ScoringModel,
+    source: PictureSource,
+    protocol: SetProtocol,
+    *,
+    aggregation: Aggregation = "grids",
+    mirror: bool = False,
+    progress: ProgressCallback | None = None,
+    cache_bytes: int = CACHE_BYTES,
+) -> dict[str, NDArray[np.float64]]:
+    """Score all pairs of sets, (P,) float64 for each of the model's kinds.
+
+    One batch of pictures, the means of all sets and, for the scores of learned attention, ``cache_bytes`` of grids are
+    in memory at a time. The cost of the latter grows with n x m: choose few pictures of each set
+    (:meth:`SetProtocol.at_most`).
+
+    Parameters
+    ----------
+    model, source, protocol
+        What compares what.
+    aggregation
+        ``"grids"`` or ``"scores"``, see the module.
+    mirror
+        Look at every picture mirrored too: embeddings of both are added, with grids the score is the mean of both.
+    progress
+        Called with the pictures done and their number, and where all pictures are compared once more with the pairs.
+    cache_bytes
+        Upper bound of what is kept for comparing all pictures.
+
+    Raises
+    ------
+    InputError
+        If there is no such aggregation.
+    DataError
+        If a picture is missing or broken.
+    ModelError
+        If the network gives what it should not.
+    """
+    if aggregation not in AGGREGATIONS:
+        raise InputError(f"aggregation must be one of {', '.join(AGGREGATIONS)}, got {aggregation!r}")
+    pairs = protocol.pairs
+    if not isinstance(model.method, XcosModel):
+        means = _means(_reader(model.method, source, mirror), protocol, np.asarray, progress)
+        unit: NDArray[np.float64] = l2_normalise(means).astype(np.float64) if aggregation == "grids" else means
+        return {COSINE: np.einsum("pd,pd->p", unit[pairs.left], unit[pairs.right])}
+    views = [model.method, mirrored(model.method)] if mirror else [model.method]
+    found = [_score_grids(view, model.kinds, source, protocol, aggregation, progress, cache_bytes) for view in views]
+    return {kind: np.mean([scores[kind] for scores in found], axis=0) for kind in model.kinds}
+
+
+def _score_grids(
+    model: XcosModel,
+    kinds: Sequence[str],
+    source: PictureSource,
+    protocol: SetProtocol,
+    aggregation: Aggregation,
+    progress: ProgressCallback | None,
+    cache_bytes: int,
+) -> dict[str, NDArray[np.float64]]:
+    wanted = [kind for kind in model.attentions if kind in kinds]
+    streamer = GridAsEmbedding(model)
+    read = _reader(streamer, source, mirror=False)
+
+    def grids(names: Sequence[str]) -> Rows:
+        rows = read(names)
+        return rows.reshape(len(rows), *streamer.shape)
+
+    if aggregation == "grids":
+        means = _means(grids, protocol, np.asarray, progress).astype(np.float32)
+        return {kind: _compare(model, means, means, protocol, kind) for kind in wanted}
+    linear: list[AttentionKind] = [kind for kind in wanted if kind != "l"]
+    scores: dict[str, NDArray[np.float64]] = {}
+    if linear:
+        cells = _means(grids, protocol, normalise_cells, progress)
+        for kind in linear:
+            fixed = model.correlated if kind == "p" else uniform_attention(*cells.shape[2:])
+            scores[kind] = _fixed_scores(cells, protocol, np.asarray(fixed, np.float64))
+    if "l" in wanted:
+        scores["l"] = _learned_scores(model, grids, protocol, progress, cache_bytes)
+    return scores
+
+
+def _reader(embedder: Embedder, source: PictureSource, mirror: bool) -> Callable[[Sequence[str]], Rows]:
+    return lambda names: embed_all(embedder, source, names, batch=_BATCH, mirror=mirror)
+
+
+def _means(
+    read: Callable[[Sequence[str]], Rows],
+    protocol: SetProtocol,
+    prepare: Callable[[Rows], Rows],
+    progress: ProgressCallback | None,
+) -> NDArray[np.float64]:
+    """Average what the pictures of each set give, (V, ...) float64, a batch of pictures at a time."""
+    means: list[NDArray[np.float64]] = []
+    done, total = 0, protocol.count
+    for names in protocol.frames:
+        sums: NDArray[np.float64] | None = None
+        for start in range(0, len(names), _BATCH):
+            part = prepare(read(names[start : start + _BATCH])).sum(axis=0, dtype=np.float64)
+            sums = part if sums is None else sums + part
+            done += len(names[start : start + _BATCH])
+            if progress is not None:
+                progress(done, total)
+        assert sums is not None
+        means.append(sums / len(names))
+    return np.stack(means)
+
+
+def _compare(
+    model: XcosModel, left: Rows, right: Rows, protocol: SetProtocol, kind: AttentionKind
+) -> NDArray[np.float64]:
+    pairs = protocol.pairs
+    parts = [
+        model.compare_grids(left[pairs.left[i : i + _CHUNK]], right[pairs.right[i : i + _CHUNK]], kind).score
+        for i in range(0, len(pairs.left), _CHUNK)
+    ]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _fixed_scores(
+    cells: NDArray[np.float64], protocol: SetProtocol, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Score mean unit cells (V, C, H, W) with the same weights (H, W) for all pairs."""
+    pairs = protocol.pairs
+    return np.array(
+        [
+            np.einsum("chw,chw,hw->", cells[left], cells[right], weights)
+            for left, right in zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)
+        ]
+    )
+
+
+def _learned_scores(
+    model: XcosModel,
+    grids: Callable[[Sequence[str]], Rows],
+    protocol: SetProtocol,
+    progress: ProgressCallback | None,
+    cache_bytes: int,
+) -> NDArray[np.float64]:
+    """Average the scores of all n x m pairs of pictures."""
+    pairs = protocol.pairs
+    kept: OrderedDict[int, Rows] = OrderedDict()
+
+    def of_set(number: int) -> Rows:
+        if number in kept:
+            kept.move_to_end(number)
+        else:
+            kept[number] = grids(protocol.frames[number])
+            while len(kept) > 1 and sum(rows.nbytes for rows in kept.values()) > cache_bytes:
+                kept.popitem(last=False)
+        return kept[number]
+
+    scores = np.empty(len(pairs.left))
+    for row, (left, right) in enumerate(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)):
+        first, second = of_set(left), of_set(right)
+        total = 0.0
+        for grid in first:
+            for start in range(0, len(second), _CHUNK):
+                part = second[start : start + _CHUNK]
+                same = np.ascontiguousarray(np.broadcast_to(grid, part.shape))
+                total += float(model.compare_grids(same, part, "l").score.sum(dtype=np.float64))
+        scores[row] = total / (len(first) * len(second))
+        if progress is not None:
+            progress(row + 1, len(pairs.left))
+    return scores
