@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from whyface import __version__
+from whyface.commands.benchmark import benchmark
 from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
 from whyface.commands.models import models
@@ -52,6 +53,7 @@ app.command()(models)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(train)
+app.command()(benchmark)
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """The bench's tests on a model whose exact maps are known: truth must win over nothing, by numbers worked out apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from toy_bench import FlatMethod, Pictures, ProductMethod, chunk_of, subject_of
@@ -126,6 +128,12 @@ def test_stability_of_noise_is_none() -> None:
     assert np.abs(found["swap"].value).max() < 0.05
 
 
+def test_another_seed_is_compared_where_there_is_one() -> None:
+    subject = subject_of()
+    same = replace(subject, other_seed=lambda: subject.method)
+    assert measured(StabilityTest(), chunk_of(Pictures(), GENUINE), same)["seed"].value == pytest.approx([1, 1, 1])
+
+
 def test_shift_moves_by_one_pixel() -> None:
     faces = np.arange(4, dtype=np.uint8).reshape(1, 1, 1, 4)
     assert shifted(faces).tolist() == [[[[0, 0, 1, 2]]]]
@@ -143,8 +151,7 @@ def test_rank_correlation_agrees_with_scipy() -> None:
 
 
 def test_controls_rank_without_a_sign() -> None:
-    subject = subject_of()
-    subject.method.unsigned = True  # type: ignore[attr-defined]
+    subject = replace(subject_of(), is_unsigned=True)
     maps = np.random.default_rng(0).normal(size=(1, 112, 112)).astype(np.float32)
     rngs = [np.random.default_rng(0)]
     (order,) = subject.most_telling_first(maps, np.array([False]), rngs)

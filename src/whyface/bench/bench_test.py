@@ -52,16 +52,17 @@ class Subject:
         The model that it explains.
     threshold
         Match iff score > threshold.
+    is_unsigned
+        Whether the maps rank places by importance only, without saying for which verdict, as controls do.
+    other_seed
+        Opens the method with another seed, where it has one.
     """
 
     method: PairMethod
     scorer: PairScorer
     threshold: float
-
-    @property
-    def is_unsigned(self) -> bool:
-        """Whether the method's maps rank places by importance only, without saying for which verdict (controls)."""
-        return bool(getattr(self.method, "unsigned", False))
+    is_unsigned: bool = False
+    other_seed: Callable[[], PairMethod] | None = None
 
     def scores(self, first: Faces, second: Faces) -> NDArray[np.float64]:
         """Score pairs of faces."""

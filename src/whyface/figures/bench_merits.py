@@ -30,14 +30,14 @@ class Column:
 
 
 COLUMNS: Final = (
-    Column("replacement", "Undoing patches", "errors left, %; fewer is better", lower_is_better=True),
-    Column("deletion", "Deletion", "accuracy left, %; less is better", lower_is_better=True),
-    Column("insertion", "Insertion", "accuracy gained, %; more is better"),
-    Column("overlap", "Pointing", "of a pasted part found, %; more is better"),
-    Column("shift", "Steadiness", "after a shift of 1 pixel, 100 = same", factor=100.0),
-    Column("seconds", "Time", "seconds a pair; less is better", factor=1.0, lower_is_better=True, logarithmic=True),
+    Column("replacement", "Undoing patches", "errors left, %: less is better", lower_is_better=True),
+    Column("deletion", "Deletion", "accuracy left, %: less is better", lower_is_better=True),
+    Column("insertion", "Insertion", "accuracy back, %: more is better"),
+    Column("overlap", "Pointing", "pasted part found, %: more is better"),
+    Column("shift", "Steadiness", "shifted by 1 pixel: 100 = same", factor=100.0),
+    Column("seconds", "Time", "seconds a pair: less is better", factor=1.0, lower_is_better=True, logarithmic=True),
 )
-_LEFT, _TOP, _ROW, _SIDE, _GAP, _WIDTH = 170, 150, 30, 40, 26, 150
+_LEFT, _TOP, _ROW, _SIDE, _GAP, _WIDTH = 170, 150, 30, 40, 34, 156
 
 
 def merits_figure(
@@ -78,7 +78,7 @@ def merits_figure(
     for number, column in enumerate(columns):
         x = _LEFT + number * (_WIDTH + _GAP)
         sheet.text(x, _TOP - 38, column.heading, size=10.5, weight="bold")
-        sheet.text(x, _TOP - 20, sheet.wrap(column.question, _WIDTH + _GAP, 7.5), size=7.5, color=MUTED)
+        sheet.text(x, _TOP - 20, sheet.wrap(column.question, _WIDTH + _GAP, 7), size=7, color=MUTED)
         axes = sheet.figure.add_axes(sheet.box(x, _TOP, _WIDTH, len(methods) * _ROW))
         _draw_column(axes, column, methods, summaries, controls)
     note = (

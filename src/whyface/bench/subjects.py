@@ -1,0 +1,137 @@
+"""Methods on a model, ready for the bench; and the threshold that the bench judges by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.bench.bench_test import Subject
+from whyface.bench.pair_chunk import read_chunks
+from whyface.errors import ModelError
+from whyface.evaluate.pictures import PictureSource
+from whyface.evaluate.progress import ProgressCallback
+from whyface.evaluate.protocols import PairProtocol
+from whyface.evaluate.rates import equal_error
+from whyface.explain.cosine_method import CosineMethod
+from whyface.explain.method_table import METHODS, MethodEntry, method_entry
+from whyface.explain.methods import open_method
+from whyface.explain.pair_method import PairMethod
+from whyface.explain.pair_scorer import CosineScorer, PairScorer, XcosScorer
+from whyface.explain.provenance import ThresholdSource
+from whyface.explain.xcos_evidence import XcosEvidenceMethod
+from whyface.explain.xcos_method import XcosMethod
+from whyface.xcos.model import XcosModel
+from whyface.xcos.open_model import OpenedModel, attention_kind
+
+_CHUNK: Final = 50
+
+
+def scorer_of(model: OpenedModel, attention: str | None = None) -> PairScorer:
+    """Give the score that decides: xCos with an attention, by default the model's own, or the cosine."""
+    if isinstance(model.method, XcosModel):
+        own = model.entry.default_attention if model.entry is not None else model.method.attentions[-1]
+        return XcosScorer(model.method, attention_kind(attention or own))
+    return CosineScorer(model.method)
+
+
+def equal_error_threshold(
+    scorer: PairScorer,
+    protocol: PairProtocol,
+    source: PictureSource,
+    numbers: NDArray[np.intp],
+    *,
+    progress: ProgressCallback | None = None,
+) -> float:
+    """Give the threshold where FMR and FNMR of these pairs are equal: what the bench calls a match lies above it."""
+    scores: list[NDArray[np.float32]] = []
+    for chunk in read_chunks(protocol, source, numbers, size=_CHUNK, seed=0):
+        scores.append(scorer.scores(scorer.features(chunk.first), scorer.features(chunk.second)))
+        if progress is not None:
+            progress(sum(map(len, scores)), len(numbers))
+    return float(equal_error(np.concatenate(scores), protocol.genuine[numbers]).threshold)
+
+
+def fitting_methods(model: OpenedModel, *, directory: Path | None = None) -> list[str]:
+    """Name all methods that can explain this model, by trying to open each; controls included."""
+    scorer = scorer_of(model)
+    fitting = []
+    for name in METHODS:
+        try:
+            open_subject(name, model, scorer, threshold=0.0, directory=directory)
+        except ModelError:
+            continue
+        fitting.append(name)
+    return fitting
+
+
+def open_subject(
+    name: str,
+    model: OpenedModel,
+    scorer: PairScorer,
+    *,
+    threshold: float,
+    directory: Path | None = None,
+    seed: int = 0,
+    workers: int = 1,
+) -> Subject:
+    """Open a method so that it explains a model's own score.
+
+    Parameters
+    ----------
+    name
+        See :data:`~whyface.explain.method_table.METHODS`.
+    model, scorer
+        The model, and what :func:`scorer_of` returned for it.
+    threshold
+        Match iff score > threshold.
+    directory
+        Where models that do not come with whyface lie.
+    seed, workers
+        For methods that draw at random, and that look from outside.
+
+    Raises
+    ------
+    InputError
+        If there is no such method.
+    ModelError
+        If it cannot explain this model.
+    """
+    entry = method_entry(name)
+    method = _open(entry, model, scorer, threshold, directory, seed, workers)
+    seeded = hasattr(method, "seed")
+    return Subject(
+        method,
+        scorer,
+        threshold,
+        is_unsigned=entry.is_control,
+        other_seed=(lambda: _open(entry, model, scorer, threshold, directory, seed + 1, workers)) if seeded else None,
+    )
+
+
+def _open(
+    entry: MethodEntry,
+    model: OpenedModel,
+    scorer: PairScorer,
+    threshold: float,
+    directory: Path | None,
+    seed: int,
+    workers: int,
+) -> PairMethod:
+    common: dict[str, Any] = {
+        "threshold": threshold,
+        "source": ThresholdSource(kind="user", name="equal error on the bench's pairs"),
+    }
+    if isinstance(model.method, XcosModel):
+        attention = scorer.attention if isinstance(scorer, XcosScorer) else "l"
+        if entry.needs == "xcos":
+            return XcosEvidenceMethod(model.method, attention=attention, **common)
+        verdict: XcosMethod | CosineMethod = XcosMethod(model.method, attention=attention, **common)
+    else:
+        verdict = CosineMethod(model.method, **common)
+    method = open_method(entry.name, verdict, directory=directory, seed=seed, workers=workers)
+    if not isinstance(method, PairMethod):
+        raise ModelError(f"method {entry.name!r} gives no maps for each face of {model.name!r}")
+    return method

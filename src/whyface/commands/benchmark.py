@@ -1,0 +1,164 @@
+"""``whyface benchmark``: which explanation tells the truth about a model."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.errors import InputError
+
+if TYPE_CHECKING:
+    from whyface.bench.bench_test import BenchTest
+    from whyface.bench.erasure import Fill
+
+TESTS = ("replacement", "erasure", "pointing", "stability")
+
+
+class FillChoice(StrEnum):
+    """What stands in the place of erased pixels."""
+
+    MEAN = "mean"
+    BLUR = "blur"
+    NOISE = "noise"
+
+
+def benchmark(
+    data: Annotated[Path, typer.Option(help="Folder or uncompressed tar file of aligned 112 x 112 pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; a run that was cut off goes on.")],
+    protocol: Annotated[str, typer.Option(help="Whose pairs: lfw, cfp-ff, cfp-fp or pairs:FILE.")] = "lfw",
+    model: ModelName = "xcos-mobilefacenet",
+    method: Annotated[
+        str | None, typer.Option(help="Methods, with commas; all that fit the model if not given.", show_default=False)
+    ] = None,
+    tests: Annotated[str, typer.Option(help="Tests, with commas.")] = ",".join(TESTS),
+    pairs: Annotated[int, typer.Option(min=2, help="How many pairs, half of them genuine.")] = 1000,
+    pair_file: Annotated[
+        Path | None, typer.Option(help="Protocol lfw: the pair file, if not with the pictures.", show_default=False)
+    ] = None,
+    attention: Annotated[
+        Attention | None, typer.Option(help="u, p or l; the model's own if not given.", show_default=False)
+    ] = None,
+    fill: Annotated[FillChoice, typer.Option(help="What stands in the place of erased pixels.")] = FillChoice.MEAN,
+    replicates: Annotated[int, typer.Option(min=100, help="How often people are resampled for intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
+    model_dir: ModelFolder = None,
+    grid: GridTensor = None,
+    pixels: OwnPixels = None,
+    threads: Threads = None,
+) -> None:
+    """Measure explanation methods on a model: patches, erasure, pointing, stability, cost."""
+    from whyface.bench.bench_report import summary_document, summary_table  # noqa: PLC0415 - start fast
+    from whyface.bench.pair_chunk import choose_pairs  # noqa: PLC0415
+    from whyface.bench.part_files import open_folder, read_results  # noqa: PLC0415
+    from whyface.bench.run import run_bench  # noqa: PLC0415
+    from whyface.bench.subjects import (  # noqa: PLC0415
+        equal_error_threshold,
+        fitting_methods,
+        open_subject,
+        scorer_of,
+    )
+    from whyface.bench.summary import summarise_method  # noqa: PLC0415
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
+    from whyface.evaluate.protocol_names import open_protocol, parse_protocol  # noqa: PLC0415
+    from whyface.evaluate.score_table import parquet_modules  # noqa: PLC0415
+    from whyface.explain.method_table import METHODS, parse_methods  # noqa: PLC0415
+    from whyface.explain.xcos_method import software_versions  # noqa: PLC0415
+    from whyface.models.atomic_write import write_atomic  # noqa: PLC0415
+    from whyface.xcos.open_model import open_model  # noqa: PLC0415
+
+    parquet_modules()
+    chosen_tests = open_tests(tests, fill.value)
+    wanted = None if method is None else parse_methods(method)
+    opened = open_model(
+        model,
+        attention=None if attention is None else attention.value,
+        directory=model_dir,
+        grid=grid,
+        preprocessing=None if pixels is None else pixels.preprocessing(),
+        threads=threads,
+    )
+    scorer = scorer_of(opened, None if attention is None else attention.value)
+    source, pairing = open_protocol(parse_protocol(protocol), data, pairs=pair_file)
+    with source:
+        numbers = choose_pairs(pairing, pairs, seed)
+        with progress_bar("Threshold") as progress:
+            threshold = equal_error_threshold(scorer, pairing, source, numbers, progress=progress)
+        names = fitting_methods(opened, directory=model_dir) if wanted is None else wanted
+        common: dict[str, Any] = {
+            "model": {"name": opened.name, "sha256": dict(opened.sha256)},
+            "attention": getattr(scorer, "attention", None),
+            "threshold": {"value": threshold, "from": "equal error on the same pairs"},
+            "protocol": pairing.name,
+            "pairs": len(numbers),
+            "tests": [test.name for test in chosen_tests],
+            "fill": fill.value,
+            "seed": seed,
+            "versions": software_versions(),
+        }
+        summaries = {}
+        for name in names:
+            subject = open_subject(
+                name, opened, scorer, threshold=threshold, directory=model_dir, seed=seed, workers=threads or 2
+            )
+            folder = out / name
+            open_folder(folder, {**common, "method": name, "settings": dict(subject.method.settings)})
+            with progress_bar(name) as progress:
+                run_bench(subject, chosen_tests, pairing, source, numbers, folder, seed=seed, progress=progress)
+            summaries[name] = summarise_method(
+                read_results(folder), pairing, threshold=threshold, replicates=replicates, seed=seed
+            )
+    document = summary_document(common, summaries)
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(out / "summary.json", f"{text}\n".encode())
+    table = summary_table(summaries)
+    write_atomic(out / "summary.md", f"{table}\n".encode())
+    _draw(out, opened.name, pairing.name, len(numbers), summaries, [n for n in names if METHODS[n].is_control])
+    typer.echo(table)
+    typer.echo(f"Written to {out}: summary.json, summary.md, merits.png, curves.png, and a folder for each method")
+
+
+def open_tests(names: str, fill: Fill) -> list[BenchTest]:
+    """Make the tests that were asked for.
+
+    Raises
+    ------
+    InputError
+        If one is unknown or there is none.
+    """
+    from whyface.bench.erasure import ErasureTest  # noqa: PLC0415
+    from whyface.bench.pointing import PointingTest  # noqa: PLC0415
+    from whyface.bench.replacement import ReplacementTest  # noqa: PLC0415
+    from whyface.bench.stability import StabilityTest  # noqa: PLC0415
+
+    known: dict[str, BenchTest] = {
+        "replacement": ReplacementTest(),
+        "erasure": ErasureTest(fill),
+        "pointing": PointingTest(),
+        "stability": StabilityTest(),
+    }
+    chosen = list(dict.fromkeys(part.strip() for part in names.split(",") if part.strip()))
+    for name in chosen:
+        if name not in known:
+            raise InputError(f"unknown test {name!r}; known: {', '.join(known)}")
+    if not chosen:
+        raise InputError(f"no test given; known: {', '.join(known)}")
+    return [known[name] for name in chosen]
+
+
+def _draw(out: Path, model: str, protocol: str, pairs: int, summaries: dict[str, Any], controls: list[str]) -> None:
+    from whyface.figures.bench_curves import curves_figure  # noqa: PLC0415 - matplotlib is slow to import
+    from whyface.figures.bench_merits import merits_figure  # noqa: PLC0415
+    from whyface.figures.save import save_figure  # noqa: PLC0415
+
+    title, subtitle = f"Which explanation tells the truth? {model}", f"{protocol}, {pairs} pairs"
+    merits = merits_figure(summaries, title=title, subtitle=subtitle, controls=frozenset(controls))
+    save_figure(merits, out / "merits.png", dpi=200)
+    if any(found.curves for found in summaries.values()):
+        save_figure(
+            curves_figure(summaries, title=title, subtitle=subtitle, controls=controls), out / "curves.png", dpi=200
+        )

@@ -1,0 +1,61 @@
+"""The benchmark command on a few made-up faces: results on disk, resumed with the same numbers, mistakes in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from face_folders import write_faces
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_faces(tmp_path_factory.mktemp("bench") / "faces", dict.fromkeys("abcdef", 2))
+    people = "abcdef"
+    lines = [f"{p}/0.png {p}/1.png 1" for p in people]
+    lines += [f"{p}/0.png {q}/1.png 0" for p, q in zip(people, people[1:] + people[0], strict=True)]
+    (root.parent / "pairs.txt").write_text("\n".join(lines), encoding="utf-8")
+    return root
+
+
+def run(faces: Path, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    protocol = f"pairs:{faces.parent / 'pairs.txt'}"
+    command = [sys.executable, "-m", "whyface", "benchmark", "--data", str(faces), "--protocol", protocol]
+    command += ["--out", str(out), "--pairs", "8", "--replicates", "100", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_run_and_its_resumption(faces: Path, tmp_path: Path) -> None:
+    chosen = ("--method", "xcos,random", "--tests", "erasure,replacement")
+    found = run(faces, tmp_path / "out", *chosen)
+    assert found.returncode == 0, found.stderr
+    document = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert set(document["methods"]) == {"xcos", "random"}
+    assert {"deletion", "insertion", "replacement"} <= set(document["methods"]["xcos"]["merits"])
+    assert document["settings"]["seed"] == 0
+    assert (tmp_path / "out" / "merits.png").stat().st_size > 10_000
+    next((tmp_path / "out" / "xcos").glob("part-*.parquet")).unlink()
+    again = run(faces, tmp_path / "out", *chosen)
+    assert again.returncode == 0
+    repeated = json.loads((tmp_path / "out" / "summary.json").read_text())
+    for name in ("deletion", "insertion", "replacement"):
+        assert repeated["methods"]["xcos"]["merits"][name] == document["methods"]["xcos"]["merits"][name]
+    other = run(faces, tmp_path / "out", *chosen, "--seed", "1")
+    assert other.returncode == 2
+    assert "other settings" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tests", "truth"), "unknown test 'truth'"),
+        (("--method", "xcoss"), "did you mean 'xcos'"),
+        (("--pairs", "50"), "genuine pairs, not 25"),
+    ],
+)
+def test_mistakes(faces: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    found = run(faces, tmp_path / "out", *arguments)
+    assert found.returncode == 2
+    assert message in found.stderr
+    assert found.stderr.count("\n") == 1
