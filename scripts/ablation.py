@@ -32,8 +32,9 @@ from whyface.evaluate.protocols import PairProtocol, build_protocol
 from whyface.explain.xcos_method import software_versions
 from whyface.models.atomic_write import write_atomic
 from whyface.models.integrity import sha256_of
-from whyface.train.networks import Network, load_trained
+from whyface.train.networks import Network
 from whyface.train.teachers import Teacher, mobilefacenet_teacher
+from whyface.train.trained import load_trained
 from whyface.xcos.attention import PearsonAttention, normalise_attention
 from whyface.xcos.grid import grid_cosine, xcos_score
 from whyface.xcos.learned import XcosNetwork

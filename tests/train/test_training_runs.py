@@ -19,9 +19,10 @@ from whyface.errors import DataError, InputError, ModelError, OutputError
 from whyface.models.heads import GdcHead, PlacedGridHead
 from whyface.models.mobilefacenet import MobileFaceNet
 from whyface.train.config import LossConfig, NetworkConfig, read_config
-from whyface.train.networks import FcNetwork, build_network, load_initial, load_trained, settle
+from whyface.train.networks import FcNetwork, build_network, load_initial, settle
 from whyface.train.objective import Objective, build_margin
 from whyface.train.teachers import OnnxTeacher, open_teacher
+from whyface.train.trained import load_trained
 from whyface.train.trainer import Report, train
 from whyface.xcos.learned import XcosNetwork
 

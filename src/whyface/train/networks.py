@@ -1,14 +1,11 @@
-"""Networks from their description, and trained ones from their file (needs the extra ``torch``)."""
+"""Networks from their description, with their initial tensors (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from whyface.errors import ModelError
@@ -19,9 +16,6 @@ from whyface.train.config import NetworkConfig
 from whyface.train.distillation import tie_pair_halves
 from whyface.train.teachers import read_safetensors
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
-
-TRAINED: Final = "whyface/trained/1"
-"""Format of a trained network's metadata."""
 
 
 class ScaledPixels(nn.Module):
@@ -87,12 +81,12 @@ def load_initial(network: Network, config: NetworkConfig, *, seed: int) -> None:
         return
     trunk = network.backbone.trunk if isinstance(network.backbone, ScaledPixels) else network.backbone
     assert isinstance(trunk, nn.Module)
-    _load_part(trunk, tensors, config.init)
+    load_part(trunk, tensors, config.init)
     if config.head == "fc":
-        _load_part(network.head, tensors, config.init)
+        load_part(network.head, tensors, config.init)
     elif isinstance(network.head, PlacedGridHead):
         head = GdcHead().eval()
-        _load_part(head, tensors, config.init)
+        load_part(head, tensors, config.init)
         generator = torch.Generator().manual_seed(seed)
         network.head.take_over(head, sigma=config.sigma, generator=generator)
 
@@ -132,40 +126,14 @@ def split_trunk(backbone: nn.Module) -> tuple[nn.Module, nn.Module]:
     return nn.ModuleList([backbone.trunk.stem, stages[:2]]), nn.ModuleList([stages[2:]])
 
 
-def describe_trained(config: NetworkConfig, **more: Any) -> dict[str, str]:
-    """Make the metadata of a trained network's file."""
-    architecture = config.model_dump(mode="json", exclude={"init"})
-    return {"format": "pt", "whyface": json.dumps({"format": TRAINED, "network": architecture, **more})}
-
-
-def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
-    """Rebuild a trained network from its ``.safetensors`` file, or from ``network.safetensors`` in a folder.
-
-    Returns
-    -------
-    The network in eval mode, and what the file says about itself (``network``, ``settings``, ``versions``, ``seed``).
+def load_part(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Load those tensors that are a module's; others are left alone.
 
     Raises
     ------
     ModelError
-        If it is no file that ``whyface train`` wrote.
+        If one is missing or of another size.
     """
-    path = Path(path)
-    path = path / "network.safetensors" if path.is_dir() else path
-    try:
-        with safe_open(path, framework="numpy") as file:
-            description = json.loads((file.metadata() or {})["whyface"])
-        if description["format"] != TRAINED:
-            raise ValueError(f"format {description['format']!r}")  # noqa: TRY301 - same message as for the others
-        config = NetworkConfig.model_validate(description["network"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: no network that whyface train wrote ({error}); give its folder or file") from error
-    network = build_network(config).eval()
-    _load_part(network, read_safetensors(path), path)
-    return network, description
-
-
-def _load_part(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
     own = {name: tensors[name] for name in module.state_dict() if name in tensors}
     missing = {name for name in module.state_dict() if name not in own and not name.endswith("num_batches_tracked")}
     if missing:

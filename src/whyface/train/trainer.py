@@ -25,16 +25,17 @@ from whyface.train.checkpoints import TrainingState, load_checkpoint, save_check
 from whyface.train.config import TrainConfig
 from whyface.train.distillation import PairIndices, WeightAverage, all_pairs
 from whyface.train.mixing import blend_people
-from whyface.train.networks import Network, build_network, describe_trained, load_initial, settle
+from whyface.train.networks import Network, build_network, load_initial, settle
 from whyface.train.objective import Losses, Objective, build_margin
 from whyface.train.pair_sampler import draw_partners, epoch_batch, people_batch, step_generator, steps_per_epoch
 from whyface.train.picture_store import PictureStore, open_stores
 from whyface.train.schedules import rate_factor
 from whyface.train.teachers import Teacher, channels_last, open_teacher
+from whyface.train.trained import NETWORK, describe_trained
 from whyface.train.validation import ValidationSet, from_people, from_protocol, verification_accuracy
 from whyface.xcos.learned import XcosNetwork
 
-NETWORK, BEST, LAST, LOG = "network.safetensors", "best.safetensors", "last.safetensors", "log.jsonl"
+BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
 _SETTLING = 256
 
 
