@@ -1,4 +1,4 @@
-"""The benchmark command on a few made-up faces: results on disk, resumed with the same numbers, mistakes in one line."""
+"""The benchmark command on a few made-up faces: results on disk, resumed to the same numbers, mistakes in a line."""
 
 import json
 import subprocess

@@ -83,7 +83,7 @@ def benchmark(
         threads=threads,
     )
     scorer = scorer_of(opened, None if attention is None else attention.value)
-    source, pairing = open_protocol(parse_protocol(protocol), data, pairs=pair_file)
+    source, pairing = open_protocol(parse_protocol(protocol), data, pairs=pair_file, folds=2)
     with source:
         numbers = choose_pairs(pairing, pairs, seed)
         with progress_bar("Threshold") as progress:
