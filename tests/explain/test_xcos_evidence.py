@@ -1,0 +1,39 @@
+"""The xCos evidence adds up to the margin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_torch import random_faces
+
+from whyface.errors import InputError, ModelError
+from whyface.explain.xcos_evidence import XcosEvidenceMethod
+from whyface.models.zoo import DEFAULT_MODEL
+from whyface.xcos.model import XcosModel, open_xcos
+
+
+@pytest.fixture(scope="module")
+def model() -> XcosModel:
+    return open_xcos(DEFAULT_MODEL)
+
+
+@pytest.mark.parametrize("attention", ["u", "p", "l"])
+def test_evidence_adds_up_to_the_margin_and_products_to_the_score(model: XcosModel, attention: str) -> None:
+    faces = random_faces(4)
+    options = {"threshold": 0.3, "attention": attention, "batch_size": 3}
+    evidence = XcosEvidenceMethod(model, **options).maps(faces[:2], faces[2:])  # type: ignore[arg-type]
+    plain = XcosEvidenceMethod(model, excess=False, **options).maps(faces[:2], faces[2:])  # type: ignore[arg-type]
+    expected = model.compare(faces[:2], faces[2:], attention)  # type: ignore[arg-type]
+    np.testing.assert_allclose(evidence.score, expected.score, atol=1e-6)
+    np.testing.assert_allclose(evidence.map_a.sum(axis=(1, 2)), expected.score - 0.3, atol=1e-5)
+    np.testing.assert_allclose(plain.map_a, expected.similarity * expected.attention, atol=1e-6)
+    np.testing.assert_array_equal(evidence.map_a, evidence.map_b)
+    np.testing.assert_array_equal(np.sign(evidence.map_a), np.sign(expected.similarity - np.float32(0.3)))
+
+
+def test_bad_input(model: XcosModel) -> None:
+    faces = random_faces(2)
+    with pytest.raises(InputError, match="cannot pair"):
+        XcosEvidenceMethod(model).maps(faces, faces[:1])
+    with pytest.raises(ModelError, match="no attention"):
+        XcosEvidenceMethod(XcosModel(model.embedder), attention="l")
