@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import assert_refused, run_whyface
+from picture_files import flat, shared_data, write_tree
 from PIL import Image
 from tiny_networks import write_tiny
 
+from whyface.evaluate.pictures import TarPictures
 from whyface.evaluate.score_table import read_scores
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -197,6 +200,103 @@ def test_without_pyarrow(
     assert not (tmp_path / "results").exists()
     code, _, _ = run(monkeypatch, capsys, *arguments)
     assert code == 0
+
+
+def test_an_insightface_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], faces: Path, tmp_path: Path
+) -> None:
+    names = [(f"p{a:02d}/0.png", f"p{b:02d}/1.png", a == b) for a in range(12) for b in (a, (a + 1) % 12)]
+    pictures = [(faces / name).read_bytes() for pair in names for name in pair[:2]]
+    (tmp_path / "toy.bin").write_bytes(pickle.dumps((pictures, [pair[2] for pair in names]), protocol=2))
+    options = ["--protocol", f"bin:{tmp_path / 'toy.bin'}", "--model", str(write_tiny(tmp_path / "tiny.onnx"))]
+    code, out, _ = run(monkeypatch, capsys, *options, "--replicates", "100", "--folds", "4", "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert report["protocol"]["data"] == report["protocol"]["name"] + ".bin" == "toy.bin"
+    assert report["protocol"]["contradicting_labels"] == 0
+    assert report["protocol"]["folds"] == 4
+    # The file's folder is nobody's business.
+    assert report["command"] == (
+        "whyface evaluate --protocol bin:toy.bin --model tiny.onnx --folds 4 --replicates 100 --seed 0"
+    )
+    refused(monkeypatch, capsys, "leave --data", *options, "--data", str(faces))
+    (tmp_path / "toy.bin").write_bytes(b"no pickle")
+    refused(monkeypatch, capsys, "toy.bin", *options)
+
+
+@pytest.mark.parametrize("sets", ["grids", "scores"])
+def test_videos(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], faces: Path, tmp_path: Path, sets: str
+) -> None:
+    """A video is a copy of one picture many times over, so that both rules give what the pictures give."""
+    videos = tmp_path / "videos"
+    lines = ["split, first, second, same"]
+    rows = []
+    for person in range(12):
+        for video in range(2):
+            data = (faces / f"p{person:02d}" / f"{video}.png").read_bytes()
+            write_tree(videos, {f"p{person:02d}/{video}/{frame}.png": data for frame in range(3)})
+        for other in (person, (person + 1) % 12):
+            lines.append(f"{person % 3 + 1}, p{person:02d}/0, p{other:02d}/1, {int(person == other)}")
+            rows.append(f"p{person:02d}/0.png p{other:02d}/1.png {int(person == other)}")
+    (tmp_path / "splits.txt").write_text("\n".join(lines))
+    (tmp_path / "pairs.txt").write_text("\n".join(rows))
+    model = ["--model", "xcos-mobilefacenet", "--replicates", "100"]
+    scores = []
+    for name, options in (
+        ("sets", ["--protocol", f"ytf:{tmp_path / 'splits.txt'}", "--data", str(videos), "--sets", sets]),
+        ("pictures", ["--protocol", f"pairs:{tmp_path / 'pairs.txt'}", "--data", str(faces), "--folds", "3"]),
+    ):
+        extra = ["--frames", "2"] if name == "sets" else []
+        code, out, _ = run(monkeypatch, capsys, *options, *model, *extra, "--out", str(tmp_path / name), "--json")
+        assert code == 0
+        columns, metadata = read_scores(tmp_path / name / "scores.parquet")
+        scores.append([columns[f"score_{kind}"] for kind in "upl"])
+        if name == "sets":
+            assert metadata["protocol"]["sets"] == 24
+            assert metadata["protocol"]["pictures"] == 48
+            assert metadata["settings"]["sets"] == sets
+            assert metadata["settings"]["frames"] == 2
+            assert json.loads(out)["command"].endswith(f"--sets {sets} --frames 2 --replicates 100 --seed 0")
+    np.testing.assert_allclose(scores[0], scores[1], atol=2e-6)
+    refused(monkeypatch, capsys, "--frames out", *options, *model, "--frames", "2")
+
+
+def test_photographs_are_aligned_on_the_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Photographs of LFW's first folds, end to end; one of them shows nobody and is reported."""
+    archive = shared_data("lfw-deepfunneled-folds-1-2.tar")
+    with TarPictures(archive) as source:
+        by_person: dict[str, list[str]] = {}
+        for name in source.names():
+            by_person.setdefault(name.rsplit("/", 2)[1], []).append(name)
+        people = [person for person, names in sorted(by_person.items()) if len(names) > 1][:6]
+        files = {f"{p}/{k}.jpg": source.read_bytes(by_person[p][k]) for p in people for k in (0, 1)}
+    files[f"{people[5]}/1.jpg"] = flat(0, "jpeg", 250)
+    photos = write_tree(tmp_path / "photos", files)
+    lines = [f"{p}/0.jpg {p}/1.jpg 1" for p in people]
+    lines += [f"{p}/0.jpg {people[(k + 1) % 6]}/1.jpg 0" for k, p in enumerate(people)]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    options = ["--protocol", f"pairs:{tmp_path / 'pairs.txt'}", "--data", str(photos), "--folds", "2"]
+    options += ["--align", "--align-cache", str(tmp_path / "cache"), "--attention", "l", "--replicates", "100"]
+    reports = []
+    for _ in range(2):
+        code, out, _ = run(monkeypatch, capsys, *options, "--json")
+        assert code == 0
+        reports.append(json.loads(out))
+    assert reports[0] == reports[1]
+    about = reports[0]["protocol"]
+    assert about["failures"] == {f"{people[5]}/1.jpg": "no face found"}
+    assert about["pairs_left_out"] == {"genuine": 1, "impostor": 1}
+    assert (about["genuine_pairs"], about["impostor_pairs"]) == (5, 5)
+    assert about["aligned_by"].startswith("centerface")
+    assert reports[0]["results"]["l"]["auc"] > 0.9
+    assert len(list((tmp_path / "cache").rglob("*.png"))) == 11
+    _, out, _ = run(monkeypatch, capsys, *options)
+    assert "No face in 1 pictures; left out for that: 1 genuine and 1 impostor pairs." in out
+    refused(monkeypatch, capsys, "112 x 112", *options[:6])
+    refused(monkeypatch, capsys, "add --align", *options[:6], "--align-cache", str(tmp_path / "cache"))
 
 
 def test_command_line_starts_without_heavy_packages() -> None:

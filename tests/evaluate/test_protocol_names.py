@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from picture_files import flat, write_tree
 
 from whyface.errors import DataError, InputError
 from whyface.evaluate.protocol_names import ProtocolName, open_protocol, parse_protocol
@@ -15,13 +15,8 @@ from whyface.evaluate.protocol_names import ProtocolName, open_protocol, parse_p
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
     """A folder in LFW's form: five people with two pictures each."""
-    root = tmp_path / "set"
-    for person in "abcde":
-        for number in (1, 2):
-            path = root / person / f"{person}_{number:04d}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (112, 112)).save(path)
-    return root
+    names = [f"{person}/{person}_{number:04d}.jpg" for person in "abcde" for number in (1, 2)]
+    return write_tree(tmp_path / "set", dict.fromkeys(names, flat(0, "jpeg")))
 
 
 LFW = "2\t1\na\t1\t2\na\t1\tb\t1\nb\t1\t2\nb\t1\tc\t2\n"
@@ -39,7 +34,7 @@ def test_names() -> None:
     [
         ("lfv", "did you mean 'lfw'"),
         ("LFW", "did you mean 'lfw'"),
-        ("", "known: lfw, cfp-ff, cfp-fp, pairs:FILE"),
+        ("", "known: lfw, cfp-ff, cfp-fp, pairs:FILE, bin:FILE, ytf:FILE"),
         ("pairs", "pairs:FILE"),
         ("pairs:", "pairs:FILE"),
         ("lfw:pairs.txt", "unknown protocol"),
@@ -119,6 +114,11 @@ def test_a_single_fold_is_refused(faces: Path, tmp_path: Path) -> None:
 def test_a_pair_file_for_another_protocol(faces: Path) -> None:
     with pytest.raises(InputError, match="leave --pairs out"):
         open_protocol(ProtocolName("cfp-ff"), faces, pairs=faces / "pairs.txt")
+
+
+def test_protocols_with_a_format_of_their_own_are_opened_elsewhere(faces: Path) -> None:
+    with pytest.raises(InputError, match="bin cannot be used here"):
+        open_protocol(ProtocolName("bin", Path("lfw.bin")), faces)
 
 
 def test_no_cfp_in_the_data(faces: Path) -> None:

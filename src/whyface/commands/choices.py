@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from whyface.evaluate.set_scoring import Aggregation
     from whyface.models.preprocessing import Preprocessing
 
 
@@ -18,6 +19,17 @@ class Attention(StrEnum):
     U = "u"
     P = "p"
     L = "l"
+
+
+class Sets(StrEnum):
+    """How sets of pictures are compared."""
+
+    GRIDS = "grids"
+    SCORES = "scores"
+
+    def aggregation(self) -> Aggregation:
+        """Return what this stands for."""
+        return "grids" if self is Sets.GRIDS else "scores"
 
 
 class Pixels(StrEnum):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Sets, Threads
 from whyface.errors import OutputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from whyface.data.open_protocol import OpenedProtocol
     from whyface.evaluate.protocols import PairProtocol
     from whyface.evaluate.summary import Summary
 
@@ -25,9 +27,18 @@ _FIGURE_DPI: Final = 200
 
 def evaluate(
     protocol: Annotated[
-        str, typer.Option(help="lfw, cfp-ff, cfp-fp, or pairs:FILE with a line 'pathA pathB 1|0' per pair.")
+        str,
+        typer.Option(
+            help="lfw, cfp-ff, cfp-fp, pairs:FILE (a line 'pathA pathB 1|0' per pair), bin:FILE (insightface), or "
+            "ytf:FILE (pairs of videos)."
+        ),
     ],
-    data: Annotated[Path, typer.Option(help="Folder or uncompressed tar file of aligned 112 x 112 pictures.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder or uncompressed tar file of aligned 112 x 112 pictures; not for bin:FILE.", show_default=False
+        ),
+    ] = None,
     model: ModelName = "xcos-mobilefacenet",
     pairs: Annotated[
         Path | None,
@@ -44,7 +55,18 @@ def evaluate(
         typer.Option(help="Write scores (Parquet), report (JSON), ROC and DET figures here.", show_default=False),
     ] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Look at every picture mirrored too.")] = False,
-    folds: Annotated[int, typer.Option(min=2, help="Protocol pairs:FILE: number of folds.")] = 10,
+    folds: Annotated[int, typer.Option(min=2, help="Protocols pairs:FILE and bin:FILE: number of folds.")] = 10,
+    sets: Annotated[
+        Sets, typer.Option(help="Protocol ytf: compare the videos' mean grids, or average all frames' scores.")
+    ] = Sets.GRIDS,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Protocol ytf: at most so many frames of each video.", show_default=False),
+    ] = None,
+    align: Annotated[bool, typer.Option("--align", help="The pictures are photographs: find and align faces.")] = False,
+    align_cache: Annotated[
+        Path | None, typer.Option(help="With --align: folder that keeps the aligned faces.", show_default=False)
+    ] = None,
     replicates: Annotated[int, typer.Option(min=100, help="How often people are resampled for intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -54,15 +76,17 @@ def evaluate(
     threads: Threads = None,
 ) -> None:
     """Measure a model on a verification protocol: accuracy, error rates, intervals, ROC and DET."""
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.evaluate.protocol_names import open_protocol, parse_protocol  # noqa: PLC0415
+    from whyface.data.open_protocol import open_any_protocol  # noqa: PLC0415 - start fast
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
+    from whyface.evaluate.protocol_names import parse_protocol  # noqa: PLC0415
     from whyface.evaluate.report import report_document, run_metadata  # noqa: PLC0415
     from whyface.evaluate.scoring_model import open_scoring_model, score_pairs  # noqa: PLC0415
+    from whyface.evaluate.set_scoring import score_sets  # noqa: PLC0415
     from whyface.evaluate.summary import summarise  # noqa: PLC0415
     from whyface.evaluate.text_table import report_text  # noqa: PLC0415
 
     name = parse_protocol(protocol)
-    opened = open_scoring_model(
+    scoring = open_scoring_model(
         model,
         attention=None if attention is None else attention.value,
         directory=model_dir,
@@ -70,13 +94,38 @@ def evaluate(
         preprocessing=None if pixels is None else pixels.preprocessing(),
         threads=threads,
     )
-    source, pairing = open_protocol(name, data, pairs=pairs, folds=folds)
-    with source:
+    opened = open_any_protocol(
+        name, data, pairs=pairs, folds=folds, frames=frames, align=align, align_cache=align_cache
+    )
+    with opened:
         if out is not None:
             _prepare(out)
+        if align:
+            opened = _aligned(opened)
         with progress_bar("Reading faces") as progress:
-            scores = score_pairs(opened, source, pairing, mirror=mirror, progress=progress)
-    metadata = run_metadata(opened, pairing, data=data.name, mirror=mirror, replicates=replicates, seed=seed)
+            if opened.sets is None:
+                scores = score_pairs(scoring, opened.source, opened.pairs, mirror=mirror, progress=progress)
+            else:
+                scores = score_sets(
+                    scoring,
+                    opened.source,
+                    opened.sets,
+                    aggregation=sets.aggregation(),
+                    mirror=mirror,
+                    progress=progress,
+                )
+    pairing = opened.pairs
+    settings: dict[str, Any] = {} if opened.sets is None else {"sets": sets.value, "frames": frames}
+    metadata = run_metadata(
+        scoring,
+        pairing,
+        data=opened.data,
+        mirror=mirror,
+        replicates=replicates,
+        seed=seed,
+        about=opened.describe(),
+        settings=settings,
+    )
     summaries = {
         kind: summarise(
             values,
@@ -89,7 +138,23 @@ def evaluate(
         )
         for kind, values in scores.items()
     }
-    document = report_document(metadata, summaries)
+    command = _command(
+        protocol=name.kind if name.file is None else f"{name.kind}:{name.file.name}",
+        data=None if data is None else data.name,
+        model=Path(model).name,
+        pairs=None if pairs is None else pairs.name,
+        attention=None if attention is None else attention.value,
+        mirror=mirror,
+        folds=folds if name.kind in ("pairs", "bin") else None,
+        sets=None if opened.sets is None else sets.value,
+        frames=frames,
+        align=align,
+        replicates=replicates,
+        seed=seed,
+        grid=grid,
+        pixels=None if pixels is None else pixels.value,
+    )
+    document = report_document(metadata, summaries, command=command)
     if out is not None:
         _write(out, pairing, scores, summaries, document)
     if as_json:
@@ -98,6 +163,27 @@ def evaluate(
     typer.echo(report_text(metadata, summaries))
     if out is not None:
         typer.echo(f"Written to {out}: {SCORES}, {REPORT}, {ROC}, {DET}")
+
+
+def _command(**options: str | float | bool | None) -> str:
+    """Write down what was run, with the names of files but not their folders."""
+    words = ["whyface", "evaluate"]
+    for name, value in options.items():
+        if value is True:
+            words.append(f"--{name}")
+        elif value is not None and value is not False:
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
+
+
+def _aligned(opened: OpenedProtocol) -> OpenedProtocol:
+    """Find and align all faces, and leave out the pictures without one."""
+    from whyface.data.aligning import AligningPictures  # noqa: PLC0415
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
+
+    assert isinstance(opened.source, AligningPictures)
+    with progress_bar("Aligning faces") as progress:
+        return opened.without(opened.source.prepare(opened.pictures, progress))
 
 
 def _prepare(out: Path) -> None:

@@ -63,6 +63,8 @@ class FolderPictures(Closing):
     ----------
     root
         The folder that the names are relative to.
+    largest
+        Larger files, in bytes, are refused.
 
     Raises
     ------
@@ -70,8 +72,9 @@ class FolderPictures(Closing):
         If ``root`` is not a folder.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, *, largest: int = LARGEST_FILE) -> None:
         self._root = Path(root)
+        self._largest = largest
         if not self._root.is_dir():
             raise DataError(f"{self._root}: not a folder; give the folder that holds the aligned pictures")
         self._resolved = self._root.resolve()
@@ -100,7 +103,7 @@ class FolderPictures(Closing):
         if not path.is_relative_to(self._resolved):
             raise DataError(f"{self._root}: {name} leads out of the folder; names must stay inside it")
         try:
-            _check_size(path.stat().st_size, f"{self._root}: {name}")
+            _check_size(path.stat().st_size, self._largest, f"{self._root}: {name}")
             return path.read_bytes()
         except OSError as error:
             raise DataError(_missing(name, str(self._root))) from error
@@ -119,6 +122,8 @@ class TarPictures(Closing):
     ----------
     path
         The tar file.
+    largest
+        Larger entries, in bytes, are refused.
 
     Raises
     ------
@@ -126,8 +131,9 @@ class TarPictures(Closing):
         If the file is missing, is no uncompressed tar file, is cut off, or holds a name that leads out of it.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, largest: int = LARGEST_FILE) -> None:
         self._path = Path(path)
+        self._largest = largest
         self._lock = threading.Lock()
         self._index: dict[str, tuple[int, int]] = {}
         try:
@@ -169,7 +175,7 @@ class TarPictures(Closing):
         if entry is None:
             raise DataError(_missing(name, str(self._path)))
         offset, size = entry
-        _check_size(size, f"{self._path}: {name}")
+        _check_size(size, self._largest, f"{self._path}: {name}")
         with self._lock:
             if self._file.closed:
                 raise DataError(f"{self._path}: already closed; open it again to read {name}")
@@ -181,9 +187,9 @@ class TarPictures(Closing):
         self._file.close()
 
 
-def open_pictures(path: str | Path) -> FolderPictures | TarPictures:
-    """Open a folder or an uncompressed tar file of aligned pictures, whichever ``path`` is."""
-    return FolderPictures(path) if Path(path).is_dir() else TarPictures(path)
+def open_pictures(path: str | Path, *, largest: int = LARGEST_FILE) -> FolderPictures | TarPictures:
+    """Open a folder or an uncompressed tar file of pictures, whichever ``path`` is."""
+    return FolderPictures(path, largest=largest) if Path(path).is_dir() else TarPictures(path, largest=largest)
 
 
 def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -229,9 +235,9 @@ def _safe_name(name: str, where: str) -> str:
     return path.as_posix()
 
 
-def _check_size(size: int, what: str) -> None:
-    if size > LARGEST_FILE:
-        raise DataError(f"{what}: {size} bytes is too large for an aligned picture or a pair list")
+def _check_size(size: int, largest: int, what: str) -> None:
+    if size > largest:
+        raise DataError(f"{what}: {size} bytes is too large for a picture or a pair list here (limit {largest})")
 
 
 def _missing(name: str, where: str) -> str:

@@ -1,4 +1,7 @@
-"""From what a user calls a protocol, such as ``lfw`` or ``pairs:FILE``, to its pairs and pictures."""
+"""From what a user calls a protocol, such as ``lfw`` or ``pairs:FILE``, to its pairs and pictures.
+
+Protocols in a format of their own (``bin:FILE``, ``ytf:FILE``) are opened by :mod:`whyface.data.open_protocol`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from whyface.evaluate.protocols import PairProtocol
 PLAIN: Final = ("lfw", "cfp-ff", "cfp-fp")
 """Protocols that need no file in their name."""
 
-WITH_FILE: Final = ("pairs",)
+WITH_FILE: Final = ("pairs", "bin", "ytf")
 """Protocols that are written ``kind:FILE``."""
 
 _LFW_FILES: Final = ("lfw-pairs.txt", "pairs.txt")
@@ -88,22 +91,53 @@ def open_protocol(
     InputError
         If options do not fit the protocol, or it has fewer than two folds.
     """
-    if pairs is not None and name.kind != "lfw":
-        raise InputError(f"a pair file of its own is for the protocol lfw, not {name.kind}; leave --pairs out")
-    if not data.exists():
-        raise DataError(f"{data}: no such folder or tar file; give the aligned pictures")
+    check_data(data)
     source = open_pictures(data)
     try:
-        protocol = _read(name, source, data, pairs, folds)
-        _check_folds(protocol)
-        _check_pictures(protocol.pictures, source, data)
+        return source, read_protocol(name, source, data, pairs=pairs, folds=folds)
     except BaseException:
         source.close()
         raise
-    return source, protocol
+
+
+def check_data(data: Path) -> None:
+    """Raise DataError if there is nothing at a path."""
+    if not data.exists():
+        raise DataError(f"{data}: no such folder or tar file; give the pictures")
+
+
+def read_protocol(
+    name: ProtocolName, source: PictureSource, data: Path, *, pairs: Path | None = None, folds: int = 10
+) -> PairProtocol:
+    """Read a protocol whose pictures are open already, making sure that every one of them is there.
+
+    Parameters
+    ----------
+    name
+        What :func:`parse_protocol` returned.
+    source
+        The pictures.
+    data
+        Where they come from.
+    pairs, folds
+        As for :func:`open_protocol`.
+
+    Raises
+    ------
+    DataError, InputError
+        As for :func:`open_protocol`.
+    """
+    if pairs is not None and name.kind != "lfw":
+        raise InputError(f"a pair file of its own is for the protocol lfw, not {name.kind}; leave --pairs out")
+    protocol = _read(name, source, data, pairs, folds)
+    check_folds(protocol)
+    _check_pictures(protocol.pictures, source, data)
+    return protocol
 
 
 def _read(name: ProtocolName, source: PictureSource, data: Path, pairs: Path | None, folds: int) -> PairProtocol:
+    if name.kind not in (*PLAIN, "pairs"):
+        raise InputError(f"the protocol {name.kind} cannot be used here; use {', '.join(PLAIN)} or pairs:FILE")
     if name.file is not None:
         return read_pair_list(name.file, folds=folds)
     if name.kind == "lfw":
@@ -122,7 +156,8 @@ def _find_lfw_pairs(data: Path) -> Path:
     raise DataError(f"{data}: no {' or '.join(_LFW_FILES)} in it or beside it; give LFW's pair file with --pairs")
 
 
-def _check_folds(protocol: PairProtocol) -> None:
+def check_folds(protocol: PairProtocol) -> None:
+    """Raise InputError if a protocol has fewer than two folds."""
     if len(set(protocol.fold.tolist())) < 2:
         raise InputError(f"{protocol.name} has a single fold, but accuracy needs two or more; use another pair file")
 

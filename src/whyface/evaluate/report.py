@@ -32,7 +32,15 @@ NOTES: Final = (
 
 
 def run_metadata(
-    model: ScoringModel, protocol: PairProtocol, *, data: str, mirror: bool, replicates: int, seed: int
+    model: ScoringModel,
+    protocol: PairProtocol,
+    *,
+    data: str,
+    mirror: bool,
+    replicates: int,
+    seed: int,
+    about: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Say what was evaluated with what, in plain JSON values.
 
@@ -44,6 +52,10 @@ def run_metadata(
         Name of the folder or tar file with the pictures.
     mirror, replicates, seed
         Settings of the run.
+    about
+        What else there is to say about the protocol, in plain JSON values.
+    settings
+        Further settings.
     """
     genuine = int(protocol.genuine.sum())
     return {
@@ -61,16 +73,26 @@ def run_metadata(
             "pictures": len(protocol.pictures),
             "people": len(set(protocol.people)),
             "folds": len(set(protocol.fold.tolist())),
+            **(about or {}),
         },
-        "settings": {"mirror": mirror, "bootstrap_replicates": replicates, "seed": seed, "confidence": 0.95},
+        "settings": {
+            "mirror": mirror,
+            "bootstrap_replicates": replicates,
+            "seed": seed,
+            "confidence": 0.95,
+            **(settings or {}),
+        },
         "versions": _versions(),
     }
 
 
-def report_document(metadata: Mapping[str, Any], summaries: Mapping[str, Summary]) -> dict[str, Any]:
-    """Put metadata and results into one document of plain JSON values."""
+def report_document(
+    metadata: Mapping[str, Any], summaries: Mapping[str, Summary], *, command: str | None = None
+) -> dict[str, Any]:
+    """Put metadata and results into one document of plain JSON values, with the command that gives them again."""
     results = {kind: _result(summary) for kind, summary in summaries.items()}
-    return {**metadata, "results": results, "notes": list(NOTES)}
+    said = {} if command is None else {"command": command}
+    return {**said, **metadata, "results": results, "notes": list(NOTES)}
 
 
 def _result(summary: Summary) -> dict[str, Any]:

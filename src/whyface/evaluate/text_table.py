@@ -29,7 +29,8 @@ def report_text(metadata: Mapping[str, Any], summaries: Mapping[str, Summary]) -
     columns = [_column(summary) for summary in summaries.values()]
     rows = [("percent", *(KIND_NAMES.get(kind, kind) for kind in summaries))]
     rows += [(label, *(column[label] for column in columns)) for label in columns[0]]
-    return "\n".join([head, "", *_aligned(rows), "", *_notes(next(iter(summaries.values())))])
+    notes = [*_notes(next(iter(summaries.values()))), *_remarks(protocol)]
+    return "\n".join([head, "", *_aligned(rows), "", *notes])
 
 
 def _column(summary: Summary) -> dict[str, str]:
@@ -76,4 +77,17 @@ def _notes(summary: Summary) -> list[str]:
         if rate.note:
             mark = "* " if rate.supported else ""
             lines.append(f"{mark}FMR {_exponent(rate.target)}: {rate.note}.")
+    return lines
+
+
+def _remarks(protocol: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if failures := protocol.get("failures"):
+        left_out = protocol["pairs_left_out"]
+        lines.append(
+            f"No face in {len(failures)} pictures; left out for that: {left_out['genuine']} genuine and "
+            f"{left_out['impostor']} impostor pairs. First: {next(iter(failures))} ({next(iter(failures.values()))})."
+        )
+    if wrong := protocol.get("contradicting_labels"):
+        lines.append(f"{wrong} impostor pairs contradict the genuine pairs: wrong labels somewhere in the file.")
     return lines

@@ -1,0 +1,193 @@
+"""Ordinary photographs as aligned pictures: faces are found and aligned on the way, and kept in a cache.
+
+The cache is a folder of small files. Their names are hashes of the photograph's content, the detector and the version
+of the alignment, so that nothing in it ever gets out of date, and moving or renaming photographs costs nothing. Every
+file appears whole or not at all, so that several processes may share a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from whyface.errors import DataError, OutputError, PhotoError
+from whyface.evaluate.closing import Closing
+from whyface.evaluate.pictures import PictureSource, decode_aligned
+from whyface.evaluate.progress import ProgressCallback
+from whyface.faces.detection import Detector
+from whyface.faces.detectors import DETECTORS, open_detector
+from whyface.faces.load import find_faces
+from whyface.faces.photo import MAX_PIXELS, decode_photo
+from whyface.models.atomic_write import write_atomic
+
+ALIGNMENT: Final = "1"
+"""Version of what lies between a photograph and its crop, apart from the detector; raised when crops change."""
+
+LARGEST_PHOTO: Final = 64 * 2**20
+"""Photographs above this many bytes are refused."""
+
+_FACE, _NONE = ".png", ".none"
+
+
+class AligningPictures(Closing):
+    """Photographs as a source of aligned pictures, by the same names.
+
+    Of several faces the largest is taken.
+
+    Parameters
+    ----------
+    photos
+        The photographs; closed together with this.
+    cache
+        Folder for the aligned faces, made where it is missing; None keeps them in a temporary folder until the end.
+    detector
+        Name of the detector (:data:`whyface.faces.detectors.DETECTORS`).
+    finder
+        The detector itself, in place of the one of that name; the name must then say all about it.
+    max_pixels
+        Photographs with more pixels are refused before they are decoded.
+
+    Attributes
+    ----------
+    recipe
+        How faces are found and aligned, in words.
+    failures
+        Why there is no face for a name, of those that were asked for.
+
+    Raises
+    ------
+    OutputError
+        If the cache folder cannot be made.
+    InputError
+        If there is no such detector.
+    """
+
+    def __init__(
+        self,
+        photos: PictureSource,
+        *,
+        cache: Path | None = None,
+        detector: str = DETECTORS[0],
+        finder: Detector | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self._photos = photos
+        self._finder = open_detector(detector) if finder is None else finder
+        self.recipe = f"{detector}, alignment {ALIGNMENT}, the largest face"
+        self._max_pixels = max_pixels
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if cache is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="whyface-")
+            cache = Path(self._temporary.name)
+        self._cache = _made(cache)
+        self.failures: dict[str, str] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all photographs, sorted."""
+        return self._photos.names()
+
+    def read(self, name: str) -> NDArray[np.uint8]:
+        """Return the face of one photograph, RGB uint8 (112, 112, 3).
+
+        Raises
+        ------
+        DataError
+            If the photograph is missing or cannot be read, or there is no face in it.
+        OutputError
+            If the cache cannot be written.
+        """
+        data = self._photos.read_bytes(name)
+        recipe = f"{self.recipe}, at most {self._max_pixels} pixels".encode()
+        key = hashlib.sha256(recipe + hashlib.sha256(data).digest()).hexdigest()
+        face, none = (self._cache / key[:2] / f"{key}{suffix}" for suffix in (_FACE, _NONE))
+        # A damaged file in the cache is as good as none: it is made again.
+        with contextlib.suppress(OSError, DataError):
+            return decode_aligned(face.read_bytes(), name)
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return self._fail(name, none.read_text(encoding="utf-8"))
+        _made(face.parent)
+        try:
+            faces = find_faces(decode_photo(data, "", max_pixels=self._max_pixels), source=name, detector=self._finder)
+        except PhotoError as error:
+            reason = str(error).lstrip(": ")
+        else:
+            if faces:
+                write_atomic(face, _encode(faces[0].image))
+                return faces[0].image
+            reason = "no face found"
+        write_atomic(none, reason.encode())
+        return self._fail(name, reason)
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return the content of any file as it is, not aligned."""
+        return self._photos.read_bytes(name)
+
+    def prepare(self, names: Iterable[str], progress: ProgressCallback | None = None) -> dict[str, str]:
+        """Align photographs ahead, so that it is known of which there is no face.
+
+        Parameters
+        ----------
+        names
+            Which photographs.
+        progress
+            Called with how many are done and their number.
+
+        Returns
+        -------
+        dict
+            Why there is no face, by name; empty where all went well.
+
+        Raises
+        ------
+        DataError
+            If a photograph is missing.
+        OutputError
+            If the cache cannot be written.
+        """
+        wanted = list(names)
+        for done, name in enumerate(wanted, 1):
+            try:
+                self.read(name)
+            except DataError:
+                if name not in self.failures:
+                    raise
+            if progress is not None:
+                progress(done, len(wanted))
+        return {name: self.failures[name] for name in wanted if name in self.failures}
+
+    def close(self) -> None:
+        """Close the photographs and remove what is temporary."""
+        self._photos.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def _fail(self, name: str, reason: str) -> NDArray[np.uint8]:
+        self.failures[name] = reason
+        raise DataError(f"{name}: cannot be aligned: {reason}")
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise OutputError(f"{folder}: the folder {folder.parent} does not exist; create it first") from error
+    except FileExistsError as error:
+        raise OutputError(f"{folder}: is a file; give a folder for aligned faces") from error
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be created ({error.strerror}); choose another folder") from error
+    return folder
+
+
+def _encode(image: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png")
+    return buffer.getvalue()
