@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from whyface.errors import InputError, ModelError
+from whyface.explain.confidence import with_probability
 from whyface.explain.cosine_method import CosineMethod
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import ThresholdSource
@@ -106,6 +107,9 @@ class Verifier:
         Threads of ONNX Runtime; None leaves it to ONNX Runtime.
     detector
         Another face detector than the default one.
+    prior
+        How often two photos show one person before they are compared, in (0, 1), for the probability; by default that
+        of the pairs that it was calibrated on. Models without a calibration on record give no probability.
 
     Raises
     ------
@@ -127,18 +131,25 @@ class Verifier:
         preprocessing: Preprocessing | None = None,
         threads: int | None = None,
         detector: Detector | None = None,
+        prior: float | None = None,
     ) -> None:
         if threshold is not None and fmr is not None:
             raise InputError("give a threshold or an FMR, not both")
         if threshold is not None and not -1 <= threshold <= 1:
             raise InputError(f"a threshold on a cosine lies in -1..1, got {threshold:g}")
+        if prior is not None and not 0 < prior < 1:
+            raise InputError(f"a prior is a probability between 0 and 1, such as 0.5, got {prior:g}")
         self._detector = detector
+        self.prior = prior
         entry = known_entry(model, grid=grid, preprocessing=preprocessing)
         kind = attention or (entry.default_attention if entry is not None and entry.kind == "xcos" else None)
         # A threshold that is not on record is found out before files of a known model are read.
         measured = None
         if entry is not None and threshold is None:
             measured = _measured_threshold(entry, kind, DEFAULT_FMR if fmr is None else fmr)
+        self.calibration = None if entry is None else entry.confidence.get(kind or "cosine")
+        if prior is not None and self.calibration is None:
+            raise ModelError(f"{model}: no probability was calibrated for these scores, so a prior says nothing")
         opened = open_model(
             model,
             attention=kind,
@@ -192,7 +203,8 @@ class Verifier:
 
     def compare(self, face_a: Face, face_b: Face) -> Verification:
         """Verify two aligned faces."""
-        return Verification(self.method((face_a, face_b)), face_a, face_b)
+        explanation = with_probability(self.method((face_a, face_b)), self.calibration, prior=self.prior)
+        return Verification(explanation, face_a, face_b)
 
 
 def verify(

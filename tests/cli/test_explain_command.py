@@ -96,3 +96,25 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 def test_command_starts_fast() -> None:
     script = "import sys, whyface.commands.explain\nassert not {'torch', 'numpy', 'onnxruntime'} & set(sys.modules)\n"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def verify(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    monkeypatch.setattr(sys, "argv", ["whyface", "verify", *PHOTOS, *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    return capsys.readouterr()
+
+
+def test_probability_and_its_prior(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = verify(monkeypatch, capsys)
+    assert "Probability of the same person: 0.0" in out
+    assert "% (Platt, fitted on LFW, 6000 pairs, prior 50 %)" in out
+    found = {}
+    for prior in ("0.5", "0.1"):
+        out, _ = verify(monkeypatch, capsys, "--prior", prior, "--json")
+        found[prior] = Explanation.from_json(out).probability or 0.0
+    odds = {prior: p / (1 - p) for prior, p in found.items()}
+    assert odds["0.5"] / odds["0.1"] == pytest.approx(9)
+    assert verify(monkeypatch, capsys, "--prior", "0")[1].startswith("whyface: a prior is a probability")
+    out, err = verify(monkeypatch, capsys, "--prior", "0.5", "--model", "mobilefacenet-ms1m")
+    assert "no probability was calibrated" in err

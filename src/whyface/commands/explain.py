@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
-from whyface.commands.verify import check_writable, verdict_line
+from whyface.commands.verify import Prior, check_writable, probability_line, verdict_line
 
 if TYPE_CHECKING:
     from whyface.explain.explanation import Explanation
@@ -57,6 +57,7 @@ def explain(
             help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
         ),
     ] = None,
+    prior: Prior = None,
     figure: Annotated[
         Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)
     ] = None,
@@ -76,6 +77,7 @@ def explain(
     """Say where the reasons for a verdict lie, by several methods side by side."""
     from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.explain.black_box import BlackBoxMethod  # noqa: PLC0415
+    from whyface.explain.confidence import with_probability  # noqa: PLC0415
     from whyface.explain.method_table import parse_methods  # noqa: PLC0415
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
     from whyface.explain.painted_faces import usable_cores  # noqa: PLC0415
@@ -95,6 +97,7 @@ def explain(
         preprocessing=None if pixels is None else pixels.preprocessing(),
         # Methods that look from outside run it on one core each, see whyface.explain.painted_faces.
         threads=1,
+        prior=prior,
     )
     # All are opened first: a method that cannot be used is found out before another has taken its time.
     methods = [
@@ -108,7 +111,7 @@ def explain(
         with progress_bar(opened.name) as progress:
             if isinstance(opened, BlackBoxMethod):
                 opened.progress = progress
-            found.append(opened(faces))
+            found.append(with_probability(opened(faces), verifier.calibration, prior=prior))
     if figure is not None:
         from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import
         from whyface.figures.save import save_figure  # noqa: PLC0415
@@ -123,6 +126,8 @@ def explain(
 
 def _print(verdict: Explanation, found: list[Explanation], figure: Path | None) -> None:
     typer.echo(verdict_line(verdict))
+    if verdict.probability is not None:
+        typer.echo(probability_line(verdict.probability, verdict.probability_source or ""))
     for explanation in found:
         typer.echo(f"{explanation.method} ({_cost(explanation)})")
         for sentence in _sentences(explanation):

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 MATCH: Final = 0
 NO_MATCH: Final = 1
 
+Prior = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="How often two photos show one person before they are compared; if not given, as in the fit (0.5).",
+        show_default=False,
+    ),
+]
+
 
 def verify(
     photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
@@ -36,6 +46,7 @@ def verify(
             help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
         ),
     ] = None,
+    prior: Prior = None,
     figure: Annotated[
         Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)
     ] = None,
@@ -63,6 +74,7 @@ def verify(
         grid=grid,
         preprocessing=None if pixels is None else pixels.preprocessing(),
         threads=threads,
+        prior=prior,
     )
     result = verifier(
         photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b, max_pixels=int(max_megapixels * 1e6)
@@ -99,6 +111,8 @@ def demo(
 
 def _print_result(result: Verification, figure: Path | None) -> None:
     typer.echo(verdict_line(result.explanation))
+    if result.explanation.probability is not None:
+        typer.echo(probability_line(result.explanation.probability, result.explanation.probability_source or ""))
     for face in (result.face_a, result.face_b):
         if face.count > 1:
             which = "the largest" if face.index == 0 else f"number {face.index}"
@@ -116,6 +130,13 @@ def verdict_line(explanation: Explanation) -> str:
         f"{explanation.verdict.upper()}: score {explanation.score:.4f} {relation} "
         f"threshold {explanation.threshold:.4f} ({explanation.threshold_source.describe()})"
     )
+
+
+def probability_line(probability: float, source: str) -> str:
+    """Say the probability and what it rests on in one line."""
+    from whyface.models.confidence import percent  # noqa: PLC0415 - start fast
+
+    return f"Probability of the same person: {percent(probability)} ({source})"
 
 
 def check_writable(path: Path) -> None:

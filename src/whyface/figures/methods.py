@@ -18,6 +18,7 @@ from whyface.explain.shares import explanation_shares
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
 from whyface.figures.style import BLUE, MUTED, RED, Sheet
+from whyface.models.confidence import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,7 +146,9 @@ def _header(sheet: Sheet, explanation: Explanation) -> None:
     score, threshold = score_and_threshold(explanation)
     side = "above" if match else "below" if explanation.margin else "exactly at"
     source = explanation.threshold_source.describe()
-    line = f"Score {score}, {side} the threshold {threshold} ({source}). Which places of the faces made it so?"
+    line = f"Score {score}, {side} the threshold {threshold} ({source})"
+    if explanation.probability is not None:
+        line += f"  \N{MIDDLE DOT}  probability of the same person {percent(explanation.probability)}"
     sheet.text(_MARGIN, 92, sheet.shorten(line, sheet.width - 2 * _MARGIN, 11.5), size=11.5)
 
 

@@ -16,6 +16,7 @@ from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
 from whyface.figures.save import save_figure
 from whyface.figures.style import BLUE, DPI, INK, MUTED, RED, Sheet
+from whyface.models.confidence import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +106,7 @@ def _header(sheet: Sheet, explanation: Explanation) -> None:
     side = "above" if match else "below" if explanation.margin else "exactly at"
     line = f"Score {score}, {side} the threshold {threshold}"
     if explanation.probability is not None:
-        line += f"  \N{MIDDLE DOT}  probability of the same person {explanation.probability:.3f}"
+        line += f"  \N{MIDDLE DOT}  probability of the same person {percent(explanation.probability)}"
         line += f" ({explanation.probability_source})"
     sheet.text(_MARGIN, 92, sheet.shorten(line, 860, 11.5), size=11.5, color=INK)
     sheet.text(_MARGIN, 113, sheet.shorten(_provenance(explanation), 860, _CAPTION), size=_CAPTION, color=MUTED)

@@ -195,7 +195,7 @@ def update_entry(path: Path | str, name: str, **changes: Any) -> ModelEntry:
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: the change to {name!r} does not fit into JSON: {error}") from error
     entry = parse_zoo(document, str(path))[changes.get("name", name)]
-    document["models"] = [{key: values[key] for key in FIELDS} for values in document["models"]]
+    document["models"] = [{key: values[key] for key in FIELDS if key in values} for values in document["models"]]
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomic(path, f"{text}\n".encode())
     return entry

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
 from whyface.errors import InputError, ModelError
+from whyface.models.confidence import Calibration, calibration_from_dict
 from whyface.models.preprocessing import Preprocessing, preprocessing_from_dict
 
 Kind = Literal["xcos", "cosine"]
@@ -71,6 +72,8 @@ class ModelEntry:
         The attention used where none is asked for.
     results
         Measured figures, as they are.
+    confidence
+        Attention -> how its scores become probabilities; may be left out.
     """
 
     name: str
@@ -87,10 +90,14 @@ class ModelEntry:
     thresholds: Mapping[str, tuple[OperatingPoint, ...]]
     default_attention: str
     results: Mapping[str, Any]
+    confidence: Mapping[str, Calibration] = field(default_factory=dict)
 
 
 FIELDS: Final = tuple(ModelEntry.__dataclass_fields__)
 """The keys of a model in the JSON, in the order in which they are written."""
+
+OPTIONAL: Final = ("confidence",)
+"""Those that may be left out."""
 
 
 def parse_zoo(document: Any, where: str) -> dict[str, ModelEntry]:
@@ -129,7 +136,7 @@ def _parse_entry(values: Any, where: str) -> ModelEntry:
     _need(isinstance(values, dict), where, "must be an object")
     if isinstance(values.get("name"), str):
         where = f"{where} ({values['name']})"
-    missing = [key for key in FIELDS if key not in values]
+    missing = [key for key in FIELDS if key not in values and key not in OPTIONAL]
     _need(not missing, where, f"misses {', '.join(missing)}")
     unknown = sorted(set(values) - set(FIELDS))
     _need(not unknown, where, f"has the unknown {', '.join(unknown)}")
@@ -151,8 +158,10 @@ def _parse_entry(values: Any, where: str) -> ModelEntry:
     _need(isinstance(values["shipped"], bool), f"{where}.shipped", "must be true or false")
     _need(isinstance(values["results"], dict), f"{where}.results", "must be an object")
     thresholds = _mapping(values["thresholds"], _parse_points, f"{where}.thresholds")
-    strange = sorted(set(thresholds) - set(attentions))
-    _need(not strange, f"{where}.thresholds", f"has {', '.join(strange)}, but may have {', '.join(attentions)}")
+    confidence = _mapping(values.get("confidence", {}), _parse_calibration, f"{where}.confidence")
+    for key, found in (("thresholds", thresholds), ("confidence", confidence)):
+        strange = sorted(set(found) - set(attentions))
+        _need(not strange, f"{where}.{key}", f"has {', '.join(strange)}, but may have {', '.join(attentions)}")
     return ModelEntry(
         **texts,
         kind=kind,
@@ -164,6 +173,7 @@ def _parse_entry(values: Any, where: str) -> ModelEntry:
         thresholds=thresholds,
         default_attention=values["default_attention"],
         results=values["results"],
+        confidence=confidence,
     )
 
 
@@ -201,6 +211,13 @@ def _parse_preprocessing(values: Any, where: str) -> Preprocessing:
     try:
         return preprocessing_from_dict(values)
     except InputError as error:
+        raise ModelError(f"{where}: {error}") from error
+
+
+def _parse_calibration(values: Any, where: str) -> Calibration:
+    try:
+        return calibration_from_dict(values)
+    except ModelError as error:
         raise ModelError(f"{where}: {error}") from error
 
 

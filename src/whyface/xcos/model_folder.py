@@ -218,6 +218,7 @@ def write_model_folder(
         "thresholds": {},
         "default_attention": attention,
         "results": dict(results or {}),
+        "confidence": {},
     }
     document = json.loads(json.dumps({"format": FORMAT, "models": [{key: values[key] for key in FIELDS}]}))
     entry = parse_zoo(document, str(folder / DESCRIPTION))[name]

@@ -1,0 +1,169 @@
+"""From a score to a probability of "same person": plain numbers in JSON, applied without any fitting library.
+
+A probability needs a prior: how often two faces are of one person before anything has been compared. A calibration is
+fitted at the prior of its pairs, half genuine on LFW; :meth:`Calibration.probability` moves it to any other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from whyface.errors import InputError, ModelError
+
+CalibrationKind = Literal["platt", "isotonic", "x-face"]
+NAMES: Final[Mapping[CalibrationKind, str]] = {"platt": "Platt", "isotonic": "isotonic", "x-face": "x-face sigmoid"}
+
+_PARAMETERS: Final[Mapping[CalibrationKind, tuple[str, ...]]] = {
+    "platt": ("slope", "intercept"),
+    "isotonic": ("scores", "probabilities"),
+    "x-face": ("height", "steepness", "middle", "base"),
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted curve from scores to probabilities.
+
+    Attributes
+    ----------
+    kind
+        ``"platt"``: 1 / (1 + exp(-(slope * score + intercept))) (Platt 1999). ``"isotonic"``: straight lines between
+        the points ``scores`` -> ``probabilities``, flat beyond (Zadrozny and Elkan 2002). ``"x-face"``: height / (1 +
+        exp(-steepness * (d - middle))) + base at the distance d = 1 - score, cut to [0, 1] (Knoche et al. 2023).
+    parameters
+        Its numbers, by name.
+    dataset
+        What it was fitted on, such as ``"LFW"``.
+    genuine_pairs, impostor_pairs
+        How many pairs of either kind; they give the prior of the fit, and how sure it can be.
+
+    Raises
+    ------
+    InputError
+        If the kind is unknown, a number is missing or not finite, the isotonic points do not rise, or there are no
+        pairs.
+    """
+
+    kind: CalibrationKind
+    parameters: Mapping[str, Any]
+    dataset: str
+    genuine_pairs: int
+    impostor_pairs: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in _PARAMETERS:
+            raise InputError(f"unknown calibration {self.kind!r}; known: {', '.join(_PARAMETERS)}")
+        if set(self.parameters) != set(_PARAMETERS[self.kind]):
+            raise InputError(f"a {self.kind} calibration has the numbers {', '.join(_PARAMETERS[self.kind])}")
+        try:
+            values = [np.asarray(value, np.float64) for value in self.parameters.values()]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the numbers of a {self.kind} calibration must be numbers") from error
+        if not all(np.isfinite(value).all() for value in values):
+            raise InputError(f"the numbers of a {self.kind} calibration must be finite")
+        if self.kind == "isotonic":
+            x, y = (np.asarray(self.parameters[name], np.float64) for name in _PARAMETERS["isotonic"])
+            fits = x.ndim == 1 and x.shape == y.shape and x.size and (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()
+            if not fits or y[0] < 0 or y[-1] > 1:
+                raise InputError("an isotonic calibration needs rising scores, and probabilities that do not fall")
+        elif any(value.ndim for value in values):
+            raise InputError(f"a {self.kind} calibration has one number each")
+        if min(self.genuine_pairs, self.impostor_pairs) < 1:
+            raise InputError("a calibration needs genuine and impostor pairs")
+
+    @property
+    def prior(self) -> float:
+        """Share of genuine pairs that it was fitted at."""
+        return self.genuine_pairs / (self.genuine_pairs + self.impostor_pairs)
+
+    def fitted(self, scores: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Give the curve's own values, in [0, 1], at scores of any shape; the prior is that of the fit."""
+        x, given = np.asarray(scores, np.float64), self.parameters
+        if self.kind == "isotonic":
+            return np.asarray(np.interp(x, given["scores"], given["probabilities"]), np.float64)
+        if self.kind == "platt":
+            return np.asarray(_sigmoid(given["slope"] * x + given["intercept"]))
+        rise = _sigmoid(given["steepness"] * ((1 - x) - given["middle"]))
+        return np.asarray(np.clip(given["height"] * rise + given["base"], 0, 1))
+
+    def ratio(self, scores: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Give the likelihood ratio of "same person" at scores: how many times likelier they are for one person.
+
+        It is cut where the sample ends: among 3,000 impostor pairs nothing can be seen of what happens once in 10,000,
+        so that a ratio never passes their number (nor falls below one over the number of genuine pairs), however far
+        the curve runs on.
+        """
+        p = np.clip(self.fitted(scores), 1e-300, 1 - 1e-16)
+        ratio = p / (1 - p) * (1 - self.prior) / self.prior
+        return np.asarray(np.clip(ratio, 1 / self.genuine_pairs, self.impostor_pairs))
+
+    def probability(self, score: float, *, prior: float | None = None) -> float:
+        """Give the probability of "same person".
+
+        Parameters
+        ----------
+        score
+            The model's score.
+        prior
+            How often two faces are of one person before they are compared, in (0, 1); that of the fit by default.
+
+        Raises
+        ------
+        InputError
+            If the prior is not a probability, or the score is not finite.
+        """
+        before = self.prior if prior is None else prior
+        if not 0 < before < 1:
+            raise InputError(f"a prior is a probability between 0 and 1, such as 0.5, got {before:g}")
+        if not math.isfinite(score):
+            raise InputError(f"the score must be finite, got {score}")
+        odds = float(self.ratio(score)) * before / (1 - before)
+        return odds / (1 + odds)
+
+    def describe(self, *, prior: float | None = None) -> str:
+        """Say where a probability comes from, such as ``"Platt, fitted on LFW, 6000 pairs, prior 50 %"``."""
+        pairs = self.genuine_pairs + self.impostor_pairs
+        before = self.prior if prior is None else prior
+        return f"{NAMES[self.kind]}, fitted on {self.dataset}, {pairs} pairs, prior {100 * before:.3g} %"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {**asdict(self), "parameters": dict(self.parameters)}
+
+
+def calibration_from_dict(values: Any) -> Calibration:
+    """Build from what :meth:`Calibration.to_dict` returned.
+
+    Raises
+    ------
+    ModelError
+        If a key is missing, unknown or wrong.
+    """
+    keys = set(Calibration.__dataclass_fields__)
+    if not isinstance(values, Mapping) or set(values) != keys or not isinstance(values["parameters"], Mapping):
+        raise ModelError(f"a calibration must have the keys {', '.join(sorted(keys))}; correct the file")
+    whole = all(type(values[name]) is int for name in ("genuine_pairs", "impostor_pairs"))
+    if not whole or not all(isinstance(values[name], str) for name in ("kind", "dataset")):
+        raise ModelError("a calibration's kind and data set must be texts, its pairs whole numbers; correct the file")
+    try:
+        return Calibration(**values)
+    except InputError as error:
+        raise ModelError(f"{error}; correct the file") from error
+
+
+def percent(probability: float) -> str:
+    """Write a probability so that one short of certainty never reads as 100 % or 0 %, such as ``"99.97 %"``."""
+    rest = 100 * min(probability, 1 - probability)
+    digits = min(max(1, math.ceil(-math.log10(rest))), 9) if rest > 0 else 1
+    return f"{100 * probability:.{digits}f} %"
+
+
+def _sigmoid(x: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    half = np.asarray(x, np.float64) / 2
+    # By tanh, which does not overflow.
+    return np.asarray(0.5 * (1 + np.tanh(half)))
