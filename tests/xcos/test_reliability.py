@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from whyface.errors import InputError, ModelError
 from whyface.xcos.attention import uniform_attention
 from whyface.xcos.grid import grid_cosine, xcos_score
-from whyface.xcos.model import XcosMaps
+from whyface.xcos.model import XcosMaps, XcosModel
 from whyface.xcos.reliability import (
     CellStatistics,
     Reliability,
+    ReliableXcos,
     apply_reliability,
     cell_lengths,
     cell_statistics,
@@ -96,6 +97,33 @@ def test_the_score_is_still_similarity_times_attention() -> None:
     )
     np.testing.assert_array_equal(maps.similarity, similarity)
     np.testing.assert_allclose((maps.similarity * maps.attention).sum(axis=(1, 2)), maps.score, rtol=1e-5)
+
+
+class CornerCells:
+    """Grid features that are four pixels of each picture's corner; enough to be an embedder with a grid."""
+
+    name, sha256 = "corner-cells", "0" * 64
+
+    def grid(self, batch: np.ndarray) -> np.ndarray:
+        corner = batch[:, :, :2, :2].astype(np.float32) - 128
+        return np.asarray(np.concatenate([corner, corner[:, :1] ** 2 / 128], axis=1))
+
+    def embed(self, batch: np.ndarray) -> np.ndarray:
+        return self.grid(batch).reshape(len(batch), -1)
+
+
+def test_a_model_that_heeds_reliability_is_used_like_any_other() -> None:
+    a, b = np.random.default_rng(4).integers(0, 256, (2, 3, 3, 112, 112), dtype=np.uint8)
+    plain = XcosModel(CornerCells(), correlated=np.array([[1, 2], [3, 4]], np.float32))
+    reliability = random_reliability()
+    reliable = ReliableXcos(plain, {"u": reliability})
+    before, after = plain.compare(a, b, "u"), reliable.compare(a, b, "u")
+    expected = apply_reliability(before, reliability(plain.grid(a)), reliability(plain.grid(b)))
+    np.testing.assert_array_equal(after.attention, expected.attention)
+    np.testing.assert_array_equal(after.score, expected.score)
+    assert (after.attention != before.attention).any()
+    # What has no reliability stays as it is.
+    np.testing.assert_array_equal(reliable.compare(a, b, "p").attention, plain.compare(a, b, "p").attention)
 
 
 def test_the_gradient_is_that_of_the_loss() -> None:
