@@ -47,7 +47,7 @@ def test_unknown_names(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["inside", "beside", "given"])
-@pytest.mark.parametrize("folder", ["", "lfw"])
+@pytest.mark.parametrize("folder", ["", "lfw", "lfw-deepfunneled"])
 def test_lfw_finds_its_pairs_and_its_folder(faces: Path, tmp_path: Path, where: str, folder: str) -> None:
     data = faces
     if folder:

@@ -141,10 +141,16 @@ def _read(name: ProtocolName, source: PictureSource, data: Path, pairs: Path | N
     if name.file is not None:
         return read_pair_list(name.file, folds=folds)
     if name.kind == "lfw":
-        # People's folders may lie at the top or, as in LFW's own archive, in a folder "lfw".
-        folder = "lfw" if any(picture.startswith("lfw/") for picture in source.names()) else ""
-        return read_lfw_pairs(pairs or _find_lfw_pairs(data), folder=folder, name="lfw")
+        return read_lfw_pairs(pairs or _find_lfw_pairs(data), folder=_folder_around(source.names()), name="lfw")
     return read_cfp_pairs(source, "FF" if name.kind == "cfp-ff" else "FP")
+
+
+def _folder_around(names: tuple[str, ...]) -> str:
+    """People's folders may lie at the top or, as in LFW's own archives ("lfw", "lfw-deepfunneled"), in a folder."""
+    if any(name.startswith("lfw/") for name in names):
+        return "lfw"
+    tops = {name.partition("/")[0] for name in names}
+    return tops.pop() if len(tops) == 1 and all(name.count("/") == 2 for name in names) else ""
 
 
 def _find_lfw_pairs(data: Path) -> Path:
