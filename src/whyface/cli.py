@@ -15,6 +15,7 @@ from whyface import __version__
 from whyface.commands.benchmark import benchmark
 from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
+from whyface.commands.export import export
 from whyface.commands.models import models
 from whyface.commands.train import train
 from whyface.commands.verify import demo, verify
@@ -53,6 +54,7 @@ app.command()(models)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(train)
+app.command()(export)
 app.command()(benchmark)
 
 

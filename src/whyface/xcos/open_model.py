@@ -14,6 +14,7 @@ from whyface.models.zoo import model_entry, open_embedder
 from whyface.models.zoo_schema import ModelEntry
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.model import XcosModel, open_xcos
+from whyface.xcos.model_folder import DESCRIPTION, ModelFolder, find_model_folder
 
 _KINDS: Final[tuple[AttentionKind, ...]] = get_args(AttentionKind)
 
@@ -46,7 +47,9 @@ class OpenedModel:
 def known_entry(
     model: str | Path, *, grid: str | None = None, preprocessing: Preprocessing | None = None
 ) -> ModelEntry | None:
-    """Return what is on record about a model; None if it is the path of an ``.onnx`` file.
+    """Return what is on record about a model: in the zoo, or in the ``model.json`` of a folder of one's own.
+
+    None if it is the path of an ``.onnx`` file that no description names.
 
     Parameters
     ----------
@@ -62,11 +65,12 @@ def known_entry(
     InputError
         If a known model is given a grid or preprocessing.
     """
-    if Path(model).suffix == ".onnx":
+    folder = _folder_of(model)
+    if folder is None and Path(model).suffix == ".onnx":
         return None
     if grid is not None or preprocessing is not None:
         raise InputError("grid and pixels are for an ONNX file of your own; a known model has them on record")
-    return model_entry(str(model))
+    return model_entry(str(model)) if folder is None else folder.entry
 
 
 def open_model(
@@ -78,7 +82,7 @@ def open_model(
     preprocessing: Preprocessing | None = None,
     threads: int | None = None,
 ) -> OpenedModel:
-    """Open a known model by its name, or any network by the path of its ``.onnx`` file.
+    """Open a known model by its name, an exported one by its folder, or any network by its ``.onnx`` file.
 
     Parameters
     ----------
@@ -106,12 +110,19 @@ def open_model(
     entry = known_entry(model, grid=grid, preprocessing=preprocessing)
     if entry is None:
         return _open_own(Path(model), kind, grid, preprocessing or RAW, threads)
+    folder = _folder_of(model)
     if entry.kind != "xcos" and kind is None:
-        embedder = open_embedder(entry.name, directory=directory, threads=threads)
+        if folder is None:
+            embedder = open_embedder(entry.name, directory=directory, threads=threads)
+        else:
+            embedder = folder.open_embedder(threads=threads)
         return OpenedModel(entry.name, embedder, entry, {"onnx": embedder.sha256}, entry.preprocessing)
     if entry.grid is None:
         raise ModelError(f"model {entry.name!r} has no grid on record, so there is no attention over it; leave it out")
-    xcos = open_xcos(entry.name, directory=directory, threads=threads)
+    if folder is None:
+        xcos = open_xcos(entry.name, directory=directory, threads=threads)
+    else:
+        xcos = folder.open_xcos(threads=threads)
     if kind is not None:
         xcos.require(kind)
     hashes = {role: file.sha256 for role, file in entry.files.items()}
@@ -130,6 +141,14 @@ def attention_kind(kind: str) -> AttentionKind:
         if kind == known:
             return known
     raise InputError(f"attention must be u (uniform), p (correlated) or l (learned), got {kind!r}")
+
+
+def _folder_of(model: str | Path) -> ModelFolder | None:
+    """Find the model's folder; a bare name is a known model's, unless a folder of that name has a description."""
+    text = str(model)
+    if "/" not in text and "\\" not in text and Path(text).suffix not in {".onnx", ".json"}:
+        return None if not (Path(text) / DESCRIPTION).is_file() else find_model_folder(text)
+    return find_model_folder(model)
 
 
 def _open_own(

@@ -1,0 +1,77 @@
+"""Exported networks: the same numbers as torch, and usable by name of their folder."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from whyface.errors import ModelError, OutputError
+from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.weights import save_safetensors
+from whyface.train.config import NetworkConfig
+from whyface.train.export_trained import export_trained
+from whyface.train.networks import build_network
+from whyface.train.trained import describe_trained
+from whyface.verification import Verifier
+from whyface.xcos.model import XcosModel
+from whyface.xcos.open_model import open_model
+
+
+def trained(path: Path, head: str) -> Path:
+    torch.manual_seed(0)
+    config = NetworkConfig.model_validate({"head": head})
+    network = build_network(config)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d) and module.running_var is not None:
+            module.running_var.uniform_(0.5, 1.5)
+    save_safetensors(network, path, describe_trained(config, step=1))
+    return path
+
+
+@pytest.mark.parametrize("head", ["grid", "placed"])
+def test_an_xcos_network(tmp_path: Path, head: str) -> None:
+    report = export_trained(trained(tmp_path / "network.safetensors", head), tmp_path / "mine", name="mine")
+    assert report.faces <= 1e-4
+    assert report.pair is not None
+    assert report.pair <= 1e-5
+    opened = open_model(tmp_path / "mine")
+    assert isinstance(opened.method, XcosModel)
+    assert opened.method.attentions == ("u", "l")
+    batch = np.random.default_rng(0).integers(0, 256, (3, 3, 112, 112)).astype(np.uint8)
+    one = opened.method.compare(batch, batch[::-1].copy(), "l")
+    assert one.attention.sum(axis=(1, 2)) == pytest.approx(1, abs=1e-5)
+    assert one.score[1] == pytest.approx(1, abs=1e-5)
+    verifier = Verifier(tmp_path / "mine", threshold=0.3)
+    assert verifier.method.name == "xcos"
+
+
+def test_a_baseline(tmp_path: Path) -> None:
+    trained(tmp_path / "network.safetensors", "fc")
+    report = export_trained(tmp_path, tmp_path / "base", name="base")
+    assert report.pair is None
+    opened = open_model(str(tmp_path / "base"))
+    assert isinstance(opened.method, OnnxEmbedder)
+    assert open_model(tmp_path / "base" / "base.onnx").entry is not None
+    assert json.loads((tmp_path / "base" / "model.json").read_text())["models"][0]["kind"] == "cosine"
+
+
+def test_a_model_without_threshold_asks_for_one(tmp_path: Path) -> None:
+    export_trained(trained(tmp_path / "network.safetensors", "fc"), tmp_path / "base", name="base")
+    with pytest.raises(ModelError, match="threshold"):
+        Verifier(tmp_path / "base")
+
+
+def test_bad_sources_and_targets(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no network that whyface train wrote"):
+        export_trained(tmp_path, tmp_path / "x", name="x")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be used"):
+        export_trained(trained(tmp_path / "network.safetensors", "fc"), tmp_path / "file", name="x")
+
+
+def test_a_graph_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whyface.train.export_trained.FACE_TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match="differs from torch"):
+        export_trained(trained(tmp_path / "network.safetensors", "fc"), tmp_path / "x", name="x")
