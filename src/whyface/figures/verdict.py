@@ -105,11 +105,11 @@ def _header(sheet: Sheet, explanation: Explanation) -> None:
     score, threshold = score_and_threshold(explanation)
     side = "above" if match else "below" if explanation.margin else "exactly at"
     line = f"Score {score}, {side} the threshold {threshold}"
-    if explanation.probability is not None:
-        line += f"  \N{MIDDLE DOT}  probability of the same person {percent(explanation.probability)}"
-        line += f" ({explanation.probability_source})"
     sheet.text(_MARGIN, 92, sheet.shorten(line, 860, 11.5), size=11.5, color=INK)
-    sheet.text(_MARGIN, 113, sheet.shorten(_provenance(explanation), 860, _CAPTION), size=_CAPTION, color=MUTED)
+    y = sheet.text(_MARGIN, 113, sheet.shorten(_provenance(explanation), 860, _CAPTION), size=_CAPTION, color=MUTED)
+    if explanation.probability is not None:
+        line = f"Probability of the same person: {percent(explanation.probability)} ({explanation.probability_source})"
+        sheet.text(_MARGIN, y, sheet.shorten(line, 860, _CAPTION), size=_CAPTION, color=MUTED)
     axes = sheet.figure.add_axes(sheet.box(950, 30, WIDTH - _MARGIN - 950, 84))
     axes.set_label("scale")
     panels.draw_scale(axes, explanation.score, explanation.threshold)
