@@ -121,7 +121,15 @@ def test_cells_of_a_model_that_is_compared_by_xcos() -> None:
         open_method("cells", Verifier(threads=1).method)
 
 
-@pytest.mark.parametrize("name", [name for name, entry in METHODS.items() if entry.needs == "torch"])
+# fggb goes backward 3,136 times for this model.
+GRADIENTS = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "fggb" else [])
+    for name, entry in METHODS.items()
+    if entry.needs == "torch"
+]
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
 def test_gradient_methods_explain_the_score_that_decides(name: str) -> None:
     pytest.importorskip("torch", reason="needs the extra torch")
     verifier = Verifier(threads=1)

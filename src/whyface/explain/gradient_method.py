@@ -17,7 +17,7 @@ from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
 from whyface.models.torch_embedder import TorchEmbedder
 
-WITHOUT_GRADIENTS: Final = "xface, corrrise, lime, cells, random and centre"
+WITHOUT_GRADIENTS: Final = "xface, corrrise, kernelshap, cells, random and centre"
 """The methods that need no gradients, for messages."""
 
 

@@ -146,6 +146,62 @@ _TABLE: Final = (
         ),
     ),
     MethodEntry(
+        name="fggb",
+        title="Feature gradients",
+        module="fggb",
+        class_name="FggbMethod",
+        needs="torch",
+        unit="gradient",
+        paper="Lu et al., FG 2024",
+        summary="the places that each number of the embedding looks at, added up by what it says for a match",
+        caption=(
+            "Every number of the model's description of a face was traced to the pixels that it depends on. Blue: "
+            "numbers on which the faces agree look here. Red: those on which they differ."
+        ),
+    ),
+    MethodEntry(
+        name="gradcam",
+        title="Grad-CAM",
+        module="gradcam",
+        class_name="GradCamMethod",
+        needs="torch",
+        unit="gradient",
+        paper="Selvaraju et al., ICCV 2017",
+        summary="where the last map's channels lie that raise or lower the score",
+        caption=(
+            "Patterns that the model looks for, where it found them. Blue: more of these patterns would raise the "
+            "score. Red: would lower it."
+        ),
+    ),
+    MethodEntry(
+        name="ebp",
+        title="Winning pixels",
+        module="ebp",
+        class_name="EbpMethod",
+        needs="torch",
+        unit="gradient",
+        paper="Zhang et al., ECCV 2016; Williford et al., ECCV 2020",
+        summary="which pixels win when the score's evidence, and then its opposite, is handed down layer by layer",
+        caption=(
+            "What speaks for a match was handed down through the model to the pixels in proportion, and so was what "
+            "speaks against it. Blue: more of the first. Red: more of the second."
+        ),
+    ),
+    MethodEntry(
+        name="xcos-guided",
+        title="xCos in detail",
+        module="guided",
+        class_name="XcosGuidedMethod",
+        needs="torch",
+        unit="gradient",
+        paper="whyface",
+        summary="the evidence of xCos's places at the resolution of pixels, by the size of the score's gradient",
+        caption=(
+            "xCos says which places speak for (blue) or against a match (red); the score's sensitivity says which "
+            "pixels there matter."
+        ),
+    ),
+    MethodEntry(
         name="random",
         title="Noise (control)",
         module="controls",
