@@ -8,7 +8,7 @@ import torch
 from tiny_torch import curved_embedder, random_faces
 
 from whyface.errors import InputError, ModelError
-from whyface.explain.guided import XcosGuidedMethod, smoothed
+from whyface.explain.guided import XcosGuidedMethod, scaled, smoothed
 from whyface.explain.pair_score import XcosScore
 from whyface.models.torch_embedder import TorchEmbedder
 
@@ -22,7 +22,9 @@ def score() -> XcosScore:
 
 def test_the_sign_in_the_middle_of_every_cell_is_the_cells(score: XcosScore) -> None:
     faces = random_faces(2)
-    found = XcosGuidedMethod(score.embedder, score=score, threshold=THRESHOLD, sigma=0.5).maps(faces[:1], faces[1:])
+    found = XcosGuidedMethod(score.embedder, score=score, threshold=THRESHOLD, sigma=0.5, erasure=0).maps(
+        faces[:1], faces[1:]
+    )
     with torch.no_grad():
         grids = score.features(score.embedder.pixels(faces))
         cells = score.cells(grids[:1], grids[1:])
@@ -64,6 +66,31 @@ def test_pixels_that_the_network_does_not_see_get_nothing() -> None:
     assert np.abs(found.map_a[0, :, 62:]).max() == 0
 
 
+def test_the_second_map_is_the_first_order_loss_of_erasing() -> None:
+    score = XcosScore(curved_embedder(), torch.full((7, 7), 1 / 49))
+    faces = random_faces(2)
+    plain, mixed = (
+        XcosGuidedMethod(score.embedder, score=score, threshold=THRESHOLD, sigma=2.0, erasure=weight)
+        .maps(faces[:1], faces[1:])
+        .map_a
+        for weight in (0.0, 3.0)
+    )
+    pixels = score.embedder.pixels(faces).requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(score(pixels[:1], pixels[1:]).sum(), pixels)
+    away = pixels.detach() - pixels.detach().mean(dim=(2, 3), keepdim=True)
+    loss = (gradient * away).sum(dim=1)[:1].numpy()
+    expected = 3 * scaled(smoothed(loss, 2.0))
+    np.testing.assert_allclose(mixed - plain, expected, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(np.abs(plain).mean(), 1, rtol=1e-4)
+
+
+def test_scaling_leaves_zeros() -> None:
+    maps = np.zeros((2, 3, 3), np.float32)
+    maps[1] = -4
+    np.testing.assert_array_equal(scaled(maps)[:, 0, 0], [0, -1])
+
+
 def test_smoothing_keeps_a_constant_and_the_total() -> None:
     point = np.zeros((2, 31, 31), np.float32)
     point[:, 15, 15] = 1
@@ -78,3 +105,5 @@ def test_bad_input(score: XcosScore) -> None:
         XcosGuidedMethod(curved_embedder())
     with pytest.raises(InputError, match="sigma"):
         XcosGuidedMethod(score.embedder, score=score, sigma=0.0)
+    with pytest.raises(InputError, match="erasure"):
+        XcosGuidedMethod(score.embedder, score=score, erasure=-1.0)

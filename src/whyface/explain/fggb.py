@@ -60,7 +60,7 @@ class FggbMethod(GradientMethod):
         *,
         threshold: float = 0.0,
         source: ThresholdSource | None = None,
-        batch_size: int = 32,
+        batch_size: int = 16,
         score: PairScore | None = None,
         kind: Kind = "combined",
     ) -> None:

@@ -28,8 +28,14 @@ class XcosGuidedMethod(GradientMethod):
 
     The evidence of the cells, (S - threshold) * W, adds up to the margin, so its sign is the verdict's, but it knows
     16 x 16 pixels at a time. The gradient of the score knows pixels, but its size has no sign of its own and is noisy.
-    The map is their product: the evidence, brought to 112 x 112 bilinearly, times the size of the score's gradient,
-    mean_rgb |ds / d pixels|, smoothed by a Gaussian. Each face has its own gradient, so the two maps differ.
+    The map is the sum of two, each divided by its mean absolute value:
+
+    * the evidence, brought to 112 x 112 bilinearly, times the size of the score's gradient, mean_rgb |ds / d pixels|,
+      smoothed by a Gaussian: where cells speak for or against, at the pixels that they rest on;
+    * ``erasure`` times the smoothed sum over colours of ds / d pixels * (pixel - the face's mean colour): to first
+      order, what painting a pixel with the mean colour takes from the score.
+
+    Both come from one run of the network and one backward pass. Each face has its own gradient, so its maps differ.
 
     Assumed: within a cell, the pixels that the score is most sensitive to are those that the cell's verdict rests on.
 
@@ -41,13 +47,16 @@ class XcosGuidedMethod(GradientMethod):
         An :class:`~whyface.explain.pair_score.XcosScore`; required.
     sigma
         Width of the Gaussian in pixels, > 0: a quarter of a cell by default.
+    erasure
+        Weight of the second map, >= 0. On 40 LFW pairs (20 genuine), larger weights made deletion better and
+        replacement worse: 0: 0.653 and 0.053; 0.5: 0.603 and 0.059; 1: 0.581 and 0.081; 2: 0.557 and 0.094.
 
     Raises
     ------
     ModelError
         If the score is not an xCos score.
     InputError
-        If ``sigma`` is not positive.
+        If ``sigma`` is not positive or ``erasure`` is negative.
 
     References
     ----------
@@ -66,6 +75,7 @@ class XcosGuidedMethod(GradientMethod):
         batch_size: int = 32,
         score: PairScore | None = None,
         sigma: float = 4.0,
+        erasure: float = 0.5,
     ) -> None:
         super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size, score=score)
         if not isinstance(self.score, XcosScore):
@@ -75,13 +85,16 @@ class XcosGuidedMethod(GradientMethod):
             )
         if not sigma > 0:
             raise InputError(f"sigma must be positive, got {sigma}")
+        if not erasure >= 0:
+            raise InputError(f"erasure must not be negative, got {erasure}")
         self.xcos: XcosScore = self.score
         self.sigma = sigma
+        self.erasure = erasure
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The width of the Gaussian."""
-        return {"sigma": self.sigma}
+        """The width of the Gaussian and the weight of the second map."""
+        return {"sigma": self.sigma, "erasure": self.erasure}
 
     def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
         """Explain a batch of pairs."""
@@ -92,8 +105,17 @@ class XcosGuidedMethod(GradientMethod):
         evidence = (found.similarity.detach() - self.threshold) * found.attention.detach()
         fine = functional.interpolate(evidence[:, None], pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]
         sizes = smoothed(to_array(gradient.abs().mean(dim=1)), self.sigma)
-        maps = np.concatenate([to_array(fine)] * 2) * sizes
+        maps = scaled(np.concatenate([to_array(fine)] * 2) * sizes)
+        if self.erasure:
+            away = pixels.detach() - pixels.detach().mean(dim=(2, 3), keepdim=True)
+            maps += self.erasure * scaled(smoothed(to_array((gradient * away).sum(dim=1)), self.sigma))
         return PairMaps(to_array(found.score), maps[: len(first)], maps[len(first) :], forward=2, backward=2)
+
+
+def scaled(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Divide each of N maps (N, H, W) by its mean absolute value; a map of zeros stays zeros."""
+    sizes = np.abs(maps).mean(axis=(1, 2), keepdims=True, dtype=np.float64)
+    return np.asarray(maps / np.where(sizes > 0, sizes, 1), np.float32)
 
 
 def smoothed(maps: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
