@@ -54,6 +54,8 @@ class XcosModel:
         The learned attention, or None.
     correlated
         The correlated attention (H, W), raw or normalised, or None.
+    tensors
+        The safetensors file with the learned attention's tensors, which a search over a gallery needs, or None.
     """
 
     def __init__(
@@ -62,9 +64,11 @@ class XcosModel:
         *,
         pair: PairGraph | None = None,
         correlated: NDArray[np.float32] | None = None,
+        tensors: Path | None = None,
     ) -> None:
         self.embedder = embedder
         self.pair = pair
+        self.tensors = tensors
         self.correlated = None if correlated is None else normalise_attention(correlated)
 
     @property
@@ -133,8 +137,8 @@ def open_xcos(name: str, *, directory: Path | str | None = None, threads: int | 
     if entry.kind != "xcos":
         return XcosModel(embedder)
     pair = PairGraph(model_file(entry, "pair", directory=directory), sha256=entry.files["pair"].sha256)
-    correlated = read_correlated(model_file(entry, "safetensors", directory=directory))
-    return XcosModel(embedder, pair=pair, correlated=correlated)
+    tensors = model_file(entry, "safetensors", directory=directory)
+    return XcosModel(embedder, pair=pair, correlated=read_correlated(tensors), tensors=tensors)
 
 
 def read_correlated(path: Path | str) -> NDArray[np.float32]:

@@ -92,8 +92,9 @@ class ModelFolder:
             raise ModelError(f"{self.path / DESCRIPTION}: the model has no grid, so there is no attention over it")
         files = self.entry.files
         pair = PairGraph(self.file("pair"), sha256=files["pair"].sha256) if "pair" in files else None
-        correlated = _correlated(self.file("safetensors")) if "safetensors" in files else None
-        return XcosModel(self.open_embedder(threads=threads), pair=pair, correlated=correlated)
+        tensors = self.file("safetensors") if "safetensors" in files else None
+        correlated = None if tensors is None else _correlated(tensors)
+        return XcosModel(self.open_embedder(threads=threads), pair=pair, correlated=correlated, tensors=tensors)
 
 
 def find_model_folder(path: Path | str) -> ModelFolder | None:
