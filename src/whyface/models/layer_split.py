@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,18 +19,39 @@ class _Reached(Exception):  # noqa: N818 - a signal, not an error
 
 
 class LayerTrunk(nn.Module):
-    """The network up to a layer and no further: prepared pixels -> that layer's output."""
+    """The network up to a layer and no further: prepared pixels -> that layer's output.
+
+    With ``through`` set it runs to its end all the same, for tracers, which cannot follow a run that is broken off.
+    """
 
     def __init__(self, network: nn.Module, layer: str) -> None:
         super().__init__()
         self.network = network
         self.layer = layer
+        self.through = False
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Run up to the layer."""
+        return self._run_through(pixels) if self.through else self._run_up_to(pixels)
 
-        def stop(_: nn.Module, __: Any, output: Tensor) -> None:
+    def _run_through(self, pixels: Tensor) -> Tensor:
+        seen: list[Tensor] = []
+
+        def note(_: nn.Module, __: Any, output: Tensor) -> None:
             # A copy: what follows may work in place.
+            seen.append(output.clone())
+
+        handle = self.network.get_submodule(self.layer).register_forward_hook(note)
+        try:
+            self.network(pixels)
+        finally:
+            handle.remove()
+        if not seen:
+            raise ModelError(f"layer {self.layer!r} was not used; name another")
+        return seen[-1]
+
+    def _run_up_to(self, pixels: Tensor) -> Tensor:
+        def stop(_: nn.Module, __: Any, output: Tensor) -> None:
             raise _Reached(output)
 
         handle = self.network.get_submodule(self.layer).register_forward_hook(stop)
@@ -68,6 +90,19 @@ class LayerHead(nn.Module):
         finally:
             handle.remove()
         return output
+
+
+class CalledPart(nn.Module):
+    """A part of a network that is a call on it rather than a layer: ``function(network, x)``."""
+
+    def __init__(self, network: nn.Module, function: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Call it."""
+        return self.function(self.network, x)
 
 
 def split_at_layer(network: nn.Module, layer: str, size: tuple[int, int]) -> tuple[LayerTrunk, LayerHead]:

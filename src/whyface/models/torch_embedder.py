@@ -19,7 +19,7 @@ from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
 from whyface.models.embedder import Batch, check_batch, l2_normalise
 from whyface.models.heads import GdcHead, PlacedGridHead
-from whyface.models.layer_split import LayerHead, LayerTrunk, split_at_layer
+from whyface.models.layer_split import CalledPart, LayerHead, LayerTrunk, split_at_layer
 from whyface.models.mobilefacenet import MobileFaceNet
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.models.weights import load_safetensors
@@ -101,6 +101,28 @@ class TorchEmbedder:
         trunk, head = split_at_layer(network, layer, shape)
         return cls(trunk, head, **{**options, "fold": False})
 
+    @classmethod
+    def from_functions(
+        cls,
+        network: nn.Module,
+        trunk: Callable[[Any, Tensor], Tensor],
+        head: Callable[[Any, Tensor], Tensor],
+        **options: Any,
+    ) -> TorchEmbedder:
+        """Wrap one module of which two functions say how it is used.
+
+        Parameters
+        ----------
+        network
+            The module.
+        trunk, head
+            ``trunk(network, pixels)`` gives the last spatial map, ``head(network, map)`` the embedding, for example
+            ``lambda net, x: net.forward_features(x)``. They must use the network that they are given, a copy.
+        **options
+            As for the constructor; BatchNorms are not folded.
+        """
+        return cls(CalledPart(network, trunk), CalledPart(network, head), **{**options, "fold": False})
+
     @property
     def name(self) -> str:
         """What reports call the network."""
@@ -160,6 +182,16 @@ class TorchEmbedder:
     def grid(self, batch: Batch) -> NDArray[np.float32]:
         """Map faces to the last spatial map (N, C, h, w) float32; raises as :meth:`embed` does."""
         return self._run(self.map_of, batch)
+
+    def embed_with_grid(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what :meth:`embed` and :meth:`grid` do, for the price of one pass."""
+        spatial = self.grid(batch)
+        with torch.no_grad():
+            parts = [
+                self.embedding_of(torch.from_numpy(spatial[start : start + _CHUNK]).to(self.device)).cpu().numpy()
+                for start in range(0, max(len(spatial), 1), _CHUNK)
+            ]
+        return l2_normalise(np.concatenate(parts)), spatial
 
     @torch.no_grad()
     def _run(self, function: Callable[[Tensor], Tensor], batch: Batch) -> NDArray[np.float32]:

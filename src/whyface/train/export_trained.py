@@ -19,7 +19,7 @@ from whyface.models.weights import save_safetensors
 from whyface.train.networks import FcNetwork, Network
 from whyface.train.trained import load_trained
 from whyface.xcos.export import export_faces, export_pair
-from whyface.xcos.learned import XcosNetwork
+from whyface.xcos.learned import Xcos, XcosNetwork
 from whyface.xcos.model_folder import ModelFolder, write_model_folder
 
 FACE_TOLERANCE: Final = 1e-4
@@ -70,7 +70,7 @@ def export_trained(
     files = {"onnx": folder / f"{name}.onnx", "safetensors": folder / f"{name}.safetensors"}
     # The description names what is there and comes last; an old one must not speak of new files.
     (folder / "model.json").unlink(missing_ok=True)
-    faces = _real_faces()
+    faces = real_faces()
     with torch.no_grad():
         features = (network.grid if isinstance(network, XcosNetwork) else network)(faces)
     output = "grid" if isinstance(network, XcosNetwork) else "embedding"
@@ -97,24 +97,54 @@ def export_trained(
     return _checked(written, network, faces, features)
 
 
-def _checked(folder: ModelFolder, network: Network, faces: Tensor, features: Tensor) -> ExportReport:
-    """Compare what was written with torch."""
-    batch = faces.numpy()
-    expected = features.numpy()
-    if not isinstance(network, XcosNetwork):
-        found = folder.open_embedder().embed(batch)
-        return ExportReport(folder, _close(found, expected, FACE_TOLERANCE, "embedding"), None)
+def check_xcos(folder: ModelFolder, xcos: Xcos, faces: Tensor, expected: NDArray[np.float32]) -> tuple[float, float]:
+    """Compare an exported xCos model with torch on N >= 3 faces.
+
+    Parameters
+    ----------
+    folder
+        What was written.
+    xcos
+        The metric in torch, in eval mode.
+    faces
+        (N, 3, 112, 112) float32 in 0..255.
+    expected
+        Their grids from torch, (N, C, H, W).
+
+    Returns
+    -------
+    The largest difference of the grids, whose cells are scaled to length 1, and that of S, W and score.
+
+    Raises
+    ------
+    ModelError
+        If one is larger than :data:`FACE_TOLERANCE` or :data:`PAIR_TOLERANCE`.
+    """
     model = folder.open_xcos()
-    grid = model.grid(batch)
+    grid = model.grid(faces.numpy())
     unit = [value / np.linalg.norm(value, axis=1, keepdims=True).clip(1e-12) for value in (grid, expected)]
     difference = _close(unit[0], unit[1], FACE_TOLERANCE, "grid")
     first, second = np.array([0, 0, 1]), np.array([1, 2, 2])
     maps = model.compare_grids(grid[first], grid[second], "l")
     with torch.no_grad():
-        output = network.xcos(torch.from_numpy(grid[first]), torch.from_numpy(grid[second]))
+        output = xcos(torch.from_numpy(grid[first]), torch.from_numpy(grid[second]))
     names = ("similarity", "attention", "score")
-    worst = max(_close(getattr(maps, name), getattr(output, name).numpy(), PAIR_TOLERANCE, name) for name in names)
-    return ExportReport(folder, difference, worst)
+    return difference, max(
+        _close(getattr(maps, name), getattr(output, name).numpy(), PAIR_TOLERANCE, name) for name in names
+    )
+
+
+def real_faces() -> Tensor:
+    """Align the demo's three photographs: (3, 3, 112, 112) float32 in 0..255."""
+    faces = [load_face(demo_photo(name)) for name in _PHOTOS]
+    return torch.from_numpy(np.ascontiguousarray(stack_faces(faces))).float()
+
+
+def _checked(folder: ModelFolder, network: Network, faces: Tensor, features: Tensor) -> ExportReport:
+    if isinstance(network, XcosNetwork):
+        return ExportReport(folder, *check_xcos(folder, network.xcos, faces, features.numpy()))
+    found = folder.open_embedder().embed(faces.numpy())
+    return ExportReport(folder, _close(found, features.numpy(), FACE_TOLERANCE, "embedding"), None)
 
 
 def _close(found: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float, what: str) -> float:
@@ -125,8 +155,3 @@ def _close(found: NDArray[np.float32], expected: NDArray[np.float32], tolerance:
             "through); please report this with the network's configuration"
         )
     return difference
-
-
-def _real_faces() -> Tensor:
-    faces = [load_face(demo_photo(name)) for name in _PHOTOS]
-    return torch.from_numpy(np.ascontiguousarray(stack_faces(faces))).float()

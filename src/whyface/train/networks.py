@@ -12,6 +12,7 @@ from whyface.errors import ModelError
 from whyface.models.heads import FcHead, GdcHead, GridHead, PlacedGridHead
 from whyface.models.iresnet import IResNet
 from whyface.models.mobilefacenet import MobileFaceNet
+from whyface.models.placed_fc import PlacedFcHead
 from whyface.train.config import NetworkConfig
 from whyface.train.distillation import tie_pair_halves
 from whyface.train.teachers import read_safetensors
@@ -103,7 +104,7 @@ def settle(network: XcosNetwork, faces: Tensor) -> None:
         (N, 3, 112, 112) float32 in 0..255, a few hundred.
     """
     maps = torch.cat([network.backbone(part) for part in torch.split(faces, 64)])
-    if isinstance(network.head, PlacedGridHead):
+    if isinstance(network.head, PlacedGridHead | PlacedFcHead):
         network.head.centre(network.head(maps).mean(dim=0))
     norms = [m for m in [*network.head.modules(), *network.xcos.modules()] if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
@@ -117,11 +118,15 @@ def settle(network: XcosNetwork, faces: Tensor) -> None:
 
 
 def split_trunk(backbone: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Cut a backbone into an early and a late half, for training that leaves the early one alone."""
+    """Cut a backbone into an early and a late half, for training that leaves the early one alone.
+
+    Of a backbone that is not this package's own nothing is known, so all of it counts as early.
+    """
     if isinstance(backbone, MobileFaceNet):
         early = nn.ModuleList([backbone.conv1, backbone.dw_conv, backbone.features[:5]])
         return early, nn.ModuleList([backbone.features[5:], backbone.conv2])
-    assert isinstance(backbone, ScaledPixels)
+    if not isinstance(backbone, ScaledPixels):
+        return backbone, nn.ModuleList()
     stages = backbone.trunk.stages
     return nn.ModuleList([backbone.trunk.stem, stages[:2]]), nn.ModuleList([stages[2:]])
 

@@ -1,0 +1,318 @@
+"""xCos for a network that stays as it is: only a grid head and the attention are trained (needs the extra ``train``).
+
+Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, section 3: a 1 x 1
+convolution in place of the fully connected layer, and the attention. Here the backbone is frozen, so that a minute of
+training is enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.optim import AdamW
+
+from whyface.errors import InputError, ModelError
+from whyface.evaluate.progress import ProgressCallback
+from whyface.explain.linear_head import linear_head
+from whyface.models.embedder import Batch
+from whyface.models.heads import GridHead
+from whyface.models.placed_fc import PlacedFcHead
+from whyface.train.config import LossConfig, NetworkConfig, OptimiserConfig
+from whyface.train.distillation import WeightAverage, tie_pair_halves
+from whyface.train.frozen_maps import FrozenMaps, MapNetwork, freeze_maps
+from whyface.train.margins import MarginHead
+from whyface.train.networks import settle
+from whyface.train.objective import Objective
+from whyface.train.pair_sampler import draw_partners, people_batch, step_generator
+from whyface.train.plug_in_files import write_plug_in
+from whyface.train.schedules import rate_factor
+from whyface.xcos.attention import PearsonAttention
+from whyface.xcos.grid import grid_cosine
+from whyface.xcos.learned import LearnedAttention, XcosNetwork
+from whyface.xcos.model_folder import NOT_STATED, ModelFolder
+
+_SETTLING: Final = 512
+_PAIRS: Final = 2000
+_ROUNDS: Final = 20
+
+DISTILLATION: Final = LossConfig(identification=0.0, similarity=1.0, uniform=0.5, balanced=True)
+"""The teacher's cosine alone. With ``identification`` above 0 it is the paper's two-branch objective."""
+
+
+@dataclass(frozen=True)
+class PlugInSettings:
+    """How a plug-in is trained.
+
+    Attributes
+    ----------
+    head
+        ``"placed"``: a 1 x 1 convolution for every place, which starts from the network's own affine head and gathers a
+        Gaussian neighbourhood; ``"shared"``: the paper's one 1 x 1 convolution, from scratch.
+    grid_channels
+        Channels of the grid.
+    sigma, context
+        Placed head: width of the neighbourhood in places, and its side (odd).
+    losses
+        Weights of the branches; see :class:`~whyface.train.config.LossConfig`.
+    steps, people, pictures
+        Steps, and people in a batch with so many pictures each; all pairs of a batch are compared.
+    head_lr, attention_lr
+        Rates of AdamW at the start; both fall to 0 as a cosine.
+    average
+        Decay of the moving average that is kept in the end.
+    symmetric
+        Keep the attention blind to the order of the faces.
+    seed
+        Of everything that is drawn.
+    """
+
+    head: Literal["placed", "shared"] = "placed"
+    grid_channels: int = 32
+    sigma: float = 1.0
+    context: int = 7
+    losses: LossConfig = DISTILLATION
+    steps: int = 400
+    people: int = 24
+    pictures: int = 4
+    head_lr: float = 1e-3
+    attention_lr: float = 1e-2
+    average: float = 0.99
+    symmetric: bool = True
+    seed: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as JSON values."""
+        return {**asdict(self), "losses": self.losses.model_dump(mode="json")}
+
+
+@dataclass(frozen=True, eq=False)
+class PlugIn:
+    """A fitted plug-in.
+
+    Attributes
+    ----------
+    network
+        The frozen network.
+    xcos
+        Head and metric; its ``backbone`` is empty, so it takes maps (N, C, H, W) for faces.
+    correlated
+        Raw correlated attention P, (H, W) float32.
+    settings
+        How it was trained.
+    trained_on
+        Numbers of pictures and people, and the names of network and teacher.
+    losses
+        The loss at every step.
+    """
+
+    network: MapNetwork
+    xcos: XcosNetwork
+    correlated: NDArray[np.float32]
+    settings: PlugInSettings
+    trained_on: dict[str, Any]
+    losses: list[float] = field(repr=False)
+
+    @torch.no_grad()
+    def grid(self, maps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Turn maps of the frozen network (N, C, H, W) into grids."""
+        parts = torch.split(torch.from_numpy(np.asarray(maps, np.float32)), _SETTLING)
+        return torch.cat([self.xcos.head(part) for part in parts]).numpy()
+
+    def save(
+        self, folder: Path | str, *, name: str | None = None, licence: str = NOT_STATED, training_data: str = NOT_STATED
+    ) -> ModelFolder:
+        """Write a model folder that every command opens, and check it against torch on real faces.
+
+        Parameters
+        ----------
+        folder
+            Made if it is not there.
+        name
+            The model's name; the folder's by default.
+        licence, training_data
+            For the description.
+
+        Raises
+        ------
+        ModelError
+            If the graphs differ from torch.
+        OutputError
+            If the network cannot be written as ONNX, or a file cannot be written.
+        """
+        about = {"settings": self.settings.to_dict(), "trained_on": self.trained_on}
+        return write_plug_in(
+            self.network,
+            self.xcos,
+            self.correlated,
+            Path(folder),
+            name=name or Path(folder).resolve().name,
+            licence=licence,
+            training_data=training_data,
+            about=about,
+        )
+
+
+def fit_xcos(
+    network: MapNetwork,
+    faces: Batch | FrozenMaps,
+    people: NDArray[Any] | None = None,
+    *,
+    settings: PlugInSettings | None = None,
+    progress: ProgressCallback | None = None,
+) -> PlugIn:
+    """Fit xCos to a frozen network.
+
+    Parameters
+    ----------
+    network
+        An ONNX network whose grid is named, or a torch one
+        (:meth:`TorchEmbedder.from_layer <whyface.models.torch_embedder.TorchEmbedder.from_layer>`).
+    faces
+        Training faces (N, 3, 112, 112), RGB, 0..255, or what :func:`~whyface.train.frozen_maps.freeze_maps` made of
+        them, so that several fits share one pass.
+    people
+        Who is in each picture, (N,): names or numbers. A person with one picture only serves for impostor pairs.
+    settings
+        See :class:`PlugInSettings`.
+    progress
+        Called as ``progress(done, total)``, first while the network runs, then after every step.
+
+    Raises
+    ------
+    InputError
+        If pictures, people and settings do not fit together.
+    ModelError
+        If the network has no spatial map, or the placed head finds that its head is not affine.
+
+    Examples
+    --------
+    >>> network = OnnxEmbedder("mine.onnx", grid="last_map")  # doctest: +SKIP
+    >>> faces, people = read_faces("faces")  # doctest: +SKIP
+    >>> model = fit_xcos(network, faces, people).save("mine").open_xcos()  # doctest: +SKIP
+    """
+    settings = settings or PlugInSettings()
+    if isinstance(faces, FrozenMaps):
+        frozen = faces
+    elif people is None:
+        raise InputError("say who is in each picture (people)")
+    else:
+        frozen = freeze_maps(network, faces, people, progress=progress)
+    count = int(frozen.people.max()) + 1
+    if count < 2:
+        raise InputError("pairs need pictures of at least two people")
+    generator = torch.Generator().manual_seed(settings.seed)
+    # Initial tensors come from torch's global state; put it back as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        xcos = XcosNetwork(nn.Identity(), _head(network, frozen, settings, generator), _attention(settings)).eval()
+        margin = None
+        if settings.losses.identification:
+            size = settings.grid_channels * frozen.shape[1] * frozen.shape[2]
+            losses = settings.losses
+            margin = MarginHead(size, count, losses.margin_kind, margin=losses.margin, scale=losses.scale)
+    spread = np.linspace(0, len(frozen.people) - 1, min(_SETTLING, len(frozen.people))).astype(int)
+    settle(xcos, torch.from_numpy(frozen.maps[0, spread].astype(np.float32)))
+    losses_seen = _train(xcos, margin, frozen, settings, progress)
+    plug = PlugIn(
+        network,
+        xcos,
+        np.zeros(frozen.shape[1:], np.float32),
+        settings,
+        {**frozen.names, "pictures": len(frozen.people), "people": count},
+        losses_seen,
+    )
+    plug.correlated[:] = _correlate(plug, frozen, settings.seed)
+    return plug
+
+
+def _head(
+    network: MapNetwork, frozen: FrozenMaps, settings: PlugInSettings, generator: torch.Generator
+) -> GridHead | PlacedFcHead:
+    channels, height, width = frozen.shape
+    if settings.head == "shared":
+        return GridHead(channels, grid_channels=settings.grid_channels, activation="none")
+    try:
+        weights = torch.from_numpy(linear_head(network)[1].weights)
+    except ModelError as error:
+        raise ModelError(f"{error}. PlugInSettings(head='shared') trains a 1 x 1 convolution from scratch") from error
+    head = PlacedFcHead(
+        channels, (height, width), len(weights), grid_channels=settings.grid_channels, context=settings.context
+    )
+    head.take_over(weights, sigma=settings.sigma, generator=generator)
+    return head
+
+
+def _attention(settings: PlugInSettings) -> LearnedAttention:
+    attention = LearnedAttention(settings.grid_channels)
+    if settings.symmetric:
+        tie_pair_halves(attention)
+    return attention
+
+
+def _train(
+    xcos: XcosNetwork,
+    margin: MarginHead | None,
+    frozen: FrozenMaps,
+    settings: PlugInSettings,
+    progress: ProgressCallback | None,
+) -> list[float]:
+    config = NetworkConfig(trainable="head", norms="fixed")
+    objective = Objective(xcos, margin, settings.losses, config, half=False).train()
+    # Learnt from scratch, as opposed to taken over.
+    fresh = [*xcos.xcos.parameters(), *([] if margin is None else margin.parameters())]
+    groups = [
+        {"params": list(xcos.head.parameters()), "initial_lr": settings.head_lr},
+        {"params": fresh, "initial_lr": settings.attention_lr},
+    ]
+    optimiser = AdamW(groups, lr=settings.head_lr, betas=(0.9, 0.99), weight_decay=1e-4)
+    schedule = OptimiserConfig(schedule="cosine", warmup=min(50, settings.steps))
+    average = WeightAverage(xcos, settings.average)
+    labels = torch.from_numpy(frozen.people)
+    order = torch.argsort(labels, stable=True)
+    rows = torch.split(order, torch.bincount(labels).tolist())
+    seen: list[float] = []
+    for step in range(settings.steps):
+        generator = step_generator(settings.seed, step, 0)
+        index = people_batch(rows, settings.people, settings.pictures, generator)
+        view = torch.randint(len(frozen.maps), (len(index),), generator=generator).numpy()
+        maps = torch.from_numpy(frozen.maps[view, index.numpy()].astype(np.float32))
+        teacher = torch.from_numpy(frozen.embeddings[view, index.numpy()])
+        targets = (teacher @ teacher.T)[torch.triu_indices(len(index), len(index), 1).unbind()]
+        losses = objective(maps, labels[index], torch.ones(len(index), dtype=torch.bool), targets, None)
+        factor = rate_factor(schedule, step, steps=settings.steps, epoch_steps=settings.steps)
+        for group in optimiser.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        optimiser.zero_grad(set_to_none=True)
+        losses.total.backward()
+        optimiser.step()
+        average.update(xcos, step + 1)
+        seen.append(float(losses.total.detach()))
+        if progress is not None:
+            progress(step + 1, settings.steps)
+    xcos.load_state_dict(average.state)
+    xcos.eval().requires_grad_(False)
+    return seen
+
+
+def _correlate(plug: PlugIn, frozen: FrozenMaps, seed: int) -> NDArray[np.float32]:
+    """Measure P on the training pictures: half of the pairs of one person, where there are such."""
+    rng = np.random.default_rng(seed)
+    grids = plug.grid(frozen.maps[0])
+    labels = torch.from_numpy(frozen.people)
+    order = torch.argsort(labels, stable=True)
+    rows = torch.split(order, torch.bincount(labels).tolist())
+    pearson = PearsonAttention()
+    for _ in range(_ROUNDS):
+        first = torch.from_numpy(rng.integers(len(labels), size=_PAIRS))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        second = draw_partners(first, labels, rows, genuine=0.5, generator=generator).numpy()
+        a, b = first.numpy(), second
+        cosine = (frozen.embeddings[0, a] * frozen.embeddings[0, b]).sum(axis=1)
+        pearson.update(grid_cosine(grids[a], grids[b]), cosine)
+    return pearson.raw()
