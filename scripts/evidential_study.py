@@ -1,0 +1,438 @@
+r"""Does the evidential uncertainty know a stranger, better than plain similarity does? Measured on LFW people.
+
+    python scripts/evidential_study.py --lfw lfw-aligned-112.tar --choose lfw-peopleDevTest.txt \
+        --report lfw-peopleDevTrain.txt --run runs/evidential --docs docs
+
+Settings are chosen on the people of one list and reported on those of the other, which has other people. Of the people
+with four pictures or more a random half is enrolled with half of their pictures; their other pictures are the probes,
+the other half of the people are strangers, and people with one picture are more strangers. Heads are fitted to enrolled
+pictures only. Every probe is taken as it is, and covered in three ways. Three random divisions, intervals by resampling
+people. Grids and results of finished parts stay in the run folder: a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from whyface.errors import DataError
+from whyface.evaluate.bootstrap import Measure, Weights, auc_measure, bootstrap_intervals
+from whyface.evaluate.masks import apply_mask
+from whyface.evaluate.occlusion import CLEAN, Condition
+from whyface.evaluate.open_set import OpenSetSplit, open_set_rates, split_open_set
+from whyface.evaluate.pictures import PictureSource, open_pictures
+from whyface.evaluate.progress import progress_bar
+from whyface.explain.xcos_method import software_versions
+from whyface.figures.save import save_figure
+from whyface.figures.uncertainty import uncertainty_figure
+from whyface.identify.evidential import EVIDENCE_KINDS
+from whyface.identify.features import grid_features
+from whyface.models.atomic_write import write_atomic
+from whyface.models.zoo import DEFAULT_MODEL
+from whyface.train.evidential_fit import EvidentialSettings, fit_evidential_head
+from whyface.train.evidential_losses import LOSS_KINDS
+from whyface.xcos.model import XcosModel, open_xcos
+from whyface.xcos.separable import separable_attention, unit_cells
+
+CONDITIONS: Final = (
+    CLEAN,
+    Condition("free-30", 30),
+    Condition("sunglasses", accessory="sunglasses"),
+    Condition("scarf", accessory="scarf"),
+)
+GROUPS: Final = ("known", "strangers", "loners")
+SOFTMAX_SCALES: Final = (5.0, 10.0, 20.0, 40.0)
+PUBLISHED: Final = "free relu {} at scale 200"
+COSINE, XCOS, SOFTMAX, TRAINED = (
+    "cosine to the person's mean",
+    "xCos-L, best photo",
+    "softmax of cosines",
+    "softmax head",
+)
+
+Scored = dict[str, dict[str, NDArray[np.float64]]]
+"""Method -> group -> score of each probe, higher = known; "right": whether the best candidate is."""
+
+
+def main() -> None:
+    """Choose, report, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lfw", type=Path, required=True, help="aligned LFW, folder or tar")
+    parser.add_argument(
+        "--choose", type=Path, required=True, help="list of people for choosing (lfw-peopleDevTest.txt)"
+    )
+    parser.add_argument("--report", type=Path, required=True, help="list of other people (lfw-peopleDevTrain.txt)")
+    parser.add_argument("--run", type=Path, required=True, help="folder for grids and results")
+    parser.add_argument("--docs", type=Path, help="also write results/identify.json and the figure here")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--divisions", type=int, default=3)
+    parser.add_argument("--loners", type=int, default=500, help="people with one picture to test with")
+    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    args.run.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    lists = {"choose": people_of(args.choose), "report": people_of(args.report)}
+    if set(lists["choose"]) & set(lists["report"]):
+        raise DataError(
+            f"{args.choose} and {args.report} share people; what is chosen on people must not be reported on"
+        )
+    model = open_xcos(args.model)
+    study = Study(model, args)
+    chosen = study.part("choose", lambda: choose(study, lists["choose"]))
+    print(json.dumps(chosen["best"], indent=1))
+    report = study.part("report", lambda: report_on(study, lists["report"], chosen))
+    document = {
+        "model": args.model,
+        "sha256": model.embedder.sha256,
+        "dataset": "LFW, aligned; people of the two View 1 lists",
+        "command": "python scripts/evidential_study.py --lfw ... --choose lfw-peopleDevTest.txt "
+        f"--report lfw-peopleDevTrain.txt --divisions {args.divisions} --seed {args.seed}",
+        "settings": {key: getattr(args, key) for key in ("divisions", "loners", "replicates", "seed")},
+        "versions": {**software_versions(), "torch": torch.__version__},
+        "chosen_on": chosen,
+        "reported_on": {key: value for key, value in report.items() if key != "histograms"},
+    }
+    figure = uncertainty_figure(
+        {
+            name: {group: np.array(values) for group, values in groups.items()}
+            for name, groups in report["histograms"].items()
+        },
+        auroc={name: rates["auroc"] for name, rates in report["rates"][chosen["best"]["name"]].items()},
+        caption=report["caption"],
+    )
+    write_atomic(args.run / "identify.json", f"{json.dumps(document, indent=1)}\n".encode())
+    save_figure(figure, args.run / "identify-uncertainty.png")
+    if args.docs is not None:
+        write_atomic(args.docs / "results" / "identify.json", f"{json.dumps(document, indent=1)}\n".encode())
+        save_figure(figure, args.docs / "figures" / "identify-uncertainty.png")
+
+
+def people_of(path: Path) -> list[str]:
+    """Read a list of people of LFW's View 1: a number, then a name and a count in each line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read the list of people ({error})") from error
+    return [line.split("\t")[0] for line in lines if len(line.split("\t")) == 2]
+
+
+class Study:
+    """The model, the pictures' grids under each condition, and finished parts."""
+
+    def __init__(self, model: XcosModel, args: argparse.Namespace) -> None:
+        self.model, self.args = model, args
+        self.attention = separable_attention(model)
+        with open_pictures(args.lfw) as source:
+            self.names = source.names()
+        self.person_of = [name.split("/")[-2] for name in self.names]
+        self._settings = {key: getattr(args, key) for key in ("model", "divisions", "loners", "replicates", "seed")}
+
+    def part(self, name: str, make: Any) -> dict[str, Any]:
+        """Return a finished part, or finish it."""
+        path = self.args.run / f"{name}.json"
+        if path.exists():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept["settings"] != self._settings:
+                raise DataError(f"{path}: made with other settings; choose another --run")
+        else:
+            kept = {"settings": self._settings, "result": make()}
+            write_atomic(path, json.dumps(kept).encode())
+        return dict(kept["result"])
+
+    def splits(self, people: Sequence[str]) -> list[OpenSetSplit]:
+        """Divide people in as many ways as asked for."""
+        splits = []
+        for number in range(self.args.divisions):
+            split = split_open_set(self.person_of, people, seed=self.args.seed + number)
+            few = np.random.default_rng(self.args.seed).permutation(split.loners)[: self.args.loners]
+            splits.append(OpenSetSplit(**{**vars(split), "loners": np.sort(few)}))
+        return splits
+
+    def grids(self, part: str, splits: Sequence[OpenSetSplit]) -> dict[str, dict[int, NDArray[np.float32]]]:
+        """Give condition -> picture's row -> grid; covered ones only of pictures that probe."""
+        probing = {
+            int(row) for split in splits for rows in (split.probes, split.strangers, split.loners) for row in rows
+        }
+        every = sorted(probing | {int(row) for split in splits for row in split.enrolled})
+        found = {}
+        with open_pictures(self.args.lfw) as source:
+            for condition in CONDITIONS:
+                path = self.args.run / f"grids-{part}-{condition.key}.npz"
+                rows = every if condition == CLEAN else sorted(probing)
+                if not path.exists():
+                    with progress_bar(f"{part}: {condition.key}") as progress:
+                        grids = np.concatenate(list(self._embedded(source, rows, condition, progress)))
+                    np.savez(path, rows=np.array(rows), grids=grids.astype(np.float16))
+                with np.load(path) as kept:
+                    if kept["rows"].tolist() != rows:
+                        raise DataError(f"{path}: holds other pictures; choose another --run")
+                    found[condition.key] = dict(zip(rows, kept["grids"].astype(np.float32), strict=True))
+        return found
+
+    def _embedded(
+        self, source: PictureSource, rows: list[int], condition: Condition, progress: Any
+    ) -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(rows), 64):
+            faces = []
+            for row in rows[start : start + 64]:
+                name = self.names[row]
+                mask = condition.mask(np.random.default_rng([self.args.seed, zlib.crc32(name.encode())]))
+                picture = source.read(name)
+                faces.append((picture if mask is None else apply_mask(picture, mask)).transpose(2, 0, 1))
+            yield self.model.grid(np.ascontiguousarray(faces))
+            progress(min(start + 64, len(rows)), len(rows))
+
+    def xcos(self, probes: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Score P probes against G gallery faces with learned attention, (P, G)."""
+        first, second = self.attention.first_terms(probes), self.attention.second_terms(gallery)
+        left, right = unit_cells(probes), unit_cells(gallery)
+        scores = np.empty((len(probes), len(gallery)))
+        for row in range(len(probes)):
+            weights = self.attention.weights(first[row : row + 1], second)
+            scores[row] = (weights * np.einsum("sc,gsc->gs", left[row], right, optimize=True)).sum(axis=1)
+        return scores
+
+
+def candidates() -> dict[str, EvidentialSettings]:
+    """List the heads that are tried."""
+    tried = {}
+    for directions, kind, loss, divergence in product(("prototypes", "free"), EVIDENCE_KINDS, LOSS_KINDS, (0.0, 1.0)):
+        name = f"{directions} {kind} {loss}{' + KL' if divergence else ''}"
+        tried[name] = EvidentialSettings(
+            loss=loss,
+            evidence=kind,
+            divergence=divergence,
+            directions="free" if directions == "free" else "prototypes",
+            epochs=200 if directions == "prototypes" else 100,
+        )
+    for loss in LOSS_KINDS:
+        tried[PUBLISHED.format(loss)] = EvidentialSettings(
+            loss=loss, evidence="relu", divergence=0.0, directions="free", scale=200.0, shift=0.0, epochs=100
+        )
+    return tried
+
+
+def score_heads(
+    heads: dict[str, EvidentialSettings], split: OpenSetSplit, grids: dict[str, dict[int, NDArray[np.float32]]]
+) -> dict[str, Scored]:
+    """Condition -> method -> group -> scores, for heads and for the baselines that need no pairs."""
+
+    def features(key: str, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        return grid_features(np.stack([grids[key][int(row)] for row in rows]))
+
+    x, y, count = features("clean", split.enrolled), split.enrolled_labels, len(split.people)
+    means = np.zeros((count, x.shape[1]))
+    np.add.at(means, y, x)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    trained = fit_softmax(x, y, means)
+    fitted = {name: fit_evidential_head(x, y, split.people, settings) for name, settings in heads.items()}
+    found: dict[str, Scored] = {}
+    for condition in CONDITIONS:
+        scored: Scored = {}
+        for group, rows in zip(GROUPS, (split.probes, split.strangers, split.loners), strict=True):
+            probes = features(condition.key, rows)
+            cosines = probes.astype(np.float64) @ means.T
+            values = {COSINE: (cosines.max(axis=1), cosines.argmax(axis=1))}
+            for scale in SOFTMAX_SCALES:
+                values[f"{SOFTMAX} x {scale:g}"] = (softmax_peak(scale * cosines), cosines.argmax(axis=1))
+            logits = trained[1] * (probes.astype(np.float64) @ trained[0].T)
+            values[TRAINED] = (softmax_peak(logits), logits.argmax(axis=1))
+            for name, head in fitted.items():
+                belief = head(probes)
+                values[name] = (-belief.uncertainty, belief.probability.argmax(axis=1))
+            for name, (score, best) in values.items():
+                scored.setdefault(name, {})[group] = score
+                if group == "known":
+                    scored[name]["right"] = best == split.probe_labels
+        found[condition.key] = scored
+    return found
+
+
+def fit_softmax(
+    x: NDArray[np.float32], y: NDArray[np.int64], means: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Fit an ordinary softmax classifier as the free heads are fitted, by cross-entropy: directions and scale."""
+    directions = torch.from_numpy(means).float().requires_grad_()
+    raw = torch.tensor(np.log(20.0), dtype=torch.float32, requires_grad=True)
+    groups: list[dict[str, Any]] = [{"params": [directions], "lr": 0.003}, {"params": [raw]}]
+    optimizer = torch.optim.Adam(groups, lr=0.03)
+    inputs, labels = torch.from_numpy(x), torch.from_numpy(y)
+    for _ in range(100):
+        logits = raw.exp() * (inputs @ torch.nn.functional.normalize(directions).T)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    unit = torch.nn.functional.normalize(directions).detach().double().numpy()
+    return unit, float(raw.detach().exp())
+
+
+def softmax_peak(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logarithm of the largest softmax probability, (N,): the same order, without ties at 1."""
+    top = logits.max(axis=1, keepdims=True)
+    return np.asarray(-np.log(np.exp(logits - top).sum(axis=1)))
+
+
+def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
+    """Try all heads; the best has the highest AUROC, averaged over conditions and divisions."""
+    splits = study.splits(people)
+    grids = study.grids("choose", splits)
+    heads = candidates()
+    areas: dict[str, list[float]] = {}
+    with progress_bar("heads") as progress:
+        for number, split in enumerate(splits):
+            for scored in score_heads(heads, split, grids).values():
+                for name, values in scored.items():
+                    rates = open_set_rates(values["known"], values["strangers"], values["right"])
+                    areas.setdefault(name, []).append(rates.auroc)
+            progress(number + 1, len(splits))
+    clean = {name: float(np.mean(values[:: len(CONDITIONS)])) for name, values in areas.items()}
+    mean = {name: float(np.mean(values)) for name, values in areas.items()}
+    best = max(heads, key=lambda name: mean[name])
+    softmax = max((name for name in mean if name.startswith(SOFTMAX)), key=lambda name: mean[name])
+    # One head per loss goes on to be reported, with and without the divergence, and the published setting.
+    kept = [best]
+    for loss, divergence in product(LOSS_KINDS, (0.0, 1.0)):
+        own = [
+            name
+            for name, one in heads.items()
+            if one.loss == loss and one.divergence == divergence and one.scale is None
+        ]
+        kept.append(max(own, key=lambda name: mean[name]))
+    kept += [PUBLISHED.format(loss) for loss in LOSS_KINDS]
+    return {
+        "best": {"name": best, **asdict(heads[best])},
+        "softmax": softmax,
+        "reported": list(dict.fromkeys(kept)),
+        "auroc_mean_over_conditions": mean,
+        "auroc_clean": clean,
+        "people_enrolled": len(splits[0].people),
+    }
+
+
+def report_on(study: Study, people: Sequence[str], chosen: dict[str, Any]) -> dict[str, Any]:
+    """Measure what was chosen on other people, with intervals and differences."""
+    splits = study.splits(people)
+    grids = study.grids("report", splits)
+    heads = {name: settings for name, settings in candidates().items() if name in chosen["reported"]}
+    best, softmax = chosen["best"]["name"], chosen["softmax"]
+    results: list[dict[str, Scored]] = []
+    with progress_bar("divisions") as progress:
+        for number, split in enumerate(splits):
+            found = score_heads(heads, split, grids)
+            gallery = np.stack([grids["clean"][int(row)] for row in split.enrolled])
+            for condition in CONDITIONS:
+                scored = found[condition.key]
+                for name in [name for name in scored if name.startswith(SOFTMAX) and name != softmax]:
+                    del scored[name]
+                scored[XCOS] = {}
+                for group, rows in zip(GROUPS, (split.probes, split.strangers, split.loners), strict=True):
+                    pairs = study.xcos(np.stack([grids[condition.key][int(row)] for row in rows]), gallery)
+                    scored[XCOS][group] = pairs.max(axis=1)
+                    if group == "known":
+                        scored[XCOS]["right"] = split.enrolled_labels[pairs.argmax(axis=1)] == split.probe_labels
+            results.append(found)
+            progress(number + 1, len(splits))
+    names = list(results[0]["clean"])
+    rates: dict[str, Any] = {name: {} for name in names}
+    differences: dict[str, Any] = {}
+    for condition in CONDITIONS:
+        key = condition.key
+        measures = {name: mean_area([result[key][name] for result in results]) for name in names}
+        for baseline in (XCOS, COSINE, softmax, TRAINED):
+            measures[f"{best} less {baseline}"] = difference(measures[best], measures[baseline])
+        everyone = [
+            study.person_of[row]
+            for split in splits
+            for part in (split.probes, split.strangers)
+            for row in part.tolist()
+        ]
+        intervals = bootstrap_intervals(
+            measures, everyone, everyone, replicates=study.args.replicates, seed=study.args.seed
+        )
+        for name in names:
+            each = [
+                open_set_rates(r[key][name]["known"], r[key][name]["strangers"], r[key][name]["right"]) for r in results
+            ]
+            lone = [
+                open_set_rates(r[key][name]["known"], r[key][name]["loners"], r[key][name]["right"]) for r in results
+            ]
+            rates[name][key] = {
+                "auroc": float(np.mean([one.auroc for one in each])),
+                "auroc_interval": list(intervals[name]),
+                "auroc_against_loners": float(np.mean([one.auroc for one in lone])),
+                "rank1": float(np.mean([one.rank1 for one in each])),
+                "identified_at_fpir_1e-2": float(np.mean([one.identified for one in each])),
+            }
+        for baseline in (XCOS, COSINE, softmax, TRAINED):
+            differences.setdefault(baseline, {})[key] = {
+                "auroc_difference": rates[best][key]["auroc"] - rates[baseline][key]["auroc"],
+                "interval": list(intervals[f"{best} less {baseline}"]),
+            }
+    counts: dict[str, Any] = {
+        "people_enrolled": len(splits[0].people),
+        "photos_enrolled": [len(split.enrolled) for split in splits],
+        "probes": [len(split.probes) for split in splits],
+        "strangers": [len(split.strangers) for split in splits],
+        "loners": [len(split.loners) for split in splits],
+    }
+    first = results[0]
+    histograms = {
+        condition.key: {group: (-first[condition.key][best][group]).round(5).tolist() for group in GROUPS}
+        for condition in CONDITIONS
+    }
+    quantiles = {
+        key: {group: np.quantile(values, (0.05, 0.5, 0.95)).round(4).tolist() for group, values in groups.items()}
+        for key, groups in histograms.items()
+    }
+    caption = (
+        f"LFW: {counts['people_enrolled']} people enrolled with {counts['photos_enrolled'][0]} photos; "
+        f"{counts['probes'][0]} other photos of them, {counts['strangers'][0]} of people not enrolled. Head: {best}."
+    )
+    return {
+        "counts": counts,
+        "rates": rates,
+        "best_less_baseline": differences,
+        "uncertainty_quantiles_5_50_95": quantiles,
+        "histograms": histograms,
+        "caption": caption,
+    }
+
+
+def mean_area(parts: Sequence[dict[str, NDArray[np.float64]]]) -> Measure:
+    """Average the AUROC of several divisions, whose probes stand one after the other in the weights."""
+    sizes = [len(part["known"]) + len(part["strangers"]) for part in parts]
+    ends = np.cumsum(sizes)
+    measures = [
+        auc_measure(
+            np.concatenate([part["known"], part["strangers"]]),
+            np.arange(size) < len(part["known"]),
+        )
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+
+    def measure(weights: Weights) -> NDArray[np.float64]:
+        areas = [one(weights[:, end - size : end]) for one, size, end in zip(measures, sizes, ends, strict=True)]
+        return np.asarray(np.mean(areas, axis=0))
+
+    return measure
+
+
+def difference(one: Measure, other: Measure) -> Measure:
+    """Subtract measures, replicate by replicate."""
+    return lambda weights: one(weights) - other(weights)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Open-set identification: who is in the gallery, who is a stranger, and how well a score tells them apart.
+
+P. Grother, M. Ngan, K. Hanaoka, Face Recognition Vendor Test Part 2: Identification, NISTIR 8271 (2019), sections 3 and
+4: the detection and identification rate (1 - FNIR) at a false positive identification rate (FPIR).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from whyface.errors import DataError, InputError
+from whyface.evaluate.rates import auc
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSetSplit:
+    """Which pictures enroll, which probe, and which show strangers; indices into the pictures' names.
+
+    Attributes
+    ----------
+    people
+        K enrolled people.
+    enrolled, enrolled_labels
+        Pictures of the gallery and the person in each, an index into ``people``.
+    probes, probe_labels
+        Other pictures of the same people.
+    strangers
+        Pictures of people who have as many pictures as the enrolled ones, but are not enrolled.
+    loners
+        Pictures of people who have one picture only: other strangers, less often photographed.
+    """
+
+    people: tuple[str, ...]
+    enrolled: NDArray[np.intp]
+    enrolled_labels: NDArray[np.int64]
+    probes: NDArray[np.intp]
+    probe_labels: NDArray[np.int64]
+    strangers: NDArray[np.intp]
+    loners: NDArray[np.intp]
+
+
+def split_open_set(
+    person_of: Sequence[str],
+    people: Sequence[str],
+    *,
+    least: int = 4,
+    enroll: int = 5,
+    most: int = 20,
+    seed: int = 0,
+) -> OpenSetSplit:
+    """Divide people into enrolled ones and strangers, and the pictures of the enrolled ones into gallery and probes.
+
+    A random half of those with at least ``least`` pictures is enrolled, with half of their pictures each; the other
+    half are strangers, so that both are photographed equally often.
+
+    Parameters
+    ----------
+    person_of
+        The person in each of N pictures.
+    people
+        Whom to take.
+    least
+        Pictures that a person needs to be enrolled.
+    enroll
+        Most pictures to enroll of one person.
+    most
+        Most pictures to use of one person at all, so that nobody decides the result alone.
+    seed
+        Equal seeds give equal splits.
+
+    Raises
+    ------
+    InputError
+        If a number makes no sense.
+    DataError
+        If fewer than four people have enough pictures.
+    """
+    if least < 2 or enroll < 1 or most < least:
+        raise InputError(f"a split needs least >= 2, enroll >= 1, most >= least, got {least}, {enroll}, {most}")
+    rng = np.random.default_rng(seed)
+    rows: dict[str, list[int]] = {name: [] for name in people}
+    for row, name in enumerate(person_of):
+        if name in rows:
+            rows[name].append(row)
+    enough = sorted(name for name, own in rows.items() if len(own) >= least)
+    if len(enough) < 4:
+        raise DataError(f"only {len(enough)} of the {len(rows)} people have {least} pictures or more; four are needed")
+    order = [enough[number] for number in rng.permutation(len(enough))]
+    known, strange = sorted(order[: len(order) // 2]), sorted(order[len(order) // 2 :])
+    gallery: list[tuple[int, int]] = []
+    probes: list[tuple[int, int]] = []
+    for label, name in enumerate(known):
+        own = rng.permutation(rows[name])[:most].tolist()
+        count = min(enroll, len(own) // 2)
+        gallery += [(row, label) for row in own[:count]]
+        probes += [(row, label) for row in own[count:]]
+    strangers = [row for name in strange for row in rng.permutation(rows[name])[:most].tolist()]
+    enrolled, probe = np.array(gallery), np.array(probes)
+    return OpenSetSplit(
+        people=tuple(known),
+        enrolled=enrolled[:, 0].astype(np.intp),
+        enrolled_labels=enrolled[:, 1].astype(np.int64),
+        probes=probe[:, 0].astype(np.intp),
+        probe_labels=probe[:, 1].astype(np.int64),
+        strangers=np.array(strangers, np.intp),
+        loners=np.array([own[0] for own in rows.values() if len(own) == 1], np.intp),
+    )
+
+
+@dataclass(frozen=True)
+class OpenSetRates:
+    """How well a score does.
+
+    Attributes
+    ----------
+    auroc
+        Chance that an enrolled person's probe scores above a stranger's.
+    rank1
+        Share of the enrolled people's probes whose best candidate is right.
+    identified
+        Share of them whose best candidate is right and above the threshold at which ``fpir`` of the strangers are.
+    fpir
+        That share.
+    """
+
+    auroc: float
+    rank1: float
+    identified: float
+    fpir: float
+
+
+def open_set_rates(known: ArrayLike, strangers: ArrayLike, right: ArrayLike, *, fpir: float = 0.01) -> OpenSetRates:
+    """Measure a score, higher for known people.
+
+    Parameters
+    ----------
+    known
+        Scores of P probes of enrolled people.
+    strangers
+        Scores of Q probes of strangers.
+    right
+        Whether each of the P probes has the right best candidate.
+    fpir
+        False positive identification rate for ``identified``; at most this share of the strangers is above.
+
+    Raises
+    ------
+    InputError
+        If there are no scores, they do not fit, or the rate is out of range.
+    """
+    inside, outside, correct = (np.asarray(values) for values in (known, strangers, right))
+    if inside.ndim != 1 or outside.ndim != 1 or correct.shape != inside.shape or not len(inside) or not len(outside):
+        raise InputError(f"scores of known people and strangers are needed, got {inside.shape} and {outside.shape}")
+    if not 0 < fpir < 1:
+        raise InputError(f"a false positive identification rate lies between 0 and 1, got {fpir:g}")
+    threshold = np.sort(outside)[::-1][int(fpir * len(outside))]
+    genuine = np.concatenate([np.ones(len(inside), bool), np.zeros(len(outside), bool)])
+    return OpenSetRates(
+        auroc=float(auc(np.concatenate([inside, outside]), genuine)),
+        rank1=float(correct.mean()),
+        identified=float((correct & (inside > threshold)).mean()),
+        fpir=fpir,
+    )
+
+
+def fpir_of(fmr: float, people: int) -> float:
+    """Return the share of strangers who exceed a 1:1 threshold for at least one of N people: 1 - (1 - FMR)^N.
+
+    It takes the N comparisons as independent. They are not (some faces resemble many), so it is a warning of how fast
+    false alarms grow rather than a measurement.
+
+    Raises
+    ------
+    InputError
+        If the rate is no rate or there is nobody.
+    """
+    if not 0 <= fmr <= 1 or people < 1:
+        raise InputError(f"an FMR lies between 0 and 1 and a gallery has people, got {fmr:g} and {people}")
+    return float(-np.expm1(people * np.log1p(-fmr))) if fmr < 1 else 1.0

@@ -1,0 +1,175 @@
+"""Figures of uncertainty: known people against strangers, and the words whose erasing raises it most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BINS: Final = 25
+# All sizes in pixels.
+_LEFT, _TOP, _PANEL_WIDTH, _PANEL_HEIGHT, _GAP_X, _GAP_Y = 88, 152, 380, 190, 84, 96
+_TITLES: Final[Mapping[str, str]] = {
+    "clean": "Nothing covered",
+    "free-30": "30 % covered by free-form masks",
+    "sunglasses": "Sunglasses",
+    "scarf": "Scarf",
+}
+_GREEN: Final = "#1b7837"
+_FACE: Final = 224
+
+
+def uncertainty_figure(
+    groups: Mapping[str, Mapping[str, NDArray[Any]]], *, auroc: Mapping[str, float] | None = None, caption: str = ""
+) -> Figure:
+    """Draw how uncertainty is spread over known people (upwards) and strangers (downwards), for each condition.
+
+    Parameters
+    ----------
+    groups
+        Condition -> ``"known"`` and ``"strangers"`` -> u of each photo, in 0..1.
+    auroc
+        Condition -> area under the ROC curve, for the panels' titles.
+    caption
+        What was measured.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw.
+    """
+    if not groups or any(not len(one.get(name, ())) for one in groups.values() for name in ("known", "strangers")):
+        raise InputError("the figure needs uncertainties of known people and of strangers")
+    rows = -(-len(groups) // 2)
+    width = _LEFT + 2 * _PANEL_WIDTH + _GAP_X + 48
+    sheet = Sheet(width, _TOP + rows * (_PANEL_HEIGHT + _GAP_Y) + 4)
+    sheet.text(40, 44, "Does the model know whom it does not know?", size=15, weight="bold")
+    end = sheet.text(40, 70, sheet.wrap(caption, width - 80, 9.5), size=9.5, color=MUTED)
+    for x, color, name in ((40, BLUE, "people in the gallery, upwards"), (290, RED, "strangers, downwards")):
+        swatch = sheet.figure.add_axes(sheet.box(x, end - 5, 12, 12))
+        swatch.set_axis_off()
+        swatch.add_patch(_rectangle(color))
+        sheet.text(x + 20, end + 6, name, size=9.5)
+    for number, (key, values) in enumerate(groups.items()):
+        x = _LEFT + (number % 2) * (_PANEL_WIDTH + _GAP_X)
+        y = _TOP + (number // 2) * (_PANEL_HEIGHT + _GAP_Y) + 12
+        sheet.text(x, y - 12, _TITLES.get(key, key), size=11, weight="bold")
+        if auroc is not None and key in auroc:
+            text = f"AUROC {auroc[key]:.3f}"
+            sheet.text(x + _PANEL_WIDTH, y - 12, text, size=9.5, color=MUTED, align="right")
+        axes = sheet.figure.add_axes(sheet.box(x, y, _PANEL_WIDTH, _PANEL_HEIGHT))
+        axes.set_label(key)
+        _mirrored(axes, np.asarray(values["known"]), np.asarray(values["strangers"]))
+        axes.set_xlabel("uncertainty u", size=9, color=INK, family=FONT, labelpad=5)
+        if number % 2 == 0:
+            axes.set_ylabel("share of photos", size=9, color=INK, family=FONT)
+    return sheet.figure
+
+
+def erased_words_figure(
+    face: NDArray[np.uint8],
+    rises: Sequence[tuple[str, float]],
+    original: float,
+    *,
+    title: str,
+    subtitle: str = "",
+    by_chance: float | None = None,
+) -> Figure:
+    """Draw what uncertainty becomes when the place of one word after the other is erased.
+
+    Parameters
+    ----------
+    face
+        RGB uint8 (112, 112, 3).
+    rises
+        Word and u without its place, in the order to be shown; one to twelve.
+    original
+        u of the face as it is: the first bar, in green.
+    title, subtitle
+        Whose face it is, and what was erased with what.
+    by_chance
+        u that random places of the same area reach, as a line.
+
+    Raises
+    ------
+    InputError
+        If there are no words or more than twelve.
+    """
+    if not 1 <= len(rises) <= 12:
+        raise InputError(f"the figure shows one to twelve words, got {len(rises)}")
+    step, top = 27, 104
+    height = max(top + (len(rises) + 1) * step + 84, top + _FACE + 56)
+    sheet = Sheet(960, height)
+    sheet.text(40, 44, sheet.shorten(sheet.printable(title), 880, 15, "bold"), size=15, weight="bold")
+    sheet.text(40, 70, sheet.shorten(sheet.printable(subtitle), 880, 9.5), size=9.5, color=MUTED)
+    picture = sheet.figure.add_axes(sheet.box(40, top, _FACE, _FACE))
+    picture.imshow(face, interpolation="bicubic")
+    picture.set_axis_off()
+    names = ["the face as it is", *(f"without {name}" for name, _ in rises)]
+    longest = max(sheet.measure(name, 10) for name in names)
+    x = min(40 + _FACE + 36 + longest + 10, 560)
+    axes = sheet.figure.add_axes(sheet.box(x, top - 4, 900 - x, (len(rises) + 1) * step + 8))
+    axes.set_label("uncertainty")
+    values = [original, *(value for _, value in rises)]
+    places = list(range(len(values)))
+    axes.barh(places, values, height=0.62, color=[_GREEN] + [BLUE] * len(rises))
+    reach = max(*values, by_chance or 0.0, 1e-6)
+    for place, value in zip(places, values, strict=True):
+        axes.text(value + 0.012 * reach, place, shown(value), va="center", size=9, color=INK, family=FONT)
+    axes.axvline(original, color=_GREEN, linewidth=1, dashes=(3, 2), linestyle="--")
+    if by_chance is not None:
+        axes.axvline(by_chance, color=MUTED, linewidth=1.2, linestyle=":")
+        axes.text(
+            by_chance + 0.008 * reach,
+            len(values) - 0.42,
+            "random places",
+            size=8.5,
+            color=MUTED,
+            family=FONT,
+            va="top",
+            ha="left" if by_chance < 0.8 * reach else "right",
+        )
+    axes.set_ylim(len(values) - 0.1, -0.6)
+    axes.set_xlim(0, 1.14 * reach)
+    axes.set_yticks(places, names)
+    axes.tick_params(axis="y", length=0, labelsize=10, labelcolor=INK, labelfontfamily=FONT, pad=6)
+    axes.tick_params(axis="x", labelsize=8.5, labelcolor=MUTED, labelfontfamily=FONT, color=HAIRLINE, length=3)
+    axes.set_xlabel("uncertainty u", size=9.5, color=INK, family=FONT, labelpad=6)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(HAIRLINE)
+    return sheet.figure
+
+
+def shown(value: float) -> str:
+    """Write an uncertainty so that a small one is not 0.000."""
+    return f"{value:.3f}" if value >= 0.01 else f"{value:.2g}"
+
+
+def _mirrored(axes: Axes, known: NDArray[Any], strangers: NDArray[Any]) -> None:
+    edges = np.linspace(0, 1, _BINS + 1)
+    for values, color, sign in ((known, BLUE, 1), (strangers, RED, -1)):
+        share = np.histogram(np.clip(values, 0, 1), edges)[0] / len(values)
+        axes.bar(edges[:-1], sign * share, width=0.86 / _BINS, align="edge", color=color)
+    axes.axhline(0, color=MUTED, linewidth=0.8)
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-1, 1)
+    axes.set_yticks([-1, -0.5, 0, 0.5, 1], ["100 %", "50 %", "0", "50 %", "100 %"])
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axes.tick_params(labelsize=8.5, labelcolor=MUTED, labelfontfamily=FONT, color=HAIRLINE, length=3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(HAIRLINE)
+
+
+def _rectangle(color: str) -> Any:
+    from matplotlib.patches import Rectangle  # noqa: PLC0415 - slow to import
+
+    return Rectangle((0, 0), 1, 1, color=color, linewidth=0)
