@@ -1,0 +1,1 @@
+"""Galleries: many faces on disk, searched exactly and with reasons."""

@@ -1,0 +1,312 @@
+"""A gallery: faces with names on disk, one writer, any number of readers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from whyface.errors import DataError, InputError, ModelError, OutputError
+from whyface.gallery import feature_file, name_table
+from whyface.gallery.candidates import Candidate
+from whyface.gallery.feature_file import FeatureFile
+from whyface.gallery.features import GalleryFeatures, Model
+from whyface.gallery.layout import Layout, Storage, intact, make_records
+from whyface.gallery.name_table import FaceRow, NameTable
+from whyface.gallery.search import search
+from whyface.xcos.attention import AttentionKind
+
+LOCK_NAME: Final = "writer.lock"
+_CHECKED: Final = 4096
+
+
+class Gallery:
+    """Faces of one model. Use :meth:`create` or :meth:`open`.
+
+    A face is promised once :meth:`add` returns: its record and its name are on the disk then, and a crash at any later
+    byte does not take them back. A record that the disk has damaged is left out and named, never compared silently:
+    whatever a search returns was checked.
+    """
+
+    def __init__(self, path: Path, model: GalleryFeatures | None, *, writable: bool) -> None:
+        self.path = path
+        self._model = model
+        self._lock = _take_lock(path) if writable else None
+        try:
+            self.file = FeatureFile(path / feature_file.FILE_NAME)
+            self.names_table = NameTable(path / name_table.FILE_NAME, writable=writable)
+        except BaseException:
+            self._release()
+            raise
+        try:
+            if model is not None:
+                _check_model(self.file.layout, model, path)
+            self.refresh()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def create(
+        cls,
+        path: Path | str,
+        model: Model,
+        *,
+        storage: Storage = "int16",
+        sha256: Mapping[str, str] | None = None,
+    ) -> Gallery:
+        """Make an empty gallery, a folder that must not exist, and open it for writing.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        model
+            The model whose features it will hold.
+        storage
+            ``"int16"`` takes half the bytes of ``"float32"`` and changes scores by less than 1e-5 or so.
+        sha256
+            SHA-256 of the model's files by role.
+
+        Raises
+        ------
+        OutputError
+            If there is something of that name, or it cannot be written.
+        """
+        path = Path(path)
+        features = GalleryFeatures(model, sha256=sha256)
+        probe = features.features(np.zeros((1, 3, 112, 112), np.uint8))
+        layout = features.layout(tuple(probe.shape[1:]), storage)
+        try:
+            path.mkdir()
+        except FileExistsError as error:
+            raise OutputError(f"{path}: there is something of that name; add to it, or choose another") from error
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
+        FeatureFile.create(path / feature_file.FILE_NAME, layout)
+        NameTable.create(path / name_table.FILE_NAME).close()
+        return cls(path, features, writable=True)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        model: Model | None = None,
+        *,
+        writable: bool = False,
+        sha256: Mapping[str, str] | None = None,
+    ) -> Gallery:
+        """Open a gallery.
+
+        Parameters
+        ----------
+        path
+            Its folder.
+        model
+            The model that it was made with; not needed to list or remove.
+        writable
+            Open it for changes; only one process can.
+        sha256
+            SHA-256 of the model's files by role, as for :meth:`create`.
+
+        Raises
+        ------
+        DataError
+            If there is no gallery, or its header is damaged.
+        ModelError
+            If it was made with another model.
+        OutputError
+            If it is to be written and cannot be, or another process is writing.
+        """
+        path = Path(path)
+        if not (path / feature_file.FILE_NAME).is_file():
+            raise DataError(f"{path}: no gallery here; whyface gallery enroll makes one")
+        return cls(path, None if model is None else GalleryFeatures(model, sha256=sha256), writable=writable)
+
+    @property
+    def layout(self) -> Layout:
+        """What the records hold."""
+        return self.file.layout
+
+    @property
+    def model(self) -> GalleryFeatures:
+        """The model.
+
+        Raises
+        ------
+        InputError
+            If the gallery was opened without.
+        """
+        if self._model is None:
+            raise InputError(f"{self.path}: this needs the model, but the gallery was opened without it")
+        return self._model
+
+    def __len__(self) -> int:
+        """Count the faces that a search looks at."""
+        return len(self.records) - len(self.left_out)
+
+    def refresh(self) -> None:
+        """See what a writer has added or removed in the meantime."""
+        self.promised = self.names_table.count()
+        self.records: NDArray[Any] = self.file.records(self.promised)
+        self.removed = frozenset(self.names_table.removed())
+        self.damaged: set[int] = set(range(len(self.records), self.promised))
+
+    @property
+    def left_out(self) -> set[int]:
+        """Records within the file that no search returns: removed, or found damaged."""
+        return {number for number in (self.removed | self.damaged) if number < len(self.records)}
+
+    def names(self) -> dict[str, int]:
+        """Count every person's faces."""
+        return self.names_table.people()
+
+    def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the model on faces (N, 3, 112, 112), for :meth:`add` and :meth:`search`."""
+        return self.model.features(batch)
+
+    def add(
+        self,
+        features: NDArray[np.float32],
+        names: Sequence[str] | str,
+        sources: Sequence[str] | str,
+        *,
+        digests: Sequence[str] | None = None,
+    ) -> range:
+        """Add N faces; they are safe on the disk when this returns.
+
+        Parameters
+        ----------
+        features
+            From :meth:`features`, (N, ...).
+        names, sources
+            The person, and where the picture came from; one text for all, or one each.
+        digests
+            SHA-256 of each face's pixels (see :func:`pixel_digest`), to recognise the same picture; empty by default.
+
+        Returns
+        -------
+        The numbers of the new records.
+
+        Raises
+        ------
+        InputError
+            If the numbers of features and names differ, or a name is empty.
+        OutputError
+            If it cannot be written; then nothing was added.
+        """
+        self._require_writer()
+        count = len(features)
+        people = [names] * count if isinstance(names, str) else list(names)
+        origins = [sources] * count if isinstance(sources, str) else list(sources)
+        marks = [""] * count if digests is None else list(digests)
+        if not len(people) == len(origins) == len(marks) == count:
+            raise InputError(f"{count} faces need as many names and sources, got {len(people)} and {len(origins)}")
+        if not all(name.strip() for name in people):
+            raise InputError("every face needs a name")
+        if self.promised > self.file.available():
+            raise DataError(
+                f"{self.path}: {self.promised - self.file.available()} faces are missing at the end of the file; "
+                "put back a copy before anything is added"
+            )
+        start = self.promised
+        unit, terms = self.model.parts(np.asarray(features, np.float32))
+        self.file.append(start, make_records(self.layout, start, unit, terms))
+        self.names_table.add(start, list(zip(people, origins, marks, strict=True)))
+        damaged = self.damaged
+        self.refresh()
+        self.damaged |= damaged
+        return range(start, start + count)
+
+    def remove(self, who: str | int) -> list[FaceRow]:
+        """Remove a person, by name, or one face, by its record's number; the room is not freed.
+
+        Raises
+        ------
+        InputError
+            If there is no such person or record.
+        """
+        self._require_writer()
+        if isinstance(who, str):
+            rows = self.names_table.of_person(who)
+        else:
+            rows = [row for row in self.names_table.faces([who]).values() if who not in self.removed]
+        if not rows:
+            raise InputError(f"{self.path}: nobody and no face {who!r} here; whyface gallery info lists the names")
+        self.names_table.remove([row.record for row in rows])
+        self.removed |= {row.record for row in rows}
+        return rows
+
+    def search(
+        self,
+        features: NDArray[np.float32],
+        k: int = 5,
+        *,
+        attention: AttentionKind | None = None,
+        threads: int | None = None,
+        one_per_person: bool = False,
+    ) -> list[list[Candidate]]:
+        """Find the k best faces for each of P probes; see :func:`whyface.gallery.search.search`."""
+        return search(self, features, k, attention=attention, threads=threads, one_per_person=one_per_person)
+
+    def check(self) -> set[int]:
+        """Read everything and find the damaged records, those missing at the end included."""
+        for start in range(0, len(self.records), _CHECKED):
+            whole = intact(self.records[start : start + _CHECKED], start)
+            self.damaged |= {start + int(index) for index in np.flatnonzero(~whole)}
+        return self.damaged - self.removed
+
+    def close(self) -> None:
+        """Release the files and the lock."""
+        self.names_table.close()
+        self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _require_writer(self) -> None:
+        if self._lock is None:
+            raise OutputError(f"{self.path}: opened for reading only")
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+
+def pixel_digest(face: NDArray[np.uint8]) -> str:
+    """Give the SHA-256 of a face's pixels, whatever file they came from."""
+    return hashlib.sha256(np.ascontiguousarray(face).tobytes()).hexdigest()
+
+
+def _check_model(layout: Layout, model: GalleryFeatures, path: Path) -> None:
+    if dict(layout.sha256) != dict(model.sha256):
+        raise ModelError(
+            f"{path}: made with model {layout.model!r} ({_short(layout.sha256)}), not with {model.embedder.name!r} "
+            f"({_short(model.sha256)}); features of different models do not compare"
+        )
+
+
+def _short(hashes: Mapping[str, str]) -> str:
+    return ", ".join(f"{role} {digest[:12]}" for role, digest in sorted(hashes.items()))
+
+
+def _take_lock(path: Path) -> FileLock:
+    lock = FileLock(path / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(f"{path}: another process is writing to this gallery; wait until it is done") from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written to ({error.strerror}); it can still be searched") from error
+    return lock

@@ -1,0 +1,155 @@
+"""Names and where pictures come from, beside the features, in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from whyface.errors import DataError, InputError, OutputError
+
+FILE_NAME: Final = "names.sqlite"
+
+_SCHEMA: Final = """
+CREATE TABLE faces (
+    record INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    source TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    added TEXT NOT NULL,
+    removed TEXT
+);
+CREATE INDEX faces_by_name ON faces (name);
+CREATE INDEX faces_by_digest ON faces (digest);
+CREATE INDEX faces_removed ON faces (record) WHERE removed IS NOT NULL;
+"""
+
+
+@dataclass(frozen=True)
+class FaceRow:
+    """One face: its record's number, the person, where the picture came from, SHA-256 of its pixels, when added."""
+
+    record: int
+    name: str
+    source: str
+    digest: str
+    added: str
+
+
+class NameTable:
+    """The table of one gallery.
+
+    Parameters
+    ----------
+    path
+        The database; it must exist.
+    writable
+        Open it for changes.
+
+    Raises
+    ------
+    DataError
+        If it is missing or no such table.
+    """
+
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
+        self.path = path
+        mode = "rw" if writable else "ro"
+        try:
+            self._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5, check_same_thread=False
+            )
+            # An acknowledged face is on the disk, not in a cache.
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("SELECT record, removed FROM faces LIMIT 1")
+        except sqlite3.Error as error:
+            raise DataError(f"{path}: cannot be opened ({error}); is this a gallery?") from error
+
+    @classmethod
+    def create(cls, path: Path) -> NameTable:
+        """Write an empty table.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        try:
+            with sqlite3.connect(path) as db:
+                db.executescript(_SCHEMA)
+            db.close()
+        except sqlite3.Error as error:
+            raise OutputError(f"{path}: cannot be written ({error})") from error
+        return cls(path, writable=True)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._db.close()
+
+    def count(self) -> int:
+        """Count all records that were ever promised, removed ones too."""
+        (last,) = self._db.execute("SELECT MAX(record) FROM faces").fetchone()
+        return 0 if last is None else int(last) + 1
+
+    def add(self, start: int, faces: Sequence[tuple[str, str, str]]) -> None:
+        """Promise the records from ``start``: each a name, a source and a digest.
+
+        Raises
+        ------
+        OutputError
+            If this cannot be written; then none is promised.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        rows = [(start + index, *face, now) for index, face in enumerate(faces)]
+        with self._changing() as db:
+            db.executemany("INSERT INTO faces (record, name, source, digest, added) VALUES (?, ?, ?, ?, ?)", rows)
+
+    def remove(self, records: Sequence[int]) -> None:
+        """Mark records as removed."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._changing() as db:
+            db.executemany("UPDATE faces SET removed = ? WHERE record = ?", [(now, record) for record in records])
+
+    def removed(self) -> list[int]:
+        """List the removed records."""
+        return [row[0] for row in self._db.execute("SELECT record FROM faces WHERE removed IS NOT NULL")]
+
+    def faces(self, records: Sequence[int]) -> dict[int, FaceRow]:
+        """Look records up, removed ones too."""
+        return {row.record: row for number in records for row in self._rows("record = ?", number)}
+
+    def of_person(self, name: str) -> list[FaceRow]:
+        """List a person's faces that are not removed."""
+        return list(self._rows("name = ? AND removed IS NULL ORDER BY record", name))
+
+    def of_digest(self, digest: str) -> list[FaceRow]:
+        """List the faces with exactly these pixels that are not removed."""
+        return list(self._rows("digest = ? AND removed IS NULL ORDER BY record", digest))
+
+    def people(self) -> dict[str, int]:
+        """Count every person's faces that are not removed, in the order of the names."""
+        query = "SELECT name, COUNT(*) FROM faces WHERE removed IS NULL GROUP BY name ORDER BY name"
+        return dict(self._db.execute(query))
+
+    def labels(self) -> list[tuple[int, str]]:
+        """List number and name of every record that is not removed."""
+        return list(self._db.execute("SELECT record, name FROM faces WHERE removed IS NULL ORDER BY record"))
+
+    def _rows(self, condition: str, value: str | int) -> Iterator[FaceRow]:
+        if isinstance(value, str) and not value:
+            raise InputError("a person needs a name")
+        # The condition is one of the constants above, never a user's text.
+        query = f"SELECT record, name, source, digest, added FROM faces WHERE {condition}"
+        return (FaceRow(*row) for row in self._db.execute(query, (value,)))
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._db:
+                yield self._db
+        except sqlite3.Error as error:
+            raise OutputError(f"{self.path}: cannot be written ({error}); nothing was changed") from error

@@ -1,0 +1,141 @@
+"""1:N search: every face of a gallery is compared, the best come back with their reasons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.evaluate.progress import ProgressCallback
+from whyface.gallery.candidates import Candidate
+from whyface.gallery.kernel import Probes, explain_records, score_records
+from whyface.gallery.layout import intact
+from whyface.xcos.attention import AttentionKind
+
+if TYPE_CHECKING:
+    from whyface.gallery.gallery import Gallery
+
+_PROBES_AT_ONCE: Final = 16
+
+
+def search(
+    gallery: Gallery,
+    features: NDArray[np.float32],
+    k: int = 5,
+    *,
+    attention: AttentionKind | None = None,
+    threads: int | None = None,
+    one_per_person: bool = False,
+    progress: ProgressCallback | None = None,
+) -> list[list[Candidate]]:
+    """Find the k best faces for each of P probes, exhaustively and exactly.
+
+    Parameters
+    ----------
+    gallery
+        Opened with its model.
+    features
+        From ``gallery.features``, (P, ...).
+    k
+        How many to return, at least 1; fewer where the gallery is smaller.
+    attention
+        ``"u"``, ``"p"`` or ``"l"``; the best that there is by default.
+    threads
+        Cores to use; all by default.
+    one_per_person
+        Return each person's best face only.
+    progress
+        Called with probes done and P.
+
+    Returns
+    -------
+    For each probe its candidates, best first; equal scores in the order of the gallery.
+
+    Raises
+    ------
+    InputError
+        If k is below 1, the gallery is empty, or the features are another model's.
+    """
+    if k < 1:
+        raise InputError(f"a search returns at least one candidate, got k = {k}")
+    if len(gallery) == 0:
+        raise InputError(f"{gallery.path}: the gallery is empty; enroll somebody first")
+    if features.shape[1:] != gallery.layout.shape:
+        raise InputError(f"the gallery holds features {gallery.layout.shape}, got {features.shape[1:]}")
+    found: list[list[Candidate]] = []
+    for start in range(0, len(features), _PROBES_AT_ONCE):
+        part = np.asarray(features[start : start + _PROBES_AT_ONCE], np.float32)
+        probes = gallery.model.probes(part, attention)
+        learned = None if probes.terms is None else gallery.model.attention
+        scores = score_records(gallery.records, probes, learned, threads=threads)
+        scores[:, sorted(gallery.left_out)] = -np.inf
+        found += [_best(gallery, probes, row, scores[row], k, one_per_person) for row in range(len(part))]
+        if progress is not None:
+            progress(len(found), len(features))
+    return found
+
+
+def _best(
+    gallery: Gallery, probes: Probes, row: int, scores: NDArray[np.float32], k: int, one_per_person: bool
+) -> list[Candidate]:
+    """Take the best of one probe, leaving out what proves to be damaged."""
+    wanted = min(len(scores), k)
+    while True:
+        order = _highest(scores, wanted)
+        order = order[np.isfinite(scores[order])]
+        whole = np.array([bool(intact(gallery.records[i : i + 1], int(i))[0]) for i in order], bool)
+        if not whole.all():
+            gallery.damaged |= {int(number) for number in order[~whole]}
+            scores[order[~whole]] = -np.inf
+            continue
+        rows = gallery.names_table.faces([int(number) for number in order])
+        # A record whose number the table does not know was never promised.
+        kept = [int(number) for number in order if int(number) in rows]
+        if one_per_person:
+            firsts: dict[str, int] = {}
+            for number in kept:
+                firsts.setdefault(rows[number].name, number)
+            if len(firsts) < k and wanted < len(scores) and len(order) == wanted:
+                wanted = min(len(scores), wanted * 4)
+                continue
+            kept = list(firsts.values())
+        break
+    return explain_candidates(gallery, probes, row, kept[:k])
+
+
+def explain_candidates(gallery: Gallery, probes: Probes, row: int, numbers: list[int]) -> list[Candidate]:
+    """Give some records as candidates of one probe, with S and W, best first."""
+    if not numbers:
+        return []
+    records = gallery.records[numbers]
+    one = Probes(
+        probes.cells[row : row + 1], None if probes.terms is None else probes.terms[row : row + 1], probes.weights
+    )
+    similarity, weights = explain_records(records, one, None if one.terms is None else gallery.model.attention)
+    scores = (similarity.astype(np.float64) * weights).sum(axis=1)
+    rows = gallery.names_table.faces(numbers)
+    grid = gallery.layout.shape[1:] if gallery.layout.kind == "grid" else None
+    candidates = [
+        Candidate(
+            number,
+            rows[number].name,
+            rows[number].source,
+            float(score),
+            None if grid is None else np.ascontiguousarray(s.reshape(grid)),
+            None if grid is None else np.ascontiguousarray(w.reshape(grid)),
+        )
+        for number, score, s, w in zip(numbers, scores, similarity, weights, strict=True)
+    ]
+    return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.record))
+
+
+def _highest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Give the numbers of the highest scores, best first, equal ones in order."""
+    if count < len(scores):
+        floor = np.partition(scores, len(scores) - count)[len(scores) - count]
+        chosen = np.flatnonzero(scores >= floor)
+    else:
+        chosen = np.arange(len(scores))
+    return np.asarray(chosen[np.argsort(-scores[chosen], kind="stable")][:count], np.int64)
