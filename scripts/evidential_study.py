@@ -29,7 +29,7 @@ from whyface.errors import DataError
 from whyface.evaluate.bootstrap import Measure, Weights, auc_measure, bootstrap_intervals
 from whyface.evaluate.masks import apply_mask
 from whyface.evaluate.occlusion import CLEAN, Condition
-from whyface.evaluate.open_set import OpenSetSplit, open_set_rates, split_open_set
+from whyface.evaluate.open_set import OpenSetSplit, fpir_of, open_set_rates, split_open_set
 from whyface.evaluate.pictures import PictureSource, open_pictures
 from whyface.evaluate.progress import progress_bar
 from whyface.explain.xcos_method import software_versions
@@ -38,7 +38,7 @@ from whyface.figures.uncertainty import uncertainty_figure
 from whyface.identify.evidential import EVIDENCE_KINDS
 from whyface.identify.features import grid_features
 from whyface.models.atomic_write import write_atomic
-from whyface.models.zoo import DEFAULT_MODEL
+from whyface.models.zoo import DEFAULT_MODEL, model_entry, operating_point
 from whyface.train.evidential_fit import EvidentialSettings, fit_evidential_head
 from whyface.train.evidential_losses import LOSS_KINDS
 from whyface.xcos.model import XcosModel, open_xcos
@@ -51,6 +51,7 @@ CONDITIONS: Final = (
     Condition("scarf", accessory="scarf"),
 )
 GROUPS: Final = ("known", "strangers", "loners")
+LIMITS: Final = (0.25, 0.5, 0.75, 0.9, 0.95)
 SOFTMAX_SCALES: Final = (5.0, 10.0, 20.0, 40.0)
 PUBLISHED: Final = "free relu {} at scale 200"
 COSINE, XCOS, SOFTMAX, TRAINED = (
@@ -133,6 +134,7 @@ class Study:
     def __init__(self, model: XcosModel, args: argparse.Namespace) -> None:
         self.model, self.args = model, args
         self.attention = separable_attention(model)
+        self.threshold = float(operating_point(model_entry(args.model), "l")["threshold"])
         with open_pictures(args.lfw) as source:
             self.names = source.names()
         self.person_of = [name.split("/")[-2] for name in self.names]
@@ -380,6 +382,10 @@ def report_on(study: Study, people: Sequence[str], chosen: dict[str, Any]) -> di
                 "auroc_difference": rates[best][key]["auroc"] - rates[baseline][key]["auroc"],
                 "interval": list(intervals[f"{best} less {baseline}"]),
             }
+    verdicts = {
+        condition.key: verdicts_of([result[condition.key] for result in results], best, study.threshold)
+        for condition in CONDITIONS
+    }
     counts: dict[str, Any] = {
         "people_enrolled": len(splits[0].people),
         "photos_enrolled": [len(split.enrolled) for split in splits],
@@ -404,10 +410,31 @@ def report_on(study: Study, people: Sequence[str], chosen: dict[str, Any]) -> di
         "counts": counts,
         "rates": rates,
         "best_less_baseline": differences,
+        "verdicts": verdicts,
+        "threshold": study.threshold,
+        "fpir_if_comparisons_were_independent": fpir_of(1e-3, len(splits[0].people)),
         "uncertainty_quantiles_5_50_95": quantiles,
         "histograms": histograms,
         "caption": caption,
     }
+
+
+def verdicts_of(parts: Sequence[Scored], best: str, threshold: float) -> dict[str, Any]:
+    """Count, at limits that a user would take, who is found and how many strangers are taken for somebody."""
+    found: dict[str, Any] = {}
+    for limit in (None, *LIMITS):
+        rates = []
+        for scored in parts:
+            accepted = {
+                group: (scored[XCOS][group] > threshold) & (True if limit is None else -scored[best][group] <= limit)
+                for group in GROUPS
+            }
+            right = accepted["known"] & scored[XCOS]["right"].astype(bool)
+            rates.append([right.mean(), accepted["strangers"].mean(), accepted["loners"].mean()])
+        name = "score above the 1:1 threshold" if limit is None else f"and u at most {limit:g}"
+        means = np.mean(rates, axis=0)
+        found[name] = dict(zip(("identified", "fpir_strangers", "fpir_loners"), means.tolist(), strict=True))
+    return found
 
 
 def mean_area(parts: Sequence[dict[str, NDArray[np.float64]]]) -> Measure:

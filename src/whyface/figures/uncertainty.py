@@ -20,7 +20,7 @@ _BINS: Final = 25
 _LEFT, _TOP, _PANEL_WIDTH, _PANEL_HEIGHT, _GAP_X, _GAP_Y = 88, 152, 380, 190, 84, 96
 _TITLES: Final[Mapping[str, str]] = {
     "clean": "Nothing covered",
-    "free-30": "30 % covered by free-form masks",
+    "free-30": "30 % covered, free-form",
     "sunglasses": "Sunglasses",
     "scarf": "Scarf",
 }
