@@ -11,7 +11,7 @@ from whyface.bench.erasure import ErasureTest
 from whyface.bench.part_files import ResultTable, open_folder, part_path, read_results, write_part
 from whyface.bench.replacement import ReplacementTest
 from whyface.bench.run import run_bench
-from whyface.bench.summary import area, summarise_method
+from whyface.bench.summary import area, differences, paired_difference, summarise_method
 from whyface.errors import DataError, OutputError
 
 NUMBERS = np.arange(8)
@@ -112,3 +112,23 @@ def test_writing_into_a_missing_folder(tmp_path: Path) -> None:
     empty = Rows("score", np.zeros(1, np.intp), np.zeros(1), np.zeros(1))
     with pytest.raises(OutputError):
         write_part(tmp_path / "none" / "part-00000.parquet", [("replacement", empty)])
+
+
+def test_paired_difference_by_hand() -> None:
+    protocol = Pictures().protocol()
+    one = table_of({0: [0.4, 0.6, 0.6], 6: [0.9, 0.9, 0.1], 7: [0.1, 0.1, 0.1]})
+    other = table_of({0: [0.4, 0.4, 0.4], 6: [0.1, 0.1, 0.1], 1: [0.4, 0.4, 0.4]})
+    found = paired_difference("replacement", one, other, protocol, threshold=0.5, replicates=100)
+    assert found is not None
+    # Common pairs: 0, genuine, areas 0.25 and 1; 6, an impostor, areas 0.75 and 0.
+    assert found.value == pytest.approx((-0.75 + 0.75) / 2)
+    assert paired_difference("deletion", one, other, protocol, threshold=0.5) is None
+
+
+def test_differences_are_opposite_and_against_oneself_not_taken(tmp_path: Path) -> None:
+    tables = {"exact": run(tmp_path / "a"), "flat": run(tmp_path / "b", FlatMethod)}
+    found = differences(tables, Pictures().protocol(), ("deletion", "deletion blur"), threshold=0.05, replicates=100)
+    assert set(found["exact"]) == {"flat"}
+    assert set(found["exact"]["flat"]) == {"deletion"}
+    assert found["exact"]["flat"]["deletion"].value == pytest.approx(-found["flat"]["exact"]["deletion"].value)
+    assert found["exact"]["flat"]["deletion"].value < 0

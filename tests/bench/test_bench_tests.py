@@ -186,7 +186,23 @@ def test_choosing_pairs_is_balanced_and_seeded() -> None:
     chosen = choose_pairs(protocol, 8, 1)
     assert protocol.genuine[chosen].sum() == 4
     assert np.array_equal(chosen, choose_pairs(protocol, 8, 1))
+    assert np.array_equal(chosen[:5], choose_pairs(protocol, 5, 1))
+    assert protocol.genuine[chosen].tolist() == [True, False] * 4
     with pytest.raises(InputError, match="has 8 impostor pairs"):
         choose_pairs(protocol, 18, 1)
     with pytest.raises(InputError, match="at least 2 pairs"):
         choose_pairs(protocol, 1, 1)
+
+
+def test_a_limit_keeps_a_test_to_the_first_pairs_of_a_run() -> None:
+    chunk, subject = chunk_of(Pictures(), GENUINE + IMPOSTORS), subject_of()
+    tests = [ReplacementTest(), ErasureTest()]
+    found = run_chunk(chunk, subject, tests, start=10, limits={"erasure": 12})
+    pairs = {test: sorted(set(part.pair.tolist())) for test, part in found}
+    assert pairs["replacement"] == GENUINE + IMPOSTORS
+    assert pairs["erasure"] == GENUINE[:2]
+    assert "erasure" not in dict(run_chunk(chunk, subject, tests, start=12, limits={"erasure": 12}))
+
+
+def test_a_fill_is_part_of_the_erasure_test_s_name() -> None:
+    assert [ErasureTest(fill).name for fill in FILLS] == ["erasure", "erasure-blur", "erasure-noise"]

@@ -7,12 +7,30 @@ from typing import Any, Final
 
 from whyface.bench.summary import LOWER_IS_BETTER, Merit, MethodSummary
 
-COLUMNS: Final = ("replacement", "patch precision", "deletion", "insertion", "overlap", "shift", "seconds")
+COLUMNS: Final = (
+    *("replacement", "patch precision", "deletion", "insertion", "deletion blur", "deletion noise"),
+    *("overlap", "shift", "randomised", "forward", "backward", "processor"),
+)
+_PLAIN: Final = frozenset({"seconds", "processor", "forward", "backward"})
 """Figures of merit in the table, where they were measured."""
 
 
-def summary_document(settings: Mapping[str, Any], summaries: Mapping[str, MethodSummary]) -> dict[str, Any]:
-    """Lay out the summaries as JSON values."""
+def summary_document(
+    settings: Mapping[str, Any],
+    summaries: Mapping[str, MethodSummary],
+    differences: Mapping[str, Mapping[str, Mapping[str, Merit]]] | None = None,
+) -> dict[str, Any]:
+    """Lay out the summaries as JSON values.
+
+    Parameters
+    ----------
+    settings
+        What the bench was run with.
+    summaries
+        By method.
+    differences
+        By method, then by the method that it is compared with on the same pairs, then by figure of merit.
+    """
     return {
         "settings": dict(settings),
         "methods": {
@@ -28,6 +46,11 @@ def summary_document(settings: Mapping[str, Any], summaries: Mapping[str, Method
                     }
                     for key, curve in found.curves.items()
                 },
+                "randomisation": [[share, round(left, 5)] for share, left in found.randomisation],
+                "less another on the same pairs": {
+                    other: {key: _merit(merit) for key, merit in merits.items()}
+                    for other, merits in (differences or {}).get(name, {}).items()
+                },
             }
             for name, found in summaries.items()
         },
@@ -35,11 +58,13 @@ def summary_document(settings: Mapping[str, Any], summaries: Mapping[str, Method
 
 
 def summary_table(summaries: Mapping[str, MethodSummary]) -> str:
-    """Write a Markdown table, best in bold; rates in percent with 95 % intervals, seconds per pair as they are."""
+    """Write a Markdown table, best in bold; rates in percent with 95 % intervals, costs for one pair."""
     columns = [name for name in COLUMNS if any(name in found.merits for found in summaries.values())]
     lines = [
-        "| method | " + " | ".join(f"{name} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
+        "| method | pairs | "
+        + " | ".join(f"{name} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in columns)
+        + " |",
+        "|---" * (len(columns) + 2) + "|",
     ]
     best = {
         name: (min if name in LOWER_IS_BETTER else max)(
@@ -49,14 +74,14 @@ def summary_table(summaries: Mapping[str, MethodSummary]) -> str:
     }
     for method, found in summaries.items():
         cells = [_cell(name, found.merits.get(name), best[name]) for name in columns]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+        lines.append(f"| {method} | {found.pairs} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _cell(name: str, merit: Merit | None, best: float) -> str:
     if merit is None:
         return ""
-    if name == "seconds":
+    if name in _PLAIN:
         text = f"{merit.value:.3g}"
     else:
         text = f"{100 * merit.value:.1f}"

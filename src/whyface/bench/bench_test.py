@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +55,8 @@ class Subject:
         Whether the maps rank places by importance only, without saying for which verdict, as controls do.
     other_seed
         Opens the method with another seed, where it has one.
+    randomised
+        Opens the method on the network with a share of its layers, from the top, made random; where that can be done.
     """
 
     method: PairMethod
@@ -63,6 +64,7 @@ class Subject:
     threshold: float
     is_unsigned: bool = False
     other_seed: Callable[[], PairMethod] | None = None
+    randomised: Callable[[float], PairMethod] | None = None
 
     def scores(self, first: Faces, second: Faces) -> NDArray[np.float64]:
         """Score pairs of faces."""
@@ -84,7 +86,7 @@ class Subject:
 class BenchTest(ABC):
     """One test; it must not depend on how the pairs are chunked."""
 
-    name: ClassVar[str]
+    name: str
 
     @abstractmethod
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -44,11 +44,11 @@ class PointingTest(BenchTest):
     gives for both) and ``drop`` (by how much the score fell).
     """
 
-    name: ClassVar[str] = "pointing"
+    name = "pointing"
 
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""
-        part = _genuine_only(chunk)
+        part = chunk.only(chunk.genuine)
         if not len(part):
             return []
         pasted, masks = pasted_faces(part)
@@ -68,10 +68,3 @@ class PointingTest(BenchTest):
         drop = subject.scores(part.first, part.second) - subject.scores(pasted, part.second)
         measured = (("negative share", share), ("overlap", overlap), ("area", area), ("drop", drop))
         return [rows(measure, part, (0.0,), values) for measure, values in measured]
-
-
-def _genuine_only(chunk: PairChunk) -> PairChunk:
-    keep = chunk.genuine
-    return PairChunk(
-        chunk.numbers[keep], chunk.first[keep], chunk.second[keep], chunk.other[keep], chunk.genuine[keep], chunk.seed
-    )

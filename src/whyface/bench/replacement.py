@@ -6,7 +6,7 @@ the original face's; where it does not match, those that most speak against one.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class ReplacementTest(BenchTest):
     Measures: ``score`` (by step; step 0 is the patched pair), ``clean`` (the unpatched pair) and ``patch precision``.
     """
 
-    name: ClassVar[str] = "replacement"
+    name = "replacement"
 
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""
@@ -37,8 +37,10 @@ class ReplacementTest(BenchTest):
         values = np.empty((len(chunk), len(STEPS)))
         precision = np.empty(len(chunk))
         for row, order in enumerate(orders):
-            replaced = np.stack([np.where(first_pixels(order, step), chunk.first[row], patched[row]) for step in STEPS])
-            values[row] = subject.scorer.scores(subject.scorer.features(replaced), second[row : row + 1])
+            values[row, 0] = before[row]
+            masks_of_steps = [first_pixels(order, step) for step in STEPS[1:]]
+            replaced = np.stack([np.where(mask, chunk.first[row], patched[row]) for mask in masks_of_steps])
+            values[row, 1:] = subject.scorer.scores(subject.scorer.features(replaced), second[row : row + 1])
             precision[row] = masks[row][first_pixels(order, 0.1)].mean()
         clean = subject.scorer.scores(subject.scorer.features(chunk.first), second).astype(np.float64)
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,25 +29,49 @@ class _Remembered:
     def __init__(self, subject: Subject) -> None:
         self._method = subject.method
         self._found: dict[bytes, PairMaps] = {}
-        self.cost: tuple[float, int, int] | None = None
+        self.cost: tuple[float, float, int, int] | None = None
 
     def __call__(self, first: Faces, second: Faces) -> PairMaps:
         key = hashlib.sha256(first.tobytes() + second.tobytes()).digest()
         if key not in self._found:
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             found = self._method.maps(first, second)
             if self.cost is None:
-                self.cost = ((time.perf_counter() - began) / len(first), found.forward, found.backward)
+                spent = ((time.perf_counter() - began) / len(first), (time.process_time() - worked) / len(first))
+                self.cost = (*spent, found.forward, found.backward)
             self._found[key] = found
         return self._found[key]
 
 
-def run_chunk(chunk: PairChunk, subject: Subject, tests: Sequence[BenchTest]) -> list[tuple[str, Rows]]:
-    """Run all tests on one chunk; the method's cost comes as rows of a test named ``cost``."""
+def run_chunk(
+    chunk: PairChunk,
+    subject: Subject,
+    tests: Sequence[BenchTest],
+    *,
+    start: int = 0,
+    limits: Mapping[str, int] | None = None,
+) -> list[tuple[str, Rows]]:
+    """Run all tests on one chunk; the method's cost comes as rows of a test named ``cost``.
+
+    Parameters
+    ----------
+    chunk, subject, tests
+        On what, and which.
+    start
+        Place of the chunk's first pair among all pairs of the run.
+    limits
+        For some tests' names: only so many of the run's first pairs.
+    """
     explain = _Remembered(subject)
-    results = [(test.name, found) for test in tests for found in test.run(chunk, subject, explain)]
+    results = []
+    places = start + np.arange(len(chunk))
+    for test in tests:
+        wanted = places < (limits or {}).get(test.name, start + len(chunk))
+        part = chunk if wanted.all() else chunk.only(wanted)
+        if len(part):
+            results += [(test.name, found) for found in test.run(part, subject, explain)]
     if explain.cost is not None:
-        for measure, value in zip(("seconds", "forward", "backward"), explain.cost, strict=True):
+        for measure, value in zip(("seconds", "processor", "forward", "backward"), explain.cost, strict=True):
             results.append((COST, rows(measure, chunk, (0.0,), np.full(len(chunk), float(value)))))
     return results
 
@@ -62,6 +86,7 @@ def run_bench(
     *,
     seed: int,
     chunk_size: int = 10,
+    limits: Mapping[str, int] | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:
     """Run all chunks that have no file yet; call :func:`whyface.bench.part_files.open_folder` before.
@@ -82,6 +107,8 @@ def run_bench(
         Of everything that is drawn.
     chunk_size
         Pairs per file; they are explained together.
+    limits
+        For some tests' names: only so many of the first pairs.
     progress
         Called after every chunk with the pairs done and their total.
 
@@ -97,6 +124,6 @@ def run_bench(
         if not path.exists():
             wanted = numbers[start : start + chunk_size]
             for chunk in read_chunks(protocol, source, wanted, size=chunk_size, seed=seed):
-                write_part(path, run_chunk(chunk, subject, tests))
+                write_part(path, run_chunk(chunk, subject, tests, start=start, limits=limits))
         if progress is not None:
             progress(min(start + chunk_size, len(numbers)), len(numbers))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +39,7 @@ class StabilityTest(BenchTest):
     methods with a seed: another one).
     """
 
-    name: ClassVar[str] = "stability"
+    name = "stability"
 
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +79,7 @@ def open_subject(
     directory: Path | None = None,
     seed: int = 0,
     workers: int = 1,
+    options: Mapping[str, Any] | None = None,
 ) -> Subject:
     """Open a method so that it explains a model's own score.
 
@@ -91,6 +95,8 @@ def open_subject(
         Where models that do not come with whyface lie.
     seed, workers
         For methods that draw at random, and that look from outside.
+    options
+        Options of the method's class.
 
     Raises
     ------
@@ -100,15 +106,48 @@ def open_subject(
         If it cannot explain this model.
     """
     entry = method_entry(name)
-    method = _open(entry, model, scorer, threshold, directory, seed, workers)
-    seeded = hasattr(method, "seed")
+
+    def opened(seed: int) -> PairMethod:
+        return _open(entry, model, scorer, threshold, directory, seed, workers, options or {})
+
+    method = opened(seed)
     return Subject(
         method,
         scorer,
         threshold,
         is_unsigned=entry.is_control,
-        other_seed=(lambda: _open(entry, model, scorer, threshold, directory, seed + 1, workers)) if seeded else None,
+        other_seed=(lambda: opened(seed + 1)) if "seed" in method.settings else None,
+        randomised=_randomised(entry, model, scorer, threshold, directory, seed, options or {}),
     )
+
+
+def _randomised(
+    entry: MethodEntry,
+    model: OpenedModel,
+    scorer: PairScorer,
+    threshold: float,
+    directory: Path | None,
+    seed: int,
+    options: Mapping[str, Any],
+) -> Callable[[float], PairMethod] | None:
+    """Say how to open a method on a network with random layers; None without PyTorch or the torch network."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    from whyface.bench.randomised import open_on_torch, randomised_score  # noqa: PLC0415 - imports torch
+    from whyface.explain.pair_score import open_pair_score  # noqa: PLC0415
+    from whyface.models.torch_embedder import TORCH_MODELS  # noqa: PLC0415
+
+    if model.name not in TORCH_MODELS:
+        return None
+    attention = scorer.attention if isinstance(scorer, XcosScorer) else None
+
+    @functools.cache
+    def opened(share: float) -> PairMethod:
+        score = open_pair_score(model.name, attention=attention, directory=directory)
+        changed = randomised_score(score, share, seed=seed)
+        return open_on_torch(entry, changed, threshold=threshold, seed=seed, options=options)
+
+    return opened
 
 
 def _open(
@@ -119,11 +158,14 @@ def _open(
     directory: Path | None,
     seed: int,
     workers: int,
+    options: Mapping[str, Any],
 ) -> PairMethod:
     common: dict[str, Any] = {
         "threshold": threshold,
         "source": ThresholdSource(kind="user", name="equal error on the bench's pairs"),
     }
+    if "dimensions" in options:
+        options = {**options, "seed": seed}
     if isinstance(model.method, XcosModel):
         attention = scorer.attention if isinstance(scorer, XcosScorer) else "l"
         if entry.needs == "xcos":
@@ -131,7 +173,7 @@ def _open(
         verdict: XcosMethod | CosineMethod = XcosMethod(model.method, attention=attention, **common)
     else:
         verdict = CosineMethod(model.method, **common)
-    method = open_method(entry.name, verdict, directory=directory, seed=seed, workers=workers)
+    method = open_method(entry.name, verdict, directory=directory, seed=seed, workers=workers, **options)
     if not isinstance(method, PairMethod):
         raise ModelError(f"method {entry.name!r} gives no maps for each face of {model.name!r}")
     return method

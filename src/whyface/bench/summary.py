@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyface.bench.part_files import ResultTable
 from whyface.bench.run import COST
-from whyface.errors import DataError
+from whyface.errors import DataError, InputError
 from whyface.evaluate.bootstrap import Measure, Weights, bootstrap_intervals
 from whyface.evaluate.intervals import Interval
 from whyface.evaluate.protocols import PairProtocol
 
-LOWER_IS_BETTER: Final = frozenset({"replacement", "deletion", "seconds", "forward", "backward"})
+LOWER_IS_BETTER: Final = frozenset(
+    {
+        *("replacement", "deletion", "deletion blur", "deletion noise", "randomised"),
+        *("seconds", "processor", "forward", "backward"),
+    }
+)
 """Figures of merit of which less is better."""
+
+
+ERASURES: Final = tuple(f"{name}{fill}" for fill in ("", " blur", " noise") for name in ("deletion", "insertion"))
+"""Curves of the erasure test, by fill."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +54,17 @@ class MethodSummary:
     ----------
     merits
         By name: ``replacement`` (area under the mean of FMR and FNMR while patched pixels are replaced), ``patch
-        precision``, ``deletion`` and ``insertion`` (area under the accuracy), ``negative share``, ``overlap``,
-        ``area``, ``shift``, ``swap``, ``seed``, ``seconds``, ``forward``, ``backward``; only what was measured.
+        precision``, ``deletion`` and ``insertion`` (area under the accuracy; with ``blur`` or ``noise`` added for
+        these fills), ``negative share``, ``overlap``, ``area``, ``shift``, ``swap``, ``seed``, ``randomised`` (what is
+        left of the map when all layers are random), ``seconds``, ``processor`` (seconds of all cores), ``forward``,
+        ``backward``; only what was measured.
     curves
         ``replacement``: FNMR and FMR by share replaced; ``deletion`` and ``insertion``: accuracy of genuine and
         impostor pairs by share.
     rates
         ``FNMR clean``, ``FMR clean``, ``FNMR patched``, ``FMR patched``.
+    randomisation
+        What is left of the map by share of random layers, (share, value) each.
     pairs
         How many pairs.
     """
@@ -60,6 +73,7 @@ class MethodSummary:
     curves: Mapping[str, Curve]
     rates: Mapping[str, float]
     pairs: int
+    randomisation: tuple[tuple[float, float], ...] = ()
 
 
 def area(steps: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -97,23 +111,101 @@ def summarise_method(
     if len(pairs):
         wrong = (scores > threshold) != protocol.genuine[pairs][:, None]
         rates |= {f"{name} clean": rate for name, rate in _rates(wrong[:, 0], protocol.genuine[pairs]).items()}
-    for name in ("deletion", "insertion"):
-        pairs, steps, scores = table.steps("erasure", name)
+    for measure in ERASURES:
+        pairs, steps, right = _verdicts(table, measure, protocol, threshold)
         if len(pairs):
-            right = (scores > threshold) == protocol.genuine[pairs][:, None]
-            curves[name] = _curve(steps, right, protocol.genuine[pairs])
-            add(name, pairs, area(steps, right.astype(np.float64)), balanced=True)
+            curves[measure] = _curve(steps, right, protocol.genuine[pairs])
+            add(measure, pairs, area(steps, right.astype(np.float64)), balanced=True)
+    pairs, shares, left = table.steps("randomisation", "similarity")
+    if len(pairs):
+        add("randomised", pairs, left[:, -1], balanced=False)
+    over_shares = tuple(zip(shares.tolist(), left.mean(axis=0).tolist(), strict=True)) if len(pairs) else ()
     plain = (
         ("replacement", "patch precision"),
         *(("pointing", name) for name in ("negative share", "overlap", "area", "drop")),
         *(("stability", name) for name in ("shift", "swap", "seed")),
-        *((COST, name) for name in ("seconds", "forward", "backward")),
+        *((COST, name) for name in ("seconds", "processor", "forward", "backward")),
     )
     for test, name in plain:
         pairs, _, values = table.steps(test, name)
         if len(pairs):
             add(name, pairs, values[:, 0], balanced=False)
-    return MethodSummary(merits, curves, rates, len(np.unique(table.pair)))
+    return MethodSummary(merits, curves, rates, len(np.unique(table.pair)), over_shares)
+
+
+def paired_difference(
+    name: str,
+    one: ResultTable,
+    other: ResultTable,
+    protocol: PairProtocol,
+    *,
+    threshold: float,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Merit | None:
+    """Compare two methods by ``replacement`` or one of :data:`ERASURES`, on the pairs that both were measured on.
+
+    Returns
+    -------
+    The first's area less the other's, with its interval; None where they share fewer than two pairs.
+    """
+    areas = []
+    for table in (one, other):
+        pairs, steps, right = _verdicts(table, name, protocol, threshold)
+        hits = ~right if name == "replacement" else right
+        areas.append((pairs, area(steps, hits.astype(np.float64)) if len(pairs) else np.empty(0)))
+    common, rows_one, rows_other = np.intersect1d(areas[0][0], areas[1][0], return_indices=True)
+    if len(common) < 2:
+        return None
+    difference = areas[0][1][rows_one] - areas[1][1][rows_other]
+    return _merit(name, common, difference, protocol, balanced=True, replicates=replicates, seed=seed)
+
+
+def differences(
+    tables: Mapping[str, ResultTable],
+    protocol: PairProtocol,
+    names: Sequence[str],
+    *,
+    threshold: float,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, dict[str, Merit]]]:
+    """Compare every method with every other one, each time on the pairs that both were measured on.
+
+    Parameters
+    ----------
+    tables
+        By method.
+    protocol
+        Whose pairs.
+    names
+        See :func:`paired_difference`, which this calls; those not measured are left out.
+    threshold, replicates, seed
+        As for :func:`summarise_method`.
+
+    Returns
+    -------
+    By method, by the method that it is compared with, by name: the first's area less the other's.
+    """
+    judged: dict[str, Any] = {"threshold": threshold, "replicates": replicates, "seed": seed}
+    found: dict[str, dict[str, dict[str, Merit]]] = {}
+    for one in tables:
+        for other in tables:
+            if one == other:
+                continue
+            merits = {name: paired_difference(name, tables[one], tables[other], protocol, **judged) for name in names}
+            found.setdefault(one, {})[other] = {name: merit for name, merit in merits.items() if merit is not None}
+    return found
+
+
+def _verdicts(
+    table: ResultTable, name: str, protocol: PairProtocol, threshold: float
+) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.bool_]]:
+    """Give pairs (N,), steps (K,) and whether the verdict is right (N, K)."""
+    measure, _, fill = name.partition(" ")
+    test = ("erasure-" + fill if fill else "erasure") if name in ERASURES else name
+    pairs, steps, scores = table.steps(test, measure if name in ERASURES else "score")
+    return pairs, steps, (scores > threshold) == protocol.genuine[pairs][:, None]
 
 
 def _merit(
@@ -129,11 +221,14 @@ def _merit(
     genuine = protocol.genuine[pairs]
     measure = _weighted_mean(values, genuine, balanced=balanced)
     value = float(measure(np.ones((1, len(pairs))))[0])
-    if name in {"seconds", "forward", "backward", "area"}:
+    if name in {"seconds", "processor", "forward", "backward", "area"}:
         return Merit(value)
     people = protocol.people_left[pairs].tolist(), protocol.people_right[pairs].tolist()
-    intervals = bootstrap_intervals({name: measure}, *people, replicates=replicates, seed=seed)
-    return Merit(value, intervals[name])
+    try:
+        return Merit(value, bootstrap_intervals({name: measure}, *people, replicates=replicates, seed=seed)[name])
+    except InputError:
+        # Too few people to resample.
+        return Merit(value)
 
 
 def _weighted_mean(values: NDArray[np.float64], genuine: NDArray[np.bool_], *, balanced: bool) -> Measure:

@@ -14,17 +14,16 @@ from whyface.errors import InputError
 
 if TYPE_CHECKING:
     from whyface.bench.bench_test import BenchTest
-    from whyface.bench.erasure import Fill
 
-TESTS = ("replacement", "erasure", "pointing", "stability")
+TESTS = ("replacement", "erasure", "erasure-blur", "erasure-noise", "pointing", "stability", "randomisation")
+COMPARED = ("replacement", "deletion", "insertion", "deletion blur", "deletion noise")
 
 
-class FillChoice(StrEnum):
-    """What stands in the place of erased pixels."""
+class EffortChoice(StrEnum):
+    """How much work to do."""
 
-    MEAN = "mean"
-    BLUR = "blur"
-    NOISE = "noise"
+    FULL = "full"
+    LIGHT = "light"
 
 
 def benchmark(
@@ -37,13 +36,19 @@ def benchmark(
     ] = None,
     tests: Annotated[str, typer.Option(help="Tests, with commas.")] = ",".join(TESTS),
     pairs: Annotated[int, typer.Option(min=2, help="How many pairs, half of them genuine.")] = 1000,
+    effort: Annotated[
+        EffortChoice, typer.Option(help="light: fewer network runs a pair, and fewer pairs for costly tests.")
+    ] = EffortChoice.FULL,
+    slow_pairs: Annotated[
+        int | None,
+        typer.Option(min=2, help="How many pairs for methods that take long; light: 100.", show_default=False),
+    ] = None,
     pair_file: Annotated[
         Path | None, typer.Option(help="Protocol lfw: the pair file, if not with the pictures.", show_default=False)
     ] = None,
     attention: Annotated[
         Attention | None, typer.Option(help="u, p or l; the model's own if not given.", show_default=False)
     ] = None,
-    fill: Annotated[FillChoice, typer.Option(help="What stands in the place of erased pixels.")] = FillChoice.MEAN,
     replicates: Annotated[int, typer.Option(min=100, help="How often people are resampled for intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
     model_dir: ModelFolder = None,
@@ -51,8 +56,9 @@ def benchmark(
     pixels: OwnPixels = None,
     threads: Threads = None,
 ) -> None:
-    """Measure explanation methods on a model: patches, erasure, pointing, stability, cost."""
+    """Measure explanation methods on a model: patches, erasure, pointing, stability, random weights, cost."""
     from whyface.bench.bench_report import summary_document, summary_table  # noqa: PLC0415 - start fast
+    from whyface.bench.effort import EFFORTS, SLOW  # noqa: PLC0415
     from whyface.bench.pair_chunk import choose_pairs  # noqa: PLC0415
     from whyface.bench.part_files import open_folder, read_results  # noqa: PLC0415
     from whyface.bench.run import run_bench  # noqa: PLC0415
@@ -62,7 +68,7 @@ def benchmark(
         open_subject,
         scorer_of,
     )
-    from whyface.bench.summary import summarise_method  # noqa: PLC0415
+    from whyface.bench.summary import differences, summarise_method  # noqa: PLC0415
     from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
     from whyface.evaluate.protocol_names import open_protocol, parse_protocol  # noqa: PLC0415
     from whyface.evaluate.score_table import parquet_modules  # noqa: PLC0415
@@ -72,7 +78,8 @@ def benchmark(
     from whyface.xcos.open_model import open_model  # noqa: PLC0415
 
     parquet_modules()
-    chosen_tests = open_tests(tests, fill.value)
+    chosen_tests = open_tests(tests)
+    work = EFFORTS[effort.value]
     wanted = None if method is None else parse_methods(method)
     opened = open_model(
         model,
@@ -96,23 +103,47 @@ def benchmark(
             "protocol": pairing.name,
             "pairs": len(numbers),
             "tests": [test.name for test in chosen_tests],
-            "fill": fill.value,
+            "effort": effort.value,
+            "first pairs only": {
+                test.name: work.limits[test.name] for test in chosen_tests if test.name in work.limits
+            },
             "seed": seed,
             "versions": software_versions(),
         }
-        summaries = {}
+        tables, options = {}, {}
         for name in names:
+            options[name] = dict(work.options.get(name, {}))
             subject = open_subject(
-                name, opened, scorer, threshold=threshold, directory=model_dir, seed=seed, workers=threads or 2
+                name,
+                opened,
+                scorer,
+                threshold=threshold,
+                directory=model_dir,
+                seed=seed,
+                workers=threads or 2,
+                options=options[name],
             )
+            few = (slow_pairs or work.slow_pairs) if name in SLOW else None
             folder = out / name
-            open_folder(folder, {**common, "method": name, "settings": dict(subject.method.settings)})
+            settings = {**common, "method": name, "settings": dict(subject.method.settings), "slow pairs": few}
+            open_folder(folder, settings)
             with progress_bar(name) as progress:
-                run_bench(subject, chosen_tests, pairing, source, numbers, folder, seed=seed, progress=progress)
-            summaries[name] = summarise_method(
-                read_results(folder), pairing, threshold=threshold, replicates=replicates, seed=seed
-            )
-    document = summary_document(common, summaries)
+                run_bench(
+                    subject,
+                    chosen_tests,
+                    pairing,
+                    source,
+                    numbers[:few],
+                    folder,
+                    seed=seed,
+                    limits=work.limits,
+                    progress=progress,
+                )
+            tables[name] = read_results(folder)
+        judged: dict[str, Any] = {"threshold": threshold, "replicates": replicates, "seed": seed}
+        summaries = {name: summarise_method(table, pairing, **judged) for name, table in tables.items()}
+        compared = differences(tables, pairing, COMPARED, **judged)
+    document = summary_document({**common, "options": options}, summaries, compared)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(out / "summary.json", f"{text}\n".encode())
     table = summary_table(summaries)
@@ -122,7 +153,7 @@ def benchmark(
     typer.echo(f"Written to {out}: summary.json, summary.md, merits.png, curves.png, and a folder for each method")
 
 
-def open_tests(names: str, fill: Fill) -> list[BenchTest]:
+def open_tests(names: str) -> list[BenchTest]:
     """Make the tests that were asked for.
 
     Raises
@@ -132,15 +163,16 @@ def open_tests(names: str, fill: Fill) -> list[BenchTest]:
     """
     from whyface.bench.erasure import ErasureTest  # noqa: PLC0415
     from whyface.bench.pointing import PointingTest  # noqa: PLC0415
+    from whyface.bench.randomisation import RandomisationTest  # noqa: PLC0415
     from whyface.bench.replacement import ReplacementTest  # noqa: PLC0415
     from whyface.bench.stability import StabilityTest  # noqa: PLC0415
 
-    known: dict[str, BenchTest] = {
-        "replacement": ReplacementTest(),
-        "erasure": ErasureTest(fill),
-        "pointing": PointingTest(),
-        "stability": StabilityTest(),
-    }
+    tests: list[BenchTest] = [
+        ReplacementTest(),
+        *(ErasureTest("mean"), ErasureTest("blur"), ErasureTest("noise")),
+        *(PointingTest(), StabilityTest(), RandomisationTest()),
+    ]
+    known = {test.name: test for test in tests}
     chosen = list(dict.fromkeys(part.strip() for part in names.split(",") if part.strip()))
     for name in chosen:
         if name not in known:

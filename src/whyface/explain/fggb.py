@@ -46,6 +46,10 @@ class FggbMethod(GradientMethod):
         The chunk, at least 2: so many faces, half of them of either side, are in memory at once.
     kind
         ``"combined"``: S; ``"similar"``: its positive part; ``"dissimilar"``: its negative part (it stays negative).
+    dimensions
+        Take so many dimensions, drawn from the seed, instead of all, which is faster and an estimate.
+    seed
+        Of the draw; it means nothing where all dimensions are taken.
 
     References
     ----------
@@ -63,16 +67,24 @@ class FggbMethod(GradientMethod):
         batch_size: int = 16,
         score: PairScore | None = None,
         kind: Kind = "combined",
+        dimensions: int | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size, score=score)
         if kind not in get_args(Kind):
             raise InputError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+        if dimensions is not None and dimensions < 1:
+            raise InputError(f"at least one dimension must be taken, got {dimensions}")
         self.kind: Kind = kind
+        self.dimensions = dimensions
+        self.seed = seed
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The kind of map."""
-        return {"kind": self.kind}
+        """The kind of map, and how many dimensions it is made of where these are not all."""
+        if self.dimensions is None:
+            return {"kind": self.kind}
+        return {"kind": self.kind, "dimensions": self.dimensions, "seed": self.seed}
 
     def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
         """Explain pairs, one after the other, since the batch holds copies of one pair."""
@@ -80,20 +92,26 @@ class FggbMethod(GradientMethod):
             features = self.score.features(torch.cat([first, second]))
             terms, shares = self.score.arguments(*features.tensor_split(2))
             weights = terms - self.threshold * shares
+        chosen = self._chosen(terms.shape[1])
         rows = [
-            weighted_sizes(self.score, first[row], second[row], weights[row], self.batch_size // 2)
+            weighted_sizes(self.score, first[row], second[row], weights[row], self.batch_size // 2, chosen)
             for row in range(len(first))
         ]
         map_a, map_b = (self._kept(torch.stack([row[side] for row in rows])) for side in (0, 1))
-        dimensions = terms.shape[1]
-        return PairMaps(to_array(terms.sum(dim=1)), map_a, map_b, forward=2 + self.batch_size, backward=2 * dimensions)
+        return PairMaps(to_array(terms.sum(dim=1)), map_a, map_b, forward=2 + self.batch_size, backward=2 * len(chosen))
+
+    def _chosen(self, count: int) -> Tensor:
+        if self.dimensions is None or self.dimensions >= count:
+            return torch.arange(count)
+        drawn = np.random.default_rng(self.seed).choice(count, self.dimensions, replace=False)
+        return torch.from_numpy(np.sort(drawn))
 
     def _kept(self, maps: Tensor) -> NDArray[np.float32]:
         return to_array({"combined": maps, "similar": maps.clamp(min=0), "dissimilar": maps.clamp(max=0)}[self.kind])
 
 
 def weighted_sizes(
-    score: PairScore, first: Tensor, second: Tensor, weights: Tensor, chunk: int
+    score: PairScore, first: Tensor, second: Tensor, weights: Tensor, chunk: int, chosen: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Add the dimensions' gradient sizes up by weights.
 
@@ -107,19 +125,22 @@ def weighted_sizes(
         (K,), one per dimension.
     chunk
         Dimensions per backward pass.
+    chosen
+        Numbers of the dimensions that are added up; all if None.
 
     Returns
     -------
     Two maps (112, 112): sum over k of weights_k * mean_rgb |G_k| / norm. A dimension without gradient adds nothing.
     """
-    chunk = min(chunk, len(weights))
+    chosen = (torch.arange(len(weights)) if chosen is None else chosen).to(weights.device)
+    chunk = min(chunk, len(chosen))
     pixels = torch.cat([first.expand(chunk, -1, -1, -1), second.expand(chunk, -1, -1, -1)]).contiguous()
     pixels.requires_grad_()
     with torch.enable_grad():
         dimensions = score.unit_features(score.features(pixels))
     total = pixels.new_zeros(2, *pixels.shape[2:])
-    for start in range(0, len(weights), chunk):
-        part = torch.arange(start, min(start + chunk, len(weights)), device=pixels.device)
+    for start in range(0, len(chosen), chunk):
+        part = chosen[start : start + chunk]
         wanted = torch.zeros_like(dimensions)
         rows = torch.arange(len(part), device=pixels.device)
         wanted[rows, part] = 1
