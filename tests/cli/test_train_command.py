@@ -1,10 +1,12 @@
 """The train command: prints presets, and every mistake ends in one line and status 2."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from face_folders import write_config, write_faces
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +38,49 @@ def test_mistakes(text: str, message: str, tmp_path: Path) -> None:
     assert message in found.stderr
     assert "Traceback" not in found.stderr
     assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", ["empty folder", "one picture each", "wrong list of people", "wrong record file"])
+def test_pictures_that_cannot_be_used(what: str, tmp_path: Path) -> None:
+    faces, message = tmp_path / "faces", {"empty folder": "holds no pictures"}.get(what, "")
+    faces.mkdir()
+    extra = ""
+    if what == "one picture each":
+        write_faces(faces, {"ann": 1, "bob": 1, "cem": 1})
+        message = "0 people have two pictures or more"
+    elif what == "wrong list of people":
+        write_faces(faces, {"ann": 2, "bob": 2, "cem": 2})
+        (tmp_path / "people.json").write_text('{"ann": 2}', encoding="utf-8")
+        extra, message = "  leave_out: people.json\n", "people.json: not a report of people to leave out"
+    elif what == "wrong record file":
+        faces = tmp_path / "faces.rec"
+        faces.write_bytes(b"no records")
+        message = "faces.rec"
+    layout = ", layout: rec" if faces.suffix else ""
+    text = f"data:\n  sources: [{{path: {faces.name}{layout}}}]\n  held_out: 2\n{extra}"
+    text += "losses: {similarity: 0}\nsteps: 1\n"
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
+    found = run(str(tmp_path / "run.yaml"), "--out", str(tmp_path / "out"))
+    assert found.returncode == 2, found.stderr
+    assert message in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device without room")
+def test_no_room_for_the_log_leaves_the_checkpoint(tmp_path: Path) -> None:
+    faces = write_faces(tmp_path / "faces", {"ann": 2, "bob": 2, "cem": 2, "dan": 1, "eva": 1})
+    config = write_config(tmp_path / "run.yaml", faces, steps=12, save_every=1)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "log.jsonl").symlink_to("/dev/full")
+    found = run(str(config), "--out", str(out))
+    assert found.returncode == 2, found.stderr
+    assert "No space left on device" in found.stderr.splitlines()[-1]
+    assert "Traceback" not in found.stderr
+    assert json.loads((out / "state.json").read_text())["step"] == 10
+    (out / "log.jsonl").unlink()
+    assert run(str(config), "--out", str(out)).returncode == 0
 
 
 def test_no_configuration() -> None:

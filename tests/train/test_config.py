@@ -38,6 +38,7 @@ def test_the_paper_s_schedule_is_the_default(tmp_path: Path) -> None:
         ({"network": {"backbone": "resnet"}}, "network.backbone"),
         ({"network": {"backbone": "iresnet18", "head": "placed"}}, "head 'placed'"),
         ({"steps": 0}, "steps"),
+        ({"data": {"sources": [{"path": "x", "align_cache": "y"}]}}, "add align: true"),
     ],
 )
 def test_mistakes_are_named(changes: dict[str, object], message: str, tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from face_folders import write_faces
 
+from whyface.demo import demo_photo
 from whyface.errors import DataError
+from whyface.faces.load import load_face
 from whyface.train.config import DataConfig, SourceConfig
 from whyface.train.picture_store import PictureStore, open_stores, read_people
 
@@ -81,6 +84,24 @@ def test_cfp_s_tree(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not CFP's tree"):
         flat = write_faces(tmp_path / "flat", {"a": 2})
         opened(DataConfig(sources=[SourceConfig(path=flat, layout="cfp")], held_out=1))
+
+
+def test_photographs_are_aligned_on_the_way_and_kept(tmp_path: Path) -> None:
+    photos = {"obama": ("obama-portrait.jpg", "obama-speech.jpg"), "biden": ("biden-portrait.jpg",)}
+    for person, names in photos.items():
+        (tmp_path / "photos" / person).mkdir(parents=True)
+        for name in names:
+            (tmp_path / "photos" / person / name).write_bytes(demo_photo(name).read_bytes())
+    write_faces(tmp_path / "photos", {"nobody": 1})
+    source = SourceConfig(path=tmp_path / "photos", align=True, align_cache=tmp_path / "cache")
+    config = DataConfig(sources=[source], held_out=0, protocol="lfw", protocol_data=tmp_path)
+    store, held = opened(config)
+    assert held is None
+    assert store.people == ["biden", "obama"]
+    assert list(store.broken) == ["nobody/0.png"]
+    face = load_face(demo_photo("biden-portrait.jpg")).image.transpose(2, 0, 1)
+    assert np.array_equal(store.read(torch.tensor([0]))[0].numpy(), face)
+    assert len(list((tmp_path / "cache").rglob("*.png"))) == 3
 
 
 def test_too_few_people_to_hold_out(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from whyface.train.networks import FcNetwork, build_network, load_initial, settl
 from whyface.train.objective import Objective, build_margin
 from whyface.train.teachers import OnnxTeacher, open_teacher
 from whyface.train.trained import load_trained
-from whyface.train.trainer import Report, train
+from whyface.train.trainer import Report, build_optimisers, tell_broken, train
 from whyface.xcos.learned import XcosNetwork
 
 COUNTS = {"a": 3, "b": 2, "c": 2, "d": 3, "e": 1}
@@ -104,6 +104,55 @@ def test_a_full_disk_leaves_the_old_checkpoint(faces: Path, tmp_path: Path, monk
     assert state["step"] == 2
     assert (folder / state["file"]).exists()
     assert train(read_config(config), folder).exists()
+
+
+def test_a_picture_that_breaks_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    root = write_faces(tmp_path / "faces", dict.fromkeys("abcde", 3))
+    config = write_config(tmp_path / "run.yaml", root, steps=6, data={"cache": False})
+    lines: list[str] = []
+
+    def spoil(report: Report) -> None:
+        if report.step == 1:
+            for person in root.iterdir():
+                (person / "1.png").write_bytes((person / "1.png").read_bytes()[:300])
+
+    assert train(read_config(config), _made(tmp_path / "out"), report=spoil, say=lines.append).exists()
+    assert "3 broken pictures were skipped" in lines
+    named = [line for line in lines if line.startswith("skipped ")]
+    assert len(named) == 3
+    assert all("1.png" in line for line in named)
+
+
+def test_one_held_out_person_is_not_enough_and_that_is_said_before_the_work(faces: Path, tmp_path: Path) -> None:
+    config = read_config(write_config(tmp_path / "run.yaml", faces, data={"held_out": 1}))
+    reports: list[Report] = []
+    with pytest.raises(InputError, match="hold out at least two people"):
+        train(config, _made(tmp_path / "out"), report=reports.append)
+    assert not reports
+
+
+def test_many_broken_pictures_are_counted_and_the_first_are_named() -> None:
+    lines: list[str] = []
+    tell_broken({f"{number}.png": "cut short" for number in range(25)}, lines.append)
+    assert lines[0] == "25 broken pictures were skipped"
+    assert lines[1] == "skipped 0.png: cut short"
+    assert lines[-1] == "and 5 more"
+    assert len(lines) == 22
+    tell_broken({}, lines.append)
+    assert len(lines) == 22
+
+
+def test_the_published_optimisers(tmp_path: Path) -> None:
+    config = read_config(write_config(tmp_path / "run.yaml", tmp_path))
+    network = build_network(config.network)
+    margin = build_margin(network, config.losses, 3)
+    trunk, margin_rule, attention = build_optimisers(
+        config, Objective(network, margin, config.losses, config.network, half=False)
+    )
+    for rule, rate, decay in ((trunk, 1e-3, 4e-5), (margin_rule, 1e-3, 4e-4), (attention, 1e-4, 4e-5)):
+        assert (rule.defaults["lr"], rule.defaults["weight_decay"]) == (rate, decay)
+    assert trunk.defaults["momentum"] == margin_rule.defaults["momentum"] == 0.9
+    assert attention.defaults["amsgrad"]
 
 
 def test_a_damaged_checkpoint_is_refused(faces: Path, tmp_path: Path) -> None:

@@ -55,14 +55,20 @@ def train(
     except ImportError as error:
         raise _missing(error) from error
 
-    with RunLog(out) as log, progress_bar("Decoding pictures") as decoding:
-        once: dict[str, Any] = {}
+    once: dict[str, Any] = {}
+    try:
+        with RunLog(out) as log, progress_bar("Decoding pictures") as decoding:
 
-        def report(report: Report) -> None:
-            log.report(report)
-            once["last"] = report
+            def report(report: Report) -> None:
+                log.report(report)
+                once["last"] = report
 
-        best = run(settings, out, model_directory=model_dir, fresh=fresh, report=report, say=log.say, decoding=decoding)
+            best = run(
+                settings, out, model_directory=model_dir, fresh=fresh, report=report, say=log.say, decoding=decoding
+            )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{out}: cannot be written ({reason}); make room and run the same command again") from error
     if "last" in once:
         accuracy = once["last"].values.get("accuracy")
         typer.echo(f"Accuracy on the validation pairs: {accuracy:.2%}" if accuracy is not None else "Done")

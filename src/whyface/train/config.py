@@ -33,6 +33,14 @@ class SourceConfig(_Part):
     layout: Literal["tree", "cfp", "rec"] = "tree"
     name: str = ""
     people: Path | None = None
+    align: bool = False
+    align_cache: Path | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> SourceConfig:
+        if self.align_cache is not None and not self.align:
+            raise ValueError("align_cache keeps faces that align finds; add align: true")
+        return self
 
 
 class DataConfig(_Part):
@@ -251,7 +259,13 @@ def _absolute(config: TrainConfig, base: Path) -> TrainConfig:
     data = config.data.model_copy(
         update={
             "sources": [
-                source.model_copy(update={"path": base / source.path, "people": full(source.people)})
+                source.model_copy(
+                    update={
+                        "path": base / source.path,
+                        "people": full(source.people),
+                        "align_cache": full(source.align_cache),
+                    }
+                )
                 for source in config.data.sources
             ],
             "leave_out": full(config.data.leave_out),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from whyface.data.aligning import AligningPictures
 from whyface.data.folders import LabelledPictures, label_pictures, open_labelled
 from whyface.data.recordio import open_records
 from whyface.errors import DataError
@@ -187,6 +189,13 @@ def read_people(path: Path) -> frozenset[str]:
 
 
 def _open(source: SourceConfig) -> LabelledPictures:
+    pictures = _open_stored(source)
+    if not source.align:
+        return pictures
+    return replace(pictures, source=AligningPictures(pictures.source, cache=source.align_cache))
+
+
+def _open_stored(source: SourceConfig) -> LabelledPictures:
     if source.layout == "rec":
         return open_records(source.path)
     if source.layout == "tree":

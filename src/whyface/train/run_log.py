@@ -69,8 +69,10 @@ class RunLog:
         """End the bar and close the files."""
         if self._shown:
             self._bar.stop()
-        self._file.close()
-        self._board.close()
+        try:
+            self._file.close()
+        finally:
+            self._board.close()
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from whyface.errors import InputError
 from whyface.evaluate.progress import ProgressCallback
 from whyface.evaluate.protocol_names import open_protocol, parse_protocol
 from whyface.explain.xcos_method import software_versions
+from whyface.models.atomic_write import write_atomic
 from whyface.models.weights import save_safetensors
 from whyface.train.augmentation import Augmentation
 from whyface.train.checkpoints import TrainingState, load_checkpoint, save_checkpoint
@@ -36,7 +37,7 @@ from whyface.train.validation import ValidationSet, from_people, from_protocol, 
 from whyface.xcos.learned import XcosNetwork
 
 BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
-_SETTLING = 256
+_SETTLING, _NAMED = 256, 20
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,7 @@ def train(
         elif load_checkpoint(folder, run.state, digest):
             say(f"going on at step {run.state.step}")
         run.loop(folder, digest, validation, report)
-        for name, reason in pictures.broken.items():
-            say(f"skipped {name}: {reason}")
+        tell_broken(run.all_broken(), say)
     return folder / NETWORK
 
 
@@ -167,7 +167,7 @@ class _Run:
                 report(Report(state.step, self.steps, values))
         if self.fabric.global_rank == 0:
             self._write(folder / LAST, self.current_network(), digest)
-            (folder / NETWORK).write_bytes((folder / BEST).read_bytes())
+            write_atomic(folder / NETWORK, (folder / BEST).read_bytes())
 
     def step(self) -> tuple[Losses, int]:
         """Do one step on one batch; gives the losses and the number of pictures."""
@@ -203,6 +203,15 @@ class _Run:
         if self.average is not None:
             self.average.update(self.objective.network, self.state.step)
         return losses, len(index)
+
+    def all_broken(self) -> dict[str, str]:
+        """Name the broken pictures that any of the processes met, and why they were skipped."""
+        broken = self.pictures.broken
+        if self.fabric.world_size == 1:
+            return broken
+        found: list[dict[str, str]] = [{} for _ in range(self.fabric.world_size)]
+        torch.distributed.all_gather_object(found, broken)
+        return {name: reason for part in found for name, reason in part.items()}
 
     def current_network(self) -> Network:
         """Copy the network as it would be used now: averaged where that was asked for, in eval mode."""
@@ -253,11 +262,21 @@ class _Run:
         return self.pictures.read(spread).float()
 
 
+def tell_broken(broken: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Report pictures that were skipped: how many, and the first of them with the reason."""
+    if broken:
+        say(f"{len(broken)} broken pictures were skipped")
+    for name, reason in list(broken.items())[:_NAMED]:
+        say(f"skipped {name}: {reason}")
+    if len(broken) > _NAMED:
+        say(f"and {len(broken) - _NAMED} more")
+
+
 def build_optimisers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
     """Make the optimisers, over what is trainable: the published three, or one AdamW.
 
     Published: SGD with momentum 0.9 for backbone and grid head (weight decay 4e-5) and for the margin head (4e-4), Adam
-    (amsgrad) for the attention (5e-5). AdamW: the early half of a backbone learns at the rate, the rest at three times
+    (amsgrad) for the attention (4e-5). AdamW: the early half of a backbone learns at the rate, the rest at three times
     it, attention and margin head at ``attention_lr``.
 
     Raises
@@ -291,7 +310,7 @@ def build_optimisers(config: TrainConfig, objective: Objective) -> list[Optimize
         if margin:
             optimisers.append(SGD(margin, settings.lr, momentum=0.9, weight_decay=4e-4))
         if weighing:
-            optimisers.append(Adam(weighing, settings.attention_lr, weight_decay=5e-5, amsgrad=True))
+            optimisers.append(Adam(weighing, settings.attention_lr, weight_decay=4e-5, amsgrad=True))
     if not optimisers:
         raise InputError("nothing is trainable with these settings; see network.trainable")
     for optimiser in optimisers:

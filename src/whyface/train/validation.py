@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from whyface.errors import InputError
 from whyface.evaluate.folds import fold_accuracy
 from whyface.evaluate.pictures import PictureSource
 from whyface.evaluate.protocols import PairProtocol
@@ -32,12 +33,20 @@ class ValidationSet:
 
 
 def from_people(store: PictureStore, *, seed: int) -> ValidationSet:
-    """Make pairs of held-out people: all genuine ones, at most 3,000 of them, and as many impostor pairs."""
+    """Make pairs of held-out people: all genuine ones, at most 3,000 of them, and as many impostor pairs.
+
+    Raises
+    ------
+    InputError
+        If one of the two kinds cannot be made of them.
+    """
     rng = np.random.default_rng(seed)
     labels = store.labels.numpy()
     first, second = np.triu_indices(len(labels), 1)
     same = labels[first] == labels[second]
     count = min(int(same.sum()), int((~same).sum()), _MOST // 2)
+    if not count:
+        raise InputError("the best network is chosen by pairs of both kinds; hold out at least two people (held_out)")
     chosen = np.concatenate([rng.permutation(np.flatnonzero(kind))[:count] for kind in (same, ~same)])
     chosen = rng.permutation(chosen)
     pairs = PairIndices(torch.from_numpy(first[chosen]), torch.from_numpy(second[chosen]))
