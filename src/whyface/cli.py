@@ -16,9 +16,11 @@ from whyface.commands.benchmark import benchmark
 from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
 from whyface.commands.export import export
+from whyface.commands.gallery import app as gallery
 from whyface.commands.models import models
 from whyface.commands.train import train
 from whyface.commands.verify import demo, verify
+from whyface.commands.words import words
 from whyface.errors import WhyfaceError
 
 app = typer.Typer(
@@ -53,9 +55,11 @@ app.command()(demo)
 app.command()(models)
 app.command()(evaluate)
 app.command()(explain)
+app.command()(words)
 app.command()(train)
 app.command()(export)
 app.command()(benchmark)
+app.add_typer(gallery, name="gallery")
 
 
 def main() -> None:

@@ -1,0 +1,202 @@
+"""``whyface words``: the reasons for a verdict in attribute words, tested by erasing them."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.verify import check_writable, verdict_line
+from whyface.errors import InputError
+
+if TYPE_CHECKING:
+    from whyface.models.preprocessing import Preprocessing
+    from whyface.verification import Verifier
+    from whyface.words.identity_classes import IdentityClasses
+    from whyface.words.word_settings import WordSettings
+
+
+class Eraser(StrEnum):
+    """What stands in the place of what was erased."""
+
+    BLACK = "black"
+    WHITE = "white"
+    MEAN = "mean"
+    RANDOM = "random"
+    BLUR = "blur"
+
+
+def words(
+    photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
+    photo_b: Annotated[
+        Path,
+        typer.Argument(help="Second photo, or a folder: what sets A apart from everybody in it.", show_default=False),
+    ],
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attribute", "-a", help="Only this attribute, present or not; may be repeated.", show_default=False
+        ),
+    ] = None,
+    sensitive: Annotated[
+        bool, typer.Option("--sensitive", help="Let in words about gender, age and race (see the attribute card).")
+    ] = False,
+    eraser: Annotated[Eraser, typer.Option(help="What stands in the place of what was erased.")] = Eraser.BLACK,
+    erase_above: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Erase where the word's map, 0 to 1, is above this.")
+    ] = 0.6,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            help="Aligned pictures of people, a folder for each (folder or tar): ask a classifier of these people "
+            "where A is itself, instead of the similarity alone.",
+            show_default=False,
+        ),
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="With --people: so many likely people stand for a face.")] = 1,
+    share: Annotated[
+        float | None,
+        typer.Option(help="With --people: instead, as few as together exceed this probability.", show_default=False),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=10, help="Random erasures for each word, for the noise.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random erasures.")] = 0,
+    model: ModelName = "xcos-mobilefacenet",
+    attention: Annotated[
+        Attention | None,
+        typer.Option(help="u uniform, p correlated, l learned; the model's own if not given.", show_default=False),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Match above this score, instead of a measured threshold.", show_default=False)
+    ] = None,
+    fmr: Annotated[
+        float | None,
+        typer.Option(
+            help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    aligned: Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")] = False,
+    face_a: Annotated[int, typer.Option(min=0, help="Which face of photo A; 0 is the largest.")] = 0,
+    face_b: Annotated[int, typer.Option(min=0, help="Which face of photo B; 0 is the largest.")] = 0,
+    model_dir: ModelFolder = None,
+    grid: GridTensor = None,
+    pixels: OwnPixels = None,
+    threads: Threads = None,
+) -> None:
+    """Say in words what tells two faces apart, or shows them alike, and test each word by erasing it."""
+    from whyface.verification import Verifier  # noqa: PLC0415 - start fast
+    from whyface.words.word_settings import WordSettings  # noqa: PLC0415
+
+    if figure is not None:
+        check_writable(figure)
+    if share is not None and people is None:
+        raise InputError("--share is about the people of --people; give these too")
+    settings = WordSettings(
+        identity="similarity" if people is None else "topk" if share is None else "threshold",
+        k=top_k,
+        share=0.4 if share is None else share,
+        threshold=erase_above,
+        eraser=eraser.value,
+        sensitive=sensitive,
+        names=None if attribute is None else tuple(attribute),
+        draws=draws,
+        seed=seed,
+    )
+    own: Preprocessing | None = None if pixels is None else pixels.preprocessing()
+    verifier = Verifier(
+        model,
+        attention=None if attention is None else attention.value,
+        threshold=threshold,
+        fmr=fmr,
+        model_directory=model_dir,
+        grid=grid,
+        preprocessing=own,
+        threads=threads,
+    )
+    if photo_b.is_dir():
+        _against_many(verifier, settings, photo_a, photo_b, aligned=aligned, face=face_a, as_json=as_json)
+        return
+    classes = None if people is None else _people(verifier, people)
+    _pair(
+        verifier,
+        settings,
+        classes,
+        (photo_a, photo_b),
+        (face_a, face_b),
+        aligned=aligned,
+        figure=figure,
+        as_json=as_json,
+        threads=threads,
+    )
+
+
+def _pair(
+    verifier: Verifier,
+    settings: WordSettings,
+    classes: IdentityClasses | None,
+    photos: tuple[Path, Path],
+    which: tuple[int, int],
+    *,
+    aligned: bool,
+    figure: Path | None,
+    as_json: bool,
+    threads: int | None,
+) -> None:
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.words.open_words import open_words  # noqa: PLC0415
+    from whyface.words.word_sentences import describe_words  # noqa: PLC0415
+    from whyface.words.words_json import words_document  # noqa: PLC0415
+
+    explainer = open_words(verifier, settings=settings, classes=classes, threads=threads)
+    verification = verifier(*photos, aligned=aligned, face_a=which[0], face_b=which[1])
+    with progress_bar("erasing") as progress:
+        report = explainer(verification.face_a, verification.face_b, progress=progress)
+    if figure is not None:
+        from whyface.figures.save import save_figure  # noqa: PLC0415 - matplotlib is slow to import
+        from whyface.figures.words import words_figure  # noqa: PLC0415
+
+        save_figure(words_figure(report, verification.face_a.image, verification.face_b.image), figure)
+    if as_json:
+        typer.echo(json.dumps(words_document(report), indent=4, allow_nan=False))
+        return
+    typer.echo(verdict_line(verification.explanation))
+    for sentence in describe_words(report):
+        typer.echo(sentence)
+    if figure is not None:
+        typer.echo(f"Figure: {figure}")
+
+
+def _against_many(
+    verifier: Verifier, settings: WordSettings, photo: Path, folder: Path, *, aligned: bool, face: int, as_json: bool
+) -> None:
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.faces.load import load_face  # noqa: PLC0415
+    from whyface.words.open_words import open_words  # noqa: PLC0415
+    from whyface.words.special_attribute import describe_special, other_photos, special_attributes  # noqa: PLC0415
+
+    explainer = open_words(verifier, settings=settings)
+    probe = load_face(photo, aligned=aligned, index=face)
+    with progress_bar("reading faces") as progress:
+        others = other_photos(folder, besides=photo, aligned=aligned, progress=progress)
+    with progress_bar("erasing") as progress:
+        found = special_attributes(explainer, probe, others, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=4, allow_nan=False))
+        return
+    for sentence in describe_special(found):
+        typer.echo(sentence)
+
+
+def _people(verifier: Verifier, path: Path) -> IdentityClasses:
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.words.people_at_hand import classes_of_pictures  # noqa: PLC0415
+
+    with progress_bar("learning people") as progress:
+        return classes_of_pictures(verifier, path, progress=progress)

@@ -1,0 +1,247 @@
+"""The figure of words: both faces with the place of each word erased, and how far the similarity moved."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.faces.face import FACE_SIZE
+from whyface.figures import panels
+from whyface.figures.style import BLUE, HAIRLINE, INK, MUTED, RED, Sheet, Weight
+from whyface.words.erasing import erased_faces
+from whyface.words.word_report import Where, Word, WordReport
+from whyface.words.word_sentences import describe_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_SHOWN: Final = 5
+"""Words per row."""
+
+# All sizes in pixels.
+_MARGIN, _GAP = 40, 24
+_FACE, _TILE, _SMALL = 190, 156, 75
+_STRIP, _CAPTION = 16, 8.8
+_BELOW = 92
+_WIDTH = 2 * _MARGIN + _FACE + MOST_SHOWN * (_TILE + _GAP)
+_ROWS: Final[tuple[tuple[Where, str], ...]] = (
+    ("A", "Erased in photo A"),
+    ("B", "Erased in photo B"),
+    ("both", "Erased in both photos"),
+)
+
+
+def words_figure(
+    report: WordReport,
+    face_a: NDArray[np.uint8],
+    face_b: NDArray[np.uint8],
+    *,
+    labels: tuple[str, str] | None = None,
+) -> Figure:
+    """Draw the five words that move the similarity most in each way of erasing.
+
+    Each word has the face as the network saw it, and below it a scale, the same for all: a grey band from the
+    similarity as it was to what chance reaches, a mark for the threshold, and a dot for the similarity without the
+    word. The dot is full where the word does more than chance and hollow where it does not.
+
+    Parameters
+    ----------
+    report
+        What :class:`~whyface.words.word_explainer.WordExplainer` found.
+    face_a, face_b
+        The aligned faces, RGB uint8, (112, 112, 3).
+    labels
+        Names of the faces; the file names of the report where left out.
+
+    Returns
+    -------
+    A figure tied to no window and no global state.
+
+    Raises
+    ------
+    InputError
+        If a face has another shape or type.
+    """
+    faces = (face_a, face_b)
+    for name, face in zip(("face_a", "face_b"), faces, strict=True):
+        if face.shape != (FACE_SIZE, FACE_SIZE, 3) or face.dtype != np.uint8:
+            raise InputError(f"{name} must be an aligned face, 112 x 112 x 3 uint8, got {face.shape} {face.dtype}")
+    height, sentences = _sentences(report)
+    tops = _row_tops(height)
+    sheet = Sheet(_WIDTH, int(tops[-1] + _SMALL + _BELOW + 44))
+    _header(sheet, report, sentences)
+    _legend(sheet, report, tops[0] - 66)
+    names = _names(report, labels)
+    for (where, title), top in zip(_ROWS, tops, strict=False):
+        _row(sheet, report, faces, where, title, top, names)
+    _footer(sheet, report)
+    return sheet.figure
+
+
+def scale_ends(report: WordReport) -> tuple[float, float]:
+    """Give the ends of the scale that all words share: all similarities of the figure, the threshold, and some air."""
+    shown = [word for where, _ in _ROWS for word in report.best_of(where, MOST_SHOWN)]
+    values = [report.similarity, report.threshold]
+    values += [value for word in shown for value in (word.similarity, word.limit)]
+    air = 0.08 * max(max(values) - min(values), 0.1)
+    return min(values) - air, max(values) + air
+
+
+def _sentences(report: WordReport) -> tuple[float, str]:
+    sheet = Sheet(_WIDTH, 100)
+    text = sheet.wrap(" ".join(describe_words(report)), _WIDTH - 2 * _MARGIN, 11)
+    return 132 + 1.45 * 11 * 100 / 72 * text.count("\n"), text
+
+
+def _row_tops(height: float) -> list[float]:
+    first = height + 122
+    second = first + _TILE + _BELOW + 34
+    return [first, second, second + _TILE + _BELOW + 34]
+
+
+def _header(sheet: Sheet, report: WordReport, sentences: str) -> None:
+    match = report.is_match
+    verdict = "Match" if match else "No match"
+    sheet.text(_MARGIN, 62, verdict, size=25, weight="bold", color=BLUE if match else RED)
+    rest = (
+        "and what shows it: erase it, and the two are less alike"
+        if match
+        else "and what tells the two apart: erase it, and they are more alike"
+    )
+    sheet.text(_MARGIN + sheet.measure(verdict, 25, "bold") + 16, 62, rest, size=14)
+    side = "above" if match else "not above"
+    source = report.threshold_source.describe()
+    line = f"Similarity {report.similarity:.3f}, {side} the threshold {report.threshold:.3f} ({source})"
+    sheet.text(_MARGIN, 92, sheet.shorten(line, _WIDTH - 2 * _MARGIN, 11), size=11, color=MUTED)
+    sheet.text(_MARGIN, 128, sentences, size=11)
+
+
+def _legend(sheet: Sheet, report: WordReport, y: float) -> None:
+    if not report.words:
+        return
+    low, high = scale_ends(report)
+    middle = (low + high) / 2
+    step = (low - high if report.is_match else high - low) / 6
+    axes = _strip_axes(sheet, _MARGIN + _FACE + _GAP, y - 12, _TILE, "legend")
+    color = _color(report)
+    _draw_strip(axes, (low, high), middle - 2 * step, middle, middle + 0.9 * step, middle + 2 * step, color, True)
+    words = (
+        ("grey", "from the similarity as it was (left end) to what chance reaches"),
+        ("dot", "the similarity without the word: full if more than chance, hollow if not"),
+        ("line", "the threshold"),
+    )
+    if report.is_match:
+        words = (("grey", "from the similarity as it was (right end) to what chance reaches"), *words[1:])
+    x = _MARGIN + _FACE + 2 * _GAP + _TILE
+    for number, (name, meaning) in enumerate(words):
+        line = y - 12 + 15 * number
+        sheet.text(x, line, name, size=_CAPTION, weight="bold")
+        sheet.text(x + 42, line, meaning, size=_CAPTION, color=MUTED)
+
+
+def _row(
+    sheet: Sheet,
+    report: WordReport,
+    faces: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    where: Where,
+    title: str,
+    top: float,
+    names: tuple[str, str],
+) -> None:
+    sheet.text(_MARGIN, top - 14, title, size=11, weight="bold")
+    sides = (0,) if where == "A" else (1,) if where == "B" else (0, 1)
+    if where != "both":
+        side = sides[0]
+        axes = sheet.figure.add_axes(sheet.box(_MARGIN, top, _TILE, _TILE))
+        axes.set_label(f"face {where}")
+        panels.draw_face(axes, faces[side], None)
+        sheet.text(_MARGIN, top + _TILE + 19, sheet.shorten(names[side], _TILE, _CAPTION), size=_CAPTION, color=MUTED)
+    shown = report.best_of(where, MOST_SHOWN)
+    if not shown:
+        nothing = "No word that the attribute model knows well fits " + ("both photos." if where == "both" else "it.")
+        sheet.text(_MARGIN + _FACE + _GAP, top + 20, nothing, size=_CAPTION, color=MUTED)
+    for column, word in enumerate(shown):
+        x = _MARGIN + _FACE + _GAP + column * (_TILE + _GAP)
+        number = report.names.index(word.attribute.name)
+        size = _TILE if len(sides) == 1 else _SMALL
+        for place, side in enumerate(sides):
+            mask = report.masks[side, number][None]
+            copy = erased_faces(faces[side].transpose(2, 0, 1), mask, report.settings.eraser)[0].transpose(1, 2, 0)
+            axes = sheet.figure.add_axes(sheet.box(x + place * (size + _TILE - 2 * _SMALL), top, size, size))
+            axes.set_label(f"{word.attribute.name} {'AB'[side]}")
+            panels.draw_face(axes, np.ascontiguousarray(copy), None)
+        _caption(sheet, report, word, x, top + size)
+
+
+def _caption(sheet: Sheet, report: WordReport, word: Word, x: float, y: float) -> None:
+    telling = word.is_telling
+    weight: Weight = "bold" if telling else "normal"
+    name = sheet.wrap(word.attribute.phrase, _TILE, 10, "bold")
+    below = sheet.text(x, y + 20, name, size=10, weight=weight, color=INK if telling else MUTED, leading=1.25)
+    moved = f"{report.similarity:.3f} \N{RIGHTWARDS ARROW} {word.similarity:.3f}".replace("-", "\N{MINUS SIGN}")
+    sheet.text(x, below, moved, size=_CAPTION, color=INK if telling else MUTED)
+    axes = _strip_axes(sheet, x, below + 8, _TILE, f"scale {word.attribute.name} {word.where}")
+    _draw_strip(
+        axes,
+        scale_ends(report),
+        report.similarity,
+        word.limit,
+        word.similarity,
+        report.threshold,
+        _color(report),
+        telling,
+    )
+
+
+def _strip_axes(sheet: Sheet, x: float, y: float, width: float, label: str) -> Axes:
+    axes = sheet.figure.add_axes(sheet.box(x, y, width, _STRIP))
+    axes.set_label(label)
+    return axes
+
+
+def _draw_strip(
+    axes: Axes,
+    ends: tuple[float, float],
+    start: float,
+    limit: float,
+    reached: float,
+    threshold: float,
+    color: str,
+    telling: bool,
+) -> None:
+    axes.plot(ends, [0, 0], color=HAIRLINE, linewidth=1.0, zorder=1)
+    axes.plot([start, limit], [0, 0], color="#b9c0c8", linewidth=5, solid_capstyle="butt", zorder=2)
+    axes.plot([threshold, threshold], [-0.8, 0.8], color=INK, linewidth=1.2, zorder=3)
+    face = color if telling else "white"
+    axes.plot([reached], [0], "o", color=face, markeredgecolor=color, markeredgewidth=1.3, markersize=7, zorder=4)
+    axes.set_xlim(*ends)
+    axes.set_ylim(-1, 1)
+    axes.set_axis_off()
+
+
+def _color(report: WordReport) -> str:
+    """Erasing what tells apart moves towards a match, erasing what is alike away from it."""
+    return RED if report.is_match else BLUE
+
+
+def _names(report: WordReport, labels: tuple[str, str] | None) -> tuple[str, str]:
+    if labels is not None:
+        return labels
+    if report.faces is None:
+        return "", ""
+    return PurePath(report.faces[0].source).name, PurePath(report.faces[1].source).name
+
+
+def _footer(sheet: Sheet, report: WordReport) -> None:
+    parts = [
+        report.model.name,
+        f"{report.settings.draws} random erasures for each word",
+        "words are another model's reading of the photo, not facts about a person",
+    ]
+    text = sheet.shorten("  \N{MIDDLE DOT}  ".join(parts), _WIDTH - 2 * _MARGIN, 8)
+    sheet.text(_MARGIN, sheet.height - 16, text, size=8, color=MUTED)

@@ -1,0 +1,236 @@
+"""Attributes read off the last spatial map of the default network: one 1 x 1 convolution and a mean for each.
+
+With z_k(i, j) = w_k . F(i, j) - z0_k(i, j), the logit of attribute k is the mean of z_k over all places plus a
+constant. So every attribute has a 7 x 7 map of evidence that adds up to what the model says, exactly; nothing has to be
+estimated from gradients. z0 is what faces without the attribute have at that place on average: zero evidence is then
+what such a face shows there, and a place that says nothing does not glow. Runs without torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from whyface.errors import InputError, ModelError
+from whyface.models.atomic_write import write_atomic
+from whyface.models.embedder import Batch
+from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.zoo import model_entry, model_file, shipped_models
+from whyface.words.attribute_names import SENSITIVE_GROUPS, UNUSED_GROUPS, attribute
+
+PRESENT: Final = 0.5
+"""An attribute counts as present where its probability is at least this: rather so than not."""
+
+LEARNT_AUC: Final = 0.75
+"""An attribute whose AUC on people that the heads never saw is below this is not in sentences."""
+
+SHIPPED_NAME: Final = "xcos-mobilefacenet-attributes.safetensors"
+_RECORD: Final = "whyface"
+_BATCH: Final = 64
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeEvidence:
+    """What the attribute model says about N faces.
+
+    Attributes
+    ----------
+    maps
+        z, (N, K, H, W) float32: the evidence of every place for every attribute, signed.
+    logits
+        (N, K) float32: the mean of each map, plus the attribute's constant.
+    """
+
+    maps: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """(N, K) float32 in (0, 1)."""
+        return np.asarray(0.5 * (1 + np.tanh(self.logits / 2)), np.float32)
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(N, K): which attributes count as present."""
+        return np.asarray(self.probabilities >= PRESENT)
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeHeads:
+    """Linear heads over a spatial map.
+
+    Attributes
+    ----------
+    names
+        The K attributes.
+    weight, bias
+        (K, C) and (K,) float32.
+    baseline
+        z0, (K, H, W) float32.
+    record
+        How they came about: ``backbone``, ``tensor``, ``measured`` (name -> ``auc`` and more) and others; see
+        ``scripts/fit_attributes.py``.
+    """
+
+    names: tuple[str, ...]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    baseline: NDArray[np.float32]
+    record: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if not count or len(set(self.names)) != count:
+            raise InputError("attribute heads need at least one attribute, each with a name of its own")
+        if self.weight.ndim != 2 or len(self.weight) != count or self.bias.shape != (count,):
+            shapes = f"weights {self.weight.shape} and biases {self.bias.shape}"
+            raise InputError(f"{shapes} do not fit {count} attributes; expected (K, C) and (K,)")
+        if self.baseline.ndim != 3 or len(self.baseline) != count:
+            raise InputError(f"the baseline must be (K, H, W), got {self.baseline.shape} for {count} attributes")
+        if not all(np.isfinite(values).all() for values in (self.weight, self.bias, self.baseline)):
+            raise InputError("attribute heads must hold finite numbers")
+
+    def __call__(self, grids: NDArray[np.float32]) -> AttributeEvidence:
+        """Read spatial maps (N, C, H, W).
+
+        Raises
+        ------
+        InputError
+            If the maps have another number of channels or places.
+        """
+        expected = (self.weight.shape[1], *self.baseline.shape[1:])
+        if grids.ndim != 4 or grids.shape[1:] != expected:
+            raise InputError(f"the attribute heads read maps (N, *{expected}), got {grids.shape}")
+        count, channels, height, width = grids.shape
+        maps = (self.weight @ grids.reshape(count, channels, -1)).reshape(count, -1, height, width)
+        logits = maps.mean(axis=(2, 3), dtype=np.float64) + self.bias
+        return AttributeEvidence(np.asarray(maps - self.baseline, np.float32), np.asarray(logits, np.float32))
+
+    @property
+    def constants(self) -> NDArray[np.float64]:
+        """(K,): what the mean of each map of evidence lacks to the logit."""
+        return np.asarray(self.bias + self.baseline.mean(axis=(1, 2), dtype=np.float64))
+
+    def learnt(self) -> NDArray[np.bool_]:
+        """Tell which attributes were learnt well enough for a sentence, (K,).
+
+        That is an AUC of at least 0.75 where one was measured, from labels that say yes often enough to be believed.
+        """
+        measured = self.record.get("measured", {})
+        return np.array([_is_learnt(measured.get(name)) for name in self.names])
+
+    def usable(self, *, sensitive: bool = False) -> NDArray[np.bool_]:
+        """Tell which attributes may enter a sentence unless named by the user, (K,).
+
+        Parameters
+        ----------
+        sensitive
+            Let words about gender, age and race in.
+        """
+        groups = [attribute(name).group for name in self.names]
+        allowed = [group not in UNUSED_GROUPS and (sensitive or group not in SENSITIVE_GROUPS) for group in groups]
+        return np.asarray(self.learnt() & np.array(allowed))
+
+
+class AttributeReader:
+    """The heads on their network.
+
+    Parameters
+    ----------
+    heads
+        The heads.
+    network
+        An ONNX network whose grid is the spatial map that the heads were fitted on.
+    """
+
+    def __init__(self, heads: AttributeHeads, network: OnnxEmbedder) -> None:
+        self.heads = heads
+        self.network = network
+
+    def __call__(self, batch: Batch) -> AttributeEvidence:
+        """Read faces (N, 3, 112, 112), RGB, 0..255."""
+        parts = [self.heads(self.network.grid(batch[start : start + _BATCH])) for start in range(0, len(batch), _BATCH)]
+        if not parts:
+            return self.heads(self.network.grid(batch))
+        return AttributeEvidence(
+            np.concatenate([part.maps for part in parts]), np.concatenate([part.logits for part in parts])
+        )
+
+
+def open_attributes(path: Path | str | None = None, *, threads: int | None = None) -> AttributeReader:
+    """Open attribute heads together with the network that they read.
+
+    Parameters
+    ----------
+    path
+        A safetensors file that :func:`save_attributes` wrote; the shipped one if left out.
+    threads
+        Threads of ONNX Runtime.
+
+    Raises
+    ------
+    ModelError
+        If the file or the network is missing, unreadable, or the network is another one than the heads were fitted on.
+    """
+    file = shipped_models() / SHIPPED_NAME if path is None else Path(path)
+    heads = read_attributes(file)
+    try:
+        name, tensor, sha256 = (str(heads.record[key]) for key in ("backbone", "tensor", "backbone_sha256"))
+    except KeyError as error:
+        raise ModelError(f"{file}: the record lacks {error}; write the file with fit_attributes.py") from error
+    entry = model_entry(name)
+    if entry.files["onnx"].sha256 != sha256:
+        raise ModelError(
+            f"{file}: these attributes were fitted on another version of {name!r}; fit them again (fit_attributes.py)"
+        )
+    network = OnnxEmbedder(
+        model_file(entry, "onnx"), preprocessing=entry.preprocessing, grid=tensor, threads=threads, name=name
+    )
+    return AttributeReader(heads, network)
+
+
+def save_attributes(path: Path | str, heads: AttributeHeads) -> None:
+    """Write heads as one safetensors file, with their names and record in the metadata.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    text = json.dumps({**heads.record, "names": list(heads.names)}, ensure_ascii=False, allow_nan=False)
+    tensors = {"weight": heads.weight, "bias": heads.bias, "baseline": heads.baseline}
+    write_atomic(path, save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, {_RECORD: text}))
+
+
+def read_attributes(path: Path | str) -> AttributeHeads:
+    """Read what :func:`save_attributes` wrote.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read or is no such file.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            weight, bias, baseline = (
+                np.asarray(file.get_tensor(name), np.float32) for name in ("weight", "bias", "baseline")
+            )
+            record = json.loads((file.metadata() or {})[_RECORD])
+        return AttributeHeads(tuple(record["names"]), weight, bias, baseline, record)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, InputError) as error:
+        raise ModelError(f"{path}: no attribute heads that fit_attributes.py wrote ({error})") from error
+
+
+def _is_learnt(measured: Any) -> bool:
+    """Judge by the record; where nothing was measured, nothing speaks against an attribute."""
+    if not isinstance(measured, Mapping):
+        return True
+    return bool(measured.get("judged", True)) and float(measured.get("auc", 1.0)) >= LEARNT_AUC

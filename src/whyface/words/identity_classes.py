@@ -1,0 +1,132 @@
+"""Which people of a group a face is taken for: a classifier on embeddings, and its evidence place by place.
+
+Its logits are ``scale * cos(e, w_k)``. Where an embedding is a sum over places, so is each cosine, and the evidence for
+class k is exact: no gradients are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+
+FloatArray = NDArray[np.floating[Any]]
+Strategy = Literal["topk", "threshold"]
+
+SCALE: Final = 32.0
+"""What the cosines are multiplied by before the softmax (CosFace's and ArcFace's s)."""
+
+_STEPS: Final = 60
+_PENALTY: Final = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class IdentityClasses:
+    """A cosine classifier of K people.
+
+    Attributes
+    ----------
+    names
+        Who they are.
+    weights
+        w, (K, D) float32 of unit length.
+    """
+
+    names: tuple[str, ...]
+    weights: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.weights.ndim != 2 or len(self.weights) != len(self.names) or len(self.names) < 2:
+            raise InputError(f"a classifier needs at least two people, one row each, got {self.weights.shape}")
+
+    def chances(self, embeddings: FloatArray) -> NDArray[np.float64]:
+        """Give the softmax over people of unit embeddings (N, D), (N, K)."""
+        logits = SCALE * embeddings.astype(np.float64) @ self.weights.T.astype(np.float64)
+        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def fit_classes(embeddings: FloatArray, people: Sequence[str], *, least: int = 2) -> IdentityClasses:
+    """Fit a classifier to people at hand.
+
+    Starts from each person's mean embedding and refines the directions by gradient descent on the cross entropy.
+
+    Parameters
+    ----------
+    embeddings, people
+        (N, D) of unit length, and who each is of.
+    least
+        People with fewer pictures are left out.
+
+    Raises
+    ------
+    InputError
+        If fewer than two people are left.
+    """
+    owners = np.asarray(people, str)
+    names, number, counts = np.unique(owners, return_inverse=True, return_counts=True)
+    enough = counts >= least
+    if enough.sum() < 2:
+        raise InputError(
+            f"an identity classifier needs at least two people with {least} or more pictures each, got "
+            f"{int(enough.sum())}; add pictures"
+        )
+    rows = enough[number]
+    names = names[enough]
+    target = np.unique(owners[rows], return_inverse=True)[1]
+    units = embeddings[rows].astype(np.float64)
+    means = np.stack([units[target == k].mean(axis=0) for k in range(len(names))])
+    truth = np.eye(len(names))[target] / np.bincount(target)[target][:, None] / len(names)
+    weights = _unit(means)
+    for _ in range(_STEPS):
+        logits = SCALE * units @ weights.T
+        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+        chance = raised / raised.sum(axis=1, keepdims=True)
+        # Every person counts alike, however many pictures there are.
+        slope = (chance * truth.sum(axis=1, keepdims=True) - truth).T @ units
+        weights = _unit(weights - slope + _PENALTY * means)
+    return IdentityClasses(tuple(str(name) for name in names), weights.astype(np.float32))
+
+
+def chosen_classes(chances: FloatArray, strategy: Strategy, *, k: int = 1, share: float = 0.4) -> list[list[int]]:
+    """Choose the people that stand for each face's identity.
+
+    Parameters
+    ----------
+    chances
+        (N, K), softmax.
+    strategy
+        ``"topk"``: the ``k`` most likely; ``"threshold"``: as few as together exceed ``share``.
+    k, share
+        See there.
+
+    Returns
+    -------
+    For each face the classes, the most likely first.
+
+    Raises
+    ------
+    InputError
+        If the strategy is unknown or its number is out of range.
+    """
+    order = np.argsort(-chances, axis=1, kind="stable")
+    if strategy == "topk":
+        if not 1 <= k <= chances.shape[1]:
+            raise InputError(f"k must be from 1 to the number of people ({chances.shape[1]}), got {k}")
+        return [[int(number) for number in row[:k]] for row in order]
+    if strategy != "threshold":
+        raise InputError(f"strategy must be 'topk' or 'threshold', got {strategy!r}")
+    if not 0 < share < 1:
+        raise InputError(f"the share of the softmax must lie between 0 and 1, got {share:g}")
+    sums = np.cumsum(np.take_along_axis(chances, order, axis=1), axis=1)
+    counts = np.minimum((sums <= share).sum(axis=1) + 1, chances.shape[1])
+    return [[int(number) for number in row[:count]] for row, count in zip(order, counts, strict=True)]
+
+
+def _unit(rows: FloatArray) -> NDArray[np.float64]:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float64)

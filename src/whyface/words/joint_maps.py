@@ -1,0 +1,91 @@
+"""Where a word lies on a face and matters for the comparison: J = D * H, and the pixels that are erased for it."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.faces.face import FACE_SIZE
+from whyface.words.counterfactual import class_activation, to_unit_range
+
+FloatArray = NDArray[np.floating[Any]]
+Kind = Literal["joint", "no attribute", "no counterfactual"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+THRESHOLD: Final = 0.6
+"""Pixels of J above this are erased, unless asked otherwise."""
+
+
+def to_pixels(maps: FloatArray, size: int = FACE_SIZE) -> NDArray[np.float32]:
+    """Enlarge maps (N, H, W) to (N, size, size) by linear interpolation between the centres of places."""
+    if not len(maps):
+        return np.empty((0, size, size), np.float32)
+    return np.stack([cv2.resize(one, (size, size), interpolation=cv2.INTER_LINEAR) for one in maps.astype(np.float32)])
+
+
+def joint_maps(
+    counterfactual: FloatArray,
+    evidence: FloatArray,
+    kind: Kind = "joint",
+    *,
+    places: NDArray[np.bool_] | None = None,
+    size: int = FACE_SIZE,
+) -> NDArray[np.float32]:
+    """Give J for every attribute of one face: D * H within the word's own places, stretched to 0..1.
+
+    The published code stretches J to 0..1 with one strategy and not with the other, so that one threshold means two
+    things. Here every J is stretched, whatever D is made of.
+
+    Parameters
+    ----------
+    counterfactual
+        D, (h, w) in 0..1.
+    evidence
+        The attributes' evidence z, (K, H, W), signed, of any resolution; H is what speaks for
+        them, stretched to 0..1.
+    kind
+        ``"joint"``: D * H; ``"no attribute"``: D alone, for every attribute; ``"no counterfactual"``: H alone.
+    places
+        Where each word can be, (K, size, size), see :mod:`whyface.words.word_places`; None: anywhere, as published.
+    size
+        Side of the result in pixels.
+
+    Returns
+    -------
+    (K, size, size) float32 in 0..1; zeros where there is nothing to see.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit or the kind is unknown.
+    """
+    if counterfactual.ndim != 2 or evidence.ndim != 3:
+        raise InputError(f"expected maps (h, w) and (K, H, W), got {counterfactual.shape} and {evidence.shape}")
+    if kind not in KINDS:
+        raise InputError(f"kind of map must be one of {', '.join(KINDS)}, got {kind!r}")
+    if places is not None and places.shape != (len(evidence), size, size):
+        raise InputError(f"places must be {(len(evidence), size, size)}, got {places.shape}")
+    place = to_pixels(counterfactual[None], size)
+    if kind == "no attribute":
+        return np.repeat(to_unit_range(place), len(evidence), axis=0)
+    words = to_pixels(class_activation(evidence), size)
+    if places is not None:
+        words = np.where(places, words, 0)
+    return to_unit_range(words if kind == "no counterfactual" else place * words)
+
+
+def erased_pixels(joint: FloatArray, threshold: float = THRESHOLD) -> NDArray[np.bool_]:
+    """Tell which pixels are erased: those with J above the threshold.
+
+    Raises
+    ------
+    InputError
+        If the threshold is not from 0 to 1.
+    """
+    if not 0 <= threshold <= 1:
+        raise InputError(f"the threshold of a map in 0..1 lies there too, got {threshold:g}")
+    return np.asarray(joint > threshold)

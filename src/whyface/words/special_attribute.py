@@ -1,0 +1,217 @@
+"""What sets one person apart from many: the word whose erasing makes a face more like everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import FaceError, InputError, PhotoError
+from whyface.evaluate.pictures import PICTURE_SUFFIXES
+from whyface.evaluate.progress import ProgressCallback
+from whyface.explain.pair_scorer import features_in_parts
+from whyface.faces.face import Face, stack_faces
+from whyface.faces.load import load_face
+from whyface.words.attribute_names import attribute
+from whyface.words.erasing import erased_faces
+from whyface.words.noise_floor import noise_floor, random_blobs
+from whyface.words.word_explainer import WordExplainer
+from whyface.words.word_score import BATCH
+
+SCHEMA: Final = "whyface/special-attribute/1"
+
+
+@dataclass(frozen=True)
+class SpecialWord:
+    """One attribute of the probe against all others.
+
+    Attributes
+    ----------
+    name, phrase
+        The word.
+    probability
+        That the probe has it.
+    change
+        Mean rise of the similarity to the others when it is erased in the probe.
+    by_chance, limit
+        Mean rise by erasing as much at random, and what the word has to exceed to count, see
+        :mod:`whyface.words.noise_floor`.
+    mean_rank
+        Mean over the others of the word's rank among the words, 1 for the largest rise.
+    chance
+        How often the best of as many random erasures does at least as well.
+    """
+
+    name: str
+    phrase: str
+    probability: float
+    change: float
+    by_chance: float
+    limit: float
+    mean_rank: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class SpecialAttributes:
+    """Words of one face against many, the most special first.
+
+    Attributes
+    ----------
+    source, others
+        The probe's photo, and how many faces it was compared with.
+    similarity
+        Mean similarity to them with nothing erased.
+    words
+        All that were judged.
+    """
+
+    source: str
+    others: int
+    similarity: float
+    words: tuple[SpecialWord, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "schema": SCHEMA,
+            "image": self.source,
+            "others": self.others,
+            "similarity": self.similarity,
+            "words": [{**vars(word), "similarity": self.similarity + word.change} for word in self.words],
+            "sentences": list(describe_special(self)),
+        }
+
+
+def special_attributes(
+    explainer: WordExplainer, probe: Face, others: Sequence[Face], *, progress: ProgressCallback | None = None
+) -> SpecialAttributes:
+    """Judge the probe's words against every other face, each with its own counterfactual map, and take the mean.
+
+    Parameters
+    ----------
+    explainer
+        The models and settings; of the settings, ``names`` and ``sensitive`` choose the words.
+    probe
+        The face.
+    others
+        Faces of other people, at least two.
+    progress
+        Called with the number of others done and their total.
+
+    Raises
+    ------
+    InputError
+        With fewer than two others.
+    """
+    if len(others) < 2:
+        raise InputError(f"what is special shows against many; give at least two other faces, got {len(others)}")
+    settings, scorer = explainer.settings, explainer.scorer
+    batch = stack_faces([probe])
+    evidence = explainer.attributes(batch)
+    asked = evidence.present[0] if settings.names is None else np.ones_like(evidence.present[0])
+    numbers = np.flatnonzero(explainer.allowed & asked)
+    known = features_in_parts(scorer, stack_faces(list(others)), BATCH)
+    plain = np.asarray(scorer.scores(scorer.features(batch), known), np.float64)
+    if not len(numbers):
+        return SpecialAttributes(probe.source, len(others), float(plain.mean()), ())
+    rises = np.empty((len(others), len(numbers)))
+    by_chance = np.empty((len(others), len(numbers)))
+    rng = np.random.default_rng(settings.seed)
+    per_other = max(1, -(-settings.draws // len(others)))
+    drawn: list[NDArray[np.float64]] = []
+    for row, other in enumerate(others):
+        pair = explainer.counterfactual(batch, stack_faces([other]), "different")[0]
+        masks = explainer.masks_of(evidence.maps[0][numbers], pair[0], numbers)
+        copies = [erased_faces(batch[0], masks, settings.eraser)]
+        copies += [
+            erased_faces(batch[0], random_blobs(int(mask.sum()), per_other, rng), settings.eraser) for mask in masks
+        ]
+        scores = scorer.scores(features_in_parts(scorer, np.concatenate(copies), BATCH), known[row : row + 1])
+        rises[row] = scores[: len(numbers)] - plain[row]
+        noise = scores[len(numbers) :].reshape(len(numbers), per_other) - plain[row]
+        by_chance[row] = noise.mean(axis=1)
+        drawn.append(np.asarray(noise, np.float64))
+        if progress is not None:
+            progress(row + 1, len(others))
+    changes = rises.mean(axis=0)
+    floor = noise_floor(changes, _mean_draws(drawn, settings.tries, rng), tries=settings.tries, seed=settings.seed)
+    ranks = (np.argsort(np.argsort(-rises, axis=1, kind="stable"), axis=1) + 1).mean(axis=0)
+    words = [
+        SpecialWord(
+            name=explainer.names[number],
+            phrase=attribute(explainer.names[number]).phrase,
+            probability=float(evidence.probabilities[0, number]),
+            change=float(changes[column]),
+            by_chance=float(by_chance[:, column].mean()),
+            limit=float(floor.limit[column]),
+            mean_rank=float(ranks[column]),
+            chance=float(floor.chance[column]),
+        )
+        for column, number in enumerate(numbers)
+    ]
+    words.sort(key=lambda word: -word.change)
+    return SpecialAttributes(probe.source, len(others), float(plain.mean()), tuple(words))
+
+
+def describe_special(found: SpecialAttributes) -> tuple[str, ...]:
+    """Say what is most special, or that nothing is."""
+    if not found.words:
+        return (
+            "None of the words that the attribute model knows well fits the photo, so nothing special can be named.",
+        )
+    best = found.words[0]
+    before, after = f"{found.similarity:.3f}", f"{found.similarity + best.change:.3f}"
+    limit = f"{found.similarity + best.limit:.3f}"
+    if best.change <= best.limit:
+        return (
+            f"No word is special against these {found.others} faces: {best.phrase}, erased, brings the mean similarity "
+            f"from {before} to {after}, and chance reaches {limit}.",
+        )
+    text = (
+        f"Most special against {found.others} faces: {best.phrase}. Without it the mean similarity rises from {before} "
+        f"to {after}; only what goes above {limit} counts as more than chance."
+    )
+    others = [word for word in found.words[1:4] if word.change > word.limit]
+    if not others:
+        return (text,)
+    named = ", ".join(f"{word.phrase} ({found.similarity + word.change:.3f})" for word in others)
+    return text, f"Next: {named}."
+
+
+def other_photos(
+    folder: Path, *, besides: Path, aligned: bool = False, progress: ProgressCallback | None = None
+) -> list[Face]:
+    """Read one face from every picture of a folder, leaving out those without one.
+
+    Raises
+    ------
+    InputError
+        If none is left.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    probe = besides.resolve()
+    faces = []
+    for number, path in enumerate(files, start=1):
+        if path.resolve() != probe:
+            try:
+                faces.append(load_face(path, aligned=aligned))
+            except (FaceError, PhotoError):
+                continue
+        if progress is not None:
+            progress(number, len(files))
+    if not faces:
+        raise InputError(f"{folder}: no picture in it shows a face; give a folder with photos of other people")
+    return faces
+
+
+def _mean_draws(drawn: list[NDArray[np.float64]], tries: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Bootstrap the mean over the others of one random erasure each, (words, tries)."""
+    noise = np.stack(drawn)
+    others, words, draws = noise.shape
+    chosen = rng.integers(0, draws, (tries, others))
+    return np.stack([noise[np.arange(others), word, chosen].mean(axis=1) for word in range(words)])

@@ -1,0 +1,256 @@
+"""From two faces to words: maps, erasing, scores, and what chance would do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.evaluate.progress import ProgressCallback
+from whyface.explain.pair_scorer import Features, PairScorer, features_in_parts
+from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
+from whyface.explain.xcos_method import software_versions
+from whyface.faces.face import FACE_SIZE, Face, stack_faces
+from whyface.models.embedder import Batch
+from whyface.words.attribute_model import AttributeEvidence, AttributeReader
+from whyface.words.attribute_names import attribute, match_names
+from whyface.words.counterfactual import Direction, counterfactual_map
+from whyface.words.erasing import erased_faces
+from whyface.words.identity_cells import IdentityCells
+from whyface.words.identity_classes import IdentityClasses, chosen_classes
+from whyface.words.joint_maps import erased_pixels, joint_maps
+from whyface.words.noise_floor import noise_floor, random_blobs
+from whyface.words.word_places import word_places
+from whyface.words.word_report import SIDES, Where, Word, WordReport
+from whyface.words.word_score import BATCH, ErasedFace, ErasedScores, erase_in_face, erased_scores
+from whyface.words.word_settings import WordSettings
+
+FloatArray = NDArray[np.floating[Any]]
+_ONE = np.full((1, 1), 1, np.float32)
+
+
+class WordExplainer:
+    """A model that decides, one that reads attributes, and the settings; asked many times.
+
+    Parameters
+    ----------
+    scorer
+        The score that decides.
+    cells
+        How identity is seen place by place (:func:`~whyface.words.identity_cells.identity_cells`); None only without
+        the counterfactual map (``kind="no counterfactual"``).
+    attributes
+        Reads attributes and their evidence.
+    threshold, source
+        Match iff score > threshold, and where that comes from.
+    settings
+        See :class:`~whyface.words.word_settings.WordSettings`.
+    classes
+        For ``identity="topk"`` and ``"threshold"``.
+
+    Raises
+    ------
+    InputError
+        If a part is missing that the settings ask for, or an attribute is unknown.
+    """
+
+    def __init__(
+        self,
+        scorer: PairScorer,
+        cells: IdentityCells | None,
+        attributes: AttributeReader,
+        *,
+        threshold: float,
+        source: ThresholdSource | None = None,
+        settings: WordSettings | None = None,
+        classes: IdentityClasses | None = None,
+    ) -> None:
+        self.scorer = scorer
+        self.cells = cells
+        self.attributes = attributes
+        self.threshold = threshold
+        self.source = ThresholdSource(kind="user", name="set by the user") if source is None else source
+        self.settings = WordSettings() if settings is None else settings
+        self.classes = classes
+        if cells is None and self.settings.kind != "no counterfactual":
+            raise InputError("a counterfactual map needs a model that can be read place by place")
+        if classes is None and self.settings.identity != "similarity":
+            raise InputError(
+                f"identity {self.settings.identity!r} needs people to classify; give some, or 'similarity'"
+            )
+        heads = attributes.heads
+        self.names = heads.names
+        self._places = word_places(heads.names)
+        if self.settings.names is None:
+            self.allowed = heads.usable(sensitive=self.settings.sensitive)
+        else:
+            wanted = match_names(self.settings.names, heads.names)
+            self.allowed = np.isin(heads.names, wanted)
+
+    def __call__(self, face_a: Face, face_b: Face, *, progress: ProgressCallback | None = None) -> WordReport:
+        """Explain a pair in words.
+
+        Parameters
+        ----------
+        face_a, face_b
+            Aligned faces.
+        progress
+            Called with the number of runs of the network done and their total, about.
+        """
+        batch = stack_faces([face_a, face_b])
+        evidence = self.attributes(batch)
+        similarity = self._similarity(batch)
+        direction: Direction = "alike" if similarity > self.threshold else "different"
+        counterfactual, classes = self.counterfactual(batch[:1], batch[1:], direction)
+        masks = self.masks(evidence, counterfactual)
+        erased = [erase_in_face(self.scorer, batch[side], masks[side], self.settings.eraser) for side in (0, 1)]
+        scores = erased_scores(self.scorer, erased[0], erased[1])
+        present = evidence.present
+        words = self._words(batch, masks, scores, present, evidence.probabilities, direction, erased, progress)
+        network = self.attributes.network
+        return WordReport(
+            similarity=scores.similarity,
+            threshold=self.threshold,
+            threshold_source=self.source,
+            words=words,
+            names=self.names,
+            probabilities=evidence.probabilities,
+            present=present,
+            scores=scores,
+            masks=masks,
+            counterfactual=counterfactual,
+            model=ModelInfo(self.scorer.name, self.scorer.sha256),
+            attributes=ModelInfo(network.name, network.sha256),
+            settings=self.settings,
+            versions=software_versions(),
+            faces=(FaceInfo.from_face(face_a), FaceInfo.from_face(face_b)),
+            classes=classes,
+        )
+
+    def counterfactual(
+        self, first: Batch, second: Batch, direction: Direction
+    ) -> tuple[NDArray[np.float32], tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Give D of A against B and of B against A, (2, h, w), and the people both were taken for, if by classes."""
+        if self.cells is None or self.settings.kind == "no counterfactual":
+            return np.repeat(_ONE[None], 2, axis=0), ((), ())
+        features = self.cells.read(np.concatenate([first, second]))
+        swapped = features[::-1].copy()
+        if self.settings.identity == "similarity" or self.classes is None:
+            own, other = self.cells.own(features), self.cells.other(features, swapped)
+            return counterfactual_map(own, other, direction), ((), ())
+        chances = self.classes.chances(self.cells.embedding(features))
+        settings = self.settings
+        chosen = chosen_classes(
+            chances,
+            settings.identity if settings.identity == "topk" else "threshold",
+            k=settings.k,
+            share=settings.share,
+        )
+        evidence = self.cells.of_classes(features, self.classes.weights)
+        own = np.stack([evidence[side][chosen[side]].mean(axis=0) for side in (0, 1)])
+        other = np.stack([evidence[side][chosen[1 - side]].mean(axis=0) for side in (0, 1)])
+        names = [tuple(self.classes.names[number] for number in side) for side in chosen]
+        return counterfactual_map(own, other, direction), (names[0], names[1])
+
+    def masks(self, evidence: AttributeEvidence, counterfactual: FloatArray) -> NDArray[np.bool_]:
+        """Give the pixels that every attribute's erasing takes from both faces, (2, K, 112, 112)."""
+        return np.stack([self.masks_of(evidence.maps[side], counterfactual[side]) for side in (0, 1)])
+
+    def masks_of(
+        self, evidence: FloatArray, counterfactual: FloatArray, numbers: NDArray[np.intp] | None = None
+    ) -> NDArray[np.bool_]:
+        """Give what is erased from one face for evidence (K, H, W) and D (h, w): (K, 112, 112).
+
+        ``numbers`` says which attributes the evidence is about; all by default.
+        """
+        places = None if self.settings.anywhere else self._places if numbers is None else self._places[numbers]
+        joint = joint_maps(counterfactual, evidence, self.settings.kind, places=places)
+        return erased_pixels(joint, self.settings.threshold)
+
+    def _similarity(self, batch: Batch) -> float:
+        features = self.scorer.features(batch)
+        return float(self.scorer.scores(features[:1], features[1:])[0])
+
+    def _words(
+        self,
+        batch: Batch,
+        masks: NDArray[np.bool_],
+        scores: ErasedScores,
+        present: NDArray[np.bool_],
+        probabilities: NDArray[np.float32],
+        direction: Direction,
+        erased: list[ErasedFace],
+        progress: ProgressCallback | None,
+    ) -> tuple[Word, ...]:
+        areas = masks.sum(axis=(2, 3))
+        asked = np.ones_like(present) if self.settings.names is not None else present
+        candidates: list[tuple[int, Where]] = []
+        for number in np.flatnonzero(self.allowed):
+            for side, where in enumerate(SIDES):
+                # In both only what is true of both.
+                fits = asked[:, number].all() if where == "both" else asked[side, number]
+                # A word whose place is empty erases nothing, and says nothing.
+                if fits and (areas[:, number].all() if where == "both" else areas[side, number] > 0):
+                    candidates.append((int(number), where))
+        if not candidates:
+            return ()
+        judged = sorted({number for number, _ in candidates})
+        noise = self._noise(batch, areas, judged, erased, progress)
+        after = {"A": scores.single[0], "B": scores.single[1], "both": scores.both}
+        sign = 1.0 if direction == "different" else -1.0
+        changes = np.array([sign * (after[where][number] - scores.similarity) for number, where in candidates])
+        by_chance = np.stack([noise[where][judged.index(number)] for number, where in candidates])
+        floor = noise_floor(
+            changes, sign * (by_chance - scores.similarity), tries=self.settings.tries, seed=self.settings.seed
+        )
+        words = [
+            Word(
+                attribute=attribute(self.names[number]),
+                where=where,
+                probability_a=float(probabilities[0, number]),
+                probability_b=float(probabilities[1, number]),
+                area_a=float(areas[0, number]) / FACE_SIZE**2 if where != "B" else 0.0,
+                area_b=float(areas[1, number]) / FACE_SIZE**2 if where != "A" else 0.0,
+                similarity=float(after[where][number]),
+                change=float(changes[row]),
+                by_chance=scores.similarity + sign * float(floor.mean[row]),
+                limit=scores.similarity + sign * float(floor.limit[row]),
+                chance=float(floor.chance[row]),
+            )
+            for row, (number, where) in enumerate(candidates)
+        ]
+        return tuple(sorted(words, key=lambda word: (not word.is_telling, -word.change)))
+
+    def _noise(
+        self,
+        batch: Batch,
+        areas: NDArray[np.intp],
+        judged: list[int],
+        erased: list[ErasedFace],
+        progress: ProgressCallback | None,
+    ) -> dict[Where, NDArray[np.float64]]:
+        """Score random erasures of the areas of these words, (words, draws) for every way of erasing."""
+        draws = self.settings.draws
+        sides: list[list[Features]] = []
+        done, total = 0, 2 * len(judged) * draws
+        for side in (0, 1):
+            rng = np.random.default_rng((self.settings.seed, side))
+            rows = []
+            for number in judged:
+                blobs = random_blobs(int(areas[side, number]), draws, rng)
+                copies = erased_faces(batch[side], blobs, self.settings.eraser)
+                rows.append(features_in_parts(self.scorer, copies, BATCH))
+                done += draws
+                if progress is not None:
+                    progress(done, total)
+            sides.append(rows)
+        plain_a, plain_b = erased[0].features, erased[1].features
+        return {
+            "A": np.stack([self.scorer.scores(row, plain_b) for row in sides[0]]).astype(np.float64),
+            "B": np.stack([self.scorer.scores(plain_a, row) for row in sides[1]]).astype(np.float64),
+            "both": np.stack(
+                [self.scorer.scores(one, other) for one, other in zip(sides[0], sides[1], strict=True)]
+            ).astype(np.float64),
+        }

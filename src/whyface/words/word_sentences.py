@@ -1,0 +1,103 @@
+"""A report in plain sentences. Every number in them is in the report's JSON, rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from whyface.words.word_report import Where, Word, WordReport
+
+MOST_NAMED: Final = 3
+"""How many further words are named."""
+
+_PLACES: Final[dict[Where, str]] = {"A": "in photo A", "B": "in photo B", "both": "in both photos"}
+
+
+def describe_words(report: WordReport) -> tuple[str, ...]:
+    """Say which words tell the two apart or show them alike, or that none does.
+
+    Returns
+    -------
+    Sentences, one item each. Of words that do more than chance, the one that moves the score most comes first. If there
+    is none, they say so and give no reason.
+    """
+    if not report.words:
+        return (
+            "None of the words that the attribute model knows well fits either photo, so there is no reason to give "
+            "in words.",
+        )
+    found = report.telling
+    return _telling(report, found) if found else _nothing(report)
+
+
+def _telling(report: WordReport, found: Sequence[Word]) -> tuple[str, ...]:
+    best = found[0]
+    before, after, limit, chance, threshold = _rounded(
+        report.similarity, best.similarity, best.limit, best.by_chance, report.threshold
+    )
+    moved = "falls" if report.is_match else "rises"
+    sentences = [
+        f"Most telling: {best.attribute.phrase}, {_PLACES[best.where]}. Without {best.attribute.pronoun} the "
+        f"similarity {moved} from {before} to {after} (threshold {threshold}).",
+        f"Erased: {_area(best)}, where the attribute model sees {best.attribute.pronoun} and it matters. Erasing as "
+        f"much anywhere gives {chance} on average; only what goes {'below' if report.is_match else 'above'} {limit} "
+        "counts as more than chance.",
+    ]
+    if (best.similarity > report.threshold) != report.is_match:
+        verdict = "no match" if report.is_match else "a match"
+        sentences.append(f"That alone would make it {verdict}.")
+    others = [
+        f"{word.attribute.phrase} {_PLACES[word.where]} ({_rounded(report.similarity, word.similarity)[1]})"
+        for word in _each_once(found[1:], best)[:MOST_NAMED]
+    ]
+    if others:
+        sentences.append(f"Also more than chance: {_list(others)}.")
+    return tuple(sentences)
+
+
+def _nothing(report: WordReport) -> tuple[str, ...]:
+    best = max(report.words, key=lambda word: word.change)
+    before, after, limit, threshold = _rounded(report.similarity, best.similarity, best.limit, report.threshold)
+    return (
+        f"No word moves the similarity of {before} (threshold {threshold}) more than noise does, so there is no reason "
+        "to give in words.",
+        f"The one that moves it most, {best.attribute.phrase} {_PLACES[best.where]}, takes it to {after}; to count, it "
+        f"would have to go {'below' if report.is_match else 'above'} {limit}, since erasing as much at random does "
+        "nearly as well.",
+    )
+
+
+def _each_once(words: Sequence[Word], best: Word) -> list[Word]:
+    """Name every attribute once, by the way of erasing that moves the score most."""
+    seen = {best.attribute.name}
+    kept = []
+    for word in words:
+        if word.attribute.name not in seen:
+            seen.add(word.attribute.name)
+            kept.append(word)
+    return kept
+
+
+def _area(word: Word) -> str:
+    one, other = percent(word.area_a), percent(word.area_b)
+    if word.where == "both":
+        return f"{one} of photo A and {other} of photo B" if one != other else f"{one} of each photo"
+    return f"{one if word.where == 'A' else other} of photo {word.where}"
+
+
+def percent(share: float) -> str:
+    """Give a share in whole percent, or in tenths below 1 %."""
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %"
+
+
+def _list(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _rounded(*values: float) -> list[str]:
+    """Round to two digits, or as many more as keep different numbers apart."""
+    for digits in (2, 3):
+        shown = [f"{round(value, digits) + 0.0:.{digits}f}" for value in values]
+        if len(set(shown)) == len(set(values)):
+            return shown
+    return [f"{round(value, 4) + 0.0:.4f}" for value in values]

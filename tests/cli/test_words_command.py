@@ -1,0 +1,88 @@
+"""``whyface words`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from whyface.cli import main
+from whyface.demo import demo_photo
+
+PHOTOS = [str(demo_photo(name)) for name in ("obama-portrait.jpg", "biden-portrait.jpg")]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["whyface", "words", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capsys.readouterr()
+    assert isinstance(stop.value.code, int)
+    return stop.value.code, out, err
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], message: str, *arguments: str) -> None:
+    code, out, err = run(monkeypatch, capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_two_photos(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    figure = tmp_path / "words.png"
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "--draws", "10", "--figure", str(figure))
+    assert code == 0
+    assert out.startswith("NO MATCH: score 0.0")
+    assert "Most telling: " in out or "more than noise" in out
+    with Image.open(figure) as picture:
+        assert picture.width > 1000
+
+
+def test_json_and_asked_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--draws", "10", "-a", "bushy eyebrows", "-a", "big nose", "--json", "--eraser", "mean")
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, *arguments)
+    assert code == 0
+    document = json.loads(out)
+    assert document["whyface"]["settings"]["names"] == ["bushy eyebrows", "big nose"]
+    assert {word["name"] for word in document["whyface"]["words"]} <= {"Bushy_Eyebrows", "Big_Nose"}
+    assert document["similarity"] < document["whyface"]["threshold"]
+    assert len(document["Attribute1-class"]) == len(document["whyface"]["attribute_names"])
+
+
+def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    refused(monkeypatch, capsys, "did you mean Bushy_Eyebrows", *PHOTOS, "-a", "bushy eyebrow")
+    refused(monkeypatch, capsys, "--people", *PHOTOS, "--share", "0.4")
+    refused(monkeypatch, capsys, "no picture in it shows a face", PHOTOS[0], str(tmp_path))
+    refused(monkeypatch, capsys, "missing.jpg", PHOTOS[0], str(tmp_path / "missing.jpg"))
+    refused(monkeypatch, capsys, "does not exist", *PHOTOS, "--figure", str(tmp_path / "no" / "f.png"))
+
+
+def test_against_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("biden-portrait.jpg", "obama-speech.jpg"):
+        (tmp_path / name).write_bytes(demo_photo(name).read_bytes())
+    (tmp_path / "empty.png").write_bytes(b"")
+    code, out, _ = run(monkeypatch, capsys, PHOTOS[0], str(tmp_path), "--draws", "10", "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert document["schema"] == "whyface/special-attribute/1"
+    assert document["others"] == 2
+
+
+def test_people_at_hand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from whyface.faces.load import load_face
+
+    for person, names in (("o", ("obama-portrait.jpg", "obama-speech.jpg")), ("b", ("biden-portrait.jpg",) * 2)):
+        (tmp_path / person).mkdir()
+        for number, name in enumerate(names):
+            Image.fromarray(load_face(demo_photo(name)).image).save(tmp_path / person / f"{number}.png")
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "--draws", "10", "--people", str(tmp_path), "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert (document["class1"], document["class2"], document["topk"]) == (["o"], ["b"], 1)
+    refused(monkeypatch, capsys, "lies in no person's folder", *PHOTOS, "--people", str(tmp_path / "o"))
+    for picture in (tmp_path / "b").iterdir():
+        picture.unlink()
+    refused(monkeypatch, capsys, "at least two people", *PHOTOS, "--people", str(tmp_path))

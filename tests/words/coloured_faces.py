@@ -1,0 +1,71 @@
+"""Faces made of coloured places, a network that sees the colours, and attributes that are colours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.explain.pair_scorer import XcosScorer
+from whyface.faces.face import Face
+from whyface.models.embedder import Batch, l2_normalise
+from whyface.words.attribute_model import AttributeEvidence, AttributeHeads
+from whyface.words.identity_cells import identity_cells
+from whyface.words.identity_classes import IdentityClasses
+from whyface.words.word_explainer import WordExplainer
+from whyface.words.word_settings import WordSettings
+from whyface.xcos.model import XcosModel
+
+COLOURS = ("Red", "Green", "Blue")
+
+
+class ColourNetwork:
+    """The grid is each place's mean colour; nothing else."""
+
+    name = "colours"
+    sha256 = "0" * 64
+
+    def grid(self, batch: Batch) -> NDArray[np.float32]:
+        cells = batch.reshape(len(batch), 3, 7, 16, 7, 16).astype(np.float32)
+        return np.ascontiguousarray(cells.mean(axis=(3, 5)))
+
+    def embed(self, batch: Batch) -> NDArray[np.float32]:
+        return l2_normalise(self.grid(batch).reshape(len(batch), -1))
+
+
+class ColourReader:
+    """An attribute is a colour that stands out from the other two somewhere."""
+
+    def __init__(self) -> None:
+        weight = ((1.5 * np.eye(3) - 0.5) / 10).astype(np.float32)
+        self.heads = AttributeHeads(COLOURS, weight, np.full(3, -0.5, np.float32), np.zeros((3, 7, 7), np.float32), {})
+        self.network = ColourNetwork()
+
+    def __call__(self, batch: Batch) -> AttributeEvidence:
+        return self.heads(self.network.grid(batch))
+
+
+def coloured_face(cells: NDArray[np.integer[Any]], name: str = "") -> Face:
+    """Paint a face of 7 x 7 places, (7, 7, 3)."""
+    return Face(np.kron(cells, np.ones((16, 16, 1))).astype(np.uint8), source=name)
+
+
+def planted_pair(seed: int, red: tuple[slice, slice], green: tuple[slice, slice]) -> tuple[Face, Face]:
+    """Two faces of one grey pattern: both have the green places, only the first the red ones."""
+    rng = np.random.default_rng(seed)
+    base = np.repeat(rng.integers(70, 110, (7, 7, 1)), 3, axis=2)
+    first = base + rng.integers(-6, 7, (7, 7, 3))
+    second = base + rng.integers(-6, 7, (7, 7, 3))
+    for cells in (first, second):
+        cells[green] = (20, 250, 20)
+    first[red] = (250, 20, 20)
+    return coloured_face(first, "a.png"), coloured_face(second, "b.png")
+
+
+def colour_words(*, threshold: float = 0.999, classes: IdentityClasses | None = None, **settings: Any) -> WordExplainer:
+    """Words about colours, decided by xCos with uniform attention."""
+    scorer = XcosScorer(XcosModel(ColourNetwork()), "u")
+    chosen = WordSettings(**{"eraser": "mean", "draws": 20, **settings})
+    reader: Any = ColourReader()
+    return WordExplainer(scorer, identity_cells(scorer), reader, threshold=threshold, settings=chosen, classes=classes)

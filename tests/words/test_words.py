@@ -1,0 +1,265 @@
+"""Words on faces whose answer is planted, and what sentences, JSON and figures make of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from coloured_faces import COLOURS, colour_words, coloured_face, planted_pair
+
+from whyface.errors import InputError
+from whyface.figures.words import scale_ends, words_figure
+from whyface.words.identity_classes import IdentityClasses
+from whyface.words.noise_floor import noise_floor, random_blobs
+from whyface.words.special_attribute import describe_special, special_attributes
+from whyface.words.word_explainer import WordExplainer
+from whyface.words.word_report import WordReport
+from whyface.words.word_score import erase_in_face, erased_scores
+from whyface.words.word_sentences import describe_words
+from whyface.words.word_settings import WordSettings
+from whyface.words.words_json import words_document
+
+RED, GREEN = (slice(5, 7), slice(2, 4)), (slice(0, 2), slice(4, 6))
+PUBLISHED = {
+    "Datasets",
+    "Heatmap-method",
+    "thresh",
+    "verification-net",
+    "image-path1",
+    "image-path2",
+    "match",
+    "similarity",
+    "class1",
+    "class2",
+    "Attribute1-class",
+    "Attribute2-class",
+    "Attribute1-score",
+    "Attribute2-score",
+    "attributes-image1",
+    "attributes-image2",
+    "attributes-both-masked",
+}
+
+
+@pytest.fixture(scope="module")
+def planted() -> WordReport:
+    return colour_words()(*planted_pair(0, RED, GREEN))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("identity", ["similarity", "topk", "threshold"])
+def test_the_planted_attribute_is_named(seed: int, identity: str) -> None:
+    first, second = planted_pair(seed, RED, GREEN)
+    classes = None
+    if identity != "similarity":
+        grids = [face.image.reshape(7, 16, 7, 16, 3).mean(axis=(1, 3)).transpose(2, 0, 1) for face in (first, second)]
+        rows = np.stack([grid.ravel() / np.linalg.norm(grid) for grid in grids]).astype(np.float32)
+        classes = IdentityClasses(("a", "b"), rows)
+    report = colour_words(identity=identity, classes=classes)(first, second)
+    assert not report.is_match
+    best = report.telling[0]
+    assert (best.attribute.name, best.where) == ("Red", "A")
+    assert best.similarity > report.similarity
+    assert describe_words(report)[0].startswith("Most telling: red, in photo A. Without it the similarity rises from")
+    # Only the red places were erased, and nearly nothing else.
+    mask = report.masks[0, COLOURS.index("Red")]
+    assert mask[80:, 32:64].mean() > 0.4
+    mask[80:, 32:64] = False
+    assert mask.mean() < 0.02
+
+
+def test_a_match_is_explained_by_what_is_shared(planted: WordReport) -> None:
+    report = colour_words(threshold=0.5)(*planted_pair(0, RED, GREEN))
+    assert report.is_match
+    assert report.direction == "alike"
+    word = next(word for word in report.words if word.attribute.name == "Green" and word.where == "A")
+    assert word.similarity < report.similarity
+    assert word.change > 0
+    assert planted.direction == "different"
+    assert any("falls from" in sentence for sentence in describe_words(report))
+
+
+def test_nothing_is_invented() -> None:
+    rng = np.random.default_rng(0)
+    cells = np.repeat(rng.integers(60, 120, (7, 7, 1)), 3, axis=2)
+    one, other = (coloured_face(cells + rng.integers(-5, 6, (7, 7, 3))) for _ in range(2))
+    assert describe_words(colour_words()(one, other))[0].startswith("None of the words")
+    # Asked for words that are not there, they do no more than chance.
+    report = colour_words(names=COLOURS, threshold=0.99999)(one, other)
+    assert not report.telling
+    first, second = describe_words(report)
+    assert "more than noise" in first
+    assert "would have to go" in second
+
+
+def test_every_number_in_a_sentence_is_in_the_json(planted: WordReport) -> None:
+    for report in (planted, colour_words(threshold=0.5)(*planted_pair(1, RED, GREEN)), _without_reason(planted)):
+        document = words_document(report)
+        found = list(_numbers(document["whyface"]))
+        for sentence in describe_words(report):
+            for text in re.findall(r"-?\d+(?:\.\d+)?", sentence):
+                digits = len(text.partition(".")[2])
+                assert any(f"{value:.{digits}f}" == text for value in found), (text, sentence)
+
+
+def test_json(planted: WordReport) -> None:
+    document = json.loads(json.dumps(words_document(planted, dataset="toy", same_person=False), allow_nan=False))
+    assert set(document) == PUBLISHED | {"whyface"}
+    assert document["match"] == 0
+    assert document["Datasets"] == "toy"
+    red = COLOURS.index("Red")
+    assert document["Attribute1-class"] == [0, 0, 1]
+    assert document["Attribute2-class"][red] == 1
+    assert all(0.5 <= value <= 1 for value in document["Attribute1-score"])
+    own, other = document["attributes-image1"][f"image1-f_attr_{red}"]
+    assert other == pytest.approx(planted.scores.single[0, red], abs=1e-6)
+    assert own == pytest.approx(planted.scores.own[0, red], abs=1e-6)
+    assert len(document["attributes-both-masked"]) == 3
+    ours = document["whyface"]
+    assert ours["schema"] == "whyface/words/1"
+    assert ours["sentences"] == list(describe_words(planted))
+    assert ours["words"][0]["is_telling"]
+    assert ours["settings"]["eraser"] == "mean"
+    by_class = replace(planted, settings=WordSettings(identity="topk", k=9), classes=(("a",), ("b",)))
+    assert words_document(by_class)["topk"] == 9
+    assert words_document(by_class)["class1"] == ["a"]
+    by_share = replace(planted, settings=WordSettings(identity="threshold", share=0.4))
+    assert words_document(by_share)["id-thresh"] == 0.4
+
+
+def test_erasing_nothing_keeps_every_score() -> None:
+    words = colour_words()
+    first, second = planted_pair(0, RED, GREEN)
+    masks = np.zeros((3, 112, 112), bool)
+    pictures = [face.image.transpose(2, 0, 1) for face in (first, second)]
+    erased = [erase_in_face(words.scorer, picture, masks, "black") for picture in pictures]
+    scores = erased_scores(words.scorer, *erased)
+    np.testing.assert_array_equal(scores.single, np.float64(np.float32(scores.similarity)))
+    np.testing.assert_array_equal(scores.both, scores.single[0])
+    np.testing.assert_allclose(scores.own, 1, atol=1e-6)
+
+
+def test_same_seed_same_report(planted: WordReport) -> None:
+    again = colour_words()(*planted_pair(0, RED, GREEN))
+    assert again.words == planted.words
+
+
+def test_unknown_attribute_and_missing_parts() -> None:
+    with pytest.raises(InputError, match="unknown attribute 'reed'; did you mean Red"):
+        colour_words(names=("reed",))
+    with pytest.raises(InputError, match="needs people to classify"):
+        colour_words(identity="topk")
+    words = colour_words()
+    with pytest.raises(InputError, match="read place by place"):
+        WordExplainer(words.scorer, None, words.attributes, threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"identity": "face"},
+        {"kind": "all"},
+        {"threshold": 2.0},
+        {"eraser": "pink"},
+        {"draws": 1},
+    ],
+)
+def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        WordSettings(**wrong)
+
+
+@pytest.mark.parametrize("area", [0, 1, 700, 112 * 112])
+def test_blobs_have_the_area_asked_for(area: int) -> None:
+    blobs = random_blobs(area, 3, np.random.default_rng(0))
+    assert blobs.sum(axis=(1, 2)).tolist() == [area] * 3
+
+
+def test_blobs_differ_and_hang_together() -> None:
+    blobs = random_blobs(1200, 20, np.random.default_rng(0))
+    assert len({blob.tobytes() for blob in blobs}) == 20
+    # Compact: few of the pixels are at an edge of the blob.
+    edges = (blobs[:, 1:] != blobs[:, :-1]).sum(axis=(1, 2))
+    assert edges.max() < 250
+    with pytest.raises(InputError, match="an area lies between"):
+        random_blobs(-1, 1, np.random.default_rng(0))
+
+
+def test_noise_floor_pays_for_the_choice() -> None:
+    rng = np.random.default_rng(0)
+    random_changes = 0.01 * rng.standard_normal((20, 400))
+    # 1.96 deviations: special for one word, usual for the best of twenty.
+    changes = np.full(20, 0.0)
+    changes[3] = 0.0196
+    many = noise_floor(changes, random_changes)
+    assert many.chance[3] > 0.2
+    assert noise_floor(changes[3:4], random_changes[3:4]).chance[0] < 0.06
+    changes[3] = 0.06
+    assert noise_floor(changes, random_changes).chance[3] < 0.005
+    assert 0.025 < many.limit.mean() < 0.04
+    np.testing.assert_allclose(many.mean, random_changes.mean(axis=1))
+    with pytest.raises(InputError, match="do not fit"):
+        noise_floor(changes, random_changes[:3])
+
+
+def test_noise_floor_finds_noise_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    hits = 0
+    for trial in range(300):
+        draws = rng.standard_normal((6, 61)) * rng.uniform(0.5, 2, (6, 1))
+        hits += bool((noise_floor(draws[:, 0], draws[:, 1:], tries=400, seed=trial).chance <= 0.05).any())
+    assert 5 <= hits <= 36  # 15 expected, and somewhat more for the 60 draws.
+
+
+def test_special_attribute() -> None:
+    first, _ = planted_pair(0, RED, GREEN)
+    others = [planted_pair(seed, RED, GREEN)[1] for seed in range(1, 9)]
+    found = special_attributes(colour_words(), first, others)
+    assert found.words[0].name == "Red"
+    assert found.words[0].change > found.words[0].limit
+    assert found.words[0].mean_rank < found.words[-1].mean_rank
+    assert describe_special(found)[0].startswith("Most special against 8 faces: red. Without it")
+    assert json.loads(json.dumps(found.to_dict()))["words"][0]["name"] == "Red"
+    with pytest.raises(InputError, match="at least two other faces"):
+        special_attributes(colour_words(), first, others[:1])
+
+
+def test_figure(planted: WordReport) -> None:
+    first, second = planted_pair(0, RED, GREEN)
+    figure = words_figure(planted, first.image, second.image)
+    labels = [axes.get_label() for axes in figure.axes]
+    assert {"face A", "face B", "Red A", "Green B", "scale Red A", "legend"} <= set(labels)
+    texts = [text.get_text() for text in figure.texts]
+    best = planted.telling[0]
+    assert f"{planted.similarity:.3f} → {best.similarity:.3f}" in texts
+    low, high = scale_ends(planted)
+    assert low < planted.similarity < high
+    assert low < planted.threshold < high
+    with pytest.raises(InputError, match="face_b must be an aligned face"):
+        words_figure(planted, first.image, second.image[:100])
+
+
+def test_figure_without_words() -> None:
+    plain = coloured_face(np.full((7, 7, 3), 100))
+    report = colour_words()(plain, plain)
+    figure = words_figure(report, plain.image, plain.image, labels=("one", "other"))
+    assert any("No word that the attribute model knows well" in text.get_text() for text in figure.texts)
+
+
+def _without_reason(report: WordReport) -> WordReport:
+    return replace(report, words=tuple(replace(word, chance=0.9) for word in report.words))
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield float(value)
