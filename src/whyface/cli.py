@@ -17,6 +17,7 @@ from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
 from whyface.commands.export import export
 from whyface.commands.gallery import app as gallery
+from whyface.commands.identify import identify
 from whyface.commands.models import models
 from whyface.commands.train import train
 from whyface.commands.verify import demo, verify
@@ -56,6 +57,7 @@ app.command()(models)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(words)
+app.command()(identify)
 app.command()(train)
 app.command()(export)
 app.command()(benchmark)

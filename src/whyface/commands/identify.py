@@ -1,0 +1,286 @@
+"""``whyface identify``: who is it, among the people of a gallery, or nobody; and how uncertain that is."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from whyface.commands.choices import Attention, ModelFolder, Threads
+from whyface.commands.verify import check_writable
+from whyface.errors import InputError, ModelError, WhyfaceError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from whyface.explain.provenance import ThresholdSource
+    from whyface.faces.face import Face
+    from whyface.gallery.candidates import Candidate
+    from whyface.gallery.gallery import Gallery
+    from whyface.identify.evidential_head import EvidentialHead
+    from whyface.identify.identification import Identification
+    from whyface.identify.uncertainty_words import UncertaintyWords
+
+SOMEBODY: Final = 0
+NOBODY: Final = 1
+_DEFAULT_FMR: Final = 1e-3
+
+
+class Loss(StrEnum):
+    """Evidential losses."""
+
+    LOG = "log"
+    DIGAMMA = "digamma"
+    MSE = "mse"
+
+
+def identify(
+    photo: Annotated[
+        Path | None, typer.Argument(help="The photo; may be left out with --fit.", show_default=False)
+    ] = None,
+    gallery: Annotated[
+        Path | None, typer.Option("--gallery", "-g", help="Folder made by whyface gallery enroll.", show_default=False)
+    ] = None,
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many people to show.")] = 5,
+    fit: Annotated[
+        bool,
+        typer.Option(
+            "--fit", help="First fit the uncertainty to the gallery's people; kept in its folder (whyface[torch])."
+        ),
+    ] = False,
+    loss: Annotated[Loss, typer.Option(help="With --fit: the evidential loss.")] = Loss.LOG,
+    divergence: Annotated[
+        float, typer.Option(min=0.0, help="With --fit: weight of the divergence on misleading evidence.")
+    ] = 0.0,
+    words: Annotated[
+        bool, typer.Option("--words", help="Erase attribute words one by one: which does the answer hang on?")
+    ] = False,
+    sensitive: Annotated[
+        bool, typer.Option("--sensitive", help="With --words: let in words about gender, age and race.")
+    ] = False,
+    attention: Annotated[
+        Attention | None, typer.Option(help="u, p or l; the best there is by default.", show_default=False)
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Name somebody above this score, instead of a measured threshold.", show_default=False),
+    ] = None,
+    fmr: Annotated[
+        float | None,
+        typer.Option(
+            help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)
+    ] = None,
+    words_figure: Annotated[
+        Path | None, typer.Option(help="With --words: write their chart here.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    aligned: Annotated[bool, typer.Option("--aligned", help="The photo is an aligned 112 x 112 crop.")] = False,
+    face: Annotated[int, typer.Option(min=0, help="Which face of the photo; 0 is the largest.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="With --words: of the random places.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(help="Where the gallery's model is, if it has moved.", show_default=False)
+    ] = None,
+    model_dir: ModelFolder = None,
+    threads: Threads = None,
+) -> None:
+    """Say who of a gallery is on a photo, and why. Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input."""
+    from whyface.faces.load import load_face  # noqa: PLC0415 - start fast
+    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+    from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
+
+    if gallery is None:
+        raise InputError("say in whom to look: --gallery FOLDER; whyface gallery enroll makes one")
+    if photo is None and not fit:
+        raise InputError("which photo? Give one, or --fit to fit the gallery's uncertainty only")
+    if words_figure is not None and not words:
+        raise InputError("--words-figure needs --words")
+    for path in (figure, words_figure):
+        if path is not None:
+            check_writable(path)
+    with open_for_search(gallery, model=model, directory=model_dir, threads=threads) as opened:
+        if fit:
+            _fit(opened, loss, divergence, quiet=as_json)
+        if photo is None:
+            return
+        kind = None if attention is None else attention_kind(attention.value)
+        value, source = _threshold(opened, gallery, model, kind, threshold, fmr)
+        probe = load_face(photo, aligned=aligned, index=face)
+        found, told = _answer(
+            opened, probe, value, source, k=k, kind=kind, words=words, sensitive=sensitive, seed=seed, threads=threads
+        )
+    if figure is not None:
+        _save_figure(found, probe, figure, aligned=aligned)
+    if words_figure is not None and told is not None:
+        _save_words(told, probe, words_figure)
+    if as_json:
+        typer.echo(json.dumps(_document(found, told), indent=2, ensure_ascii=False))
+    else:
+        _print(found, told, k, [path for path in (figure, words_figure) if path is not None])
+    raise typer.Exit(SOMEBODY if found.is_known else NOBODY)
+
+
+def _fit(gallery: Gallery, loss: Loss, divergence: float, *, quiet: bool) -> None:
+    try:
+        from whyface.train.evidential_fit import EvidentialSettings  # noqa: PLC0415 - start fast
+        from whyface.train.evidential_gallery import fit_gallery_head  # noqa: PLC0415
+    except ImportError as error:
+        raise ModelError("--fit needs torch: pip install 'whyface[torch]'") from error
+    settings = EvidentialSettings(loss=loss.value, divergence=divergence)
+    head = fit_gallery_head(gallery, settings)
+    if not quiet:
+        typer.echo(f"Uncertainty fitted to {head.record['photos']} photos of {len(head.people)} people")
+
+
+def _threshold(
+    gallery: Gallery,
+    path: Path,
+    model: str | None,
+    kind: str | None,
+    threshold: float | None,
+    fmr: float | None,
+) -> tuple[float, ThresholdSource]:
+    """Take the user's threshold, or the one that was measured for the gallery's model."""
+    from whyface.explain.provenance import ThresholdSource  # noqa: PLC0415 - start fast
+    from whyface.gallery.opening import MODEL_NAME  # noqa: PLC0415
+    from whyface.models.zoo import operating_point  # noqa: PLC0415
+    from whyface.xcos.open_model import known_entry  # noqa: PLC0415
+
+    if threshold is not None:
+        if fmr is not None:
+            raise InputError("give a threshold or an FMR, not both")
+        if not -1 <= threshold <= 1:
+            raise InputError(f"a threshold on a cosine lies in -1..1, got {threshold:g}")
+        return threshold, ThresholdSource(kind="user", name="set by the user")
+    asked = json.loads((path / MODEL_NAME).read_text(encoding="utf-8"))
+    entry = known_entry(model or asked["model"])
+    if entry is None:
+        raise ModelError(f"{gallery.layout.model}: no threshold was measured for this network; give --threshold")
+    used = kind or (gallery.model.default_kind if gallery.layout.kind == "grid" else "cosine")
+    rate = _DEFAULT_FMR if fmr is None else fmr
+    points = {float(str(one["name"]).removeprefix("FMR ")): str(one["name"]) for one in _fmr_points(entry, used)}
+    if rate not in points:
+        measured = ", ".join(f"{one:g}" for one in sorted(points)) or "none"
+        raise ModelError(
+            f"model {entry.name!r} has no threshold for FMR {rate:g} with {used!r}; measured: {measured}; "
+            "give one of these or --threshold"
+        )
+    point = operating_point(entry, used, point=points[rate])
+    return float(point["threshold"]), ThresholdSource.from_operating_point(point)
+
+
+def _fmr_points(entry: Any, kind: str) -> list[Any]:
+    return [point for point in entry.thresholds.get(kind, ()) if str(point["name"]).startswith("FMR ")]
+
+
+def _answer(
+    gallery: Gallery,
+    probe: Face,
+    threshold: float,
+    source: ThresholdSource,
+    *,
+    k: int,
+    kind: Any,
+    words: bool,
+    sensitive: bool,
+    seed: int,
+    threads: int | None,
+) -> tuple[Identification, UncertaintyWords | None]:
+    from whyface.identify.gallery_people import gallery_head  # noqa: PLC0415 - start fast
+    from whyface.identify.identification import identify as look_up  # noqa: PLC0415
+
+    found = look_up(gallery, probe, threshold=threshold, source=source, k=k, attention=kind, threads=threads)
+    if not words:
+        return found, None
+    head, why = gallery_head(gallery)
+    if head is None:
+        raise InputError(f"--words erases words to see the uncertainty rise, but there is none. {why}")
+    return found, _words(gallery, head, probe, sensitive=sensitive, seed=seed, threads=threads)
+
+
+def _words(
+    gallery: Gallery, head: EvidentialHead, probe: Face, *, sensitive: bool, seed: int, threads: int | None
+) -> UncertaintyWords | None:
+    from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
+    from whyface.identify.photo_words import gallery_features, word_masks  # noqa: PLC0415
+    from whyface.identify.uncertainty_words import uncertainty_words  # noqa: PLC0415
+    from whyface.words.attribute_model import open_attributes  # noqa: PLC0415
+
+    if gallery.layout.kind != "grid":
+        raise InputError("--words needs a model with a grid, so that a person can be seen place by place")
+    batch = stack_faces([probe])
+    features = gallery_features(gallery)
+    height, width = gallery.layout.shape[1:]
+    masks = word_masks(
+        batch, head, features(batch), (height, width), open_attributes(threads=threads), sensitive=sensitive
+    )
+    return uncertainty_words(head, features, batch[0], masks, seed=seed) if masks else None
+
+
+def _document(found: Identification, told: UncertaintyWords | None) -> dict[str, Any]:
+    from whyface.identify.identification_sentences import sentences  # noqa: PLC0415 - start fast
+
+    document = {**found.to_dict(), "sentences": list(sentences(found))}
+    return document if told is None else {**document, "words": told.to_dict()}
+
+
+def _print(found: Identification, told: UncertaintyWords | None, k: int, figures: list[Path]) -> None:
+    from whyface.identify.identification_sentences import notes, reason_sentence, uncertainty_sentence, verdict_sentence  # noqa: PLC0415 - start fast  # noqa: PLC0415
+
+    typer.echo(verdict_sentence(found))
+    shown = found.candidates[:k]
+    width = max(len(candidate.name) for candidate in shown)
+    for rank, candidate in enumerate(shown, start=1):
+        belief = found.beliefs.get(candidate.name)
+        share = "" if belief is None else f"  belief {100 * belief:5.1f} %"
+        above = "+" if candidate.score > found.threshold else " "
+        typer.echo(f"{rank:3d}. {candidate.name:{width}s}  {candidate.score:7.4f} {above}{share}  {candidate.source}")
+    for line in (reason_sentence(found), uncertainty_sentence(found), *notes(found)):
+        typer.echo(line)
+    if told is not None:
+        typer.echo(told.describe())
+    for path in figures:
+        typer.echo(f"Figure: {path}")
+
+
+def _save_figure(found: Identification, probe: Face, path: Path, *, aligned: bool) -> None:
+    from whyface.figures.identify import identification_figure  # noqa: PLC0415 - start fast
+    from whyface.figures.save import save_figure  # noqa: PLC0415
+
+    pictures = {candidate.record: _picture(candidate, aligned) for candidate in found.candidates[:2]}
+    save_figure(identification_figure(found, probe.image, pictures), path)
+
+
+def _picture(candidate: Candidate, aligned: bool) -> NDArray[np.uint8] | None:
+    """Find the candidate's photo where it was enrolled from; it may be gone, or lie in an archive."""
+    from whyface.faces.load import load_face  # noqa: PLC0415 - start fast
+
+    try:
+        return load_face(candidate.source, aligned=aligned).image
+    except WhyfaceError:
+        return None
+
+
+def _save_words(told: UncertaintyWords, probe: Face, path: Path) -> None:
+    from whyface.figures.save import save_figure  # noqa: PLC0415 - start fast
+    from whyface.figures.uncertainty import erased_words_figure  # noqa: PLC0415
+
+    subtitle = f"Each word's place painted {told.eraser}, one at a time; the likeliest person is {told.person}"
+    bars = [(word.name, word.uncertainty) for word in told.words[:10]]
+    chance = sum(word.by_chance for word in told.words[:10]) / len(bars)
+    figure = erased_words_figure(
+        probe.image,
+        bars,
+        told.uncertainty,
+        title="Which words the answer hangs on",
+        subtitle=subtitle,
+        by_chance=chance,
+    )
+    save_figure(figure, path)

@@ -1,0 +1,220 @@
+"""The figure of an identification: the best two people with S, W and their product, and what sets them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.faces.face import FACE_SIZE
+from whyface.figures import panels
+from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet
+from whyface.identify.identification import Identification, contributions
+from whyface.identify.identification_sentences import notes, reason_sentence, uncertainty_sentence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from whyface.gallery.candidates import Candidate
+
+# All sizes in pixels.
+_WIDTH: Final = 1400
+_MARGIN, _SIDE, _GAP, _TOP = 40, 208, 26, 188
+_RIGHT: Final = 380
+_ROW: Final = _SIDE + 62
+_BARS: Final = 9
+_TEXT, _LEADING = 11, 1.5
+
+
+def identification_figure(
+    found: Identification,
+    face: NDArray[np.uint8],
+    pictures: Mapping[int, NDArray[np.uint8] | None] | None = None,
+) -> Figure:
+    """Draw an identification so that a reader can check it.
+
+    Left: the photo's face and the scores of the best people against the threshold. Right: for the best two people S, W
+    and S * W, and below them the difference of the products, which adds up to the gap between their scores.
+
+    Parameters
+    ----------
+    found
+        What to draw.
+    face
+        The photo's aligned face, RGB uint8 (112, 112, 3).
+    pictures
+        Aligned faces of candidates by record, where their photos are still there.
+
+    Raises
+    ------
+    InputError
+        If the face has another shape or type.
+    """
+    if face.shape != (FACE_SIZE, FACE_SIZE, 3) or face.dtype != np.uint8:
+        raise InputError(f"the face must be aligned, 112 x 112 x 3 uint8, got {face.shape} {face.dtype}")
+    shown = found.candidates[:2]
+    difference = found.difference()
+    lines = _wrapped(found)
+    rows = _TOP + len(shown) * _ROW + (0 if difference is None else _ROW + 14)
+    left = _TOP + _SIDE + 96 + 30 * min(len(found.candidates), 5)
+    text_top = max(rows, left) + 8
+    height = text_top + sum(part.count("\n") + 1 for part in lines) * _TEXT * _LEADING * 100 / 72 + 12 * len(lines) + 40
+    sheet = Sheet(_WIDTH, round(height))
+    _header(sheet, found)
+    sheet.text(_MARGIN, _TOP - 12, "The photo", size=11, weight="bold")
+    axes = sheet.figure.add_axes(sheet.box(_MARGIN, _TOP, _SIDE, _SIDE))
+    axes.set_label("photo")
+    panels.draw_face(axes, face, None)
+    if found.face is not None:
+        name = sheet.shorten(sheet.printable(PurePath(found.face.source).name), _SIDE, 8.8)
+        sheet.text(_MARGIN, _TOP + _SIDE + 19, name, size=8.8, color=MUTED)
+    _scores(sheet, found, _TOP + _SIDE + 62)
+    for row, candidate in enumerate(shown):
+        picture = (pictures or {}).get(candidate.record)
+        _candidate(sheet, found, candidate, picture, _TOP + row * _ROW, first=row == 0)
+    if difference is not None:
+        _difference(sheet, found, difference, _TOP + len(shown) * _ROW + 14)
+    y: float = text_top + 14
+    for part in lines:
+        y = 12 + sheet.text(_MARGIN, y, part, size=_TEXT, leading=_LEADING)
+    _footer(sheet, found)
+    return sheet.figure
+
+
+def _header(sheet: Sheet, found: Identification) -> None:
+    title = sheet.printable(found.name or "Nobody in the gallery")
+    title = sheet.shorten(title, 620, 25, "bold")
+    sheet.text(_MARGIN, 62, title, size=25, weight="bold", color=BLUE if found.is_known else RED)
+    people = "1 person" if found.people == 1 else f"{found.people} people"
+    faces = "1 photo" if found.faces == 1 else f"{found.faces} photos"
+    meaning = f"among {people} with {faces}" if found.is_known else f"of {people} with {faces} is above the threshold"
+    sheet.text(_MARGIN + sheet.measure(title, 25, "bold") + 16, 62, meaning, size=13)
+    side = "above" if found.is_known else "not above"
+    line = f"Best score {found.best.score:.4f}, {side} the threshold {found.threshold:.4f}"
+    if found.uncertainty is not None:
+        line += f"; uncertainty u = {found.uncertainty:.3g}"
+    sheet.text(_MARGIN, 92, line, size=11.5)
+    sheet.text(_MARGIN, 113, f"Threshold: {found.threshold_source.describe()}", size=8.8, color=MUTED)
+    axes = sheet.figure.add_axes(sheet.box(950, 30, _WIDTH - _MARGIN - 950, 84))
+    axes.set_label("scale")
+    panels.draw_scale(axes, found.best.score, found.threshold)
+
+
+def _scores(sheet: Sheet, found: Identification, y: float) -> None:
+    listed = found.candidates[:5]
+    sheet.text(_MARGIN, y - 12, "Scores of the best", size=11, weight="bold")
+    names = [sheet.shorten(sheet.printable(one.name), 110, 9) for one in listed]
+    indent = 118
+    axes = sheet.figure.add_axes(sheet.box(_MARGIN + indent, y, 290 - indent, 30 * len(listed)))
+    axes.set_label("scores")
+    values = [one.score for one in listed]
+    axes.barh(range(len(values)), values, height=0.6, color=[BLUE if v > found.threshold else HAIRLINE for v in values])
+    low, high = min(0.0, *values), max(found.threshold, *values)
+    for place, value in enumerate(values):
+        axes.text(max(value, 0) + 0.02 * high, place, f"{value:.3f}", size=8.5, va="center", color=INK, family=FONT)
+    axes.axvline(found.threshold, color=INK, linewidth=1.2)
+    axes.set_xlim(low, 1.3 * high)
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.set_yticks(range(len(values)), names)
+    axes.tick_params(axis="y", length=0, labelsize=9, labelcolor=INK, labelfontfamily=FONT, pad=6)
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+    sheet.text(_MARGIN + indent, y + 30 * len(listed) + 14, "line: threshold", size=8.5, color=MUTED)
+
+
+def _candidate(
+    sheet: Sheet,
+    found: Identification,
+    candidate: Candidate,
+    picture: NDArray[np.uint8] | None,
+    y: float,
+    *,
+    first: bool,
+) -> None:
+    name = sheet.shorten(sheet.printable(candidate.name), _SIDE, 11, "bold")
+    sheet.text(_left(0), y - 12, name, size=11, weight="bold")
+    axes = _panel(sheet, 0, y, "face" if first else "next face")
+    if picture is None:
+        axes.set_axis_off()
+        axes.set_facecolor("white")
+        axes.text(0.5, 0.5, "photo no longer\nwhere it was", size=9, color=MUTED, ha="center", va="center", family=FONT)
+        for spine in axes.spines.values():
+            spine.set_color(HAIRLINE)
+    else:
+        panels.draw_face(axes, picture, None)
+    line = f"{'best' if first else 'next'} person, score {candidate.score:.4f}"
+    sheet.text(_left(0), y + _SIDE + 19, line, size=8.8, color=MUTED)
+    parts = contributions(candidate)
+    if candidate.similarity is not None and candidate.attention is not None:
+        titles = ("Similarity", "Weight, %")
+        norm = panels.similarity_norm(found.threshold)
+        panels.draw_cells(_titled(sheet, 1, y, titles[0]), candidate.similarity, panels.DIVERGING, norm)
+        weights = 100 * candidate.attention
+        scale = panels.weight_norm(weights)
+        panels.draw_cells(_titled(sheet, 2, y, titles[1]), weights, panels.SEQUENTIAL, scale, digits=1)
+        for column, sign in ((2, "\N{MULTIPLICATION SIGN}"), (3, "=")):
+            sheet.text(_left(column) - _GAP / 2, y + _SIDE / 2 + 7, sign, size=15, color=MUTED, align="center")
+    if parts is not None:
+        points = 100 * parts
+        title = f"Contribution: sums to {100 * candidate.score:.1f}"
+        axes = _titled(sheet, 3, y, title)
+        neutral = points - 100 * found.threshold / parts.size
+        if candidate.attention is not None:
+            neutral = points - 100 * found.threshold * candidate.attention
+        panels.draw_cells(axes, neutral, panels.DIVERGING, panels.share_norm(neutral), numbers=points, digits=1)
+
+
+def _difference(sheet: Sheet, found: Identification, difference: NDArray[np.float64], y: float) -> None:
+    best, other = found.candidates[:2]
+    gap = 100 * (found.gap or 0.0)
+    title = sheet.shorten(sheet.printable(f"Why {best.name} and not {other.name}"), 620, 11, "bold")
+    sheet.text(_left(0), y - 12, title, size=11, weight="bold")
+    used = sheet.measure(title, 11, "bold")
+    sheet.text(_left(0) + used + 12, y - 12, f"in points; together {gap:+.1f}", size=8.8, color=MUTED)
+    by_size = sorted(found.reasons().items(), key=lambda item: -abs(item[1]))
+    chosen = sorted(by_size[:_BARS], key=lambda item: -item[1])
+    bars = [*chosen, (f"{len(by_size) - len(chosen)} other regions", sum(share for _, share in by_size[_BARS:]))]
+    width = 3 * _SIDE + 2 * _GAP - 120
+    axes = sheet.figure.add_axes(sheet.box(_left(0) + 110, y, width, _SIDE))
+    axes.set_label("regions")
+    panels.draw_region_bars(axes, bars)
+    axes = _titled(sheet, 3, y, f"Difference: sums to {gap:.1f}")
+    values = 100 * difference
+    panels.draw_cells(axes, values, panels.DIVERGING, panels.share_norm(values), digits=1)
+    sheet.text(
+        _left(3), y + _SIDE + 19, sheet.shorten(f"blue: more like {best.name}", _SIDE, 8.8), size=8.8, color=MUTED
+    )
+
+
+def _wrapped(found: Identification) -> list[str]:
+    ruler = Sheet(_WIDTH, 100)
+    said = (reason_sentence(found), uncertainty_sentence(found), *notes(found))
+    return [ruler.wrap(ruler.printable(f"{part}."), _WIDTH - 2 * _MARGIN, _TEXT) for part in said if part]
+
+
+def _footer(sheet: Sheet, found: Identification) -> None:
+    name = found.model.name if found.model.sha256 is None else f"{found.model.name} (SHA-256 {found.model.sha256[:12]})"
+    parts = [name, *(f"whyface {found.versions[key]}" for key in ("whyface",) if key in found.versions)]
+    parts.append("left and right as seen in the picture")
+    text = sheet.shorten("  \N{MIDDLE DOT}  ".join(parts), _WIDTH - 2 * _MARGIN, 8)
+    sheet.text(_MARGIN, sheet.height - 20, text, size=8, color=MUTED)
+
+
+def _left(column: int) -> float:
+    return _RIGHT + 72 + column * (_SIDE + _GAP)
+
+
+def _panel(sheet: Sheet, column: int, y: float, label: str) -> Axes:
+    axes = sheet.figure.add_axes(sheet.box(_left(column), y, _SIDE, _SIDE))
+    axes.set_label(label)
+    return axes
+
+
+def _titled(sheet: Sheet, column: int, y: float, title: str) -> Axes:
+    sheet.text(_left(column), y - 12, title, size=10, color=INK)
+    return _panel(sheet, column, y, title)

@@ -1,0 +1,93 @@
+"""A gallery as an evidential head sees it, and the head that lies in the gallery's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.gallery.gallery import Gallery
+from whyface.gallery.layout import intact
+from whyface.identify.evidential_head import EvidentialHead, load_evidential_head
+from whyface.identify.features import grid_features
+from whyface.models.embedder import l2_normalise
+
+HEAD_NAME: Final = "uncertainty.safetensors"
+"""The head's file in the gallery's folder."""
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryPeople:
+    """Everybody in a gallery.
+
+    Attributes
+    ----------
+    features
+        Of N faces, (N, D) float32, rows of unit length.
+    labels
+        The person of each, an index into ``people``, (N,) int64.
+    people
+        K names, sorted.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    people: tuple[str, ...]
+
+
+def gallery_people(gallery: Gallery) -> GalleryPeople:
+    """Read everybody's features; removed and damaged faces are left out."""
+    rows = [(number, name) for number, name in gallery.names_table.labels() if number < len(gallery.records)]
+    numbers = np.array([number for number, _ in rows], np.int64)
+    records = gallery.records[numbers] if len(numbers) else gallery.records[:0]
+    whole = [bool(intact(gallery.records[number : number + 1], int(number))[0]) for number in numbers]
+    kept = np.flatnonzero(whole)
+    names = [rows[row][1] for row in kept]
+    people = tuple(sorted(set(names)))
+    place = {name: label for label, name in enumerate(people)}
+    units = records["unit"][kept].astype(np.float32) * records["unit_scale"][kept][:, None]
+    return GalleryPeople(l2_normalise(units), np.array([place[name] for name in names], np.int64), people)
+
+
+def head_features(gallery: Gallery, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn probes' features, as ``gallery.features`` gives them, into what a head of this gallery takes, (P, D)."""
+    return grid_features(features) if gallery.layout.kind == "grid" else l2_normalise(features)
+
+
+def head_path(gallery: Gallery) -> Path:
+    """Name the file of the gallery's head, whether it is there or not."""
+    return gallery.path / HEAD_NAME
+
+
+def model_record(gallery: Gallery) -> dict[str, Any]:
+    """Say which model the gallery's features are of, for a head's record."""
+    return {"model": gallery.layout.model, "model_sha256": gallery.layout.sha256.get("onnx")}
+
+
+def gallery_head(gallery: Gallery) -> tuple[EvidentialHead | None, str]:
+    """Open the gallery's head, or say in one sentence why there is none to be used.
+
+    A head of other people than the gallery's says nothing about these: people may have come or gone since it was
+    fitted.
+
+    Raises
+    ------
+    ModelError
+        If there is a file, but it is broken or of another model.
+    """
+    path = head_path(gallery)
+    people = gallery.names()
+    if len(people) < 2:
+        return None, "Uncertainty about who it is needs at least two people to choose from"
+    if not path.is_file():
+        return None, "No uncertainty was fitted for this gallery; whyface identify --fit does it"
+    head = load_evidential_head(path)
+    digest = gallery.layout.sha256.get("onnx")
+    if digest is not None:
+        head.require_model(digest, path)
+    if set(head.people) != set(people):
+        return None, "People came or went since the uncertainty was fitted, so it is left out; --fit fits it again"
+    return head, ""

@@ -1,0 +1,207 @@
+"""Who is it: the best candidates of a gallery, a verdict that may be "nobody", and why the first and not the second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.evaluate.open_set import fpir_of
+from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
+from whyface.explain.shares import region_shares
+from whyface.explain.xcos_method import software_versions
+from whyface.faces.face import Face, stack_faces
+from whyface.gallery.candidates import Candidate
+from whyface.gallery.gallery import Gallery
+from whyface.identify.evidential_head import EvidentialHead
+from whyface.identify.gallery_people import gallery_head, head_features
+from whyface.xcos.attention import AttentionKind
+
+SCHEMA: Final = "whyface/identification/1"
+
+NOTABLE_FPIR: Final = 0.01
+"""Above this expected share of strangers who are taken for somebody, the report warns."""
+
+
+@dataclass(frozen=True, eq=False)
+class Identification:
+    """What a gallery says about one face.
+
+    Attributes
+    ----------
+    candidates
+        The best face of each of the best people, best first.
+    people, faces
+        Size of the gallery.
+    threshold, threshold_source
+        Somebody is named iff the best score is above the threshold; a threshold for one comparison.
+    expected_fpir
+        About the share of strangers whom this threshold lets pass for one of so many people,
+        :func:`whyface.evaluate.open_set.fpir_of`; None where the threshold's FMR is not known.
+    uncertainty
+        u in (0, 1], or None without an evidential head.
+    beliefs
+        Expected probability of each candidate among the people of the gallery, by name; empty without a head.
+    uncertainty_note
+        Why there is no uncertainty, or how its head came about.
+    model, face, versions
+        What was used.
+    """
+
+    candidates: tuple[Candidate, ...]
+    people: int
+    faces: int
+    threshold: float
+    threshold_source: ThresholdSource
+    expected_fpir: float | None
+    uncertainty: float | None
+    beliefs: Mapping[str, float]
+    uncertainty_note: str
+    model: ModelInfo
+    attention: AttentionKind | None = None
+    face: FaceInfo | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Candidate:
+        """The best candidate, above the threshold or not."""
+        return self.candidates[0]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether somebody is named."""
+        return self.best.score > self.threshold
+
+    @property
+    def name(self) -> str | None:
+        """Who it is, or None for nobody in the gallery."""
+        return self.best.name if self.is_known else None
+
+    @property
+    def gap(self) -> float | None:
+        """By how much the best person's score exceeds the next one's; None if there is nobody else."""
+        return None if len(self.candidates) < 2 else self.best.score - self.candidates[1].score
+
+    def difference(self) -> NDArray[np.float64] | None:
+        """Split the gap over the cells, (H, W), up to rounding; None without cells or a second person."""
+        parts = [contributions(candidate) for candidate in self.candidates[:2]]
+        if len(parts) < 2 or parts[0] is None or parts[1] is None:
+            return None
+        return np.asarray(parts[0] - parts[1])
+
+    def reasons(self) -> dict[str, float]:
+        """Sum :meth:`difference` by region of the face; empty where there is none."""
+        cells = self.difference()
+        return {} if cells is None else region_shares(cells)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "schema": SCHEMA,
+            "verdict": "known" if self.is_known else "nobody in the gallery",
+            "name": self.name,
+            "score": self.best.score,
+            "threshold": self.threshold,
+            "threshold_source": self.threshold_source.to_dict(),
+            "expected_fpir": self.expected_fpir,
+            "people": self.people,
+            "faces": self.faces,
+            "candidates": [
+                {"rank": rank, **candidate.to_dict(), "belief": self.beliefs.get(candidate.name)}
+                for rank, candidate in enumerate(self.candidates, start=1)
+            ],
+            "gap_to_next": self.gap,
+            "gap_by_region": self.reasons(),
+            "uncertainty": self.uncertainty,
+            "uncertainty_note": self.uncertainty_note,
+            "attention": self.attention,
+            "model": {"name": self.model.name, "sha256": self.model.sha256},
+            "face": None if self.face is None else self.face.to_dict(),
+            "versions": dict(self.versions),
+        }
+
+
+def contributions(candidate: Candidate) -> NDArray[np.float64] | None:
+    """Give what every cell adds to a candidate's score, (H, W); None where that is not known."""
+    if candidate.similarity is not None and candidate.attention is not None:
+        return np.multiply(candidate.similarity, candidate.attention, dtype=np.float64)
+    return None if candidate.cells is None else np.asarray(candidate.cells, np.float64)
+
+
+def identify(
+    gallery: Gallery,
+    face: Face,
+    *,
+    threshold: float,
+    source: ThresholdSource,
+    fmr: float | None = None,
+    k: int = 5,
+    attention: AttentionKind | None = None,
+    head: EvidentialHead | None = None,
+    threads: int | None = None,
+) -> Identification:
+    """Look a face up in a gallery.
+
+    Parameters
+    ----------
+    gallery
+        Opened with its model.
+    face
+        The aligned face.
+    threshold, source
+        A threshold for one comparison and where it comes from.
+    fmr
+        The false match rate that the threshold stands for; by default the one that its source measured.
+    k
+        How many people to return, at least 2 are looked up.
+    attention
+        ``"u"``, ``"p"`` or ``"l"``; the best that there is by default.
+    head
+        An evidential head of the gallery's people; the one in the gallery's folder by default.
+    threads
+        Cores to use.
+
+    Raises
+    ------
+    InputError
+        If k is below 1 or the gallery is empty.
+    ModelError
+        If the head in the gallery's folder is broken or of another model.
+    """
+    if k < 1:
+        raise InputError(f"at least one candidate is returned, got k = {k}")
+    features = gallery.features(stack_faces([face]))
+    found = gallery.search(features, max(k, 2), attention=attention, threads=threads, one_per_person=True)[0]
+    if not found:
+        raise InputError(f"{gallery.path}: no face of this gallery can be read; enroll them again")
+    people = gallery.names()
+    note = ""
+    if head is None:
+        head, note = gallery_head(gallery)
+    uncertainty, beliefs = None, {}
+    if head is not None:
+        belief = head(head_features(gallery, features))
+        uncertainty = float(belief.uncertainty[0])
+        chances = dict(zip(head.people, belief.probability[0].tolist(), strict=True))
+        beliefs = {candidate.name: chances[candidate.name] for candidate in found if candidate.name in chances}
+        note = f"u of {len(head.people)} people, fitted to {head.record.get('photos', 'their')} photos"
+    rate = source.fmr if fmr is None else fmr
+    return Identification(
+        candidates=tuple(found),
+        people=len(people),
+        faces=len(gallery),
+        threshold=threshold,
+        threshold_source=source,
+        expected_fpir=None if rate is None else fpir_of(rate, max(len(people), 1)),
+        uncertainty=uncertainty,
+        beliefs=beliefs,
+        uncertainty_note=note,
+        model=ModelInfo(gallery.layout.model, gallery.layout.sha256.get("onnx")),
+        attention=attention or (gallery.model.default_kind if gallery.layout.kind == "grid" else None),
+        face=FaceInfo.from_face(face),
+        versions=software_versions(),
+    )

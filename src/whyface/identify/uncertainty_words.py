@@ -1,0 +1,220 @@
+"""Which words the answer hangs on: erase the place of each and see how much more uncertain the model gets.
+
+Wang et al., "Sim2Word", ACM TOMM 2023, identification branch. Differences from the published code: the face is erased
+with one and the same filler wherever it is looked at, and every word is held against random places of the same area,
+since erasing anything makes a model less certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.identify.evidential_head import EvidentialHead
+from whyface.words.erasing import erased_faces
+from whyface.words.noise_floor import noise_floor, random_blobs
+
+Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Maps faces (N, 3, 112, 112) to the features that the head was fitted to, (N, D)."""
+
+Masks = Mapping[str, NDArray[np.bool_]]
+"""Word -> its pixels, (112, 112)."""
+
+TOP: Final = 3
+"""So many words are erased together."""
+
+
+@dataclass(frozen=True)
+class ErasedWord:
+    """What erasing one word does.
+
+    Attributes
+    ----------
+    name
+        The word.
+    area
+        Share of the picture that was erased.
+    uncertainty, person
+        u without it, and who is then the likeliest.
+    by_chance
+        Mean u without random places of the same area.
+    limit
+        What u has to exceed to be told from chance, the choice among all words counted in.
+    """
+
+    name: str
+    area: float
+    uncertainty: float
+    person: str
+    by_chance: float
+    limit: float
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether u rises more than by chance."""
+        return self.uncertainty > self.limit
+
+
+@dataclass(frozen=True)
+class UncertaintyWords:
+    """What uncertainty hangs on.
+
+    Attributes
+    ----------
+    uncertainty, person
+        u of the whole face, and who is the likeliest.
+    words
+        The largest u first.
+    eraser
+        What stands in the place of what was erased.
+    draws, seed
+        Random erasures of each word's area.
+    """
+
+    uncertainty: float
+    person: str
+    words: tuple[ErasedWord, ...]
+    eraser: str
+    draws: int
+    seed: int
+
+    def top(self, count: int = TOP) -> tuple[str, ...]:
+        """Name the words that raise u most, at most so many, and none that does not raise it."""
+        return tuple(word.name for word in self.words[:count] if word.uncertainty > self.uncertainty)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON; the first three keys are those of the published files."""
+        return {
+            "uncertain_original": self.uncertainty,
+            "attributes_sortting": [word.name for word in self.words],
+            "uncertain_value": [word.uncertainty for word in self.words],
+            "predicted_id": self.person,
+            "words": [{**asdict(word), "is_telling": word.is_telling} for word in self.words],
+            "eraser": self.eraser,
+            "draws": self.draws,
+            "seed": self.seed,
+        }
+
+    def describe(self) -> str:
+        """Say in a sentence or two which words the answer hangs on, or that none does more than chance."""
+        telling = [word for word in self.words if word.is_telling]
+        if not telling:
+            return (
+                "No word's place raises the uncertainty more than random places of the same size do: "
+                "the answer does not hang on a single one"
+            )
+        first = telling[0]
+        text = (
+            f"Most hangs on {first.name}: without it u rises from {self.uncertainty:.3g} to {first.uncertainty:.3g} "
+            f"(random places of the same size: {first.by_chance:.3g})"
+        )
+        if first.person != self.person:
+            text += f", and the face would rather be {first.person}'s"
+        rest = [f"{word.name} ({word.uncertainty:.3g})" for word in telling[1:TOP]]
+        return f"{text}; then {' and '.join(rest)}" if rest else text
+
+
+def uncertainty_words(
+    head: EvidentialHead,
+    features: Features,
+    face: NDArray[np.uint8],
+    masks: Masks,
+    *,
+    eraser: str = "black",
+    draws: int = 20,
+    seed: int = 0,
+) -> UncertaintyWords:
+    """Erase one word after the other.
+
+    Parameters
+    ----------
+    head
+        Gives the uncertainty.
+    features
+        See :data:`Features`.
+    face
+        (3, 112, 112) uint8, RGB.
+    masks
+        The words' pixels; words without any are left out.
+    eraser
+        See :data:`whyface.words.erasing.ERASERS`; the same for words and chance.
+    draws
+        Random erasures of each word's area, at least 2.
+    seed
+        Of these.
+
+    Raises
+    ------
+    InputError
+        If there are no pixels to erase, or too few draws.
+    """
+    kept = {name: mask for name, mask in masks.items() if mask.any()}
+    if not kept:
+        raise InputError("no word has a place on this face, so there is nothing to erase")
+    if draws < 2:
+        raise InputError(f"chance needs at least 2 draws, got {draws}")
+    rng = np.random.default_rng(seed)
+    stacked = np.stack(list(kept.values()))
+    copies = [face[None], erased_faces(face, stacked, eraser, seed=seed)]
+    copies += [erased_faces(face, random_blobs(int(mask.sum()), draws, rng), eraser, seed=seed) for mask in stacked]
+    belief = head(features(np.concatenate(copies)))
+    u, who = belief.uncertainty, belief.probability.argmax(axis=1)
+    count = len(kept)
+    chance = u[1 + count :].reshape(count, draws)
+    floor = noise_floor(u[1 : 1 + count] - u[0], chance - u[0], seed=seed)
+    words = [
+        ErasedWord(
+            name=name,
+            area=float(mask.mean()),
+            uncertainty=float(u[1 + row]),
+            person=head.people[int(who[1 + row])],
+            by_chance=float(u[0] + floor.mean[row]),
+            limit=float(u[0] + floor.limit[row]),
+        )
+        for row, (name, mask) in enumerate(kept.items())
+    ]
+    words.sort(key=lambda word: -word.uncertainty)
+    return UncertaintyWords(float(u[0]), head.people[int(who[0])], tuple(words), eraser, draws, seed)
+
+
+def erase_together(
+    face: NDArray[np.uint8], masks: Masks, names: Sequence[str], *, eraser: str = "black", seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Erase several words at once, and beside it as many pixels at random places, with the same filler.
+
+    Parameters
+    ----------
+    face
+        (3, 112, 112) uint8, RGB.
+    masks
+        The words' pixels.
+    names
+        Which words.
+    eraser
+        For both.
+    seed
+        Of the random places.
+
+    Returns
+    -------
+    The face without the words, and the face without random places; both (3, 112, 112).
+
+    Raises
+    ------
+    InputError
+        If a word has no mask.
+    """
+    unknown = [name for name in names if name not in masks]
+    if unknown:
+        raise InputError(f"no place is known for {', '.join(unknown)}")
+    together = np.zeros(face.shape[1:], bool)
+    for name in names:
+        together |= masks[name]
+    blob = random_blobs(int(together.sum()), 1, np.random.default_rng(seed))
+    pair = erased_faces(face, np.concatenate([together[None], blob]), eraser, seed=seed)
+    return pair[0], pair[1]
