@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError
+from whyface.errors import InputError, ModelError
 from whyface.explain.cell_terms import cell_parts, spread_constant
 from whyface.explain.linear_head import linear_head
 from whyface.gallery.candidates import Candidate
@@ -51,3 +51,13 @@ def explain_cells(gallery: Gallery, face: NDArray[np.uint8], candidates: Sequenc
     terms = np.einsum("dhw,nd->nhw", parts, others) / np.linalg.norm(whole)
     maps = spread_constant(terms, others @ head.constant / np.linalg.norm(whole))
     return [replace(candidate, cells=cells) for candidate, cells in zip(candidates, maps, strict=True)]
+
+
+def with_cells(gallery: Gallery, face: NDArray[np.uint8], candidates: list[Candidate]) -> list[Candidate]:
+    """Explain candidates where they carry no reasons and the network allows it; else return them as they are."""
+    if gallery.layout.kind != "embedding" or not candidates:
+        return candidates
+    try:
+        return explain_cells(gallery, face, candidates)
+    except ModelError:
+        return candidates

@@ -1,0 +1,238 @@
+"""``whyface gallery``: enroll people, search among them, see and change who is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.errors import InputError
+
+if TYPE_CHECKING:
+    from whyface.gallery.candidates import Candidate
+    from whyface.gallery.enroll import EnrolReport
+    from whyface.gallery.gallery import Gallery
+
+app = typer.Typer(help="Keep people in a gallery on disk and search among them.", no_args_is_help=True)
+
+GalleryPath = Annotated[Path, typer.Argument(help="The gallery, a folder of its own.", show_default=False)]
+Aligned = Annotated[bool, typer.Option("--aligned", help="The pictures are aligned 112 x 112 crops.")]
+OtherModel = Annotated[
+    str | None,
+    typer.Option(help="Where the gallery's model is, if it has moved since; it must be the same.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def enroll(
+    gallery: GalleryPath,
+    folder: Annotated[Path, typer.Argument(help="Folder or tar file PERSON/PICTURE.", show_default=False)],
+    model: ModelName = "xcos-mobilefacenet",
+    aligned: Aligned = False,
+    exact: Annotated[bool, typer.Option("--float32", help="Store 32 bits a number, not 16.")] = False,
+    doubts: Annotated[bool, typer.Option(help="Look for one person under two names.")] = True,
+    as_json: AsJson = False,
+    model_dir: ModelFolder = None,
+    grid: GridTensor = None,
+    pixels: OwnPixels = None,
+    threads: Threads = None,
+) -> None:
+    """Add everybody in a folder; makes the gallery if there is none. Run again, it adds what is new."""
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.gallery.enroll import enroll_folder  # noqa: PLC0415
+    from whyface.gallery.opening import open_or_create  # noqa: PLC0415
+
+    if not folder.exists():
+        raise InputError(f"{folder}: no such folder or tar file")
+    opened = open_or_create(
+        gallery,
+        model,
+        storage="float32" if exact else "int16",
+        directory=model_dir,
+        grid=grid,
+        preprocessing=None if pixels is None else pixels.preprocessing(),
+        threads=threads,
+    )
+    with opened, progress_bar("enrolling pictures") as progress:
+        report = enroll_folder(opened, folder, aligned=aligned, find_doubts=doubts, progress=progress)
+        faces, people = len(opened), len(opened.names())
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+        return
+    _print_report(report)
+    typer.echo(f"{gallery}: {faces} faces of {people} people")
+    if people == 1:
+        typer.echo("There is one person only: a search can say how alike a face is, but not who else it might be.")
+
+
+@app.command()
+def add(
+    gallery: GalleryPath,
+    name: Annotated[str, typer.Argument(help="The person.", show_default=False)],
+    photos: Annotated[list[Path], typer.Argument(help="Photos of that person.", show_default=False)],
+    aligned: Aligned = False,
+    model: OtherModel = None,
+    model_dir: ModelFolder = None,
+    threads: Threads = None,
+) -> None:
+    """Add photos of one person to a gallery that is there."""
+    from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
+    from whyface.faces.load import load_face  # noqa: PLC0415
+    from whyface.gallery.gallery import pixel_digest  # noqa: PLC0415
+    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+
+    batch = stack_faces([load_face(photo, aligned=aligned) for photo in photos])
+    with open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads) as opened:
+        numbers = opened.add(
+            opened.features(batch),
+            name,
+            [str(photo) for photo in photos],
+            digests=[pixel_digest(face) for face in batch],
+        )
+        typer.echo(f"{name}: added {_count(len(numbers), 'face')}, {_count(opened.names()[name], 'face')} in all")
+
+
+@app.command()
+def remove(
+    gallery: GalleryPath,
+    name: Annotated[str | None, typer.Argument(help="The person.", show_default=False)] = None,
+    record: Annotated[
+        int | None, typer.Option(help="One face, by the number of its record.", show_default=False)
+    ] = None,
+) -> None:
+    """Remove a person, or one face."""
+    from whyface.gallery.gallery import Gallery  # noqa: PLC0415 - start fast
+
+    who = record if name is None else name
+    if who is None or (name is not None and record is not None):
+        raise InputError("say whom to remove: a name, or --record NUMBER")
+    with Gallery.open(gallery, writable=True) as opened:
+        rows = opened.remove(who)
+        typer.echo(f"removed {_count(len(rows), 'face')} of {rows[0].name}; {_count(len(opened), 'face')} left")
+
+
+@app.command()
+def search(
+    gallery: GalleryPath,
+    photo: Annotated[Path, typer.Argument(help="The photo to look for.", show_default=False)],
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many to show.")] = 5,
+    attention: Annotated[
+        Attention | None, typer.Option(help="u, p or l; the best there is by default.", show_default=False)
+    ] = None,
+    faces: Annotated[bool, typer.Option("--faces", help="Show every face, not each person's best one.")] = False,
+    aligned: Aligned = False,
+    as_json: AsJson = False,
+    model: OtherModel = None,
+    model_dir: ModelFolder = None,
+    threads: Threads = None,
+) -> None:
+    """Find the most similar people, exhaustively and exactly, each with its reasons."""
+    from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
+    from whyface.faces.load import load_face  # noqa: PLC0415
+    from whyface.gallery.cells import with_cells  # noqa: PLC0415
+    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+    from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
+
+    batch = stack_faces([load_face(photo, aligned=aligned)])
+    with open_for_search(gallery, model=model, directory=model_dir, threads=threads) as opened:
+        kind = None if attention is None else attention_kind(attention.value)
+        (found,) = opened.search(opened.features(batch), k, attention=kind, threads=threads, one_per_person=not faces)
+        found = with_cells(opened, batch[0], found)
+        if as_json:
+            typer.echo(json.dumps(_search_document(opened, photo, found), indent=2, ensure_ascii=False))
+        else:
+            _print_candidates(found)
+            if opened.damaged:
+                typer.echo(f"Left out, damaged: {_count(len(opened.damaged), 'record')} (whyface gallery info --check)")
+
+
+@app.command()
+def info(
+    gallery: GalleryPath,
+    check: Annotated[bool, typer.Option("--check", help="Read every record and verify its checksum.")] = False,
+    people: Annotated[bool, typer.Option("--people", help="List everybody.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a gallery holds, whose features, and whether they are whole. Status 1 if records are damaged."""
+    from whyface.gallery.gallery import Gallery  # noqa: PLC0415 - start fast
+
+    with Gallery.open(gallery) as opened:
+        damaged = sorted(opened.check() if check else opened.damaged)
+        names = opened.names()
+        layout = opened.layout
+        document: dict[str, Any] = {
+            "faces": len(opened),
+            "people": len(names),
+            "removed": len(opened.removed),
+            "damaged": [_damaged(opened, number) for number in damaged],
+            "checked": check,
+            "model": layout.model,
+            "sha256": dict(layout.sha256),
+            "kind": layout.kind,
+            "shape": list(layout.shape),
+            "storage": layout.storage,
+            "bytes_per_face": layout.record.itemsize,
+        }
+    if as_json:
+        typer.echo(json.dumps({**document, "names": names}, indent=2, ensure_ascii=False))
+    else:
+        _print_info(document)
+        for name, count in names.items() if people else ():
+            typer.echo(f"{count:6d}  {name}")
+    raise typer.Exit(1 if damaged else 0)
+
+
+def _print_report(report: EnrolReport) -> None:
+    typer.echo(f"added {_count(report.added, 'face')}")
+    if report.skipped:
+        typer.echo(f"{_count(len(report.skipped), 'picture')} skipped: in the gallery already")
+    for name, reason in report.failures.items():
+        typer.echo(f"not used: {name}: {reason}")
+    for person in report.without_photo:
+        typer.echo(f"no usable photo: {person}")
+    for doubt in report.doubts:
+        typer.echo(f"one person under two names? {doubt.describe()}")
+
+
+def _print_candidates(found: Sequence[Candidate]) -> None:
+    width = max(len(candidate.name) for candidate in found)
+    for place, candidate in enumerate(found, 1):
+        typer.echo(f"{place:3d}. {candidate.name:{width}s}  {candidate.score:7.4f}  {candidate.source}")
+
+
+def _print_info(document: Mapping[str, Any]) -> None:
+    typer.echo(f"{document['faces']} faces of {document['people']} people, {document['removed']} removed")
+    typer.echo(f"model {document['model']}, {document['kind']} {tuple(document['shape'])}")
+    typer.echo(f"stored as {document['storage']}, {document['bytes_per_face']} bytes a face")
+    for damaged in document["damaged"]:
+        typer.echo(f"damaged: record {damaged['record']}, {damaged['name']}, {damaged['source']}; enroll it again")
+    if document["checked"] and not document["damaged"]:
+        typer.echo("all records are as they were written")
+
+
+def _damaged(gallery: Gallery, number: int) -> dict[str, Any]:
+    row = gallery.names_table.faces([number]).get(number)
+    return {"record": number, "name": row.name if row else None, "source": row.source if row else None}
+
+
+def _search_document(gallery: Gallery, photo: Path, found: Sequence[Candidate]) -> dict[str, Any]:
+    from whyface.explain.xcos_method import software_versions  # noqa: PLC0415 - start fast
+
+    return {
+        "photo": str(photo),
+        "gallery": {"faces": len(gallery), "people": len(gallery.names()), "storage": gallery.layout.storage},
+        "model": gallery.layout.model,
+        "sha256": dict(gallery.layout.sha256),
+        "candidates": [candidate.to_dict() for candidate in found],
+        "damaged": sorted(gallery.damaged),
+        "versions": software_versions(),
+    }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

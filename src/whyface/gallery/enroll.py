@@ -1,0 +1,208 @@
+"""Fill a gallery from a folder or tar file ``person/picture``; one bad photo never stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.data.aligning import AligningPictures
+from whyface.errors import DataError
+from whyface.evaluate.pictures import PictureSource, open_pictures
+from whyface.evaluate.progress import ProgressCallback
+from whyface.gallery.gallery import Gallery, pixel_digest
+
+LOOKS_ALIKE: Final = 0.7
+"""Two faces above this score under different names are pointed out: far above any threshold for a match."""
+
+_BATCH: Final = 32
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Two pictures that may show one person under two names: where they came from, who is said to be in them."""
+
+    source: str
+    name: str
+    other_source: str
+    other_name: str
+    score: float
+
+    def describe(self) -> str:
+        """Say it in one line."""
+        alike = "the same picture" if self.score >= 1 else f"look alike, score {self.score:.2f}"
+        return f"{self.source} ({self.name}) and {self.other_source} ({self.other_name}): {alike}"
+
+
+@dataclass
+class EnrolReport:
+    """What came of an enrolment.
+
+    Attributes
+    ----------
+    added
+        Faces added.
+    people
+        People who have at least one face in the gallery now, of those in the folder.
+    skipped
+        Pictures that were in the gallery already, under the same name.
+    failures
+        Why there is no face, by picture.
+    without_photo
+        People of whom no picture could be used.
+    doubts
+        Pairs under two names that look like one person.
+    """
+
+    added: int = 0
+    people: int = 0
+    skipped: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    without_photo: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON values."""
+        return {
+            "added": self.added,
+            "people": self.people,
+            "skipped": self.skipped,
+            "failures": self.failures,
+            "people_without_usable_photo": self.without_photo,
+            "doubts": [vars(doubt) for doubt in self.doubts],
+        }
+
+
+def enroll_folder(
+    gallery: Gallery,
+    folder: Path | str,
+    *,
+    aligned: bool = False,
+    find_doubts: bool = True,
+    progress: ProgressCallback | None = None,
+) -> EnrolReport:
+    """Add all people of a folder or tar file ``person/picture``.
+
+    Whoever is in the folder's top level itself is nobody; one folder around all people is allowed. Every batch is on
+    the disk before the next begins, so that a run that was stopped goes on where it was: pictures that are in the
+    gallery already, under the same name, are skipped.
+
+    Parameters
+    ----------
+    gallery
+        Opened with its model, for writing.
+    folder
+        The folder or tar file.
+    aligned
+        The pictures are aligned faces of 112 x 112 pixels; otherwise the largest face of each is found and aligned.
+    find_doubts
+        Look for one person under two names; compares every new face with all that are there.
+    progress
+        Called with pictures done and their number.
+
+    Raises
+    ------
+    DataError
+        If there are no pictures, or none could be used.
+    OutputError
+        If the gallery cannot be written to.
+    """
+    report = EnrolReport()
+    with open_pictures(folder) as photos:
+        person_of, empty = people_of(photos, folder)
+        source: PictureSource = photos if aligned else AligningPictures(photos)
+        for batch in _batches(list(person_of)):
+            _enroll_batch(gallery, source, {name: person_of[name] for name in batch}, report, find_doubts)
+            if progress is not None:
+                progress(report.added + len(report.skipped) + len(report.failures), len(person_of))
+    there = gallery.names()
+    everybody = sorted(set(person_of.values()) | empty)
+    report.people = sum(name in there for name in everybody)
+    report.without_photo = [name for name in everybody if name not in there]
+    if not report.people:
+        first = next(iter(report.failures.items()), None)
+        why = "" if first is None else f", the first: {first[0]}: {first[1]}"
+        raise DataError(f"{folder}: none of {len(person_of)} pictures could be used{why}")
+    return report
+
+
+def people_of(photos: PictureSource, folder: Path | str) -> tuple[dict[str, str], set[str]]:
+    """Tell who is in which picture by the folder that it lies in, and who has a folder without pictures.
+
+    Raises
+    ------
+    DataError
+        If there are no pictures, or none lies in a person's folder.
+    """
+    names = photos.names()
+    if not names:
+        raise DataError(f"{folder}: no pictures here; give a folder that has a folder of pictures for every person")
+    person_of = {name: name.split("/")[-2] for name in names if "/" in name}
+    if not person_of:
+        raise DataError(f"{folder}: the pictures lie in no person's folder; put them into FOLDER/PERSON/")
+    empty: set[str] = set()
+    if Path(folder).is_dir():
+        depth = min(name.count("/") for name in person_of)
+        pattern = "/".join(["*"] * depth)
+        empty = {path.name for path in Path(folder).glob(pattern) if path.is_dir()} - set(person_of.values())
+    return person_of, empty
+
+
+def _batches(names: list[str]) -> Iterator[list[str]]:
+    return (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))
+
+
+def _enroll_batch(
+    gallery: Gallery, source: PictureSource, person_of: dict[str, str], report: EnrolReport, find_doubts: bool
+) -> None:
+    kept: list[str] = []
+    faces: list[NDArray[np.uint8]] = []
+    digests: list[str] = []
+    for name, person in person_of.items():
+        try:
+            face = source.read(name).transpose(2, 0, 1)
+        except DataError as error:
+            report.failures[name] = str(error).removeprefix(f"{name}: ")
+            continue
+        digest = pixel_digest(face)
+        same = gallery.names_table.of_digest(digest)
+        if any(row.name == person for row in same) or (digest, person) in zip(
+            digests, (person_of[other] for other in kept), strict=True
+        ):
+            report.skipped.append(name)
+            continue
+        report.doubts += [Doubt(name, person, row.source, row.name, 1.0) for row in same]
+        report.doubts += [
+            Doubt(name, person, other, person_of[other], 1.0)
+            for other, seen in zip(kept, digests, strict=True)
+            if seen == digest
+        ]
+        kept.append(name)
+        faces.append(face)
+        digests.append(digest)
+    if not kept:
+        return
+    features = gallery.features(np.stack(faces))
+    people = [person_of[name] for name in kept]
+    added = gallery.add(features, people, kept, digests=digests)
+    report.added += len(added)
+    if find_doubts:
+        report.doubts += _doubts(gallery, features, added, people, kept)
+
+
+def _doubts(
+    gallery: Gallery, features: NDArray[np.float32], added: range, people: list[str], sources: list[str]
+) -> list[Doubt]:
+    """Compare new faces with all before them and with each other; one line for each face, about its best match."""
+    found = []
+    for number, name, source, candidates in zip(added, people, sources, gallery.search(features, k=8), strict=True):
+        for other in candidates:
+            # The same picture was reported by its pixels; a pair within the batch is reported once.
+            if other.record < number and other.name != name and LOOKS_ALIKE < other.score < 1 - 1e-4:
+                found.append(Doubt(source, name, other.source, other.name, round(other.score, 4)))
+                break
+    return found
