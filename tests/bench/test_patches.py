@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_bench import Pictures, chunk_of
 
-from whyface.bench.patches import PATCH_SIDE, patch_mask, patched_faces
+from whyface.bench.patches import PATCH_SIDE, patch_chance, patch_mask, patched_faces
 from whyface.errors import InputError
 
 
@@ -24,6 +24,16 @@ def test_mean_coverage_is_the_published_one() -> None:
     rng = np.random.default_rng(3)
     mean = np.mean([patch_mask(rng).mean() for _ in range(500)])
     assert mean == pytest.approx(0.407, abs=0.01)
+
+
+def test_chance_of_a_patch_is_what_many_draws_give() -> None:
+    rng = np.random.default_rng(4)
+    drawn = np.mean([patch_mask(rng) for _ in range(1500)], axis=0)
+    assert np.abs(drawn - patch_chance()).max() < 0.07
+    assert drawn.mean() == pytest.approx(patch_chance().mean(), abs=0.005)
+    # One patch: a corner is under 1 of the 97 x 97 places, the middle under 16 x 16.
+    assert patch_chance(patches=1)[0, 0] == pytest.approx(1 / 97**2)
+    assert patch_chance(patches=1)[56, 56] == pytest.approx(16**2 / 97**2)
 
 
 def test_patches_larger_than_the_face_are_refused() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from whyface.bench.summary import LOWER_IS_BETTER, Merit, MethodSummary
 
 COLUMNS: Final = (
-    *("replacement", "patch precision", "deletion", "insertion", "deletion blur", "deletion noise"),
+    *("replacement", "patch lift", "deletion", "insertion", "deletion blur", "deletion noise"),
     *("overlap", "shift", "randomised", "forward", "backward", "processor"),
 )
 _PLAIN: Final = frozenset({"seconds", "processor", "forward", "backward"})

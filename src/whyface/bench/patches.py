@@ -37,6 +37,19 @@ def patch_mask(rng: np.random.Generator, *, patches: int = PATCHES, side: int = 
     return mask
 
 
+def patch_chance(*, patches: int = PATCHES, side: int = PATCH_SIDE) -> NDArray[np.float64]:
+    """Give each pixel's probability to lie under a patch, (112, 112).
+
+    It is the same for all pixels but a frame as wide as a patch, where fewer places of a patch reach: a map that only
+    prefers the middle finds more patches than its share of pixels, and must be compared with this.
+    """
+    places = FACE_SIZE - side + 1
+    starts = np.arange(FACE_SIZE)
+    reached = np.minimum(starts, places - 1) - np.maximum(starts - side + 1, 0) + 1
+    chance: NDArray[np.float64] = 1 - (1 - np.outer(reached, reached) / places**2) ** patches
+    return chance
+
+
 def patched_faces(chunk: PairChunk) -> tuple[Faces, NDArray[np.bool_]]:
     """Patch the first face of every pair, so that the pair is pushed over to the wrong side.
 

@@ -54,10 +54,10 @@ class MethodSummary:
     ----------
     merits
         By name: ``replacement`` (area under the mean of FMR and FNMR while patched pixels are replaced), ``patch
-        precision``, ``deletion`` and ``insertion`` (area under the accuracy; with ``blur`` or ``noise`` added for
-        these fills), ``negative share``, ``overlap``, ``area``, ``shift``, ``swap``, ``seed``, ``randomised`` (what is
-        left of the map when all layers are random), ``seconds``, ``processor`` (seconds of all cores), ``forward``,
-        ``backward``; only what was measured.
+        precision``, ``patch chance`` and the first less the second, ``patch lift``, ``deletion`` and ``insertion``
+        (area under the accuracy; with ``blur`` or ``noise`` added for these fills), ``negative share``, ``overlap``,
+        ``area``, ``shift``, ``swap``, ``seed``, ``randomised`` (what is left of the map when all layers are random),
+        ``seconds``, ``processor`` (seconds of all cores), ``forward``, ``backward``; only what was measured.
     curves
         ``replacement``: FNMR and FMR by share replaced; ``deletion`` and ``insertion``: accuracy of genuine and
         impostor pairs by share.
@@ -121,11 +121,14 @@ def summarise_method(
         add("randomised", pairs, left[:, -1], balanced=False)
     over_shares = tuple(zip(shares.tolist(), left.mean(axis=0).tolist(), strict=True)) if len(pairs) else ()
     plain = (
-        ("replacement", "patch precision"),
+        *(("replacement", name) for name in ("patch precision", "patch chance")),
         *(("pointing", name) for name in ("negative share", "overlap", "area", "drop")),
         *(("stability", name) for name in ("shift", "swap", "seed")),
         *((COST, name) for name in ("seconds", "processor", "forward", "backward")),
     )
+    pairs, _, precision = table.steps("replacement", "patch precision")
+    if len(pairs):
+        add("patch lift", pairs, (precision - table.steps("replacement", "patch chance")[2])[:, 0], balanced=True)
     for test, name in plain:
         pairs, _, values = table.steps(test, name)
         if len(pairs):

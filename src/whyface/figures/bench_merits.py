@@ -31,6 +31,7 @@ class Column:
 
 COLUMNS: Final = (
     Column("replacement", "Undoing patches", "errors left, %: less is better", lower_is_better=True),
+    Column("patch lift", "Finding patches", "patch found beyond chance, points: more is better"),
     Column("deletion", "Deletion", "accuracy left, %: less is better", lower_is_better=True),
     Column("insertion", "Insertion", "accuracy back, %: more is better"),
     Column("overlap", "Pointing", "pasted part found, %: more is better"),
