@@ -18,7 +18,6 @@ from whyface.commands.explain import explain
 from whyface.commands.export import export
 from whyface.commands.gallery import app as gallery
 from whyface.commands.identify import identify
-from whyface.commands.gallery import app as gallery
 from whyface.commands.models import models
 from whyface.commands.train import train
 from whyface.commands.verify import demo, verify
@@ -62,7 +61,6 @@ app.command()(identify)
 app.command()(train)
 app.command()(export)
 app.command()(benchmark)
-app.add_typer(gallery, name="gallery")
 app.add_typer(gallery, name="gallery")
 
 
