@@ -24,7 +24,8 @@ from whyface.explain.xcos_method import software_versions
 from whyface.models.atomic_write import write_atomic
 from whyface.models.zoo import DEFAULT_MODEL
 from whyface.xcos.grid import grid_cosine
-from whyface.xcos.model import open_xcos
+from whyface.xcos.model import XcosModel
+from whyface.xcos.open_model import open_model
 
 CELL, BLOCK, CELLS = 16, 2, 7
 
@@ -45,13 +46,17 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--count", type=int, default=150, help="genuine pairs")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="known model, or folder of one of your own")
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
 
     protocol = read_lfw_pairs(args.pairs)
     genuine = np.flatnonzero(protocol.genuine)
     chosen = np.random.default_rng(args.seed).choice(genuine, args.count, replace=False)
-    model = open_xcos(DEFAULT_MODEL)
+    model = open_model(args.model, threads=args.threads).method
+    if not isinstance(model, XcosModel):
+        raise SystemExit(f"{args.model} has no grid, so it has no S")
     places = [(i, j) for i in range(CELLS - BLOCK + 1) for j in range(CELLS - BLOCK + 1)]
     sums, counts = np.zeros(CELLS), np.zeros(CELLS)
     with open_pictures(args.lfw) as source, progress_bar("covering faces") as progress:
@@ -79,6 +84,7 @@ def main() -> None:
         "command": f"python benchmarks/locality.py --lfw ... --pairs ... --count {args.count} --seed {args.seed}",
         "data": f"LFW, {args.count} genuine pairs, {len(places)} blocks each",
         "by_distance": profile.tolist(),
+        "model": model.embedder.name,
         "model_sha256": model.embedder.sha256,
         "seed": args.seed,
         "versions": software_versions(),

@@ -195,7 +195,7 @@ def main() -> None:
         console.print(report)
     record = {
         "command": "python scripts/plug_in_large.py --network ... --cfp ... --glint ... --lfw ... --pairs ... "
-        "--overlap docs/results/lfw_overlap.json --cache ... --out docs/results/plugin-large.json",
+        f"--overlap docs/results/lfw_overlap.json --cache ... --head {args.head} --steps {args.steps} --seed {args.seed}",
         "grid": GRID,
         "settings": settings.to_dict(),
         "trained_on": sizes,
