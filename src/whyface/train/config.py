@@ -23,18 +23,24 @@ PRESETS: Final = ("paper", "published-code", "fine-tune")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class SourceConfig(_Part):
     """Labelled pictures: a tree ``person/picture``, a tar file of one, CFP's own tree, or a ``.rec`` file."""
 
     path: Path
+    """Folder, tar file or record file."""
     layout: Literal["tree", "cfp", "rec"] = "tree"
+    """``tree``: person/picture; ``cfp``: Images/person/side/picture; ``rec``: insightface's records."""
     name: str = ""
+    """Prefix of its people, so that two sets do not mix: ``cfp`` makes ``cfp/001``."""
     people: Path | None = None
+    """JSON list of the people to use; all if not given."""
     align: bool = False
+    """The pictures are photographs: find and align the largest face of each."""
     align_cache: Path | None = None
+    """Folder that keeps the aligned faces; a temporary one if not given."""
 
     @model_validator(mode="after")
     def _check(self) -> SourceConfig:
@@ -47,11 +53,17 @@ class DataConfig(_Part):
     """Training pictures, who is left out, and what the best network is chosen by."""
 
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
+    """Where the pictures are: a list of the entries above."""
     leave_out: Path | None = None
+    """JSON list of people never to train on, or the report of ``scripts/lfw_overlap.py``."""
     held_out: Annotated[int, Field(ge=0)] = 20
+    """People kept back, by whom the best network is chosen."""
     protocol: str | None = None
+    """Choose by a protocol instead: ``lfw``, ``cfp-ff``, ``cfp-fp`` or ``pairs:FILE``."""
     protocol_data: Path | None = None
+    """The protocol's pictures."""
     cache: bool = True
+    """Keep all decoded pictures in memory, 37 kB each."""
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
@@ -68,14 +80,24 @@ class NetworkConfig(_Part):
     backbone: Literal["mobilefacenet", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet152"] = (
         "mobilefacenet"
     )
+    """Network up to the last map."""
     se: bool = False
+    """Squeeze and excitation, for an iresnet."""
     head: Literal["fc", "grid", "placed"] = "grid"
+    """``fc``: the baseline; ``grid``: the paper's 1 x 1 convolution; ``placed``: weights for every place, from the FC
+    head in ``init``."""
     activation: Literal["prelu", "none"] = "prelu"
+    """Behind the 1 x 1 convolution: none as in the paper, or PReLU as in the public code."""
     sigma: Annotated[float, Field(gt=0)] = 1.0
+    """Width of a placed head's first neighbourhood, in places."""
     init: Path | None = None
+    """Tensors to start from: of the trunk, of trunk and FC head, or of a whole network."""
     trainable: Literal["all", "late", "head"] = "all"
+    """``late``: the deeper half of the backbone and all behind it; ``head``: the backbone stays as it is."""
     norms: Literal["train", "fixed"] = "train"
+    """``fixed``: BatchNorms keep the statistics that they have."""
     symmetric: bool = False
+    """Attention that does not depend on the order of the faces."""
 
     @model_validator(mode="after")
     def _check(self) -> NetworkConfig:
@@ -88,12 +110,19 @@ class LossConfig(_Part):
     """Weights of the branches; a branch of weight 0 is not computed. ``uniform`` also pulls the plain mean of S."""
 
     identification: Weight = 1.0
+    """Weight of the identity branch."""
     margin_kind: MarginKind = "cosface"
+    """Its loss."""
     margin: float | None = None
+    """m; as published if not given (0.5, 0.35, 0)."""
     scale: float | None = None
+    """s; as published if not given (64, 30, 30)."""
     similarity: Weight = 1.0
+    """Weight of the squared distance between the score and the teacher's cosine."""
     uniform: Weight = 0.0
+    """The same for the plain mean of S."""
     balanced: bool = False
+    """Average pairs that the teacher finds alike and others apart."""
 
     @model_validator(mode="after")
     def _check(self) -> LossConfig:
@@ -106,58 +135,96 @@ class BatchConfig(_Part):
     """``pairs``: the paper's, ``size`` pictures with a partner each. ``all``: all pairs of people x pictures."""
 
     mode: Literal["pairs", "all"] = "pairs"
+    """``pairs``: every picture with a partner; ``all``: every picture with every other one."""
     size: Count = 48
+    """``pairs``: pictures that get a partner."""
     genuine: Share = 0.5
+    """``pairs``: how often the partner is the same person."""
     people: Annotated[int, Field(ge=2)] = 24
+    """``all``: people in a batch."""
     pictures: Count = 4
+    """``all``: pictures of each."""
 
 
 class AugmentConfig(_Part):
     """What happens to a picture: ``masked`` covers a share of the faces by free-form masks of that coverage."""
 
     flip: bool = True
+    """Mirror half of the pictures."""
     geometry: bool = False
+    """Mirror, shift, turn and scale a little."""
     light: bool = False
+    """Vary brightness, contrast, colour and sharpness."""
     occluded: Share = 0.0
+    """Share of faces with a rectangle over them, for the student only."""
     blended: Share = 0.0
+    """``all``: share of people who are blends of two."""
     masked: Share = 0.0
+    """Share of faces under a black free-form mask, for the student only."""
     coverage: tuple[Share, Share] = (0.1, 0.5)
+    """How much of the face a mask covers, from and to."""
 
 
 class OptimiserConfig(_Part):
     """``paper``: SGD for backbone and head, Adam (amsgrad) for the attention; ``adamw``: one AdamW for all."""
 
     kind: Literal["paper", "adamw"] = "paper"
+    """``paper``: SGD, and Adam (amsgrad) for the attention; ``adamw``: one AdamW."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Rate of the backbone; of AdamW's heads three times this."""
     attention_lr: Annotated[float, Field(gt=0)] = 1e-4
+    """Rate of the attention; with AdamW of the identity classifier too."""
     clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient."""
     schedule: Literal["milestones", "step", "cosine", "constant"] = "milestones"
+    """How the rate falls."""
     milestones: list[int] = [12, 15, 18]
+    """``milestones``: epochs after which the rate is multiplied by gamma."""
     every: Count = 8
+    """``step``: epochs between two such steps."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """The factor."""
     warmup: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the rate rises."""
 
 
 class TrainConfig(_Part):
     """A whole run. ``epochs`` counts passes over all pictures; ``steps``, where given, ends the run instead."""
 
     data: DataConfig
+    """Pictures."""
     network: NetworkConfig = NetworkConfig()
+    """Network."""
     teacher: str | None = None
+    """``.onnx``, ``.safetensors`` of a MobileFaceNet with FC head, or a known model."""
     losses: LossConfig = LossConfig()
+    """Losses."""
     batch: BatchConfig = BatchConfig()
+    """Batches."""
     augment: AugmentConfig = AugmentConfig()
+    """Augmentation."""
     optimiser: OptimiserConfig = OptimiserConfig()
+    """Optimiser."""
     epochs: Count = 20
+    """Passes over all pictures."""
     steps: Count | None = None
+    """Ends the run instead of ``epochs``."""
     seed: Annotated[int, Field(ge=0)] = 1
+    """Of everything that is drawn."""
     average: Share = 0.0
+    """Decay of a moving average of the weights, which is then what is judged and kept; 0 for none."""
     precision: Literal["32", "bf16"] = "32"
+    """``bf16``: the backbone in bfloat16."""
     threads: Count | None = None
+    """Of PyTorch; results are the same to the bit only with the same number."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to train."""
     devices: Count = 1
+    """Processes."""
     validate_every: Count = 200
+    """Steps between two looks at the accuracy."""
     save_every: Count = 200
+    """Steps between two checkpoints."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:

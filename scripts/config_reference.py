@@ -1,0 +1,23 @@
+"""Write the table of all configuration keys into docs/training.md.
+
+    python scripts/config_reference.py
+
+A test fails where the table and the schema differ.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from whyface.train.config_reference import END, START, reference_table
+
+
+def main() -> None:
+    """Replace the table."""
+    path = Path(__file__).resolve().parents[1] / "docs" / "training.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(f"{text.split(START)[0]}{START}\n{reference_table()}\n{END}{text.split(END)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
