@@ -15,6 +15,7 @@ from whyface.errors import DataError
 from whyface.evaluate.pictures import PictureSource, open_pictures
 from whyface.evaluate.progress import ProgressCallback
 from whyface.gallery.gallery import Gallery, pixel_digest
+from whyface.xcos.attention import AttentionKind
 
 LOOKS_ALIKE: Final = 0.7
 """Two faces above this score under different names are pointed out: far above any threshold for a match."""
@@ -199,7 +200,10 @@ def _doubts(
 ) -> list[Doubt]:
     """Compare new faces with all before them and with each other; one line for each face, about its best match."""
     found = []
-    for number, name, source, candidates in zip(added, people, sources, gallery.search(features, k=8), strict=True):
+    # Uniform attention is one matrix product, and a face is as like itself under any.
+    kind: AttentionKind | None = "u" if "u" in gallery.model.kinds else None
+    best = gallery.search(features, k=8, attention=kind)
+    for number, name, source, candidates in zip(added, people, sources, best, strict=True):
         for other in candidates:
             # The same picture was reported by its pixels; a pair within the batch is reported once.
             if other.record < number and other.name != name and LOOKS_ALIKE < other.score < 1 - 1e-4:
