@@ -40,6 +40,7 @@ from whyface.xcos.grid import grid_cosine, xcos_score
 from whyface.xcos.learned import XcosNetwork
 
 TEST_FOLDS: Final = (6, 7, 8, 9)
+MEASURED: Final = "measured.json"
 VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "xcos-arcface": {"head": "placed", "margin_kind": "arcface"},
     "fc-arcface": {"head": "fc", "margin_kind": "arcface"},
@@ -195,51 +196,70 @@ def correlate(network: Network, teacher: Teacher, pictures: torch.Tensor, seed: 
 
 
 def measure_all(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure all networks that there are."""
-    cfp_people = set(json.loads((args.runs / "people.json").read_text(encoding="utf-8")))
-    sets: dict[str, tuple[Path, PairProtocol]] = {"LFW": (args.lfw, read_lfw_pairs(args.pairs))}
-    for name in ("cfp-ff", "cfp-fp"):
-        _, protocol = open_protocol(parse_protocol(name), args.cfp)
-        sets[name.upper()] = (args.cfp, _folds_of(protocol, TEST_FOLDS))
-    pictures = {name: read_all(path, protocol) for name, (path, protocol) in sets.items()}
-    _, whole = open_protocol(parse_protocol("cfp-fp"), args.cfp)
-    seen = [k for k, person in enumerate(whole.people) if person in cfp_people][::2]
-    training = read_all(args.cfp, whole)[seen]
-    teacher = mobilefacenet_teacher(args.teacher)
+    """Measure all networks that there are; what was measured before is read from its run's folder."""
     rows: list[dict[str, Any]] = []
+    bench: Bench | None = None
     folders = sorted(folder for folder in args.runs.iterdir() if (folder / "network.safetensors").exists())
     with progress_bar("Measuring") as progress:
         for number, folder in enumerate(folders):
+            digest, kept = sha256_of(folder / "network.safetensors"), folder / MEASURED
+            found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+            if found.get("network_sha256") != digest:
+                bench = bench or Bench(args)
+                found = {"network_sha256": digest, "rows": bench.rows(folder)}
+                write_atomic(kept, f"{json.dumps(found, indent=1)}\n".encode())
             variant, seed = folder.name.rsplit("-", 1)
-            network, _ = load_trained(folder)
-            correlated = correlate(network, teacher, training, int(seed))
-            for name, (_, protocol) in sets.items():
-                features = features_of(network, pictures[name])
-                scores = scores_of(network, features, protocol.left, protocol.right, correlated)
-                for kind, values in scores.items():
-                    found = fold_accuracy(values, protocol.genuine, protocol.fold)
-                    rows.append(
-                        {
-                            "variant": variant,
-                            "seed": int(seed),
-                            "kind": kind,
-                            "set": name,
-                            "accuracy": round(100 * found.mean, 3),
-                            "standard_error": round(100 * found.standard_error, 3),
-                            "pairs": len(values),
-                            "network_sha256": sha256_of(folder / "network.safetensors"),
-                        }
-                    )
-                    print(rows[-1], flush=True)
+            rows += [{"variant": variant, "seed": int(seed), **row, "network_sha256": digest} for row in found["rows"]]
             progress(number + 1, len(folders))
-    versions = software_versions() | {"torch": torch.__version__}
     return {
         "command": "python scripts/ablation.py --cfp ... --glint ... --lfw ... --pairs ... --teacher ... --strong ...",
         "data": "LFW: 6000 pairs, 10 folds. CFP-FF, CFP-FP: folds 7 to 10, 2800 pairs each, people not trained on.",
         "steps": args.steps,
+        "teachers": {"default": _file(args.teacher), "strong": _file(args.strong)},
         "rows": rows,
-        "versions": versions,
+        "versions": software_versions() | {"torch": torch.__version__},
     }
+
+
+class Bench:
+    """The decoded pictures of all test sets, and what attention P is taken from."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        people = set(json.loads((args.runs / "people.json").read_text(encoding="utf-8")))
+        sets: dict[str, tuple[Path, PairProtocol]] = {"LFW": (args.lfw, read_lfw_pairs(args.pairs))}
+        for name in ("cfp-ff", "cfp-fp"):
+            _, protocol = open_protocol(parse_protocol(name), args.cfp)
+            sets[name.upper()] = (args.cfp, _folds_of(protocol, TEST_FOLDS))
+        self.sets = {name: (protocol, read_all(path, protocol)) for name, (path, protocol) in sets.items()}
+        _, whole = open_protocol(parse_protocol("cfp-fp"), args.cfp)
+        seen = [k for k, person in enumerate(whole.people) if person in people][::2]
+        self.training = read_all(args.cfp, whole)[seen]
+        self.teacher = mobilefacenet_teacher(args.teacher)
+
+    def rows(self, folder: Path) -> list[dict[str, Any]]:
+        """Measure one network on all sets, by every kind of score."""
+        network, _ = load_trained(folder)
+        seed = int(folder.name.rsplit("-", 1)[1])
+        correlated = correlate(network, self.teacher, self.training, seed)
+        rows = []
+        for name, (protocol, pictures) in self.sets.items():
+            features = features_of(network, pictures)
+            for kind, values in scores_of(network, features, protocol.left, protocol.right, correlated).items():
+                found = fold_accuracy(values, protocol.genuine, protocol.fold)
+                row = {
+                    "kind": kind,
+                    "set": name,
+                    "accuracy": round(100 * found.mean, 3),
+                    "standard_error": round(100 * found.standard_error, 3),
+                    "pairs": len(values),
+                }
+                print(folder.name, row, flush=True)
+                rows.append(row)
+        return rows
+
+
+def _file(path: Path) -> dict[str, str]:
+    return {"file": path.name, "sha256": sha256_of(path)}
 
 
 def _folds_of(protocol: PairProtocol, folds: tuple[int, ...]) -> PairProtocol:
