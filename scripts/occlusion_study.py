@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--cover", choices=("one", "both"), default="one", help="one face of each pair, or both")
     parser.add_argument("--fill", choices=("black", "mean", "noise"), default="black")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="of ONNX Runtime")
     parser.add_argument("--replicates", type=int, default=1000, help="of the bootstrap over people")
     parser.add_argument("--at", type=int, default=30, help="share at which the losses are compared")
     parser.add_argument("--draw", nargs="+", metavar="LABEL:KIND", help="lines of the figure; all but P by default")
@@ -90,7 +91,9 @@ def run(args: argparse.Namespace) -> None:
         for text in args.model:
             label, name = named(text, "--model")
             reliability, record = open_reliability(files.pop(label)) if label in files else ({}, {})
-            model = open_study_model(name, label, reliability=reliability, directory=args.model_dir)
+            model = open_study_model(
+                name, label, reliability=reliability, directory=args.model_dir, threads=args.threads
+            )
             about[label] = {"model": model.scoring.name, "sha256": dict(model.scoring.sha256)}
             if reliability:
                 about[label]["reliability"] = record
