@@ -15,8 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +53,7 @@ CONDITIONS: Final = (
 )
 GROUPS: Final = ("known", "strangers", "loners")
 LIMITS: Final = (0.25, 0.5, 0.75, 0.9, 0.95)
+SEPARATOR: Final = "|"
 SOFTMAX_SCALES: Final = (5.0, 10.0, 20.0, 40.0)
 PUBLISHED: Final = "free relu {} at scale 200"
 COSINE, XCOS, SOFTMAX, TRAINED = (
@@ -195,6 +197,40 @@ class Study:
             yield self.model.grid(np.ascontiguousarray(faces))
             progress(min(start + 64, len(rows)), len(rows))
 
+    def scores(self, name: str, make: Callable[[], dict[str, Scored]]) -> dict[str, Scored]:
+        """Return one division's scores: condition -> method -> group, made or kept from before."""
+        path = self.args.run / f"scores-{name}.npz"
+        if not path.exists():
+            flat = {
+                SEPARATOR.join((condition, method, group)): values
+                for condition, methods in make().items()
+                for method, groups in methods.items()
+                for group, values in groups.items()
+            }
+            with path.with_suffix(".part").open("wb") as file:
+                np.savez(file, **flat)  # type: ignore[arg-type]
+            path.with_suffix(".part").replace(path)
+        found: dict[str, Scored] = {}
+        with np.load(path) as kept:
+            for key in kept.files:
+                condition, method, group = key.split(SEPARATOR)
+                found.setdefault(condition, {}).setdefault(method, {})[group] = kept[key]
+        return found
+
+    def score_xcos(self, split: OpenSetSplit, grids: dict[str, dict[int, NDArray[np.float32]]]) -> dict[str, Scored]:
+        """Score all probes of one division by their best photo in the gallery."""
+        gallery = np.stack([grids["clean"][int(row)] for row in split.enrolled])
+        found: dict[str, Scored] = {}
+        for condition in CONDITIONS:
+            scored: dict[str, NDArray[np.float64]] = {}
+            for group, rows in zip(GROUPS, (split.probes, split.strangers, split.loners), strict=True):
+                pairs = self.xcos(np.stack([grids[condition.key][int(row)] for row in rows]), gallery)
+                scored[group] = pairs.max(axis=1)
+                if group == "known":
+                    scored["right"] = split.enrolled_labels[pairs.argmax(axis=1)] == split.probe_labels
+            found[condition.key] = {XCOS: scored}
+        return found
+
     def xcos(self, probes: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.float64]:
         """Score P probes against G gallery faces with learned attention, (P, G)."""
         first, second = self.attention.first_terms(probes), self.attention.second_terms(gallery)
@@ -294,7 +330,8 @@ def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
     areas: dict[str, list[float]] = {}
     with progress_bar("heads") as progress:
         for number, split in enumerate(splits):
-            for scored in score_heads(heads, split, grids).values():
+            kept = study.scores(f"choose-{number}", partial(score_heads, heads, split, grids))
+            for scored in kept.values():
                 for name, values in scored.items():
                     rates = open_set_rates(values["known"], values["strangers"], values["right"])
                     areas.setdefault(name, []).append(rates.auroc)
@@ -304,19 +341,19 @@ def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
     best = max(heads, key=lambda name: mean[name])
     softmax = max((name for name in mean if name.startswith(SOFTMAX)), key=lambda name: mean[name])
     # One head per loss goes on to be reported, with and without the divergence, and the published setting.
-    kept = [best]
+    reported = [best]
     for loss, divergence in product(LOSS_KINDS, (0.0, 1.0)):
         own = [
             name
             for name, one in heads.items()
             if one.loss == loss and one.divergence == divergence and one.scale is None
         ]
-        kept.append(max(own, key=lambda name: mean[name]))
-    kept += [PUBLISHED.format(loss) for loss in LOSS_KINDS]
+        reported.append(max(own, key=lambda name: mean[name]))
+    reported += [PUBLISHED.format(loss) for loss in LOSS_KINDS]
     return {
         "best": {"name": best, **asdict(heads[best])},
         "softmax": softmax,
-        "reported": list(dict.fromkeys(kept)),
+        "reported": list(dict.fromkeys(reported)),
         "auroc_mean_over_conditions": mean,
         "auroc_clean": clean,
         "people_enrolled": len(splits[0].people),
@@ -332,18 +369,12 @@ def report_on(study: Study, people: Sequence[str], chosen: dict[str, Any]) -> di
     results: list[dict[str, Scored]] = []
     with progress_bar("divisions") as progress:
         for number, split in enumerate(splits):
-            found = score_heads(heads, split, grids)
-            gallery = np.stack([grids["clean"][int(row)] for row in split.enrolled])
-            for condition in CONDITIONS:
-                scored = found[condition.key]
+            found = study.scores(f"report-{number}", partial(score_heads, heads, split, grids))
+            pairs = study.scores(f"report-xcos-{number}", partial(study.score_xcos, split, grids))
+            for key, scored in found.items():
                 for name in [name for name in scored if name.startswith(SOFTMAX) and name != softmax]:
                     del scored[name]
-                scored[XCOS] = {}
-                for group, rows in zip(GROUPS, (split.probes, split.strangers, split.loners), strict=True):
-                    pairs = study.xcos(np.stack([grids[condition.key][int(row)] for row in rows]), gallery)
-                    scored[XCOS][group] = pairs.max(axis=1)
-                    if group == "known":
-                        scored[XCOS]["right"] = split.enrolled_labels[pairs.argmax(axis=1)] == split.probe_labels
+                scored.update(pairs[key])
             results.append(found)
             progress(number + 1, len(splits))
     names = list(results[0]["clean"])

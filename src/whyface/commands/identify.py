@@ -78,6 +78,10 @@ def identify(
     figure: Annotated[
         Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)
     ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="With --figure: the folder that was enrolled, to show its photos.", show_default=False),
+    ] = None,
     words_figure: Annotated[
         Path | None, typer.Option(help="With --words: write their chart here.", show_default=False)
     ] = None,
@@ -117,7 +121,7 @@ def identify(
             opened, probe, value, source, k=k, kind=kind, words=words, sensitive=sensitive, seed=seed, threads=threads
         )
     if figure is not None:
-        _save_figure(found, probe, figure, aligned=aligned)
+        _save_figure(found, probe, figure, photos, aligned=aligned)
     if words_figure is not None and told is not None:
         _save_words(told, probe, words_figure)
     if as_json:
@@ -250,20 +254,20 @@ def _print(found: Identification, told: UncertaintyWords | None, k: int, figures
         typer.echo(f"Figure: {path}")
 
 
-def _save_figure(found: Identification, probe: Face, path: Path, *, aligned: bool) -> None:
+def _save_figure(found: Identification, probe: Face, path: Path, photos: Path | None, *, aligned: bool) -> None:
     from whyface.figures.identify import identification_figure  # noqa: PLC0415 - start fast
     from whyface.figures.save import save_figure  # noqa: PLC0415
 
-    pictures = {candidate.record: _picture(candidate, aligned) for candidate in found.candidates[:2]}
+    pictures = {candidate.record: _picture(candidate, photos, aligned) for candidate in found.candidates[:2]}
     save_figure(identification_figure(found, probe.image, pictures), path)
 
 
-def _picture(candidate: Candidate, aligned: bool) -> NDArray[np.uint8] | None:
+def _picture(candidate: Candidate, photos: Path | None, aligned: bool) -> NDArray[np.uint8] | None:
     """Find the candidate's photo where it was enrolled from; it may be gone, or lie in an archive."""
     from whyface.faces.load import load_face  # noqa: PLC0415 - start fast
 
     try:
-        return load_face(candidate.source, aligned=aligned).image
+        return load_face((photos or Path()) / candidate.source, aligned=aligned).image
     except WhyfaceError:
         return None
 

@@ -116,9 +116,10 @@ def _scores(sheet: Sheet, found: Identification, y: float) -> None:
     axes.barh(range(len(values)), values, height=0.6, color=[BLUE if v > found.threshold else HAIRLINE for v in values])
     low, high = min(0.0, *values), max(found.threshold, *values)
     for place, value in enumerate(values):
-        axes.text(max(value, 0) + 0.02 * high, place, f"{value:.3f}", size=8.5, va="center", color=INK, family=FONT)
+        # In a column of their own, where the threshold's line cannot cross them.
+        axes.text(1.34 * high, place, f"{value:.3f}", size=8.5, va="center", ha="right", color=INK, family=FONT)
     axes.axvline(found.threshold, color=INK, linewidth=1.2)
-    axes.set_xlim(low, 1.3 * high)
+    axes.set_xlim(low, 1.34 * high)
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set_yticks(range(len(values)), names)
     axes.tick_params(axis="y", length=0, labelsize=9, labelcolor=INK, labelfontfamily=FONT, pad=6)
