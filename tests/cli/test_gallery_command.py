@@ -1,0 +1,199 @@
+"""``whyface gallery`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gallery_models import faces
+from PIL import Image
+from tiny_networks import write_tiny
+
+from whyface.cli import main
+from whyface.demo import demo_photo
+from whyface.gallery.gallery import Gallery
+from whyface.gallery.layout import HEADER
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["whyface", "gallery", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capsys.readouterr()
+    assert isinstance(stop.value.code, int)
+    return stop.value.code, out, err
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """Four people: two with two pictures, one whose only picture is broken, one with none."""
+    pictures = faces(5, seed=1)
+    root = tmp_path / "people"
+    for index, name in enumerate(["ann/1.png", "ann/2.png", "bob/1.png", "bob/2.png"]):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pictures[index].transpose(1, 2, 0)).save(root / name)
+    (root / "cleo").mkdir()
+    (root / "cleo" / "1.jpg").write_bytes(b"no picture")
+    (root / "dan").mkdir()
+    return root
+
+
+def test_enroll_search_remove(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, people: Path
+) -> None:
+    gallery = str(tmp_path / "g")
+    code, out, err = run(monkeypatch, capsys, "enroll", gallery, str(people), "--aligned")
+    assert (code, err) == (0, "")
+    assert "added 4 faces" in out
+    assert "not used: cleo/1.jpg: " in out
+    assert "no usable photo: cleo" in out
+    assert "no usable photo: dan" in out
+    assert f"{gallery}: 4 faces of 2 people" in out
+
+    code, out, _ = run(monkeypatch, capsys, "enroll", gallery, str(people), "--aligned", "--json")
+    report = json.loads(out)
+    assert (code, report["added"], len(report["skipped"])) == (0, 0, 4)
+    assert report["people_without_usable_photo"] == ["cleo", "dan"]
+
+    code, out, _ = run(monkeypatch, capsys, "search", gallery, str(people / "bob" / "2.png"), "--aligned")
+    lines = out.splitlines()
+    assert (code, len(lines)) == (0, 2)
+    assert lines[0].split()[:2] == ["1.", "bob"]
+    assert float(lines[0].split()[2]) == pytest.approx(1, abs=1e-4)
+
+    code, out, _ = run(
+        monkeypatch, capsys, "search", gallery, str(people / "bob/2.png"), "--aligned", "--json", "--faces"
+    )
+    document = json.loads(out)
+    best = document["candidates"][0]
+    assert (np.array(best["S"]) * np.array(best["W"])).sum() == pytest.approx(best["score"], abs=1e-6)
+    assert len(document["candidates"]) == 4
+    assert document["sha256"]["onnx"]
+
+    assert run(monkeypatch, capsys, "remove", gallery, "bob")[1] == "removed 2 faces of bob; 2 faces left\n"
+    assert run(monkeypatch, capsys, "remove", gallery, "--record", "0")[1] == "removed 1 face of ann; 1 face left\n"
+    code, out, _ = run(monkeypatch, capsys, "info", gallery, "--check", "--people")
+    assert code == 0
+    assert "1 faces of 1 people, 3 removed" in out
+    assert "all records are as they were written" in out
+    assert out.splitlines()[-1].split() == ["1", "ann"]
+
+
+def test_photos_of_the_demo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Photographs are found and aligned on the way; one person alone is said to be alone."""
+    (tmp_path / "people" / "Obama").mkdir(parents=True)
+    shutil.copy(demo_photo("obama-portrait.jpg"), tmp_path / "people" / "Obama" / "portrait.jpg")
+    gallery = str(tmp_path / "g")
+    code, out, _ = run(monkeypatch, capsys, "enroll", gallery, str(tmp_path / "people"))
+    assert code == 0
+    assert "There is one person only" in out
+    code, out, _ = run(monkeypatch, capsys, "add", gallery, "Biden", str(demo_photo("biden-portrait.jpg")))
+    assert (code, out) == (0, "Biden: added 1 face, 1 face in all\n")
+    code, out, _ = run(monkeypatch, capsys, "search", gallery, str(demo_photo("obama-speech.jpg")))
+    assert (code, out.split()[1]) == (0, "Obama")
+
+
+def test_one_face_under_two_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    people = tmp_path / "people"
+    for name in ("Barry", "Joe", "Obama"):
+        (people / name).mkdir(parents=True)
+    shutil.copy(demo_photo("obama-portrait.jpg"), people / "Obama" / "portrait.jpg")
+    shutil.copy(demo_photo("obama-portrait.jpg"), people / "Barry" / "copy.jpg")
+    with Image.open(demo_photo("obama-portrait.jpg")) as picture:
+        picture.save(people / "Barry" / "again.jpg", quality=60)
+    shutil.copy(demo_photo("biden-portrait.jpg"), people / "Joe" / "portrait.jpg")
+    code, out, _ = run(monkeypatch, capsys, "enroll", str(tmp_path / "g"), str(people))
+    assert code == 0
+    same, alike = [line for line in out.splitlines() if line.startswith("one person under two names?")]
+    assert "Obama/portrait.jpg (Obama) and Barry/copy.jpg (Barry): the same picture" in same
+    assert "Obama/portrait.jpg (Obama) and Barry/again.jpg (Barry): look alike, score 0.9" in alike
+    code, out, _ = run(monkeypatch, capsys, "enroll", str(tmp_path / "h"), str(people), "--no-doubts", "--json")
+    assert [doubt["score"] for doubt in json.loads(out)["doubts"]] == [1.0]
+
+
+def test_a_network_of_ones_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, people: Path
+) -> None:
+    network = write_tiny(tmp_path / "net.onnx")
+    gallery = str(tmp_path / "g")
+    code, _, err = run(monkeypatch, capsys, "enroll", gallery, str(people), "--aligned", "--model", str(network))
+    assert (code, err) == (0, "")
+    code, out, _ = run(monkeypatch, capsys, "search", gallery, str(people / "ann/1.png"), "--aligned", "--json")
+    best = json.loads(out)["candidates"][0]
+    assert (code, best["name"]) == (0, "ann")
+    assert "S" not in best
+    moved = network.rename(tmp_path / "moved.onnx")
+    assert run(monkeypatch, capsys, "search", gallery, str(people / "ann/1.png"), "--aligned")[0] == 2
+    arguments = ("search", gallery, str(people / "ann/1.png"), "--aligned", "--model", str(moved))
+    assert run(monkeypatch, capsys, *arguments)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("no such folder or tar file", ("enroll", "{tmp}/g", "{tmp}/nowhere")),
+        ("no pictures here", ("enroll", "{tmp}/g", "{tmp}/empty")),
+        ("lie in no person's folder", ("enroll", "{tmp}/g", "{tmp}/flat", "--aligned")),
+        ("none of 1 pictures could be used, the first: x/a.png", ("enroll", "{tmp}/g", "{tmp}/bad", "--aligned")),
+        ("no gallery here", ("search", "{tmp}/g", "{photo}")),
+        ("no gallery here", ("info", "{tmp}/empty")),
+        ("no gallery here", ("remove", "{tmp}/empty", "ann")),
+        ("say whom to remove", ("remove", "{tmp}/g")),
+    ],
+)
+def test_bad_input(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    message: str,
+    arguments: tuple[str, ...],
+) -> None:
+    for folder in ("empty", "flat", "bad/x"):
+        (tmp_path / folder).mkdir(parents=True)
+    Image.fromarray(faces(1)[0].transpose(1, 2, 0)).save(tmp_path / "flat" / "a.png")
+    (tmp_path / "bad" / "x" / "a.png").write_bytes(b"\x89PNG broken")
+    texts = [text.format(tmp=tmp_path, photo=demo_photo("obama-speech.jpg")) for text in arguments]
+    code, out, err = run(monkeypatch, capsys, *texts)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_a_damaged_record_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, people: Path
+) -> None:
+    gallery = tmp_path / "g"
+    run(monkeypatch, capsys, "enroll", str(gallery), str(people), "--aligned")
+    with Gallery.open(gallery) as opened:
+        size = opened.layout.record.itemsize
+    with (gallery / "features.bin").open("r+b") as file:
+        file.seek(HEADER + 2 * size + 50)
+        file.write(os.urandom(8))
+    code, out, _ = run(monkeypatch, capsys, "info", str(gallery), "--check")
+    assert code == 1
+    assert "damaged: record 2, bob, bob/1.png; enroll it again" in out
+    code, out, _ = run(monkeypatch, capsys, "search", str(gallery), str(people / "bob/1.png"), "--aligned", "--faces")
+    assert code == 0
+    assert "Left out, damaged: 1 record" in out
+    assert "bob/1.png" not in out
+
+
+def test_two_writers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, people: Path
+) -> None:
+    gallery = tmp_path / "g"
+    run(monkeypatch, capsys, "enroll", str(gallery), str(people), "--aligned")
+    with Gallery.open(gallery, writable=True):
+        code, out, err = run(monkeypatch, capsys, "enroll", str(gallery), str(people), "--aligned")
+        assert (code, out) == (2, "")
+        assert "another process is writing to this gallery" in err
+        assert run(monkeypatch, capsys, "search", str(gallery), str(people / "bob/1.png"), "--aligned")[0] == 0
