@@ -67,10 +67,9 @@ def _bounds(metadata: Any) -> list[Any]:
 
 
 def _words(bounds: list[Any]) -> list[str]:
-    low = [f"≥ {one.ge}" for one in bounds if isinstance(one, Ge)] + [
-        f"> {one.gt}" for one in bounds if isinstance(one, Gt)
-    ]
-    return [*low, *(f"≤ {one.le}" for one in bounds if isinstance(one, Le))]
+    low = [f"≥ {one.ge}" if isinstance(one, Ge) else f"> {one.gt}" for one in bounds if isinstance(one, Ge | Gt)]
+    high = [f"≤ {one.le}" for one in bounds if isinstance(one, Le)]
+    return [", ".join([*low, *high])] if low or high else []
 
 
 def _default(field: FieldInfo) -> str:
