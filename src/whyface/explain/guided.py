@@ -31,7 +31,7 @@ class XcosGuidedMethod(GradientMethod):
     The map is the sum of two, each divided by its mean absolute value:
 
     * the evidence, brought to 112 x 112 bilinearly, times the size of the score's gradient, mean_rgb |ds / d pixels|,
-      smoothed by a Gaussian: where cells speak for or against, at the pixels that they rest on;
+      both smoothed by a Gaussian: where cells speak for or against, at the pixels that they rest on;
     * ``erasure`` times the smoothed sum over colours of ds / d pixels * (pixel - the face's mean colour): to first
       order, what painting a pixel with the mean colour takes from the score.
 
@@ -46,9 +46,10 @@ class XcosGuidedMethod(GradientMethod):
     score
         An :class:`~whyface.explain.pair_score.XcosScore`; required.
     sigma
-        Width of the Gaussian in pixels, > 0: a quarter of a cell by default.
+        Width of the Gaussian in pixels, > 0: half a cell by default. On 40 LFW pairs (20 genuine), 4 without smoothing
+        the evidence was worse in all of replacement, deletion and finding patches.
     erasure
-        Weight of the second map, >= 0. On 40 LFW pairs (20 genuine), larger weights made deletion better and
+        Weight of the second map, >= 0. On 40 LFW pairs, with sigma 4, larger weights made deletion better and
         replacement worse: 0: 0.653 and 0.053; 0.5: 0.603 and 0.059; 1: 0.581 and 0.081; 2: 0.557 and 0.094.
 
     Raises
@@ -74,7 +75,7 @@ class XcosGuidedMethod(GradientMethod):
         source: ThresholdSource | None = None,
         batch_size: int = 32,
         score: PairScore | None = None,
-        sigma: float = 4.0,
+        sigma: float = 8.0,
         erasure: float = 0.5,
     ) -> None:
         super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size, score=score)
@@ -105,7 +106,7 @@ class XcosGuidedMethod(GradientMethod):
         evidence = (found.similarity.detach() - self.threshold) * found.attention.detach()
         fine = functional.interpolate(evidence[:, None], pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]
         sizes = smoothed(to_array(gradient.abs().mean(dim=1)), self.sigma)
-        maps = scaled(np.concatenate([to_array(fine)] * 2) * sizes)
+        maps = scaled(np.concatenate([smoothed(to_array(fine), self.sigma)] * 2) * sizes)
         if self.erasure:
             away = pixels.detach() - pixels.detach().mean(dim=(2, 3), keepdim=True)
             maps += self.erasure * scaled(smoothed(to_array((gradient * away).sum(dim=1)), self.sigma))
