@@ -23,8 +23,10 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from whyface.evaluate.ablation_report import ablation_table, against_baseline, lead_table
 from whyface.evaluate.folds import fold_accuracy
 from whyface.evaluate.lfw_protocol import read_lfw_pairs
+from whyface.evaluate.occlusion_report import put_between_marks
 from whyface.evaluate.pictures import open_pictures
 from whyface.evaluate.progress import progress_bar
 from whyface.evaluate.protocol_names import open_protocol, parse_protocol
@@ -41,6 +43,7 @@ from whyface.xcos.learned import XcosNetwork
 
 TEST_FOLDS: Final = (6, 7, 8, 9)
 MEASURED: Final = "measured.json"
+START: Final = "<!-- results: written by scripts/ablation.py -->"
 VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "xcos-arcface": {"head": "placed", "margin_kind": "arcface"},
     "fc-arcface": {"head": "fc", "margin_kind": "arcface"},
@@ -217,6 +220,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
         "steps": args.steps,
         "teachers": {"default": _file(args.teacher), "strong": _file(args.strong)},
         "rows": rows,
+        "against_baseline": against_baseline(rows),
         "versions": software_versions() | {"torch": torch.__version__},
     }
 
@@ -262,6 +266,20 @@ def _file(path: Path) -> dict[str, str]:
     return {"file": path.name, "sha256": sha256_of(path)}
 
 
+def write_configs(runs: Path, folder: Path) -> None:
+    """Write the configuration of every trained network, with file names instead of paths; seeds differ, one is kept."""
+    for path in sorted(runs.glob("*/config.yaml")):
+        if not (path.parent / "network.safetensors").exists():
+            continue
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for part in (*config["data"]["sources"], config["data"], config["network"], config):
+            for key in ("path", "people", "leave_out", "init", "teacher"):
+                if isinstance(part.get(key), str):
+                    part[key] = Path(part[key]).name
+        target = folder / f"ablation-{path.parent.name.rsplit('-', 1)[0]}.yaml"
+        write_atomic(target, yaml.safe_dump(config, sort_keys=False).encode())
+
+
 def _folds_of(protocol: PairProtocol, folds: tuple[int, ...]) -> PairProtocol:
     keep = np.flatnonzero(np.isin(protocol.fold, folds))
     names = protocol.pictures
@@ -282,12 +300,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("docs/results/ablation.json"))
+    parser.add_argument("--configs", type=Path, help="folder for the configurations, with file names for paths")
     parser.add_argument("--measure-only", action="store_true")
     args = parser.parse_args()
     if not args.measure_only:
         train_all(args)
     record = measure_all(args)
     write_atomic(args.out, f"{json.dumps(record, indent=1)}\n".encode())
+    table, leads = ablation_table(record["rows"]), record["against_baseline"]
+    print(table)
+    if args.configs is not None:
+        write_configs(args.runs, args.configs)
+    document = args.out.with_suffix(".md")
+    if document.exists():
+        lead = f"Lead over the baseline in points:\n\n{lead_table(leads)}" if leads else ""
+        put_between_marks(document, f"{table}\n{lead}", START)
 
 
 if __name__ == "__main__":

@@ -102,8 +102,8 @@ def occlusion_table(results: Results, shares: Shares, at: int) -> str:
     return "\n".join(part if part.endswith("\n") else f"{part}\n" for part in parts)
 
 
-def put_between_marks(path: Path, text: str) -> None:
-    """Replace what stands between the two marks of a document.
+def put_between_marks(path: Path, text: str, start: str = START) -> None:
+    """Replace what stands between the two marks of a document, ``start`` and :data:`END`.
 
     Raises
     ------
@@ -113,13 +113,13 @@ def put_between_marks(path: Path, text: str) -> None:
         If it cannot be written.
     """
     try:
-        before, first, rest = path.read_text(encoding="utf-8").partition(START)
+        before, first, rest = path.read_text(encoding="utf-8").partition(start)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); the table goes into this document") from error
     _, last, after = rest.partition(END)
     if not first or not last:
-        raise DataError(f"{path}: has no place for the table; put the lines {START!r} and {END!r} into it")
-    write_atomic(path, f"{before}{START}\n\n{text.strip()}\n\n{END}{after}".encode())
+        raise DataError(f"{path}: has no place for the table; put the lines {start!r} and {END!r} into it")
+    write_atomic(path, f"{before}{start}\n\n{text.strip()}\n\n{END}{after}".encode())
 
 
 def _grid(results: Results, shown: Any) -> str:

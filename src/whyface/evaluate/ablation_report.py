@@ -1,0 +1,134 @@
+"""The ablation's rows as Markdown tables, and its targets judged: U, P and L against the FC baseline of one recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Final
+
+from whyface.errors import InputError
+
+Row = Mapping[str, Any]
+"""``variant``, ``seed``, ``kind`` (fc, u, p, l), ``set``, ``accuracy`` and ``standard_error`` in percent, ``pairs``."""
+
+KINDS: Final = ("fc", "u", "p", "l")
+NAMES: Final = {"fc": "FC", "u": "U", "p": "P", "l": "L"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table.
+
+    Attributes
+    ----------
+    accuracy
+        Percent, mean over seeds.
+    error
+        Standard error over the folds, mean over seeds: how much another sample of pairs would change.
+    spread
+        Standard deviation over seeds; None with one seed.
+    seeds
+        How many.
+    """
+
+    accuracy: float
+    error: float
+    spread: float | None
+    seeds: int
+
+    def __str__(self) -> str:
+        text = f"{self.accuracy:.2f} ± {self.error:.2f}"
+        return text if self.spread is None else f"{text} ({self.spread:.2f})"
+
+
+def ablation_cells(rows: Sequence[Row]) -> dict[tuple[str, str, str], Cell]:
+    """Average the rows over seeds: (recipe, kind, set) -> cell; a recipe is a variant without ``xcos-`` or ``fc-``.
+
+    Raises
+    ------
+    InputError
+        If a seed occurs twice.
+    """
+    groups: dict[tuple[str, str, str], dict[int, Row]] = {}
+    for row in rows:
+        key = (recipe_of(row["variant"]), row["kind"], row["set"])
+        if row["seed"] in groups.setdefault(key, {}):
+            raise InputError(f"{row['variant']}, {row['kind']}, {row['set']}: seed {row['seed']} occurs twice")
+        groups[key][row["seed"]] = row
+    return {key: _cell(list(found.values())) for key, found in groups.items()}
+
+
+def recipe_of(variant: str) -> str:
+    """Give the recipe that an xCos network and its baseline share: ``xcos-arcface-masked`` -> ``arcface-masked``."""
+    return variant.partition("-")[2]
+
+
+def ablation_table(rows: Sequence[Row]) -> str:
+    """Write one Markdown table: a line per recipe and kind, a column per set."""
+    cells = ablation_cells(rows)
+    recipes = list(dict.fromkeys(recipe for recipe, _, _ in cells))
+    sets = list(dict.fromkeys(name for _, _, name in cells))
+    lines = [f"| recipe | score | {' | '.join(sets)} | seeds |", "|---" * (len(sets) + 3) + "|"]
+    for recipe in recipes:
+        for kind in KINDS:
+            own = [cells.get((recipe, kind, name)) for name in sets]
+            if not any(own):
+                continue
+            seeds = max(cell.seeds for cell in own if cell)
+            texts = ["" if cell is None else str(cell) for cell in own]
+            lines.append(f"| {recipe} | {NAMES[kind]} | {' | '.join(texts)} | {seeds} |")
+    return "\n".join(lines) + "\n"
+
+
+def against_baseline(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Compare L and P, whichever is better on average over the sets, with FC: recipe -> set -> accuracies and lead.
+
+    One kind is taken for all sets of a recipe: choosing anew for each would flatter xCos.
+    """
+    cells = ablation_cells(rows)
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for recipe in dict.fromkeys(recipe for recipe, _, _ in cells):
+        sets = [name for own, kind, name in cells if own == recipe and kind == "fc"]
+        means = {
+            kind: sum(cells[recipe, kind, name].accuracy for name in sets) / len(sets)
+            for kind in ("p", "l")
+            if sets and all((recipe, kind, name) in cells for name in sets)
+        }
+        if not means:
+            continue
+        best = max(means, key=lambda kind: means[kind])
+        found[recipe] = {
+            name: {
+                "kind": best,
+                "accuracy": round(cells[recipe, best, name].accuracy, 3),
+                "fc": round(cells[recipe, "fc", name].accuracy, 3),
+                "lead": round(cells[recipe, best, name].accuracy - cells[recipe, "fc", name].accuracy, 3),
+            }
+            for name in sets
+        }
+    return found
+
+
+def lead_table(leads: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Write :func:`against_baseline` as a Markdown table, with the number of sets on which xCos is at least equal."""
+    if not leads:
+        raise InputError("no recipe has both xCos and its baseline measured, so there is nothing to compare")
+    sets = list(dict.fromkeys(name for found in leads.values() for name in found))
+    lines = [f"| recipe | score | {' | '.join(sets)} | at least FC on |", "|---" * (len(sets) + 3) + "|"]
+    for recipe, found in leads.items():
+        texts = [f"{found[name]['lead']:+.2f}" if name in found else "" for name in sets]
+        held = sum(entry["lead"] >= 0 for entry in found.values())
+        kind = NAMES[next(iter(found.values()))["kind"]]
+        lines.append(f"| {recipe} | {kind} | {' | '.join(texts)} | {held} of {len(found)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(rows: list[Row]) -> Cell:
+    values = [float(row["accuracy"]) for row in rows]
+    mean = sum(values) / len(values)
+    spread = None
+    if len(values) > 1:
+        spread = sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    error = sum(float(row["standard_error"]) for row in rows) / len(rows)
+    return Cell(mean, error, spread, len(values))
