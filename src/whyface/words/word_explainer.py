@@ -135,7 +135,14 @@ class WordExplainer:
         """Give D of A against B and of B against A, (2, h, w), and the people both were taken for, if by classes."""
         if self.cells is None or self.settings.kind == "no counterfactual":
             return np.repeat(_ONE[None], 2, axis=0), ((), ())
-        features = self.cells.read(np.concatenate([first, second]))
+        return self.counterfactual_of(self.cells.read(np.concatenate([first, second])), direction)
+
+    def counterfactual_of(
+        self, features: Features, direction: Direction
+    ) -> tuple[NDArray[np.float32], tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Do what :meth:`counterfactual` does, from what the cells read from A and B, two rows."""
+        if self.cells is None or self.settings.kind == "no counterfactual":
+            return np.repeat(_ONE[None], 2, axis=0), ((), ())
         swapped = features[::-1].copy()
         if self.settings.identity == "similarity" or self.classes is None:
             own, other = self.cells.own(features), self.cells.other(features, swapped)

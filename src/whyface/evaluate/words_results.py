@@ -1,0 +1,133 @@
+"""What the study's scores say: AUC before and after, TPR at FPR, and how often a word beats the score as it was."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.evaluate.bootstrap import Measure, Weights, auc_measure, bootstrap_intervals
+from whyface.evaluate.rates import auc, supports_fmr, tar_at_far
+
+FloatArray = NDArray[np.floating[Any]]
+
+TARGETS: Final = (1e-3, 1e-2, 0.1, 0.2, 0.4)
+"""The published table's FPR that a few thousand pairs can show; it lists smaller ones too."""
+
+
+def most_telling(plain: FloatArray, erased: FloatArray, *, genuine: bool) -> NDArray[np.float64]:
+    """Give each face's score after its most telling word, (N, 2, K) -> (N, 2).
+
+    Never less telling than the score as it was (N,), and that where a face has no word; as published.
+    """
+    before = np.repeat(plain[:, None], 2, axis=1).astype(np.float64)
+    values = np.where(np.isnan(erased), before[..., None], erased)
+    best = values.min(axis=2) if genuine else values.max(axis=2)
+    return np.asarray(np.minimum(before, best) if genuine else np.maximum(before, best))
+
+
+def separation(
+    impostors: FloatArray,
+    genuine: FloatArray,
+    people: tuple[NDArray[np.str_], NDArray[np.str_]],
+    genuine_people: tuple[NDArray[np.str_], NDArray[np.str_]],
+    *,
+    control: FloatArray | None = None,
+    replicates: int = 400,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure how well scores still tell impostor from genuine pairs.
+
+    Every pair counts twice, once for each face that was erased in; a genuine pair has its two scores too.
+
+    Parameters
+    ----------
+    impostors, genuine
+        (N, 2) and (M, 2).
+    people, genuine_people
+        Both people of each pair.
+    control
+        Impostor scores (N, 2) of chance; the AUC's distance from it is given with an interval of its own.
+    replicates, seed
+        Of the bootstrap over people.
+
+    Returns
+    -------
+    dict
+        ``auc`` and ``auc_interval``, ``tpr_at_fpr``, and with a control ``auc_minus_control`` and its interval.
+    """
+    scores = np.concatenate([impostors.ravel(), genuine.ravel()])
+    labels = np.concatenate([np.zeros(impostors.size, bool), np.ones(genuine.size, bool)])
+    both = [np.concatenate([np.repeat(people[side], 2), np.repeat(genuine_people[side], 2)]) for side in (0, 1)]
+    _, numbers = np.unique(np.concatenate(both), return_inverse=True)
+    first, second = (part.astype(np.intp) for part in np.split(numbers, 2))
+    measure = auc_measure(scores, labels)
+    measures: dict[str, Measure] = {"auc": measure}
+    if control is not None:
+        chance = auc_measure(np.concatenate([control.ravel(), genuine.ravel()]), labels)
+        measures["difference"] = _difference(measure, chance)
+    intervals = bootstrap_intervals(measures, first, second, replicates=replicates, seed=seed)
+    result: dict[str, Any] = {
+        "auc": float(auc(scores, labels)),
+        "auc_interval": list(intervals["auc"]),
+        "tpr_at_fpr": {
+            f"{target:g}": tar_at_far(scores, labels, target)
+            for target in TARGETS
+            if supports_fmr(impostors.size, target)
+        },
+        "mean_impostor_score": float(impostors.mean()),
+    }
+    if control is not None:
+        before = float(auc(np.concatenate([control.ravel(), genuine.ravel()]), labels))
+        result["auc_minus_control"] = result["auc"] - before
+        result["auc_minus_control_interval"] = list(intervals["difference"])
+    return result
+
+
+def attribute_rows(plain: FloatArray, erased: FloatArray, genuine: FloatArray, names: list[str]) -> dict[str, Any]:
+    """Measure every attribute alone, on impostor pairs.
+
+    Parameters
+    ----------
+    plain, erased
+        (N,) and (N, 2, K), NaN where a face has no such word.
+    genuine
+        Scores of genuine pairs (M,).
+    names
+        K attributes.
+
+    Returns
+    -------
+    Name -> ``faces`` that have it, ``auc`` after only this word was erased wherever it is (twice as many scores as
+    pairs), ``beats_original`` the share of faces that have it in which erasing it raises the score, ``mean_change``,
+    and ``wins``, in how many faces no other word raises it more.
+    """
+    before = np.repeat(plain[:, None], 2, axis=1)
+    doubled = np.repeat(genuine, 2)
+    changes = erased - before[..., None]
+    filled = np.where(np.isnan(changes), -np.inf, changes)
+    winner = np.where(filled.max(axis=2) > 0, filled.argmax(axis=2), -1)
+    rows: dict[str, Any] = {}
+    for number, name in enumerate(names):
+        has = ~np.isnan(erased[..., number])
+        if not has.any():
+            continue
+        after = np.where(has, erased[..., number], before)
+        scores = np.concatenate([after.ravel(), doubled])
+        labels = np.concatenate([np.zeros(after.size, bool), np.ones(len(doubled), bool)])
+        rows[name] = {
+            "faces": int(has.sum()),
+            "auc": float(auc(scores, labels)),
+            "beats_original": float((changes[..., number][has] > 0).mean()),
+            "mean_change": float(changes[..., number][has].mean()),
+            "wins": int((winner == number).sum()),
+        }
+    return rows
+
+
+def _difference(one: Measure, other: Measure) -> Measure:
+    def measure(weights: Weights) -> NDArray[np.float64]:
+        return one(weights) - other(weights)
+
+    return measure
