@@ -15,30 +15,32 @@ from whyface.train.export_trained import export_trained
 from whyface.train.networks import build_network
 from whyface.train.trained import describe_trained
 from whyface.verification import Verifier
-from whyface.xcos.model import XcosModel
+from whyface.xcos.model import CORRELATED_TENSOR, XcosModel
 from whyface.xcos.open_model import open_model
 
 
-def trained(path: Path, head: str) -> Path:
+def trained(path: Path, head: str, *, correlated: bool = False) -> Path:
     torch.manual_seed(0)
     config = NetworkConfig.model_validate({"head": head})
     network = build_network(config)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d) and module.running_var is not None:
             module.running_var.uniform_(0.5, 1.5)
-    save_safetensors(network, path, describe_trained(config, step=1))
+    more = {CORRELATED_TENSOR: torch.linspace(0.1, 0.9, 49).view(7, 7)} if correlated else {}
+    save_safetensors({**network.state_dict(), **more}, path, describe_trained(config, step=1))
     return path
 
 
 @pytest.mark.parametrize("head", ["grid", "placed"])
 def test_an_xcos_network(tmp_path: Path, head: str) -> None:
-    report = export_trained(trained(tmp_path / "network.safetensors", head), tmp_path / "mine", name="mine")
+    source = trained(tmp_path / "network.safetensors", head, correlated=head == "grid")
+    report = export_trained(source, tmp_path / "mine", name="mine")
     assert report.faces <= 1e-4
     assert report.pair is not None
     assert report.pair <= 1e-5
     opened = open_model(tmp_path / "mine")
     assert isinstance(opened.method, XcosModel)
-    assert opened.method.attentions == ("u", "l")
+    assert opened.method.attentions == (("u", "p", "l") if head == "grid" else ("u", "l"))
     batch = np.random.default_rng(0).integers(0, 256, (3, 3, 112, 112)).astype(np.uint8)
     one = opened.method.compare(batch, batch[::-1].copy(), "l")
     assert one.attention.sum(axis=(1, 2)) == pytest.approx(1, abs=1e-5)

@@ -22,7 +22,7 @@ from whyface.train.config import LossConfig, NetworkConfig, read_config
 from whyface.train.networks import FcNetwork, build_network, load_initial, settle
 from whyface.train.objective import Objective, build_margin
 from whyface.train.teachers import OnnxTeacher, open_teacher
-from whyface.train.trained import load_trained
+from whyface.train.trained import load_trained, trained_correlation
 from whyface.train.trainer import Report, build_optimisers, tell_broken, train
 from whyface.xcos.learned import XcosNetwork
 
@@ -184,6 +184,14 @@ def test_every_kind_of_network_learns_from_a_teacher(
     reports: list[Report] = []
     path = train(read_config(config), _made(tmp_path / "out"), report=reports.append)
     network, description = load_trained(path)
+    correlated = trained_correlation(path.parent)
+    if head == "fc":
+        assert correlated is None
+    else:
+        assert correlated is not None
+        assert correlated.shape == (7, 7)
+        assert float(correlated.abs().max()) <= 1
+        assert float(correlated.std()) > 0
     assert isinstance(network, FcNetwork if head == "fc" else XcosNetwork)
     assert description["network"]["head"] == head
     assert 0 <= reports[-1].values["accuracy"] <= 1

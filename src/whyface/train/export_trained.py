@@ -17,9 +17,10 @@ from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.models.weights import save_safetensors
 from whyface.train.networks import FcNetwork, Network
-from whyface.train.trained import load_trained
+from whyface.train.trained import load_trained, trained_correlation
 from whyface.xcos.export import export_faces, export_pair
 from whyface.xcos.learned import Xcos, XcosNetwork
+from whyface.xcos.model import CORRELATED_TENSOR
 from whyface.xcos.model_folder import ModelFolder, write_model_folder
 
 FACE_TOLERANCE: Final = 1e-4
@@ -76,6 +77,9 @@ def export_trained(
     output = "grid" if isinstance(network, XcosNetwork) else "embedding"
     export_faces(network.backbone, network.head, files["onnx"], output=output)
     state = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    correlated = trained_correlation(source)
+    if correlated is not None:
+        state[CORRELATED_TENSOR] = correlated
     save_safetensors(state, files["safetensors"], {"format": "pt", "model": name})
     grid: tuple[str, tuple[int, int, int]] | None = None
     if isinstance(network, XcosNetwork):

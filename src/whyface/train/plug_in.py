@@ -24,22 +24,20 @@ from whyface.models.embedder import Batch
 from whyface.models.heads import GridHead
 from whyface.models.placed_fc import PlacedFcHead
 from whyface.train.config import LossConfig, NetworkConfig, OptimiserConfig
+from whyface.train.correlation import correlated_attention
 from whyface.train.distillation import WeightAverage, tie_pair_halves
 from whyface.train.frozen_maps import FrozenMaps, MapNetwork, freeze_maps
 from whyface.train.margins import MarginHead
 from whyface.train.networks import settle
 from whyface.train.objective import Objective
-from whyface.train.pair_sampler import draw_partners, people_batch, step_generator
+from whyface.train.pair_sampler import people_batch, step_generator
 from whyface.train.plug_in_files import write_plug_in
 from whyface.train.schedules import rate_factor
-from whyface.xcos.attention import PearsonAttention
-from whyface.xcos.grid import grid_cosine
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
 from whyface.xcos.model_folder import NOT_STATED, ModelFolder
 
 _SETTLING: Final = 512
-_PAIRS: Final = 2000
-_ROUNDS: Final = 20
+_BATCH: Final = 512
 
 DISTILLATION: Final = LossConfig(identification=0.0, similarity=1.0, uniform=0.5, balanced=True)
 """The teacher's cosine alone. With ``identification`` above 0 it is the paper's two-branch objective."""
@@ -118,11 +116,9 @@ class PlugIn:
     trained_on: dict[str, Any]
     losses: list[float] = field(repr=False)
 
-    @torch.no_grad()
     def grid(self, maps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Turn maps of the frozen network (N, C, H, W) into grids."""
-        parts = torch.split(torch.from_numpy(np.asarray(maps, np.float32)), _SETTLING)
-        return torch.cat([self.xcos.head(part) for part in parts]).numpy()
+        """Turn N > 0 maps of the frozen network, (N, C, H, W), into grids."""
+        return _grids(self.xcos, maps)
 
     def save(
         self, folder: Path | str, *, name: str | None = None, licence: str = NOT_STATED, training_data: str = NOT_STATED
@@ -219,16 +215,17 @@ def fit_xcos(
     spread = np.linspace(0, len(frozen.people) - 1, min(_SETTLING, len(frozen.people))).astype(int)
     settle(xcos, torch.from_numpy(frozen.maps[0, spread].astype(np.float32)))
     losses_seen = _train(xcos, margin, frozen, settings, progress)
-    plug = PlugIn(
-        network,
-        xcos,
-        np.zeros(frozen.shape[1:], np.float32),
-        settings,
-        {**frozen.names, "pictures": len(frozen.people), "people": count},
-        losses_seen,
+    trained_on = {**frozen.names, "pictures": len(frozen.people), "people": count}
+    correlated = correlated_attention(
+        _grids(xcos, frozen.maps[0]), frozen.embeddings[0], frozen.people, seed=settings.seed
     )
-    plug.correlated[:] = _correlate(plug, frozen, settings.seed)
-    return plug
+    return PlugIn(network, xcos, correlated, settings, trained_on, losses_seen)
+
+
+@torch.no_grad()
+def _grids(xcos: XcosNetwork, maps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    parts = (torch.from_numpy(maps[at : at + _BATCH].astype(np.float32)) for at in range(0, len(maps), _BATCH))
+    return torch.cat([xcos.head(part) for part in parts]).numpy()
 
 
 def _head(
@@ -298,21 +295,3 @@ def _train(
     xcos.load_state_dict(average.state)
     xcos.eval().requires_grad_(False)
     return seen
-
-
-def _correlate(plug: PlugIn, frozen: FrozenMaps, seed: int) -> NDArray[np.float32]:
-    """Measure P on the training pictures: half of the pairs of one person, where there are such."""
-    rng = np.random.default_rng(seed)
-    grids = plug.grid(frozen.maps[0])
-    labels = torch.from_numpy(frozen.people)
-    order = torch.argsort(labels, stable=True)
-    rows = torch.split(order, torch.bincount(labels).tolist())
-    pearson = PearsonAttention()
-    for _ in range(_ROUNDS):
-        first = torch.from_numpy(rng.integers(len(labels), size=_PAIRS))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        second = draw_partners(first, labels, rows, genuine=0.5, generator=generator).numpy()
-        a, b = first.numpy(), second
-        cosine = (frozen.embeddings[0, a] * frozen.embeddings[0, b]).sum(axis=1)
-        pearson.update(grid_cosine(grids[a], grids[b]), cosine)
-    return pearson.raw()

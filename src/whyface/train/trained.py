@@ -10,6 +10,8 @@ The metadata of the safetensors file has an entry ``whyface``, JSON with these k
     How long it was trained, and which settings gave it.
 ``versions``
     Of whyface, Python and the libraries.
+
+Of an xCos network that had a teacher, ``attention_p`` beside the network's tensors is the raw attention P.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from whyface.errors import ModelError
 from whyface.train.config import NetworkConfig
 from whyface.train.networks import Network, build_network, load_part
 from whyface.train.teachers import read_safetensors
+from whyface.xcos.model import CORRELATED_TENSOR
 
 TRAINED: Final = "whyface/trained/1"
 """Format of a trained network's metadata."""
@@ -36,6 +40,11 @@ def describe_trained(config: NetworkConfig, **more: Any) -> dict[str, str]:
     """Make the metadata of a trained network's file."""
     architecture = config.model_dump(mode="json", exclude={"init"})
     return {"format": "pt", "whyface": json.dumps({"format": TRAINED, "network": architecture, **more})}
+
+
+def trained_correlation(path: Path | str) -> Tensor | None:
+    """Read the raw attention P, (H, W), of a trained network's file; None where it has none."""
+    return read_safetensors(_file(path)).get(CORRELATED_TENSOR)
 
 
 def is_trained(path: Path | str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
@@ -24,6 +25,7 @@ from whyface.models.weights import save_safetensors
 from whyface.train.augmentation import Augmentation
 from whyface.train.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from whyface.train.config import TrainConfig
+from whyface.train.correlation import correlated_attention
 from whyface.train.distillation import PairIndices, WeightAverage, all_pairs
 from whyface.train.mixing import blend_people
 from whyface.train.networks import Network, build_network, load_initial, settle
@@ -31,13 +33,16 @@ from whyface.train.objective import Losses, Objective, build_margin
 from whyface.train.pair_sampler import draw_partners, epoch_batch, people_batch, step_generator, steps_per_epoch
 from whyface.train.picture_store import PictureStore, open_stores
 from whyface.train.schedules import rate_factor
-from whyface.train.teachers import Teacher, channels_last, open_teacher
+from whyface.train.teachers import Teacher, channels_last, open_teacher, read_safetensors
 from whyface.train.trained import NETWORK, describe_trained
 from whyface.train.validation import ValidationSet, from_people, from_protocol, verification_accuracy
 from whyface.xcos.learned import XcosNetwork
+from whyface.xcos.model import CORRELATED_TENSOR
 
 BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
 _SETTLING, _NAMED = 256, 20
+_CORRELATED = (256, 4)
+"""People, and pictures of each, that attention P is measured on."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ class _Run:
                 report(Report(state.step, self.steps, values))
         if self.fabric.global_rank == 0:
             self._write(folder / LAST, self.current_network(), digest)
-            write_atomic(folder / NETWORK, (folder / BEST).read_bytes())
+            self._release(folder)
 
     def step(self) -> tuple[Losses, int]:
         """Do one step on one batch; gives the losses and the number of pictures."""
@@ -249,6 +254,33 @@ class _Run:
             self.state.best = accuracy
             self._write(folder / BEST, network, digest)
         return accuracy
+
+    def _release(self, folder: Path) -> None:
+        """Write the best network, with attention P where there is a teacher to correlate with."""
+        data = (folder / BEST).read_bytes()
+        network = self.current_network()
+        if self.teacher is None or not isinstance(network, XcosNetwork):
+            write_atomic(folder / NETWORK, data)
+            return
+        tensors = read_safetensors(folder / BEST)
+        network.load_state_dict(tensors)
+        generator = torch.Generator().manual_seed(self.config.seed)
+        index = people_batch(self.pictures.rows, *_CORRELATED, generator)
+        grids, embeddings = [], []
+        with torch.no_grad():
+            for part in torch.split(index, _SETTLING):
+                faces = self.pictures.read(part).float().to(self.fabric.device)
+                grids.append(network.grid(faces).cpu())
+                embeddings.append(self.teacher(faces).cpu())
+        raw = correlated_attention(
+            torch.cat(grids).numpy(),
+            torch.cat(embeddings).numpy(),
+            self.pictures.labels[index].numpy(),
+            seed=self.config.seed,
+        )
+        with safe_open(folder / BEST, framework="pt") as file:
+            metadata = file.metadata()
+        save_safetensors({**tensors, CORRELATED_TENSOR: torch.from_numpy(raw)}, folder / NETWORK, metadata)
 
     def _write(self, path: Path, network: Network, digest: str) -> None:
         versions = software_versions() | {"torch": torch.__version__}
