@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.gallery.kernel import Probes
-from whyface.gallery.layout import Layout, Storage
+from whyface.gallery.layout import Layout, Storage, make_records
 from whyface.models.embedder import Batch, Embedder, l2_normalise
 from whyface.xcos.attention import AttentionKind, uniform_attention
+from whyface.xcos.clipped import ClippedAttention, clipped_attention
 from whyface.xcos.model import XcosModel
-from whyface.xcos.separable import SeparableAttention, separable_attention, unit_cells
+from whyface.xcos.separable import separable_attention, unit_cells
 
 Model = XcosModel | Embedder
 """An xCos model, whose grids are compared place by place, or any network, whose embeddings are."""
@@ -33,10 +35,10 @@ class GalleryFeatures:
     def __init__(self, model: Model, *, sha256: Mapping[str, str] | None = None) -> None:
         self.model = model
         self.embedder = model.embedder if isinstance(model, XcosModel) else model
-        self.attention: SeparableAttention | None = None
+        self.attention: ClippedAttention | None = None
         hashes = dict(sha256 or {"onnx": self.embedder.sha256})
         if isinstance(model, XcosModel) and "l" in model.attentions:
-            self.attention = separable_attention(model)
+            self.attention = clipped_attention(separable_attention(model))
             if model.pair is not None:
                 hashes["pair"] = model.pair.sha256
         self.sha256 = hashes
@@ -52,14 +54,17 @@ class GalleryFeatures:
 
     def layout(self, shape: tuple[int, ...], storage: Storage) -> Layout:
         """Describe a gallery of features of this shape, (C, H, W) or (D,)."""
-        terms = 0 if self.attention is None else self.attention.size
+        terms = 0 if self.attention is None else self.attention.split.size
         kind = "grid" if isinstance(self.model, XcosModel) else "embedding"
         return Layout(kind, self.embedder.name, self.sha256, shape, terms, storage)  # type: ignore[arg-type]
 
-    def parts(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Give what is stored of N faces: unit vectors (N, values), terms (N, terms) or None."""
-        terms = None if self.attention is None else self.attention.second_terms(features)
-        return self._cells(features).reshape(len(features), -1), terms
+    def records(self, layout: Layout, start: int, features: NDArray[np.float32]) -> NDArray[Any]:
+        """Put N faces into records, numbered from ``start``; see :func:`whyface.gallery.layout.make_records`."""
+        unit = self._cells(features).reshape(len(features), -1)
+        if self.attention is None:
+            return make_records(layout, start, unit)
+        terms = self.attention.split.second_terms(features)
+        return make_records(layout, start, unit, terms, self.attention.second_base(terms))
 
     def probes(self, features: NDArray[np.float32], kind: AttentionKind | None) -> Probes:
         """Prepare N probes for a search with one kind of attention; the default is the best that there is.
@@ -79,7 +84,7 @@ class GalleryFeatures:
         kind = kind or self.default_kind
         self.model.require(kind)
         if kind == "l" and self.attention is not None:
-            return Probes(cells, self.attention.first_terms(features), None)
+            return Probes(cells, self.attention.split.first_terms(features), None)
         places = features.shape[2:]
         fixed = self.model.correlated if kind == "p" else uniform_attention(*places)
         assert fixed is not None

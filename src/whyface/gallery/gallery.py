@@ -17,7 +17,7 @@ from whyface.gallery import feature_file, name_table
 from whyface.gallery.candidates import Candidate
 from whyface.gallery.feature_file import FeatureFile
 from whyface.gallery.features import GalleryFeatures, Model
-from whyface.gallery.layout import Layout, Storage, intact, make_records
+from whyface.gallery.layout import Layout, Storage, intact
 from whyface.gallery.name_table import FaceRow, NameTable
 from whyface.gallery.search import search
 from whyface.xcos.attention import AttentionKind
@@ -216,8 +216,7 @@ class Gallery:
                 "put back a copy before anything is added"
             )
         start = self.promised
-        unit, terms = self.model.parts(np.asarray(features, np.float32))
-        self.file.append(start, make_records(self.layout, start, unit, terms))
+        self.file.append(start, self.model.records(self.layout, start, np.asarray(features, np.float32)))
         self.names_table.add(start, list(zip(people, origins, marks, strict=True)))
         damaged = self.damaged
         self.refresh()

@@ -1,14 +1,14 @@
-"""The search's inner loop: probes against all records, in blocks that stay in the processor's cache.
+"""The search's inner loop: probes against all records, in blocks that stay in a core's cache.
 
-NumPy and its BLAS alone. Per pair a learned attention costs one addition, two PReLUs, one matrix product, a softmax
-over the cells and one dot product per cell; ``benchmarks/gallery_speed.py`` compares this with ONNX Runtime, PyTorch
-and compiled loops.
+NumPy and its BLAS alone. Per pair a learned attention costs one clipping, a narrow matrix product, a softmax over the
+cells and one dot product per cell (see :mod:`whyface.xcos.clipped`); ``benchmarks/gallery_speed.py`` compares this with
+ONNX Runtime, PyTorch and compiled loops.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from whyface.xcos.separable import SeparableAttention, prelu
+from whyface.xcos.clipped import ClippedAttention
 
-BLOCK: Final = 256
-"""Records per step: terms, cells and products of so many faces fit a core's second-level cache."""
+BLOCK: Final = 192
+"""Records per step: larger ones leave the cache, smaller ones cost more calls (``benchmarks/gallery_speed.py``)."""
 
 _STRETCH: Final = 64 * BLOCK
 
@@ -47,9 +47,10 @@ class Probes:
 def score_records(
     records: NDArray[Any],
     probes: Probes,
-    attention: SeparableAttention | None,
+    attention: ClippedAttention | None,
     *,
     threads: int | None = None,
+    block: int = BLOCK,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
     """Score P probes against N records: (P, N) float32.
@@ -64,26 +65,27 @@ def score_records(
         The learned attention, None for a fixed one.
     threads
         Cores to use; all by default.
+    block
+        Records per step.
     progress
         Called with the records done and N.
     """
     scores = np.empty((len(probes.cells), len(records)), np.float32)
-    stretches = [(start, min(start + _STRETCH, len(records))) for start in range(0, len(records), _STRETCH)]
+    kind = _Fixed if attention is None else _Learned
+    raw = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), records.dtype.itemsize)
 
-    def work(stretch: tuple[int, int]) -> int:
-        for start, stop in _blocks(*stretch):
-            part = records[start:stop]
-            if attention is None:
-                scores[:, start:stop] = _fixed(part, probes)
-            else:
-                scores[:, start:stop] = _learned(part, probes, attention)
-        return stretch[1] - stretch[0]
+    def work(start: int) -> int:
+        stop = min(start + _STRETCH, len(records))
+        step = kind(records.dtype, probes, attention, min(block, stop - start))
+        for first in range(start, stop, block):
+            last = min(first + block, stop)
+            step.run(raw[first:last], scores[:, first:last])
+        return stop - start
 
-    count = threads or usable_cores()
     done = 0
     # Threads of ours over blocks use the cache better than BLAS's own threads within one small product.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(count) as pool:
-        for size in pool.map(work, stretches):
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or usable_cores()) as pool:
+        for size in pool.map(work, range(0, len(records), _STRETCH)):
             done += size
             if progress is not None:
                 progress(done, len(records))
@@ -96,49 +98,88 @@ def usable_cores() -> int:
 
 
 def explain_records(
-    records: NDArray[Any], probe: Probes, attention: SeparableAttention | None
+    records: NDArray[Any], probe: Probes, attention: ClippedAttention | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Give S and W, (N, K) each, of one probe against N records."""
-    cells = _cells(records, probe.cells.shape[1])
+    cells = np.asarray(records["unit"], np.float32).reshape(len(records), probe.cells.shape[1], -1)
     similarity = np.clip(np.einsum("nkc,kc->nk", cells, probe.cells[0]) * records["unit_scale"][:, None], -1, 1)
     if attention is None or probe.terms is None:
         fixed = np.ones(similarity.shape[1], np.float32) if probe.weights is None else probe.weights
         return similarity.astype(np.float32), np.broadcast_to(fixed, similarity.shape).astype(np.float32)
     terms = records["terms"].astype(np.float32) * records["term_scale"][:, None]
-    return similarity.astype(np.float32), attention.weights(probe.terms[:1], terms)
+    return similarity.astype(np.float32), attention.split.weights(probe.terms[:1], terms)
 
 
-def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    return ((first, min(first + BLOCK, stop)) for first in range(start, stop, BLOCK))
+class _Step:
+    """Buffers for up to ``size`` records, used again for every block of one thread."""
+
+    def __init__(self, dtype: np.dtype[Any], size: int) -> None:
+        self._dtype = dtype
+        self._bytes = np.empty((size, dtype.itemsize), np.uint8)
+
+    def _read(self, raw: NDArray[np.uint8]) -> NDArray[Any]:
+        # A plain copy runs at the memory's speed, a conversion from memory does not; so copy first, then convert.
+        copied = self._bytes[: len(raw)]
+        np.copyto(copied, raw)
+        records: NDArray[Any] = copied.view(self._dtype)[:, 0]
+        return records
 
 
-def _cells(records: NDArray[Any], cells: int) -> NDArray[np.float32]:
-    """Give the unit vectors, not scaled yet: (n, K, C), cells first."""
-    return np.asarray(records["unit"], np.float32).reshape(len(records), cells, -1)
-
-
-def _fixed(records: NDArray[Any], probes: Probes) -> NDArray[np.float32]:
+class _Fixed(_Step):
     """With weights that do not depend on the pair, the score is one dot product of all cells at once."""
-    weighted = probes.cells if probes.weights is None else probes.cells * probes.weights[:, None]
-    flat = np.asarray(records["unit"], np.float32)
-    return np.asarray((weighted.reshape(len(weighted), -1) @ flat.T) * records["unit_scale"])
+
+    def __init__(self, dtype: np.dtype[Any], probes: Probes, attention: ClippedAttention | None, size: int) -> None:
+        super().__init__(dtype, size)
+        del attention
+        weighted = probes.cells if probes.weights is None else probes.cells * probes.weights[:, None]
+        self._probes = weighted.reshape(len(weighted), -1)
+        self._units = np.empty((size, self._probes.shape[1]), np.float32)
+
+    def run(self, raw: NDArray[np.uint8], scores: NDArray[np.float32]) -> None:
+        """Score one block."""
+        records = self._read(raw)
+        units = self._units[: len(raw)]
+        np.copyto(units, records["unit"])
+        np.matmul(self._probes, units.T, out=scores)
+        scores *= records["unit_scale"]
 
 
-def _learned(records: NDArray[Any], probes: Probes, attention: SeparableAttention) -> NDArray[np.float32]:
-    assert probes.terms is not None
-    cells = _cells(records, probes.cells.shape[1])
-    terms = records["terms"].astype(np.float32)
-    terms *= records["term_scale"][:, None]
-    pair, spare = np.empty_like(terms), np.empty_like(terms)
-    logits = np.empty((len(records), cells.shape[1]), np.float32)
-    found = np.empty((len(probes.cells), len(records)), np.float32)
-    by_cell = cells.transpose(1, 0, 2)
-    for row, (probe, first) in enumerate(zip(probes.cells, probes.terms, strict=True)):
-        np.add(terms, first, out=pair)
-        prelu(pair, attention.pair_slope, spare)
-        np.matmul(pair, attention.out, out=logits)
-        weights = attention.finish(logits, spare[:, : logits.shape[1]])
-        similarity = np.matmul(by_cell, probe[:, :, None])[:, :, 0]
-        np.einsum("nk,kn->n", weights, similarity, out=found[row])
-    found *= records["unit_scale"]
-    return found
+class _Learned(_Step):
+    """The weights are worked out pair by pair."""
+
+    def __init__(self, dtype: np.dtype[Any], probes: Probes, attention: ClippedAttention | None, size: int) -> None:
+        assert attention is not None
+        assert probes.terms is not None
+        super().__init__(dtype, size)
+        self._attention = attention
+        count, cells, channels = probes.cells.shape
+        self._probes = np.ascontiguousarray(probes.cells.transpose(1, 0, 2))
+        self._floor = -probes.terms
+        self._base = attention.first_base(probes.terms)
+        self._units = np.empty((size, cells * channels), np.float32)
+        self._terms = np.empty((size, probes.terms.shape[1]), np.float32)
+        self._clipped = self._terms if count == 1 else np.empty_like(self._terms)
+        self._logits = np.empty((size, cells), np.float32)
+        self._spare = np.empty((size, cells), np.float32)
+        self._ones = np.ones(cells, np.float32)
+
+    def run(self, raw: NDArray[np.uint8], scores: NDArray[np.float32]) -> None:
+        """Score one block."""
+        records, n = self._read(raw), len(raw)
+        units, terms, clipped = self._units[:n], self._terms[:n], self._clipped[:n]
+        logits, spare = self._logits[:n], self._spare[:n]
+        np.copyto(terms, records["terms"])
+        terms *= records["term_scale"][:, None]
+        np.copyto(units, records["unit"])
+        base = records["base"]
+        by_cell = units.reshape(n, len(self._probes), -1).transpose(1, 2, 0)
+        similarity = np.matmul(self._probes, by_cell)
+        for row, floor in enumerate(self._floor):
+            np.maximum(terms, floor, out=clipped)
+            self._attention.logits(clipped, logits)
+            logits += base
+            logits += self._base[row]
+            self._attention.finish(logits, spare)
+            np.einsum("nk,kn->n", logits, similarity[:, row], out=scores[row])
+            scores[row] /= logits @ self._ones
+        scores *= records["unit_scale"]

@@ -72,15 +72,21 @@ class Layout:
 
     @property
     def record(self) -> np.dtype[Any]:
-        """One record as a structured dtype: crc, number, unit_scale, term_scale, unit, terms."""
+        """One record as a structured dtype: crc, number, unit_scale, term_scale, unit, terms, base.
+
+        ``base`` is what follows from the terms alone (see :mod:`whyface.xcos.clipped`), one number for each cell.
+        """
         number = np.dtype("<i2") if self.storage == "int16" else np.dtype("<f4")
         start = 16 + self.values * number.itemsize
-        size = start + self.terms * number.itemsize
+        # On a multiple of 4, as the processor likes it.
+        base = -(-(start + self.terms * number.itemsize) // 4) * 4
+        cells = self.values // self.shape[0] if self.terms else 0
+        size = base + 4 * cells
         return np.dtype(
             {
-                "names": ["crc", "number", "unit_scale", "term_scale", "unit", "terms"],
-                "formats": ["<u4", "<u4", "<f4", "<f4", (number, self.values), (number, self.terms)],
-                "offsets": [0, 4, 8, 12, 16, start],
+                "names": ["crc", "number", "unit_scale", "term_scale", "unit", "terms", "base"],
+                "formats": ["<u4", "<u4", "<f4", "<f4", (number, self.values), (number, self.terms), ("<f4", cells)],
+                "offsets": [0, 4, 8, 12, 16, start, base],
                 "itemsize": -(-size // _ALIGNMENT) * _ALIGNMENT,
             }
         )
@@ -116,7 +122,11 @@ def read_header(data: bytes, source: str) -> Layout:
 
 
 def make_records(
-    layout: Layout, start: int, unit: NDArray[np.float32], terms: NDArray[np.float32] | None = None
+    layout: Layout,
+    start: int,
+    unit: NDArray[np.float32],
+    terms: NDArray[np.float32] | None = None,
+    base: NDArray[np.float32] | None = None,
 ) -> NDArray[Any]:
     """Put N faces into records, checksummed and numbered from ``start``.
 
@@ -124,8 +134,8 @@ def make_records(
     ----------
     unit
         (N, ``layout.values``), unit vectors.
-    terms
-        (N, ``layout.terms``), None without learned attention.
+    terms, base
+        (N, ``layout.terms``) and (N, cells), None without learned attention.
 
     Raises
     ------
@@ -133,12 +143,18 @@ def make_records(
         If the arrays do not fit the layout or hold values that are not finite.
     """
     terms = np.zeros((len(unit), 0), np.float32) if terms is None else terms
-    if unit.shape != (len(unit), layout.values) or terms.shape != (len(unit), layout.terms):
-        raise InputError(f"features {unit.shape} and terms {terms.shape} do not fit this gallery")
-    if not (np.isfinite(unit).all() and np.isfinite(terms).all()):
+    base = np.zeros((len(unit), 0), np.float32) if base is None else base
+    dtype = layout.record
+    if any(
+        values.shape != (len(unit), *dtype[name].shape)
+        for name, values in (("unit", unit), ("terms", terms), ("base", base))
+    ):
+        raise InputError(f"features {unit.shape}, terms {terms.shape} and base {base.shape} do not fit this gallery")
+    if not (np.isfinite(unit).all() and np.isfinite(terms).all() and np.isfinite(base).all()):
         raise InputError("features hold values that are not finite")
-    records = np.zeros(len(unit), layout.record)
+    records = np.zeros(len(unit), dtype)
     records["number"] = np.arange(start, start + len(unit))
+    records["base"] = base
     for values, field, scale in ((unit, "unit", "unit_scale"), (terms, "terms", "term_scale")):
         if layout.storage == "float32":
             records[field], records[scale] = values, 1
