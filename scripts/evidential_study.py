@@ -323,11 +323,16 @@ def softmax_peak(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
-    """Try all heads; the best has the highest AUROC, averaged over conditions and divisions."""
+    """Try all heads; the best has the highest AUROC, averaged over conditions and divisions.
+
+    Only heads whose u means what it says can be the best: below 0.5 for half of the known people's clean photos and
+    above it for half of the strangers'.
+    """
     splits = study.splits(people)
     grids = study.grids("choose", splits)
     heads = candidates()
     areas: dict[str, list[float]] = {}
+    middle: dict[str, dict[str, list[float]]] = {}
     with progress_bar("heads") as progress:
         for number, split in enumerate(splits):
             kept = study.scores(f"choose-{number}", partial(score_heads, heads, split, grids))
@@ -335,10 +340,16 @@ def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
                 for name, values in scored.items():
                     rates = open_set_rates(values["known"], values["strangers"], values["right"])
                     areas.setdefault(name, []).append(rates.auroc)
+            for name in heads:
+                for group in ("known", "strangers"):
+                    u = -kept["clean"][name][group]
+                    middle.setdefault(name, {}).setdefault(group, []).append(float(np.median(u)))
             progress(number + 1, len(splits))
+    medians = {name: {key: float(np.mean(own)) for key, own in groups.items()} for name, groups in middle.items()}
     clean = {name: float(np.mean(values[:: len(CONDITIONS)])) for name, values in areas.items()}
     mean = {name: float(np.mean(values)) for name, values in areas.items()}
-    best = max(heads, key=lambda name: mean[name])
+    meant = [name for name in heads if medians[name]["known"] < 0.5 < medians[name]["strangers"]]
+    best = max(meant, key=lambda name: mean[name])
     softmax = max((name for name in mean if name.startswith(SOFTMAX)), key=lambda name: mean[name])
     # One head per loss goes on to be reported, with and without the divergence, and the published setting.
     reported = [best]
@@ -356,6 +367,7 @@ def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
         "reported": list(dict.fromkeys(reported)),
         "auroc_mean_over_conditions": mean,
         "auroc_clean": clean,
+        "median_u_clean": medians,
         "people_enrolled": len(splits[0].people),
     }
 

@@ -31,7 +31,7 @@ from whyface.train.evidential_losses import (
     torch_evidence,
 )
 
-LOGITS = np.array([[-20.0, -1.0, 0.0, 0.5, 3.0, 40.0]])
+LOGITS = np.array([[-30.0, -1.0, 0.0, 0.5, 3.0, 40.0]])
 
 
 def random_alpha(rows: int = 5, people: int = 4, seed: int = 0) -> torch.Tensor:
@@ -41,7 +41,7 @@ def random_alpha(rows: int = 5, people: int = 4, seed: int = 0) -> torch.Tensor:
 def test_evidence_by_hand() -> None:
     np.testing.assert_allclose(evidence(LOGITS, "relu"), [[0, 0, 0, 0.5, 3, 40]])
     np.testing.assert_allclose(
-        evidence(LOGITS, "exp"), [[math.exp(-10), math.exp(-1), 1, math.exp(0.5), math.exp(3), math.exp(10)]]
+        evidence(LOGITS, "exp"), [[math.exp(-20), math.exp(-1), 1, math.exp(0.5), math.exp(3), math.exp(20)]]
     )
     np.testing.assert_allclose(evidence(np.array([0.0]), "softplus"), [math.log(2)])
     assert np.isfinite(evidence(np.array([1e4, -1e4]), "softplus")).all()

@@ -22,8 +22,11 @@ EvidenceKind = Literal["relu", "exp", "softplus"]
 
 EVIDENCE_KINDS: Final[tuple[EvidenceKind, ...]] = get_args(EvidenceKind)
 
-EXP_LIMIT: Final = 10.0
-"""Logits are held in -10..10 before the exponential is taken, so that one of them cannot overflow the sum."""
+EXP_LIMIT: Final = 20.0
+"""Logits are held in -20..20 before the exponential is taken, so that one of them cannot overflow the sum.
+
+The published code takes 10, where u cannot fall below K / (K + 22026): most photos of known people reach that floor,
+and what is erased from such a face leaves no trace in u."""
 
 
 def evidence(logits: FloatArray, kind: EvidenceKind) -> NDArray[np.float64]:
@@ -34,7 +37,7 @@ def evidence(logits: FloatArray, kind: EvidenceKind) -> NDArray[np.float64]:
     logits
         Any shape.
     kind
-        ``"relu"``: max(z, 0); ``"exp"``: exp(z) with z held in -10..10; ``"softplus"``: log(1 + exp(z)).
+        ``"relu"``: max(z, 0); ``"exp"``: exp(z) with z held in -20..20; ``"softplus"``: log(1 + exp(z)).
 
     Returns
     -------

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gallery_models import faces, tiny_xcos
+from numpy.typing import NDArray
+
+from whyface.errors import InputError, ModelError
+from whyface.explain.provenance import ThresholdSource
+from whyface.faces.face import Face
+from whyface.figures.identify import identification_figure
+from whyface.gallery.gallery import Gallery
+from whyface.identify.gallery_people import gallery_head, gallery_people, head_features, head_path
+from whyface.identify.identification import identify
+from whyface.identify.identification_sentences import sentences
+from whyface.train.evidential_gallery import fit_gallery_head
+
+USER = ThresholdSource(kind="user", name="set by the user")
+
+
+def photos_of(person: int, count: int = 3) -> NDArray[np.uint8]:
+    """Noisy copies of one made-up face, (count, 3, 112, 112)."""
+    rng = np.random.default_rng(person)
+    base = faces(1, seed=100 + person).astype(float)
+    return np.clip(base + rng.normal(0, 30, (count, 3, 112, 112)), 0, 255).astype(np.uint8)
+
+
+def a_face(pixels: NDArray[np.uint8]) -> Face:
+    return Face(image=np.ascontiguousarray(pixels.transpose(1, 2, 0)), source="probe.png")
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Iterator[Gallery]:
+    with Gallery.create(tmp_path / "g", tiny_xcos()) as opened:
+        for person, name in enumerate(("Ann", "Bob", "Cem", "Dee")):
+            opened.add(opened.features(photos_of(person)), name, f"{name}.png")
+        yield opened
+
+
+def test_people_and_features_are_the_gallerys(gallery: Gallery) -> None:
+    gallery.remove("Cem")
+    everybody = gallery_people(gallery)
+    assert everybody.people == ("Ann", "Bob", "Dee")
+    assert everybody.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    expected = head_features(gallery, gallery.features(photos_of(3)))
+    np.testing.assert_allclose(everybody.features[6:], expected, atol=1e-4)
+
+
+def test_a_known_person(gallery: Gallery) -> None:
+    probe = a_face(photos_of(1, 4)[3])
+    found = identify(gallery, probe, threshold=0.5, source=USER, fmr=1e-3, k=3)
+    assert (found.name, found.is_known, found.people, found.faces) == ("Bob", True, 4, 12)
+    assert [candidate.score for candidate in found.candidates] == sorted(
+        (candidate.score for candidate in found.candidates), reverse=True
+    )
+    assert len({candidate.name for candidate in found.candidates}) == 3
+    difference = found.difference()
+    assert difference is not None
+    assert found.gap == pytest.approx(found.candidates[0].score - found.candidates[1].score)
+    assert difference.sum() == pytest.approx(found.gap, abs=1e-5)
+    assert sum(found.reasons().values()) == pytest.approx(found.gap, abs=1e-5)
+    assert found.expected_fpir == pytest.approx(1 - 0.999**4)
+    assert found.uncertainty is None
+    assert "--fit" in found.uncertainty_note
+
+
+def test_a_stranger(gallery: Gallery) -> None:
+    found = identify(gallery, a_face(photos_of(9, 1)[0]), threshold=0.5, source=USER)
+    assert (found.name, found.is_known) == (None, False)
+    assert sentences(found)[0].startswith(f"NOBODY IN THE GALLERY: the best, {found.best.name}, has score")
+    assert found.to_dict()["verdict"] == "nobody in the gallery"
+    # A threshold of the user's own says nothing about false alarms.
+    assert found.expected_fpir is None
+
+
+def test_numbers_of_the_sentences_are_in_the_json(gallery: Gallery) -> None:
+    found = identify(gallery, a_face(photos_of(1, 4)[3]), threshold=0.5, source=USER, fmr=0.01)
+    document = json.loads(json.dumps(found.to_dict()))
+    assert document["schema"] == "whyface/identification/1"
+    assert document["candidates"][0]["rank"] == 1
+    assert document["score"] == document["candidates"][0]["score"]
+    said = " ".join(sentences(found))
+    for number in (f"{document['score']:.4f}", f"{document['threshold']:.4f}", f"{100 * document['gap_to_next']:.1f}"):
+        assert number in said
+    region, share = max(document["gap_by_region"].items(), key=lambda item: item[1])
+    assert f"the {region} ({100 * share:+.1f})" in said or f"the {region} of the picture" in said
+    assert f"{100 * document['expected_fpir']:.2g} % of strangers" in said
+
+
+def test_uncertainty_tells_strangers(gallery: Gallery) -> None:
+    head = fit_gallery_head(gallery)
+    assert head_path(gallery).is_file()
+    assert head.record["model_sha256"] == gallery.layout.sha256["onnx"]
+    known = identify(gallery, a_face(photos_of(1, 4)[3]), threshold=0.5, source=USER)
+    stranger = identify(gallery, a_face(photos_of(9, 1)[0]), threshold=0.5, source=USER)
+    assert known.uncertainty is not None
+    assert stranger.uncertainty is not None
+    assert known.uncertainty < stranger.uncertainty
+    assert max(known.beliefs, key=known.beliefs.__getitem__) == "Bob"
+    assert known.to_dict()["uncertainty"] == known.uncertainty
+
+
+def test_a_head_of_other_people_or_another_model_is_not_used(gallery: Gallery) -> None:
+    fit_gallery_head(gallery)
+    gallery.add(gallery.features(photos_of(7)), "Eve", "eve.png")
+    head, note = gallery_head(gallery)
+    assert head is None
+    assert "People came or went" in note
+    found = identify(gallery, a_face(photos_of(7, 1)[0]), threshold=0.5, source=USER)
+    assert (found.name, found.uncertainty) == ("Eve", None)
+    gallery.remove("Eve")
+    assert gallery_head(gallery)[0] is not None
+    path = head_path(gallery)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ModelError, match="cannot read"):
+        gallery_head(gallery)
+
+
+def test_one_person_makes_no_uncertainty(tmp_path: Path) -> None:
+    with Gallery.create(tmp_path / "g", tiny_xcos()) as gallery:
+        with pytest.raises(InputError, match="empty"):
+            identify(gallery, a_face(photos_of(0)[0]), threshold=0.5, source=USER)
+        with pytest.raises(InputError, match="empty"):
+            fit_gallery_head(gallery)
+        gallery.add(gallery.features(photos_of(0)), "Ann", "ann.png")
+        with pytest.raises(InputError, match="at least two people"):
+            fit_gallery_head(gallery)
+        found = identify(gallery, a_face(photos_of(0)[1]), threshold=0.5, source=USER)
+        assert (found.name, found.gap, found.difference(), found.reasons()) == ("Ann", None, None, {})
+        said = " ".join(sentences(found))
+        assert "the only person in the gallery" in said
+        assert "this is a verification" in said
+        assert identification_figure(found, photos_of(0)[1].transpose(1, 2, 0)).axes
+
+
+def test_figure_shows_what_was_found(gallery: Gallery) -> None:
+    found = identify(gallery, a_face(photos_of(1, 4)[3]), threshold=0.5, source=USER)
+    face = np.ascontiguousarray(photos_of(1)[0].transpose(1, 2, 0))
+    figure = identification_figure(found, face, {found.best.record: face})
+    labels = [axes.get_label() for axes in figure.axes]
+    assert {"photo", "scale", "scores", "face", "next face", "regions"} <= set(labels)
+    assert any("Difference: sums to" in str(label) for label in labels)
+    texts = [text.get_text() for text in figure.texts]
+    assert "Bob" in texts
+    with pytest.raises(InputError, match="aligned"):
+        identification_figure(found, face[:50])
+
+
+def test_bad_questions_are_refused(gallery: Gallery) -> None:
+    with pytest.raises(InputError, match="k = 0"):
+        identify(gallery, a_face(photos_of(1)[0]), threshold=0.5, source=USER, k=0)

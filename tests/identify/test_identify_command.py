@@ -1,0 +1,157 @@
+"""``whyface identify`` as a user meets it, with the shipped model and the demo photos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import assert_refused, run_whyface
+from PIL import Image
+
+from whyface.demo import demo_photo
+from whyface.faces.load import load_face
+
+NAMES = ("obama-portrait.jpg", "biden-portrait.jpg", "obama-speech.jpg")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two people with two aligned photos each (one is its mirror image), and a probe beside them."""
+    root = tmp_path_factory.mktemp("demo")
+    for person, name in zip(("Obama", "Biden"), NAMES[:2], strict=True):
+        folder = root / "people" / person
+        folder.mkdir(parents=True)
+        face = load_face(demo_photo(name)).image
+        Image.fromarray(face).save(folder / "one.png")
+        Image.fromarray(np.ascontiguousarray(face[:, ::-1])).save(folder / "two.png")
+    Image.fromarray(load_face(demo_photo(NAMES[2])).image).save(root / "probe.png")
+    noise = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
+    Image.fromarray(noise).save(root / "stranger.png")
+    return root
+
+
+@pytest.fixture
+def gallery(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+    path = tmp_path / "g"
+    code, _, err = run_whyface(monkeypatch, capsys, "gallery", "enroll", str(path), str(people / "people"), "--aligned")
+    assert (code, err) == (0, "")
+    return path
+
+
+def test_somebody_and_nobody(
+    people: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(name: str, *more: str) -> tuple[int, str, str]:
+        return run_whyface(
+            monkeypatch, capsys, "identify", str(people / name), "--gallery", str(gallery), "--aligned", *more
+        )
+
+    code, out, err = ask("probe.png")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("Obama: score 0.")
+    assert "FMR 1e-3 on LFW" in lines[0]
+    assert lines[1].split()[:2] == ["1.", "Obama"]
+    assert lines[3].startswith("Obama comes before Biden")
+    assert "whyface identify --fit" in out
+
+    code, out, _ = ask("stranger.png")
+    assert code == 1
+    assert out.startswith("NOBODY IN THE GALLERY")
+
+    code, out, _ = ask("probe.png", "--threshold", "0.99")
+    assert code == 1
+    assert "set by the user" in out
+
+    code, out, _ = ask("probe.png", "--fmr", "1e-2", "--attention", "u", "--json")
+    document = json.loads(out)
+    assert (code, document["name"], document["attention"]) == (0, "Obama", "u")
+    assert document["threshold"] == pytest.approx(0.29934916)
+    assert document["sentences"][0].startswith("Obama: score")
+
+
+def test_a_photo_is_aligned_on_the_way_and_drawn(
+    people: Path, gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = tmp_path / "who.png"
+    photo = str(demo_photo(NAMES[2]))
+    code, out, err = run_whyface(
+        monkeypatch, capsys, "identify", photo, "-g", str(gallery), "--figure", str(figure), "--photos", str(people)
+    )
+    assert (code, err) == (0, "")
+    assert f"Figure: {figure}" in out
+    with Image.open(figure) as picture:
+        assert picture.width == 1400
+
+
+def test_fit_then_words(
+    people: Path, gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run_whyface(monkeypatch, capsys, "identify", "--fit", "-g", str(gallery))
+    assert (code, out, err) == (0, "Uncertainty fitted to 4 photos of 2 people\n", "")
+    assert (gallery / "uncertainty.safetensors").is_file()
+    chart = tmp_path / "words.png"
+    arguments = ("identify", str(people / "probe.png"), "-g", str(gallery), "--aligned")
+    code, out, _ = run_whyface(monkeypatch, capsys, *arguments, "--words", "--words-figure", str(chart), "--json")
+    document = json.loads(out)
+    assert (code, chart.is_file()) == (0, True)
+    assert 0 < document["uncertainty"] <= 1
+    assert document["candidates"][0]["belief"] > 0.5
+    words = document["words"]
+    assert words["uncertain_original"] == pytest.approx(document["uncertainty"])
+    assert words["uncertain_value"] == sorted(words["uncertain_value"], reverse=True)
+    assert len(words["words"]) == len(words["attributes_sortting"]) > 0
+    code, out, _ = run_whyface(monkeypatch, capsys, *arguments)
+    assert "Uncertainty u = " in out
+
+
+def test_bad_input(
+    people: Path, gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, where = str(people / "probe.png"), str(gallery)
+    for message, arguments in {
+        "--gallery FOLDER": (photo,),
+        "no gallery here": (photo, "-g", str(tmp_path)),
+        "which photo?": ("-g", where),
+        "needs --words": (photo, "-g", where, "--words-figure", str(tmp_path / "w.png")),
+        "there is none": (photo, "-g", where, "--aligned", "--words"),
+        "not both": (photo, "-g", where, "--aligned", "--threshold", "0.3", "--fmr", "1e-3"),
+        "lies in -1..1": (photo, "-g", where, "--aligned", "--threshold", "3"),
+        "measured: 0.001, 0.01": (photo, "-g", where, "--aligned", "--fmr", "1e-6"),
+        "does not exist": (photo, "-g", where, "--figure", str(tmp_path / "no" / "f.png")),
+        "no such file": (str(tmp_path / "none.jpg"), "-g", where),
+    }.items():
+        assert_refused(monkeypatch, capsys, message, "identify", *arguments)
+
+
+def test_one_person_two_names_and_nobody_usable(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = tmp_path / "alone"
+    (where / "Ann").mkdir(parents=True)
+    face = (people / "people" / "Obama" / "one.png").read_bytes()
+    (where / "Ann" / "a.png").write_bytes(face)
+    (where / "Eve").mkdir()
+    (where / "Eve" / "broken.png").write_bytes(b"no picture")
+    gallery = str(tmp_path / "g")
+    code, out, _ = run_whyface(monkeypatch, capsys, "gallery", "enroll", gallery, str(where), "--aligned")
+    assert code == 0
+    assert "no usable photo: Eve" in out
+    assert "one person only" in out
+    code, out, _ = run_whyface(monkeypatch, capsys, "identify", str(people / "probe.png"), "-g", gallery, "--aligned")
+    assert code == 0
+    assert "the only person in the gallery" in out
+    assert_refused(monkeypatch, capsys, "at least two people", "identify", "--fit", "-g", gallery)
+
+    (where / "Eve" / "broken.png").write_bytes(face)
+    code, out, _ = run_whyface(monkeypatch, capsys, "gallery", "enroll", gallery, str(where), "--aligned")
+    assert (code, "one person under two names?" in out) == (0, True)
+    # Two people with one photo each teach nothing about how photos of one person differ.
+    assert_refused(monkeypatch, capsys, "two photos each", "identify", "--fit", "-g", gallery)
+
+    (tmp_path / "empty").mkdir()
+    assert_refused(
+        monkeypatch, capsys, "no", "gallery", "enroll", str(tmp_path / "h"), str(tmp_path / "empty"), "--aligned"
+    )
