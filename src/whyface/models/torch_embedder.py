@@ -21,6 +21,7 @@ from whyface.models.embedder import Batch, check_batch, l2_normalise
 from whyface.models.heads import GdcHead, PlacedGridHead
 from whyface.models.layer_split import CalledPart, LayerHead, LayerTrunk, split_at_layer
 from whyface.models.mobilefacenet import MobileFaceNet
+from whyface.models.pointwise import with_fast_pointwise
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.models.weights import load_safetensors
 from whyface.models.zoo import model_entry, model_file
@@ -270,7 +271,7 @@ def _frozen(module: nn.Module, *, fold: bool) -> nn.Module:
         except Exception:  # torch.fx refuses in many ways, and folding is for speed only
             copied = copy.deepcopy(module)
     copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return copied.eval().requires_grad_(False)
+    return with_fast_pointwise(copied.eval().requires_grad_(False))
 
 
 def _digest(*modules: nn.Module) -> str:
