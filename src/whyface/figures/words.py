@@ -108,11 +108,12 @@ def _header(sheet: Sheet, report: WordReport, sentences: str) -> None:
     match = report.is_match
     verdict = "Match" if match else "No match"
     sheet.text(_MARGIN, 62, verdict, size=25, weight="bold", color=BLUE if match else RED)
-    rest = (
-        "and what shows it: erase it, and the two are less alike"
-        if match
-        else "and what tells the two apart: erase it, and they are more alike"
-    )
+    if not report.telling:
+        rest = "and no word that explains it: none does more than chance"
+    elif match:
+        rest = "and what shows it: erase it, and the two are less alike"
+    else:
+        rest = "and what tells the two apart: erase it, and they are more alike"
     sheet.text(_MARGIN + sheet.measure(verdict, 25, "bold") + 16, 62, rest, size=14)
     side = "above" if match else "not above"
     source = report.threshold_source.describe()

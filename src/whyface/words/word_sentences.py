@@ -62,8 +62,7 @@ def _nothing(report: WordReport) -> tuple[str, ...]:
         f"No word moves the similarity of {before} (threshold {threshold}) more than noise does, so there is no reason "
         "to give in words.",
         f"The one that moves it most, {best.attribute.phrase} {_PLACES[best.where]}, takes it to {after}; to count, it "
-        f"would have to go {'below' if report.is_match else 'above'} {limit}, since erasing as much at random does "
-        "nearly as well.",
+        f"would have to go {'below' if report.is_match else 'above'} {limit}, as far as chance gets now and then.",
     )
 
 
