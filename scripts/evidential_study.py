@@ -27,19 +27,21 @@ import torch
 from numpy.typing import NDArray
 
 from whyface.errors import DataError
-from whyface.evaluate.bootstrap import Measure, Weights, auc_measure, bootstrap_intervals
+from whyface.evaluate.bootstrap import bootstrap_intervals
 from whyface.evaluate.masks import apply_mask
 from whyface.evaluate.occlusion import CLEAN, Condition
-from whyface.evaluate.open_set import OpenSetSplit, fpir_of, open_set_rates, split_open_set
+from whyface.evaluate.occlusion_report import put_between_marks
+from whyface.evaluate.open_set import OpenSetSplit, difference, fpir_of, mean_area, open_set_rates, split_open_set
+from whyface.evaluate.open_set_report import GROUPS, open_set_table
 from whyface.evaluate.pictures import PictureSource, open_pictures
 from whyface.evaluate.progress import progress_bar
 from whyface.explain.xcos_method import software_versions
 from whyface.figures.save import save_figure
 from whyface.figures.uncertainty import uncertainty_figure
-from whyface.identify.evidential import EVIDENCE_KINDS
 from whyface.identify.features import grid_features
 from whyface.models.atomic_write import write_atomic
 from whyface.models.zoo import DEFAULT_MODEL, model_entry, operating_point
+from whyface.train.evidential_baselines import PUBLISHED, candidate_heads, fit_softmax, softmax_peak
 from whyface.train.evidential_fit import EvidentialSettings, fit_evidential_head
 from whyface.train.evidential_losses import LOSS_KINDS
 from whyface.xcos.model import XcosModel, open_xcos
@@ -51,11 +53,9 @@ CONDITIONS: Final = (
     Condition("sunglasses", accessory="sunglasses"),
     Condition("scarf", accessory="scarf"),
 )
-GROUPS: Final = ("known", "strangers", "loners")
 LIMITS: Final = (0.25, 0.5, 0.75, 0.9, 0.95)
 SEPARATOR: Final = "|"
 SOFTMAX_SCALES: Final = (5.0, 10.0, 20.0, 40.0)
-PUBLISHED: Final = "free relu {} at scale 200"
 COSINE, XCOS, SOFTMAX, TRAINED = (
     "cosine to the person's mean",
     "xCos-L, best photo",
@@ -118,6 +118,7 @@ def main() -> None:
     save_figure(figure, args.run / "identify-uncertainty.png")
     if args.docs is not None:
         write_atomic(args.docs / "results" / "identify.json", f"{json.dumps(document, indent=1)}\n".encode())
+        put_between_marks(args.docs / "results" / "identify.md", open_set_table(document))
         save_figure(figure, args.docs / "figures" / "identify-uncertainty.png")
 
 
@@ -242,25 +243,6 @@ class Study:
         return scores
 
 
-def candidates() -> dict[str, EvidentialSettings]:
-    """List the heads that are tried."""
-    tried = {}
-    for directions, kind, loss, divergence in product(("prototypes", "free"), EVIDENCE_KINDS, LOSS_KINDS, (0.0, 1.0)):
-        name = f"{directions} {kind} {loss}{' + KL' if divergence else ''}"
-        tried[name] = EvidentialSettings(
-            loss=loss,
-            evidence=kind,
-            divergence=divergence,
-            directions="free" if directions == "free" else "prototypes",
-            epochs=200 if directions == "prototypes" else 100,
-        )
-    for loss in LOSS_KINDS:
-        tried[PUBLISHED.format(loss)] = EvidentialSettings(
-            loss=loss, evidence="relu", divergence=0.0, directions="free", scale=200.0, shift=0.0, epochs=100
-        )
-    return tried
-
-
 def score_heads(
     heads: dict[str, EvidentialSettings], split: OpenSetSplit, grids: dict[str, dict[int, NDArray[np.float32]]]
 ) -> dict[str, Scored]:
@@ -297,31 +279,6 @@ def score_heads(
     return found
 
 
-def fit_softmax(
-    x: NDArray[np.float32], y: NDArray[np.int64], means: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """Fit an ordinary softmax classifier as the free heads are fitted, by cross-entropy: directions and scale."""
-    directions = torch.from_numpy(means).float().requires_grad_()
-    raw = torch.tensor(np.log(20.0), dtype=torch.float32, requires_grad=True)
-    groups: list[dict[str, Any]] = [{"params": [directions], "lr": 0.003}, {"params": [raw]}]
-    optimizer = torch.optim.Adam(groups, lr=0.03)
-    inputs, labels = torch.from_numpy(x), torch.from_numpy(y)
-    for _ in range(100):
-        logits = raw.exp() * (inputs @ torch.nn.functional.normalize(directions).T)
-        loss = torch.nn.functional.cross_entropy(logits, labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    unit = torch.nn.functional.normalize(directions).detach().double().numpy()
-    return unit, float(raw.detach().exp())
-
-
-def softmax_peak(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the logarithm of the largest softmax probability, (N,): the same order, without ties at 1."""
-    top = logits.max(axis=1, keepdims=True)
-    return np.asarray(-np.log(np.exp(logits - top).sum(axis=1)))
-
-
 def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
     """Try all heads; the best has the highest AUROC, averaged over conditions and divisions.
 
@@ -330,7 +287,7 @@ def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
     """
     splits = study.splits(people)
     grids = study.grids("choose", splits)
-    heads = candidates()
+    heads = candidate_heads()
     areas: dict[str, list[float]] = {}
     middle: dict[str, dict[str, list[float]]] = {}
     with progress_bar("heads") as progress:
@@ -376,7 +333,7 @@ def report_on(study: Study, people: Sequence[str], chosen: dict[str, Any]) -> di
     """Measure what was chosen on other people, with intervals and differences."""
     splits = study.splits(people)
     grids = study.grids("report", splits)
-    heads = {name: settings for name, settings in candidates().items() if name in chosen["reported"]}
+    heads = {name: settings for name, settings in candidate_heads().items() if name in chosen["reported"]}
     best, softmax = chosen["best"]["name"], chosen["softmax"]
     results: list[dict[str, Scored]] = []
     with progress_bar("divisions") as progress:
@@ -478,30 +435,6 @@ def verdicts_of(parts: Sequence[Scored], best: str, threshold: float) -> dict[st
         means = np.mean(rates, axis=0)
         found[name] = dict(zip(("identified", "fpir_strangers", "fpir_loners"), means.tolist(), strict=True))
     return found
-
-
-def mean_area(parts: Sequence[dict[str, NDArray[np.float64]]]) -> Measure:
-    """Average the AUROC of several divisions, whose probes stand one after the other in the weights."""
-    sizes = [len(part["known"]) + len(part["strangers"]) for part in parts]
-    ends = np.cumsum(sizes)
-    measures = [
-        auc_measure(
-            np.concatenate([part["known"], part["strangers"]]),
-            np.arange(size) < len(part["known"]),
-        )
-        for part, size in zip(parts, sizes, strict=True)
-    ]
-
-    def measure(weights: Weights) -> NDArray[np.float64]:
-        areas = [one(weights[:, end - size : end]) for one, size, end in zip(measures, sizes, ends, strict=True)]
-        return np.asarray(np.mean(areas, axis=0))
-
-    return measure
-
-
-def difference(one: Measure, other: Measure) -> Measure:
-    """Subtract measures, replicate by replicate."""
-    return lambda weights: one(weights) - other(weights)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def identify(
     loss: Annotated[Loss, typer.Option(help="With --fit: the evidential loss.")] = Loss.LOG,
     divergence: Annotated[
         float, typer.Option(min=0.0, help="With --fit: weight of the divergence on misleading evidence.")
-    ] = 0.0,
+    ] = 1.0,
     words: Annotated[
         bool, typer.Option("--words", help="Erase attribute words one by one: which does the answer hang on?")
     ] = False,

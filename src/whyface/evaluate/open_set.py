@@ -6,13 +6,14 @@ P. Grother, M. Ngan, K. Hanaoka, Face Recognition Vendor Test Part 2: Identifica
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whyface.errors import DataError, InputError
+from whyface.evaluate.bootstrap import Measure, Weights, auc_measure
 from whyface.evaluate.rates import auc
 
 
@@ -181,3 +182,38 @@ def fpir_of(fmr: float, people: int) -> float:
     if not 0 <= fmr <= 1 or people < 1:
         raise InputError(f"an FMR lies between 0 and 1 and a gallery has people, got {fmr:g} and {people}")
     return float(-np.expm1(people * np.log1p(-fmr))) if fmr < 1 else 1.0
+
+
+def mean_area(parts: Sequence[Mapping[str, NDArray[np.float64]]]) -> Measure:
+    """Average the AUROC of several divisions, whose probes stand one after the other in the weights.
+
+    Parameters
+    ----------
+    parts
+        For each division the scores of its ``"known"`` probes and of its ``"strangers"``, higher for known people.
+
+    Returns
+    -------
+    A measure for :func:`whyface.evaluate.bootstrap.bootstrap_intervals`: a person who is in several divisions is drawn
+    or left out in all of them.
+    """
+    sizes = [len(part["known"]) + len(part["strangers"]) for part in parts]
+    ends = np.cumsum(sizes)
+    measures = [
+        auc_measure(
+            np.concatenate([part["known"], part["strangers"]]),
+            np.arange(size) < len(part["known"]),
+        )
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+
+    def measure(weights: Weights) -> NDArray[np.float64]:
+        areas = [one(weights[:, end - size : end]) for one, size, end in zip(measures, sizes, ends, strict=True)]
+        return np.asarray(np.mean(areas, axis=0))
+
+    return measure
+
+
+def difference(one: Measure, other: Measure) -> Measure:
+    """Subtract measures, replicate by replicate."""
+    return lambda weights: one(weights) - other(weights)

@@ -26,6 +26,7 @@ _TITLES: Final[Mapping[str, str]] = {
 }
 _GREEN: Final = "#1b7837"
 _FACE: Final = 224
+_SPAN: Final = 30
 
 
 def uncertainty_figure(
@@ -106,7 +107,7 @@ def erased_words_figure(
     """
     if not 1 <= len(rises) <= 12:
         raise InputError(f"the figure shows one to twelve words, got {len(rises)}")
-    step, top = 27, 104
+    step, top = 27, 112
     height = max(top + (len(rises) + 1) * step + 84, top + _FACE + 56)
     sheet = Sheet(960, height)
     sheet.text(40, 44, sheet.shorten(sheet.printable(title), 880, 15, "bold"), size=15, weight="bold")
@@ -121,25 +122,45 @@ def erased_words_figure(
     axes.set_label("uncertainty")
     values = [original, *(value for _, value in rises)]
     places = list(range(len(values)))
-    axes.barh(places, values, height=0.62, color=[_GREEN] + [BLUE] * len(rises))
-    reach = max(*values, by_chance or 0.0, 1e-6)
+    low, high = min(values), max(*values, by_chance or 0.0)
+    # Of a face that is sure, u is tiny; only a logarithmic axis shows it beside what erasing makes of it.
+    logarithmic = 0 < low < high / _SPAN
+    start = 10 ** (np.floor(np.log10(low)) - 0.3) if logarithmic else 0.0
+    end = high * (high / start) ** 0.16 if logarithmic else max(1.14 * high, 1e-6)
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.barh(
+        places, [value - start for value in values], left=start, height=0.62, color=[_GREEN] + [BLUE] * len(rises)
+    )
     for place, value in zip(places, values, strict=True):
-        axes.text(value + 0.012 * reach, place, shown(value), va="center", size=9, color=INK, family=FONT)
+        axes.annotate(
+            shown(value),
+            (value, place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            size=9,
+            color=INK,
+            family=FONT,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+            zorder=3,
+        )
     axes.axvline(original, color=_GREEN, linewidth=1, dashes=(3, 2), linestyle="--")
     if by_chance is not None:
         axes.axvline(by_chance, color=MUTED, linewidth=1.2, linestyle=":")
-        axes.text(
-            by_chance + 0.008 * reach,
-            len(values) - 0.42,
+        axes.annotate(
             "random places",
+            (by_chance, 1.0),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
             size=8.5,
             color=MUTED,
             family=FONT,
-            va="top",
-            ha="left" if by_chance < 0.8 * reach else "right",
         )
-    axes.set_ylim(len(values) - 0.1, -0.6)
-    axes.set_xlim(0, 1.14 * reach)
+    axes.set_ylim(len(values) - 0.4, -0.6)
+    axes.set_xlim(start, end)
     axes.set_yticks(places, names)
     axes.tick_params(axis="y", length=0, labelsize=10, labelcolor=INK, labelfontfamily=FONT, pad=6)
     axes.tick_params(axis="x", labelsize=8.5, labelcolor=MUTED, labelfontfamily=FONT, color=HAIRLINE, length=3)
@@ -151,7 +172,7 @@ def erased_words_figure(
 
 def shown(value: float) -> str:
     """Write an uncertainty so that a small one is not 0.000."""
-    return f"{value:.3f}" if value >= 0.01 else f"{value:.2g}"
+    return f"{value:.3f}" if value >= 0.01 else f"{value:.1g}"
 
 
 def _mirrored(axes: Axes, known: NDArray[Any], strangers: NDArray[Any]) -> None:

@@ -46,7 +46,7 @@ _START: Final[dict[EvidenceKind, tuple[float, float]]] = {
 
 @dataclass(frozen=True)
 class EvidentialSettings:
-    """How a head is fitted.
+    """How a head is fitted; by default as was best on people at hand (docs/results/identify.md).
 
     Attributes
     ----------
@@ -71,13 +71,13 @@ class EvidentialSettings:
         If a setting is unknown or out of range.
     """
 
-    loss: LossKind = "mse"
+    loss: LossKind = "log"
     evidence: EvidenceKind = "exp"
     divergence: float = 1.0
-    directions: Directions = "prototypes"
+    directions: Directions = "free"
     scale: float | None = None
     shift: float | None = None
-    epochs: int = 200
+    epochs: int = 100
     rate: float = 0.03
 
     def __post_init__(self) -> None:
