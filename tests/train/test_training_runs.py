@@ -143,7 +143,8 @@ def test_many_broken_pictures_are_counted_and_the_first_are_named() -> None:
 
 
 def test_the_published_optimisers(tmp_path: Path) -> None:
-    config = read_config(write_config(tmp_path / "run.yaml", tmp_path))
+    losses = {"similarity": 1.0}
+    config = read_config(write_config(tmp_path / "run.yaml", tmp_path, losses=losses, teacher="teacher.onnx"))
     network = build_network(config.network)
     margin = build_margin(network, config.losses, 3)
     trunk, margin_rule, attention = build_optimisers(
@@ -212,6 +213,30 @@ def test_fixed_norms_and_frozen_parts_stay_in_eval_mode() -> None:
         config = NetworkConfig.model_validate({"norms": norms, "trainable": trainable})
         objective = Objective(build_network(config), None, LossConfig(similarity=0, uniform=1), config, half=False)
         assert objective.train().network.backbone.conv1[1].training is expected  # type: ignore[union-attr, index]
+
+
+@pytest.mark.parametrize(("similarity", "uniform"), [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0)])
+def test_whatever_learns_gets_a_gradient(similarity: float, uniform: float) -> None:
+    """Processes that share a step wait for every gradient that was announced."""
+    losses = LossConfig(identification=1.0, similarity=similarity, uniform=uniform)
+    config = NetworkConfig()
+    network = build_network(config)
+    objective = Objective(network, build_margin(network, losses, 3), losses, config, half=False).train()
+    known = torch.ones(3, dtype=torch.bool)
+    objective(torch.rand(3, 3, 112, 112) * 255, torch.arange(3), known, torch.rand(3), None).total.backward()
+    learning = {name for name, value in objective.named_parameters() if value.requires_grad}
+    assert learning == {name for name, value in objective.named_parameters() if value.grad is not None}
+    assert any("attention" in name for name in learning) == bool(similarity)
+
+
+def test_a_batch_of_blends_only_has_no_identity_to_learn() -> None:
+    losses = LossConfig(identification=1.0, similarity=0.0)
+    config = NetworkConfig(head="fc")
+    network = build_network(config)
+    objective = Objective(network, build_margin(network, losses, 3), losses, config, half=False)
+    known = torch.zeros(2, dtype=torch.bool)
+    found = objective(torch.rand(2, 3, 112, 112), torch.arange(2), known, None, None)
+    assert float(found.total) == 0
 
 
 def test_a_placed_head_takes_the_fc_head_over(tensors: Path) -> None:

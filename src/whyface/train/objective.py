@@ -62,6 +62,10 @@ class Objective(nn.Module):
             for half, learns in ((early, config.trainable == "all"), (late, config.trainable != "head"))
             if not learns
         ]
+        if isinstance(network, XcosNetwork) and not losses.similarity:
+            # Nothing else reaches the attention, and several processes insist on a gradient for whatever learns.
+            network.xcos.requires_grad_(False)
+            self._frozen.append(network.xcos)
 
     def train(self, mode: bool = True) -> Objective:
         """Switch modes; with fixed norms, and in parts that do not learn, BatchNorm and dropout stay as in use."""
@@ -100,7 +104,10 @@ class Objective(nn.Module):
         identification = similarity = uniform = zero
         if self.losses.identification and self.margin is not None:
             embeddings = flatten_grid(features) if features.ndim == 4 else features
-            identification = functional.cross_entropy(self.margin(embeddings[known], labels[known]), labels[known])
+            logits = self.margin(embeddings[known], labels[known])
+            # There may be nobody known in a small batch of blends.
+            summed = functional.cross_entropy(logits, labels[known], reduction="sum")
+            identification = summed / known.sum().clamp_min(1)
         if targets is not None and (self.losses.similarity or self.losses.uniform):
             pairs = all_pairs(len(features)) if pairs is None else pairs
             score, mean = self.compare(features, pairs)
