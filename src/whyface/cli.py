@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from whyface import __version__
+from whyface.commands.batch import batch
 from whyface.commands.benchmark import benchmark
 from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
@@ -61,6 +62,7 @@ app.command()(identify)
 app.command()(train)
 app.command()(export)
 app.command()(benchmark)
+app.command()(batch)
 app.add_typer(gallery, name="gallery")
 
 

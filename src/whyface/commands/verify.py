@@ -139,10 +139,10 @@ def probability_line(probability: float, source: str) -> str:
     return f"Probability of the same person: {percent(probability)} ({source})"
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, what: str = "figure") -> None:
     """Find out before the work, not after it, that the result has nowhere to go."""
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; give a file name for the figure")
+        raise OutputError(f"{path} is a folder; give a file name for the {what}")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):

@@ -1,0 +1,157 @@
+"""Which photos a batch compares: the lines of a CSV file, or the photos of a folder, read a chunk at a time."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from whyface.errors import DataError, InputError
+from whyface.evaluate.pictures import PICTURE_SUFFIXES
+from whyface.models.integrity import sha256_of
+
+PHOTOS: Final = ("a", "b")
+"""The columns of a CSV file that name the two photos."""
+
+RESERVED: Final = frozenset({"row", "verdict", "score", "threshold", "margin", "probability", "error", "S", "W"})
+
+FolderPairs = Literal["all", "genuine"]
+
+
+@dataclass(frozen=True)
+class PhotoPair:
+    """One row of work.
+
+    Attributes
+    ----------
+    row
+        Its number, from 0.
+    a, b
+        The two photos as they were named.
+    extra
+        Other columns of the CSV file, passed through.
+    """
+
+    row: int
+    a: str
+    b: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Where pairs come from; can be read again and again, and always gives the same pairs.
+
+    Attributes
+    ----------
+    path
+        The CSV file or the folder.
+    folder
+        What the photos' names are relative to.
+    columns
+        Other columns of the CSV file.
+    pairs
+        For a folder: ``"all"`` pairs of photos, or only those of one person, ``"genuine"``.
+    """
+
+    path: Path
+    folder: Path
+    columns: tuple[str, ...] = ()
+    pairs: FolderPairs = "all"
+
+    def __iter__(self) -> Iterator[PhotoPair]:
+        return self._of_csv() if self.path.is_file() else self._of_folder()
+
+    def chunks(self, size: int) -> Iterator[tuple[int, list[PhotoPair]]]:
+        """Give (number, pairs) of every chunk; only one is in memory."""
+        rows = iter(self)
+        return enumerate(iter(lambda: list(itertools.islice(rows, size)), []))
+
+    def count(self) -> int:
+        """Count the pairs; reads a CSV file once."""
+        if self.path.is_file():
+            return sum(1 for _ in self)
+        photos = photos_of(self.folder)
+        if self.pairs == "all":
+            return len(photos) * (len(photos) - 1) // 2
+        return sum(1 for _ in self)
+
+    def describe(self) -> dict[str, Any]:
+        """Say what it is as JSON values; the same as long as the pairs are the same."""
+        if self.path.is_file():
+            return {"csv_sha256": sha256_of(self.path)}
+        return {"pairs": self.pairs, "photos": len(photos_of(self.folder))}
+
+    def _of_csv(self) -> Iterator[PhotoPair]:
+        with _open_csv(self.path) as file:
+            reader = csv.DictReader(file)
+            for row, line in enumerate(reader):
+                a, b = (str(line.get(name) or "").strip() for name in PHOTOS)
+                yield PhotoPair(row, a, b, {name: str(line.get(name) or "") for name in self.columns})
+
+    def _of_folder(self) -> Iterator[PhotoPair]:
+        photos = photos_of(self.folder)
+        pairs: Iterator[tuple[str, str]] = itertools.combinations(photos, 2)
+        if self.pairs == "genuine":
+            people = itertools.groupby(photos, key=lambda name: name.rpartition("/")[0])
+            pairs = itertools.chain.from_iterable(itertools.combinations(list(group), 2) for _, group in people)
+        return (PhotoPair(row, a, b) for row, (a, b) in enumerate(pairs))
+
+
+def open_pair_source(path: Path, *, folder: Path | None = None, pairs: FolderPairs = "all") -> PairSource:
+    """Open a CSV file with the columns ``a`` and ``b``, or a folder of photos.
+
+    Parameters
+    ----------
+    path
+        The file or the folder.
+    folder
+        What the names in a CSV file are relative to; the folder that it lies in by default.
+    pairs
+        Which pairs of a folder.
+
+    Raises
+    ------
+    DataError
+        If there is nothing there, or it holds no pairs.
+    InputError
+        If a column has a name that the results use.
+    """
+    if path.is_dir():
+        source = PairSource(path, path, pairs=pairs)
+        if next(iter(source), None) is None:
+            raise DataError(f"{path}: no two photos to compare here; photos end in .jpg, .png, .webp or .bmp")
+        return source
+    if not path.is_file():
+        raise DataError(f"{path}: no such file or folder; give a CSV file with the columns a and b, or a folder")
+    with _open_csv(path) as file:
+        header = csv.DictReader(file).fieldnames or []
+    missing = [name for name in PHOTOS if name not in header]
+    if missing:
+        raise DataError(
+            f"{path}: the first line must name the columns a and b (comma between), it lacks {missing[0]!r}"
+        )
+    columns = tuple(name for name in header if name and name not in PHOTOS)
+    if clash := RESERVED.intersection(columns):
+        raise InputError(f"{path}: the column {min(clash)!r} would hide a result of that name; rename it")
+    source = PairSource(path, path.parent if folder is None else folder, columns)
+    if next(iter(source), None) is None:
+        raise DataError(f"{path}: holds no pairs, only the line with the columns")
+    return source
+
+
+def photos_of(folder: Path) -> list[str]:
+    """List the photos below a folder, sorted, relative to it, with forward slashes."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _open_csv(path: Path) -> Any:
+    try:
+        # A spreadsheet may begin the file with a byte order mark.
+        return path.open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error

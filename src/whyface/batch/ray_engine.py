@@ -1,0 +1,118 @@
+"""Compare the chunks of a batch on a Ray cluster (needs the extra ``ray``).
+
+Workers compare, the driver writes: a chunk whose worker is lost is compared again, and since only the driver writes,
+one part per chunk, nothing is lost or doubled. All machines must see the photos and the model under the same paths, for
+example on a shared disk.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from whyface.batch.comparer import Comparer, ComparerSettings, PairResult
+from whyface.batch.pair_source import PhotoPair
+from whyface.batch.run import Chunk
+from whyface.errors import InputError, WhyfaceError
+
+WAITING_EACH: Final = 2
+"""Chunks that each worker has before it: one that it works on, one that is ready when it is done."""
+
+
+class RayEngine:
+    """Compare chunks on the workers of a cluster.
+
+    Parameters
+    ----------
+    settings, folder
+        As for :class:`whyface.batch.comparer.Comparer`.
+    workers
+        Processes to use; as many as the cluster has cores by default.
+    address
+        The cluster's address; None starts one on this machine, or uses one that runs in this process.
+    threads
+        Threads of ONNX Runtime in each worker.
+
+    Raises
+    ------
+    InputError
+        If Ray is not installed, there is no such cluster, or fewer than one worker is asked for.
+    """
+
+    def __init__(
+        self,
+        settings: ComparerSettings,
+        folder: Path,
+        *,
+        workers: int | None = None,
+        address: str | None = None,
+        threads: int = 1,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise InputError(f"a cluster needs at least one worker, got {workers}")
+        self._ray = ray_module()
+        self._settings, self._folder, self._threads = settings, folder, threads
+        if not self._ray.is_initialized():
+            try:
+                self._ray.init(address=address, num_cpus=workers if address is None else None, log_to_driver=False)
+            except Exception as error:
+                raise InputError(f"no Ray cluster at {address or 'this machine'} ({error})") from error
+        self.workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def __call__(self, chunks: Iterator[Chunk], write: Callable[[int, list[PairResult]], None]) -> None:
+        """Compare every chunk; ``write`` is called here, once for each."""
+        # A worker that dies is started anew, and what it was comparing is compared again.
+        remote = self._ray.remote(max_restarts=-1, max_task_retries=-1)(_Worker)
+        workers = [remote.remote(self._settings, self._folder.absolute(), self._threads) for _ in range(self.workers)]
+        running: dict[Any, int] = {}
+        turn = itertools.cycle(workers)
+        more = True
+        while more or running:
+            while more and len(running) < WAITING_EACH * len(workers):
+                item = next(chunks, None)
+                if item is None:
+                    more = False
+                    break
+                running[next(turn).compare.remote(item[1])] = item[0]
+            if running:
+                (ready, *_), _ = self._ray.wait(list(running), num_returns=1)
+                write(running.pop(ready), self._result(ready))
+        for worker in workers:
+            self._ray.kill(worker)
+
+    def _result(self, reference: Any) -> list[PairResult]:
+        try:
+            results: list[PairResult] = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, WhyfaceError):
+                raise error.cause from error
+            raise
+        return results
+
+
+class _Worker:
+    """A model in a process of its own."""
+
+    def __init__(self, settings: ComparerSettings, folder: Path, threads: int) -> None:
+        self._comparer = Comparer(settings, folder, threads=threads)
+
+    def compare(self, pairs: list[PhotoPair]) -> list[PairResult]:
+        """Compare one chunk."""
+        return self._comparer(pairs)
+
+
+def ray_module() -> Any:
+    """Import Ray.
+
+    Raises
+    ------
+    InputError
+        If it is not installed; the message says what to install.
+    """
+    try:
+        import ray  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise InputError("a cluster needs Ray; run: pip install 'whyface[ray]'") from error
+    return ray

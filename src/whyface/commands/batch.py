@@ -1,0 +1,96 @@
+"""``whyface batch``: compare many pairs of photos and keep the results in one file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.verify import Prior, check_writable
+
+
+class EngineName(StrEnum):
+    """Where pairs are compared."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class FolderChoice(StrEnum):
+    """Which pairs of a folder are compared."""
+
+    ALL = "all"
+    GENUINE = "genuine"
+
+
+def batch(
+    pairs: Annotated[
+        Path, typer.Argument(help="CSV file with the columns a and b, or a folder of photos.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="What the CSV file's names are relative to; its own folder by default.", show_default=False),
+    ] = None,
+    which: Annotated[
+        FolderChoice, typer.Option("--pairs", help="Of a folder: all pairs, or those within one person's folder.")
+    ] = FolderChoice.ALL,
+    model: ModelName = "xcos-mobilefacenet",
+    attention: Annotated[
+        Attention | None, typer.Option(help="u, p or l; the model's own if not given.", show_default=False)
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Match above this score, instead of a measured threshold.", show_default=False)
+    ] = None,
+    fmr: Annotated[
+        float | None, typer.Option(help="Take the threshold measured for this false match rate.", show_default=False)
+    ] = None,
+    prior: Prior = None,
+    aligned: Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")] = False,
+    maps: Annotated[bool, typer.Option("--maps", help="Keep S and W of every pair.")] = False,
+    engine: Annotated[EngineName, typer.Option(help="Compare here, or on a Ray cluster.")] = EngineName.LOCAL,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Ray: processes; one per core if not given.", show_default=False)
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray: the cluster; one on this machine if not given.", show_default=False)
+    ] = None,
+    model_dir: ModelFolder = None,
+    grid: GridTensor = None,
+    pixels: OwnPixels = None,
+    threads: Threads = None,
+) -> None:
+    """Compare many pairs. A bad photo gives a row with the reason; a run that was stopped goes on when run again."""
+    from whyface.batch.comparer import ComparerSettings  # noqa: PLC0415 - start fast
+    from whyface.batch.pair_source import open_pair_source  # noqa: PLC0415
+    from whyface.batch.run import Engine, run_batch  # noqa: PLC0415
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
+
+    check_writable(out, "results")
+    source = open_pair_source(pairs, folder=data, pairs="all" if which is FolderChoice.ALL else "genuine")
+    settings = ComparerSettings(
+        model,
+        attention=None if attention is None else attention.value,
+        threshold=threshold,
+        fmr=fmr,
+        prior=prior,
+        directory=None if model_dir is None else str(model_dir),
+        grid=grid,
+        preprocessing=None if pixels is None else pixels.preprocessing(),
+        aligned=aligned,
+        maps=maps,
+    )
+    cluster: Engine | None = None
+    if engine is EngineName.RAY:
+        from whyface.batch.ray_engine import RayEngine  # noqa: PLC0415
+
+        cluster = RayEngine(settings, source.folder, workers=workers, address=address, threads=threads or 1)
+    with progress_bar("comparing pairs") as progress:
+        report = run_batch(source, settings, out, threads=threads, engine=cluster, progress=progress)
+    before = f", {report.resumed} of them from a run before" if report.resumed else ""
+    typer.echo(f"{out}: {report.rows} rows{before}")
+    if report.errors:
+        typer.echo(f"{report.errors} rows hold a reason instead of a score (column error)")

@@ -1,0 +1,286 @@
+"""Batches: the scores of ``whyface verify``, a reason for every row that has none, and what a killed run leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from whyface.batch.comparer import Comparer, ComparerSettings, PairResult
+from whyface.batch.pair_source import PhotoPair, open_pair_source
+from whyface.batch.run import CHUNK, run_batch
+from whyface.cli import main
+from whyface.demo import demo_photo
+from whyface.errors import DataError, InputError, OutputError
+from whyface.faces.load import load_face
+from whyface.verification import Verifier
+
+ALIGNED = ComparerSettings("xcos-mobilefacenet", aligned=True)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["whyface", "batch", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capsys.readouterr()
+    assert isinstance(stop.value.code, int)
+    return stop.value.code, out, err
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
+    return rows
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    """Six aligned pictures of two people."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    for name in ("ann/1", "ann/2", "ann/3", "bob/1", "bob/2", "bob/3"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (112, 112, 3), np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+def test_photos_of_the_demo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The scores are those of ``whyface verify``; a bad photo fails its own rows only, with a reason."""
+    names = ["obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg"]
+    for name in names:
+        shutil.copy(demo_photo(name), tmp_path / name)
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 nothing")
+    Image.new("RGB", (300, 300)).save(tmp_path / "nobody.png")
+    table = tmp_path / "pairs.csv"
+    lines = [
+        "\ufeffa,b,case",
+        f'{names[0]},{names[1]},"one, same"',
+        f"{names[0]},{names[2]},two",
+        f"{names[0]},broken.jpg,three",
+        "missing.jpg,nobody.png,four",
+        f"{names[1]},,five",
+        f"{names[1]},{names[2]},six",
+    ]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    out = tmp_path / "results.parquet"
+    code, printed, err = run(monkeypatch, capsys, str(table), "--out", str(out), "--maps")
+    assert (code, err.strip()) == (0, "")
+    assert "results.parquet: 6 rows\n3 rows hold a reason" in printed
+    rows = rows_of(out)
+    assert [row["row"] for row in rows] == list(range(6))
+    assert [row["case"] for row in rows] == ["one, same", "two", "three", "four", "five", "six"]
+    assert [row["verdict"] for row in rows] == ["match", "no match", None, None, None, "no match"]
+    verifier = Verifier()
+    for row in (rows[0], rows[1], rows[5]):
+        expected = verifier(tmp_path / row["a"], tmp_path / row["b"]).explanation
+        assert row["score"] == pytest.approx(expected.score, abs=1e-5)
+        assert row["threshold"] == expected.threshold
+        assert row["margin"] == pytest.approx(expected.margin, abs=1e-5)
+        assert row["probability"] == pytest.approx(expected.probability, abs=1e-3)
+        assert np.dot(row["S"], row["W"]) == pytest.approx(row["score"], abs=1e-5)
+        assert row["error"] is None
+    assert rows[2]["error"].startswith("broken.jpg: ")
+    assert "missing.jpg" in rows[3]["error"]
+    assert "nobody.png: no face found" in rows[3]["error"]
+    assert rows[4]["error"] == "a photo's name is missing"
+    assert all(rows[2][name] is None for name in ("score", "margin", "probability", "S", "W"))
+    metadata = json.loads(pq.ParquetFile(out).schema_arrow.metadata[b"whyface"])
+    assert len(metadata["model_sha256"]) == 64
+    assert metadata["versions"]["whyface"]
+    assert not (tmp_path / "results.parquet.parts").exists()
+
+
+@pytest.mark.parametrize(("which", "count"), [("all", 15), ("genuine", 6)])
+def test_a_folder(noise: Path, tmp_path: Path, which: Any, count: int) -> None:
+    source = open_pair_source(noise, pairs=which)
+    assert source.count() == count
+    report = run_batch(source, ALIGNED, tmp_path / "r.parquet", chunk=4)
+    rows = rows_of(tmp_path / "r.parquet")
+    assert (report.rows, report.errors, len(rows)) == (count, 0, count)
+    assert len({(row["a"], row["b"]) for row in rows}) == count
+    assert all(row["a"] < row["b"] for row in rows)
+    if which == "genuine":
+        assert all(row["a"].split("/")[0] == row["b"].split("/")[0] for row in rows)
+
+
+def test_a_stopped_run_goes_on(noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows as without a stop, and what was done is not done again."""
+    source = open_pair_source(noise)
+    run_batch(source, ALIGNED, tmp_path / "whole.parquet", chunk=4)
+    compared: list[int] = []
+    plain = Comparer.__call__
+
+    def failing(self: Comparer, pairs: list[PhotoPair]) -> list[PairResult]:
+        if len(compared) == 2:
+            raise KeyboardInterrupt
+        compared.append(pairs[0].row)
+        return plain(self, pairs)
+
+    monkeypatch.setattr(Comparer, "__call__", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(source, ALIGNED, tmp_path / "r.parquet", chunk=4)
+    assert not (tmp_path / "r.parquet").exists()
+    compared.clear()
+    compared.append(-1)
+    monkeypatch.setattr(
+        Comparer, "__call__", lambda self, pairs: (compared.append(pairs[0].row), plain(self, pairs))[1]
+    )
+    report = run_batch(source, ALIGNED, tmp_path / "r.parquet", chunk=4)
+    assert (report.rows, report.resumed, compared) == (15, 8, [-1, 8, 12])
+    for one, other in zip(rows_of(tmp_path / "whole.parquet"), rows_of(tmp_path / "r.parquet"), strict=True):
+        assert one.pop("score") == pytest.approx(other.pop("score"), abs=1e-6)
+        assert one.pop("margin") == pytest.approx(other.pop("margin"), abs=1e-6)
+        assert one.pop("probability") == pytest.approx(other.pop("probability"), abs=1e-4)
+        assert one == other
+
+
+def test_killed_hard(noise: Path, tmp_path: Path) -> None:
+    """A process killed with SIGKILL loses at most the chunk that it was working on."""
+    table = tmp_path / "many.csv"
+    names = sorted(path.relative_to(noise).as_posix() for path in noise.rglob("*.png"))
+    pairs = [f"{names[i % 6]},{names[(i * 5 + 1) % 6]}" for i in range(3000)]
+    table.write_text("a,b\n" + "\n".join(pairs) + "\n")
+    out = tmp_path / "r.parquet"
+    command = [
+        sys.executable,
+        "-m",
+        "whyface",
+        "batch",
+        str(table),
+        "--data",
+        str(noise),
+        "--aligned",
+        "--out",
+        str(out),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("r.parquet.parts/part-*")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(child.pid, signal.SIGKILL)
+    report = run_batch(open_pair_source(table, folder=noise), ALIGNED, out)
+    rows = rows_of(out)
+    assert [row["row"] for row in rows] == list(range(3000))
+    assert [f"{row['a']},{row['b']}" for row in rows] == pairs
+    assert report.resumed >= CHUNK
+    assert report.resumed % CHUNK == 0 or report.resumed == 3000
+
+
+def test_a_damaged_part_is_made_again(noise: Path, tmp_path: Path) -> None:
+    source, out = open_pair_source(noise), tmp_path / "r.parquet"
+    original = __import__("whyface.batch.result_file", fromlist=["ResultParts"]).ResultParts.merge
+
+    def merge_later(self: Any, *arguments: Any) -> tuple[int, int]:
+        (self.folder / "part-00001.parquet").write_bytes(b"PAR1 not")
+        result: tuple[int, int] = original(self, *arguments)
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("whyface.batch.result_file.ResultParts.merge", merge_later)
+        with pytest.raises(DataError, match="run the same command again"):
+            run_batch(source, ALIGNED, out, chunk=4)
+    report = run_batch(source, ALIGNED, out, chunk=4)
+    assert (report.rows, report.resumed) == (15, 11)
+
+
+def test_a_network_without_grid(noise: Path, tmp_path: Path) -> None:
+    from tiny_networks import write_tiny
+
+    network = str(write_tiny(tmp_path / "net.onnx"))
+    settings = ComparerSettings(network, threshold=0.5, aligned=True)
+    report = run_batch(open_pair_source(noise), settings, tmp_path / "r.parquet")
+    assert (report.rows, report.errors) == (15, 0)
+    assert all(row["probability"] is None for row in rows_of(tmp_path / "r.parquet"))
+    with pytest.raises(InputError, match="no S and W to keep"):
+        run_batch(
+            open_pair_source(noise), ComparerSettings(network, threshold=0.5, maps=True), tmp_path / "other.parquet"
+        )
+
+
+def test_other_settings_do_not_go_on(noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out = open_pair_source(noise), tmp_path / "r.parquet"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("whyface.batch.result_file.ResultParts.merge", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_batch(source, ALIGNED, out)
+    with pytest.raises(DataError, match="results of other settings"):
+        run_batch(source, ComparerSettings("xcos-mobilefacenet", aligned=True, attention="u"), out)
+    assert run_batch(source, ALIGNED, out).resumed == 15
+    with pytest.raises(OutputError, match="exists already"):
+        run_batch(source, ALIGNED, out)
+
+
+def test_few_photos_are_read_once(noise: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import whyface.batch.comparer as module
+
+    read: list[str] = []
+    plain = load_face
+
+    def counting(path: Path, **options: Any) -> Any:
+        read.append(path.name)
+        return plain(path, **options)
+
+    monkeypatch.setattr(module, "load_face", counting)
+    comparer = Comparer(ALIGNED, noise)
+    comparer(list(open_pair_source(noise)))
+    comparer(list(open_pair_source(noise)))
+    assert len(read) == 6
+    monkeypatch.setattr(module, "KEPT", 2)
+    comparer(list(open_pair_source(noise)))
+    assert len(comparer._kept) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such file or folder"),
+        ("", "must name the columns a and b"),
+        ("left,right\nx,y\n", "it lacks 'a'"),
+        ("a,b\n", "holds no pairs"),
+        ("a,b,score\nx,y,1\n", "'score' would hide a result"),
+    ],
+)
+def test_bad_lists(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    text: str | None,
+    message: str,
+) -> None:
+    table = tmp_path / "pairs.csv"
+    if text is not None:
+        table.write_text(text)
+    code, out, err = run(monkeypatch, capsys, str(table), "--out", str(tmp_path / "r.parquet"))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_bad_folders_and_outputs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, noise: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments, message in (
+        ((str(tmp_path / "empty"), "--out", str(tmp_path / "r.parquet")), "no two photos to compare"),
+        ((str(noise), "--out", str(tmp_path / "no" / "r.parquet")), "does not exist"),
+        ((str(noise), "--out", str(tmp_path)), "give a file name for the results"),
+    ):
+        code, out, err = run(monkeypatch, capsys, *arguments)
+        assert (code, out) == (2, "")
+        assert message in err
