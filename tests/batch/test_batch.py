@@ -134,9 +134,12 @@ def test_a_stopped_run_goes_on(noise: Path, tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "r.parquet").exists()
     compared.clear()
     compared.append(-1)
-    monkeypatch.setattr(
-        Comparer, "__call__", lambda self, pairs: (compared.append(pairs[0].row), plain(self, pairs))[1]
-    )
+
+    def counting(self: Comparer, pairs: list[PhotoPair]) -> list[PairResult]:
+        compared.append(pairs[0].row)
+        return plain(self, pairs)
+
+    monkeypatch.setattr(Comparer, "__call__", counting)
     report = run_batch(source, ALIGNED, tmp_path / "r.parquet", chunk=4)
     assert (report.rows, report.resumed, compared) == (15, 8, [-1, 8, 12])
     for one, other in zip(rows_of(tmp_path / "whole.parquet"), rows_of(tmp_path / "r.parquet"), strict=True):
