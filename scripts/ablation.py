@@ -268,6 +268,7 @@ def _file(path: Path) -> dict[str, str]:
 
 def write_configs(runs: Path, folder: Path) -> None:
     """Write the configuration of every trained network, with file names instead of paths; seeds differ, one is kept."""
+    folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(runs.glob("*/config.yaml")):
         if not (path.parent / "network.safetensors").exists():
             continue

@@ -13,6 +13,7 @@ Row = Mapping[str, Any]
 """``variant``, ``seed``, ``kind`` (fc, u, p, l), ``set``, ``accuracy`` and ``standard_error`` in percent, ``pairs``."""
 
 KINDS: Final = ("fc", "u", "p", "l")
+COMPARED: Final = ("p", "l")
 NAMES: Final = {"fc": "FC", "u": "U", "p": "P", "l": "L"}
 
 
@@ -81,46 +82,35 @@ def ablation_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def against_baseline(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Compare L and P, whichever is better on average over the sets, with FC: recipe -> set -> accuracies and lead.
-
-    One kind is taken for all sets of a recipe: choosing anew for each would flatter xCos.
-    """
+def against_baseline(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
+    """Say how far P and L lead over FC, in points: recipe -> kind -> set; without recipes that lack one of both."""
     cells = ablation_cells(rows)
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for recipe in dict.fromkeys(recipe for recipe, _, _ in cells):
-        sets = [name for own, kind, name in cells if own == recipe and kind == "fc"]
-        means = {
-            kind: sum(cells[recipe, kind, name].accuracy for name in sets) / len(sets)
-            for kind in ("p", "l")
-            if sets and all((recipe, kind, name) in cells for name in sets)
-        }
-        if not means:
-            continue
-        best = max(means, key=lambda kind: means[kind])
-        found[recipe] = {
-            name: {
-                "kind": best,
-                "accuracy": round(cells[recipe, best, name].accuracy, 3),
-                "fc": round(cells[recipe, "fc", name].accuracy, 3),
-                "lead": round(cells[recipe, best, name].accuracy - cells[recipe, "fc", name].accuracy, 3),
-            }
-            for name in sets
-        }
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for (recipe, kind, name), cell in cells.items():
+        baseline = cells.get((recipe, "fc", name))
+        if kind in COMPARED and baseline is not None:
+            lead = round(cell.accuracy - baseline.accuracy, 3)
+            found.setdefault(recipe, {}).setdefault(kind, {})[name] = lead
     return found
 
 
-def lead_table(leads: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Write :func:`against_baseline` as a Markdown table, with the number of sets on which xCos is at least equal."""
-    if not leads:
+def lead_table(leads: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Write :func:`against_baseline` as a Markdown table, with the number of sets where the lead is not negative.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to compare.
+    """
+    sets = list(dict.fromkeys(name for kinds in leads.values() for own in kinds.values() for name in own))
+    if not sets:
         raise InputError("no recipe has both xCos and its baseline measured, so there is nothing to compare")
-    sets = list(dict.fromkeys(name for found in leads.values() for name in found))
     lines = [f"| recipe | score | {' | '.join(sets)} | at least FC on |", "|---" * (len(sets) + 3) + "|"]
-    for recipe, found in leads.items():
-        texts = [f"{found[name]['lead']:+.2f}" if name in found else "" for name in sets]
-        held = sum(entry["lead"] >= 0 for entry in found.values())
-        kind = NAMES[next(iter(found.values()))["kind"]]
-        lines.append(f"| {recipe} | {kind} | {' | '.join(texts)} | {held} of {len(found)} |")
+    for recipe, kinds in leads.items():
+        for kind, own in kinds.items():
+            texts = [f"{own[name]:+.2f}" if name in own else "" for name in sets]
+            held = sum(lead >= 0 for lead in own.values())
+            lines.append(f"| {recipe} | {NAMES[kind]} | {' | '.join(texts)} | {held} of {len(own)} |")
     return "\n".join(lines) + "\n"
 
 
