@@ -76,3 +76,12 @@ def test_average_converges_to_constant_weights() -> None:
     for step in range(1, 200):
         average.update(module, step)
     torch.testing.assert_close(average.state["weight"], torch.ones(2, 2), atol=1e-4, rtol=0)
+
+
+def test_average_follows_a_module_to_its_device() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    average = WeightAverage(module, 0.9)
+    kept = average.state
+    # No tensor of this device holds numbers, but it is another one on every machine.
+    average.update(module.to("meta"), 1)
+    assert {tensor.device.type for tensor in kept.values()} == {"meta"}

@@ -98,6 +98,9 @@ class WeightAverage:
         """Move towards the module's state; the first steps move faster so that the start is soon forgotten."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, value in module.state_dict().items():
+            if self.state[name].device != value.device:
+                # The module has moved to another device since, or the state comes from a checkpoint.
+                self.state[name] = self.state[name].to(value.device)
             if value.is_floating_point():
                 self.state[name].lerp_(value, 1 - decay)
             else:
