@@ -273,6 +273,8 @@ def table(record: dict[str, Any]) -> str:
             ]
             cells += [f"{row[name]['ms_per_pair']:.3f}" for name in ("gpu", "gpu_batch")] if gpu else []
             lines.append(f"| {' | '.join(cells)} |")
+    if record["draft"]:
+        lines += ["", "**Draft**: measured beside other work; the times and their ratios are rough."]
     return "\n".join(lines)
 
 
