@@ -25,7 +25,7 @@ from whyface.evaluate.pictures import PictureSource, open_pictures
 from whyface.evaluate.progress import progress_bar
 from whyface.evaluate.protocols import PairProtocol
 from whyface.evaluate.words_arms import PairSide, arm_scores, read_side, word_arms
-from whyface.evaluate.words_comparison import SHARES, compare_methods
+from whyface.evaluate.words_comparison import SHARES, WORD_KINDS, compare_methods
 from whyface.evaluate.words_results import attribute_rows, most_telling, separation
 from whyface.explain.pair_method import PairMethod
 from whyface.explain.xcos_method import software_versions
@@ -212,18 +212,20 @@ def report_arms(parts: dict[str, NDArray[Any]], protocol: PairProtocol, explaine
     rows: dict[str, Any] = {
         "before": separation(before, kept, of_impostors, of_genuine) | {"words_per_face": None, "area": 0.0}
     }
-    chance = most_telling(plain[~genuine], parts["score random places"][~genuine], genuine=False)
     falls: dict[str, Any] = {}
     for arm in word_arms():
         erased, area = parts[f"score {arm.name}"], parts[f"area {arm.name}"]
         after = most_telling(plain[~genuine], erased[~genuine], genuine=False)
-        control = None if arm.is_random else chance
+        control = None
+        if arm.control is not None:
+            control = most_telling(plain[~genuine], parts[f"score {arm.control}"][~genuine], genuine=False)
         words = (~np.isnan(erased[~genuine])).sum(axis=2)
         rows[arm.name] = separation(after, kept, of_impostors, of_genuine, control=control) | {
             "area": float(np.nanmean(area[~genuine])),
             "words_per_face": float(words.mean()),
             "raised": float((after > before)[words > 0].mean()),
             "settings": arm.settings.to_dict(),
+            "control": arm.control,
         }
         if arm.with_genuine:
             lower = most_telling(plain[genuine], erased[genuine], genuine=True)
@@ -265,7 +267,7 @@ def report_comparison(parts: dict[str, NDArray[Any]], protocol: PairProtocol) ->
                 continue
             values = np.where(np.isnan(parts[name][..., column]), plain[:, None], parts[name][..., column])
             values = values.astype(np.float64)
-            chosen = "random, best of as many" if name in ("words", "random, best of as many") else "random"
+            chosen = "random, best of as many" if name in WORD_KINDS else "random"
             fair = np.where(np.isnan(parts[chosen][..., column]), plain[:, None], parts[chosen][..., column])
             control = None if name.startswith("random") else fair[~genuine].astype(np.float64)
             erased = genuine & np.isfinite(parts["random"][..., column]).all(axis=1)

@@ -66,6 +66,7 @@ def test_the_study_has_every_arm() -> None:
     names = {arm.name for arm in word_arms()}
     assert {"words", "random places", "without attribute map", "without counterfactual map", "top 9 people"} <= names
     assert {f"eraser {name}" for name in ("white", "mean", "random", "blur")} <= names
+    assert all(arm.control in names for arm in word_arms() if not arm.is_random)
 
 
 def test_top_pixels_are_as_many_as_asked_for() -> None:
@@ -98,6 +99,8 @@ def test_methods_at_equal_area() -> None:
         "counterfactual map",
         "first word",
         "words",
+        "words anywhere",
+        "words without counterfactual map",
         "random",
         "random, best of as many",
     }
@@ -138,7 +141,10 @@ def test_separation_agrees_with_scikit_learn() -> None:
     low, high = found["auc_interval"]
     assert low < found["auc"] < high
     assert found["auc_minus_control"] < 0
+    # The control is easier to tell apart, so that the measured AUC is lower and the mean higher.
     assert found["auc_minus_control_interval"][1] < 0
+    assert found["mean_minus_control"] == pytest.approx(0.5)
+    assert found["mean_impostor_score"] == pytest.approx(impostors.mean())
     # 120 impostor scores cannot show an FPR of one in a thousand.
     assert list(found["tpr_at_fpr"]) == ["0.01", "0.1", "0.2", "0.4"]
 
@@ -156,13 +162,19 @@ def test_attributes_by_hand() -> None:
 
 
 def test_figure() -> None:
-    row = {"auc": 0.99, "auc_interval": [0.985, 0.993]}
-    arms = {"before": row, "words": {"auc": 0.98, "auc_interval": [0.97, 0.985]}, "random places": row}
-    figure = words_study_figure(
-        {"words": {"arms": arms}, "comparison": {"shares": {"0.05": {"before": row, "ebp": row}}}}
-    )
+    row = {
+        "auc": 0.99,
+        "auc_interval": [0.985, 0.993],
+        "mean_impostor_score": 0.05,
+        "mean_impostor_score_interval": [0.04, 0.06],
+    }
+    arms = {"before": row, "words": {**row, "control": "random places"}, "random places": row}
+    shares = {"0.05": {"before": row, "ebp": {**row, "control": "random"}, "random": row}}
+    figure = words_study_figure({"words": {"arms": arms}, "comparison": {"shares": shares}})
     texts = [text.get_text() for text in figure.texts]
-    assert {"nothing erased", "words, the most telling", "excitation backprop (EBP)"} <= set(texts)
-    assert len(figure.axes) == 2
+    assert {"words, the most telling", "excitation backprop (EBP)"} <= set(texts)
+    # Chance is drawn beside its method, not as a row of its own.
+    assert "random places" not in texts
+    assert len(figure.axes) == 4
     with pytest.raises(InputError, match="no results to draw"):
         words_study_figure({})

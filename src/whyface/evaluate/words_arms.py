@@ -37,29 +37,39 @@ class WordArm:
         Erase random places of the words' areas instead of the words.
     with_genuine
         Also erase in genuine pairs, what makes them alike.
+    control
+        Name of the arm that erases random places of the same areas with the same eraser; None if there is none.
     """
 
     name: str
     settings: WordSettings
     is_random: bool = False
     with_genuine: bool = False
+    control: str | None = None
 
 
 def word_arms() -> list[WordArm]:
     """List the arms of the study: the default, the ablations, the erasers, the strategies, and chance."""
     plain = WordSettings()
     arms = [
-        WordArm("words", plain, with_genuine=True),
+        WordArm("words", plain, with_genuine=True, control="random places"),
         WordArm("random places", plain, is_random=True, with_genuine=True),
-        WordArm("without attribute map", replace(plain, kind="no attribute"), with_genuine=True),
-        WordArm("without counterfactual map", replace(plain, kind="no counterfactual"), with_genuine=True),
-        WordArm("words anywhere", replace(plain, anywhere=True)),
-        WordArm("top 1 person", replace(plain, identity="topk", k=1)),
-        WordArm("top 9 people", replace(plain, identity="topk", k=9)),
-        WordArm("people up to 0.4", replace(plain, identity="threshold", share=0.4)),
+        *_with_chance("without attribute map", replace(plain, kind="no attribute")),
+        *_with_chance("without counterfactual map", replace(plain, kind="no counterfactual")),
+        *_with_chance("words anywhere", replace(plain, anywhere=True)),
+        *_with_chance("top 1 person", replace(plain, identity="topk", k=1)),
+        *_with_chance("top 9 people", replace(plain, identity="topk", k=9)),
+        *_with_chance("people up to 0.4", replace(plain, identity="threshold", share=0.4)),
     ]
-    erasers = [name for name in ERASERS if name != plain.eraser]
-    return arms + [WordArm(f"eraser {name}", replace(plain, eraser=name)) for name in erasers]
+    for name in ERASERS:
+        if name != plain.eraser:
+            arms += _with_chance(f"eraser {name}", replace(plain, eraser=name))
+    return arms
+
+
+def _with_chance(name: str, settings: WordSettings) -> list[WordArm]:
+    chance = f"random, as {name}"
+    return [WordArm(name, settings, control=chance), WordArm(chance, settings, is_random=True)]
 
 
 @dataclass(frozen=True, eq=False)

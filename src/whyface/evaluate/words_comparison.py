@@ -25,6 +25,9 @@ from whyface.words.word_places import word_places
 SHARES: Final = (0.05,)
 """Shares of a face's pixels that are erased."""
 
+WORD_KINDS: Final = ("words", "words anywhere", "words without counterfactual map")
+"""Of these the most telling of a face's words counts, chosen after looking at the score."""
+
 _SMALL: Final = 1e-3
 
 
@@ -66,11 +69,11 @@ def compare_methods(
 
     Returns
     -------
-    Name -> (N, 2, S): the score with the first face erased and with the second, for every share. ``"words"`` and
-    ``"random, best of as many"`` are the most telling of several; ``"first word"`` is the word that the attribute
+    Name -> (N, 2, S): the score with the first face erased and with the second, for every share. :data:`WORD_KINDS`
+    and ``"random, best of as many"`` are the most telling of several; ``"first word"`` is the word that the attribute
     model is surest of, chosen before looking; ``"counterfactual map"`` is D without any word.
     """
-    names = [*methods, "counterfactual map", "first word", "words", "random", "random, best of as many"]
+    names = [*methods, "counterfactual map", "first word", *WORD_KINDS, "random", "random, best of as many"]
     found = {name: np.full((len(numbers), 2, len(shares)), np.nan, np.float32) for name in names}
     maps = {
         name: tuple(to_pixels(one) * np.where(genuine, 1, -1)[:, None, None] for one in _maps(method, sides))
@@ -86,13 +89,15 @@ def compare_methods(
             rng = np.random.default_rng((seed, int(number), side))
             place = to_pixels(counterfactual[side][None])[0]
             words = np.flatnonzero(allowed[side][row])
-            joint = (
-                joint_maps(counterfactual[side], sides[side].evidence.maps[row][words], places=places[words])
-                if len(words)
-                else np.empty((0, FACE_SIZE, FACE_SIZE), np.float32)
-            )
+            evidence = sides[side].evidence.maps[row][words]
             # Where a word's own places do not fill the share, the map without words fills it.
-            joint = joint + _SMALL * place
+            joint = _SMALL * place + np.concatenate(
+                [
+                    joint_maps(counterfactual[side], evidence, places=places[words]),
+                    joint_maps(counterfactual[side], evidence),
+                    joint_maps(counterfactual[side], evidence, "no counterfactual", places=places[words]),
+                ]
+            )
             surest = int(np.argmax(sides[side].evidence.logits[row][words])) if len(words) else -1
             single = np.stack([*(maps[name][side][row] for name in methods), place])
             for column, share in enumerate(shares):
@@ -106,12 +111,12 @@ def compare_methods(
                 best = np.min if genuine[row] else np.max
                 for order, name in enumerate([*methods, "counterfactual map"]):
                     found[name][row, side, column] = scores[order]
-                of_words = scores[len(single) : len(single) + len(words)]
-                of_chance = scores[len(single) + len(words) :]
+                of_words, of_chance = np.split(scores[len(single) :], [len(joint)])
                 found["random"][row, side, column] = of_chance[0]
                 found["random, best of as many"][row, side, column] = best(of_chance)
                 if len(words):
-                    found["words"][row, side, column] = best(of_words)
+                    for name, part in zip(WORD_KINDS, np.split(of_words, len(WORD_KINDS)), strict=True):
+                        found[name][row, side, column] = best(part)
                     found["first word"][row, side, column] = of_words[surest]
     return found
 

@@ -55,7 +55,8 @@ def separation(
     Returns
     -------
     dict
-        ``auc`` and ``auc_interval``, ``tpr_at_fpr``, and with a control ``auc_minus_control`` and its interval.
+        ``auc``, ``mean_impostor_score`` and ``tpr_at_fpr``, and with a control how far the first two lie from the
+        control's; all but ``tpr_at_fpr`` with an interval.
     """
     scores = np.concatenate([impostors.ravel(), genuine.ravel()])
     labels = np.concatenate([np.zeros(impostors.size, bool), np.ones(genuine.size, bool)])
@@ -63,10 +64,11 @@ def separation(
     _, numbers = np.unique(np.concatenate(both), return_inverse=True)
     first, second = (part.astype(np.intp) for part in np.split(numbers, 2))
     measure = auc_measure(scores, labels)
-    measures: dict[str, Measure] = {"auc": measure}
+    measures: dict[str, Measure] = {"auc": measure, "mean": _mean(scores, ~labels)}
     if control is not None:
-        chance = auc_measure(np.concatenate([control.ravel(), genuine.ravel()]), labels)
-        measures["difference"] = _difference(measure, chance)
+        fair = np.concatenate([control.ravel(), genuine.ravel()])
+        measures["auc difference"] = _difference(measure, auc_measure(fair, labels))
+        measures["mean difference"] = _mean(scores - fair, ~labels)
     intervals = bootstrap_intervals(measures, first, second, replicates=replicates, seed=seed)
     result: dict[str, Any] = {
         "auc": float(auc(scores, labels)),
@@ -77,11 +79,13 @@ def separation(
             if supports_fmr(impostors.size, target)
         },
         "mean_impostor_score": float(impostors.mean()),
+        "mean_impostor_score_interval": list(intervals["mean"]),
     }
     if control is not None:
-        before = float(auc(np.concatenate([control.ravel(), genuine.ravel()]), labels))
-        result["auc_minus_control"] = result["auc"] - before
-        result["auc_minus_control_interval"] = list(intervals["difference"])
+        result["auc_minus_control"] = result["auc"] - float(auc(fair, labels))
+        result["auc_minus_control_interval"] = list(intervals["auc difference"])
+        result["mean_minus_control"] = float((impostors - control).mean())
+        result["mean_minus_control_interval"] = list(intervals["mean difference"])
     return result
 
 
@@ -124,6 +128,19 @@ def attribute_rows(plain: FloatArray, erased: FloatArray, genuine: FloatArray, n
             "wins": int((winner == number).sum()),
         }
     return rows
+
+
+def _mean(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> Measure:
+    columns = np.stack([chosen * values, chosen], axis=1).astype(np.float64)
+
+    def measure(weights: Weights) -> NDArray[np.float64]:
+        sums = weights @ columns
+        mean: NDArray[np.float64] = np.divide(
+            sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] > 0
+        )
+        return mean
+
+    return measure
 
 
 def _difference(one: Measure, other: Measure) -> Measure:

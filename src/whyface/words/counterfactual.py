@@ -6,7 +6,8 @@ From two maps over A, g (what speaks for A's own identity) and c (what speaks fo
 * alike: D = g * c, high where what makes A itself is seen in B too.
 
 Wang et al., "Sim2Word: Explaining Similarity with Representative Attribute Words via Counterfactual Explanations", ACM
-TOMM 2023, for the first; the second is ours, for pairs that match.
+TOMM 2023, for the first; the second is ours, for pairs that match. Gradient CAMs have no sign; our evidence does, and
+in the first c keeps it.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def counterfactual_map(own: FloatArray, other: FloatArray, direction: Direction 
         raise InputError(f"both maps must have one shape (..., H, W), got {own.shape} and {other.shape}")
     if direction not in ("different", "alike"):
         raise InputError(f"direction must be 'different' or 'alike', got {direction!r}")
-    g, c = class_activation(own), class_activation(other)
+    g = class_activation(own)
     if direction == "alike":
-        return to_unit_range(g * c)
+        return to_unit_range(g * class_activation(other))
+    # c keeps its sign: a place that speaks against B is farther from B than one that says nothing of B.
+    c = to_unit_range(other)
     return to_unit_range(g * (c.max(axis=(-2, -1), keepdims=True) - c))

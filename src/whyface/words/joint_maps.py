@@ -72,7 +72,7 @@ def joint_maps(
     place = to_pixels(counterfactual[None], size)
     if kind == "no attribute":
         return np.repeat(to_unit_range(place), len(evidence), axis=0)
-    words = to_pixels(class_activation(evidence), size)
+    words = to_pixels(class_activation(evidence), size) if len(evidence) else np.empty((0, size, size), np.float32)
     if places is not None:
         words = np.where(places, words, 0)
     return to_unit_range(words if kind == "no counterfactual" else place * words)
