@@ -6,8 +6,8 @@ r"""Does the evidential uncertainty know a stranger, better than plain similarit
 Settings are chosen on the people of one list and reported on those of the other, which has other people. Of the people
 with four pictures or more a random half is enrolled with half of their pictures; their other pictures are the probes,
 the other half of the people are strangers, and people with one picture are more strangers. Heads are fitted to enrolled
-pictures only. Every probe is taken as it is, and covered in three ways. Three random divisions, intervals by resampling
-people. Grids and results of finished parts stay in the run folder: a stopped run goes on where it was.
+pictures only. Every probe is taken as it is, and covered in three ways. Several random divisions, intervals by
+resampling people. Grids and results of finished parts stay in the run folder: a stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ CONDITIONS: Final = (
     Condition("scarf", accessory="scarf"),
 )
 LIMITS: Final = (0.25, 0.5, 0.75, 0.9, 0.95)
+KEPT: Final = ("model", "divisions", "report_divisions", "loners", "replicates", "seed")
 SEPARATOR: Final = "|"
+MARK: Final = "<!-- results: written by scripts/evidential_study.py -->"
 SOFTMAX_SCALES: Final = (5.0, 10.0, 20.0, 40.0)
 COSINE, XCOS, SOFTMAX, TRAINED = (
     "cosine to the person's mean",
@@ -78,7 +80,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder for grids and results")
     parser.add_argument("--docs", type=Path, help="also write results/identify.json and the figure here")
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--divisions", type=int, default=3)
+    parser.add_argument("--divisions", type=int, default=3, help="for choosing")
+    parser.add_argument("--report-divisions", type=int, default=2, help="for reporting")
     parser.add_argument("--loners", type=int, default=500, help="people with one picture to test with")
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
@@ -100,8 +103,9 @@ def main() -> None:
         "sha256": model.embedder.sha256,
         "dataset": "LFW, aligned; people of the two View 1 lists",
         "command": "python scripts/evidential_study.py --lfw ... --choose lfw-peopleDevTest.txt "
-        f"--report lfw-peopleDevTrain.txt --divisions {args.divisions} --seed {args.seed}",
-        "settings": {key: getattr(args, key) for key in ("divisions", "loners", "replicates", "seed")},
+        f"--report lfw-peopleDevTrain.txt --divisions {args.divisions} --report-divisions {args.report_divisions} "
+        f"--seed {args.seed}",
+        "settings": {key: getattr(args, key) for key in KEPT},
         "versions": {**software_versions(), "torch": torch.__version__},
         "chosen_on": chosen,
         "reported_on": {key: value for key, value in report.items() if key != "histograms"},
@@ -118,7 +122,7 @@ def main() -> None:
     save_figure(figure, args.run / "identify-uncertainty.png")
     if args.docs is not None:
         write_atomic(args.docs / "results" / "identify.json", f"{json.dumps(document, indent=1)}\n".encode())
-        put_between_marks(args.docs / "results" / "identify.md", open_set_table(document))
+        put_between_marks(args.docs / "results" / "identify.md", open_set_table(document), MARK)
         save_figure(figure, args.docs / "figures" / "identify-uncertainty.png")
 
 
@@ -141,7 +145,7 @@ class Study:
         with open_pictures(args.lfw) as source:
             self.names = source.names()
         self.person_of = [name.split("/")[-2] for name in self.names]
-        self._settings = {key: getattr(args, key) for key in ("model", "divisions", "loners", "replicates", "seed")}
+        self._settings = {key: getattr(args, key) for key in KEPT}
 
     def part(self, name: str, make: Any) -> dict[str, Any]:
         """Return a finished part, or finish it."""
@@ -155,10 +159,10 @@ class Study:
             write_atomic(path, json.dumps(kept).encode())
         return dict(kept["result"])
 
-    def splits(self, people: Sequence[str]) -> list[OpenSetSplit]:
+    def splits(self, people: Sequence[str], divisions: int) -> list[OpenSetSplit]:
         """Divide people in as many ways as asked for."""
         splits = []
-        for number in range(self.args.divisions):
+        for number in range(divisions):
             split = split_open_set(self.person_of, people, seed=self.args.seed + number)
             few = np.random.default_rng(self.args.seed).permutation(split.loners)[: self.args.loners]
             splits.append(OpenSetSplit(**{**vars(split), "loners": np.sort(few)}))
@@ -285,7 +289,7 @@ def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
     Only heads whose u means what it says can be the best: below 0.5 for half of the known people's clean photos and
     above it for half of the strangers'.
     """
-    splits = study.splits(people)
+    splits = study.splits(people, study.args.divisions)
     grids = study.grids("choose", splits)
     heads = candidate_heads()
     areas: dict[str, list[float]] = {}
@@ -331,7 +335,7 @@ def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
 
 def report_on(study: Study, people: Sequence[str], chosen: dict[str, Any]) -> dict[str, Any]:
     """Measure what was chosen on other people, with intervals and differences."""
-    splits = study.splits(people)
+    splits = study.splits(people, study.args.report_divisions)
     grids = study.grids("report", splits)
     heads = {name: settings for name, settings in candidate_heads().items() if name in chosen["reported"]}
     best, softmax = chosen["best"]["name"], chosen["softmax"]

@@ -61,7 +61,7 @@ def identification_figure(
     difference = found.difference()
     lines = _wrapped(found)
     rows = _TOP + len(shown) * _ROW + (0 if difference is None else _ROW + 14)
-    left = _TOP + _SIDE + 96 + 30 * min(len(found.candidates), 5)
+    left = _TOP + _SIDE + (96 if found.uncertainty is None else 176) + 30 * min(len(found.candidates), 5)
     text_top = max(rows, left) + 8
     height = text_top + sum(part.count("\n") + 1 for part in lines) * _TEXT * _LEADING * 100 / 72 + 12 * len(lines) + 40
     sheet = Sheet(_WIDTH, round(height))
@@ -74,6 +74,8 @@ def identification_figure(
         name = sheet.shorten(sheet.printable(PurePath(found.face.source).name), _SIDE, 8.8)
         sheet.text(_MARGIN, _TOP + _SIDE + 19, name, size=8.8, color=MUTED)
     _scores(sheet, found, _TOP + _SIDE + 62)
+    if found.uncertainty is not None:
+        _uncertainty(sheet, found.uncertainty, _TOP + _SIDE + 118 + 30 * min(len(found.candidates), 5))
     for row, candidate in enumerate(shown):
         picture = (pictures or {}).get(candidate.record)
         _candidate(sheet, found, candidate, picture, _TOP + row * _ROW, first=row == 0)
@@ -96,8 +98,6 @@ def _header(sheet: Sheet, found: Identification) -> None:
     sheet.text(_MARGIN + sheet.measure(title, 25, "bold") + 16, 62, meaning, size=13)
     side = "above" if found.is_known else "not above"
     line = f"Best score {found.best.score:.4f}, {side} the threshold {found.threshold:.4f}"
-    if found.uncertainty is not None:
-        line += f"; uncertainty u = {found.uncertainty:.3g}"
     sheet.text(_MARGIN, 92, line, size=11.5)
     sheet.text(_MARGIN, 113, f"Threshold: {found.threshold_source.describe()}", size=8.8, color=MUTED)
     axes = sheet.figure.add_axes(sheet.box(950, 30, _WIDTH - _MARGIN - 950, 84))
@@ -126,6 +126,22 @@ def _scores(sheet: Sheet, found: Identification, y: float) -> None:
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
     sheet.text(_MARGIN + indent, y + 30 * len(listed) + 14, "line: threshold", size=8.5, color=MUTED)
+
+
+def _uncertainty(sheet: Sheet, value: float, y: float) -> None:
+    sheet.text(_MARGIN, y, "Uncertainty", size=11, weight="bold")
+    text = f"u = {value:.2f}" if value >= 0.01 else f"u = {value:.1g}"
+    sheet.text(_MARGIN + sheet.measure("Uncertainty", 11, "bold") + 12, y, text, size=11)
+    axes = sheet.figure.add_axes(sheet.box(_MARGIN, y + 14, 290, 18))
+    axes.set_label("uncertainty")
+    axes.barh([0], [1], height=0.5, color=HAIRLINE)
+    axes.barh([0], [value], height=0.5, color=MUTED)
+    axes.plot([value], [0], "o", color=INK, markersize=9, markeredgecolor="white", markeredgewidth=1.4, clip_on=False)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.5, 0.5)
+    axes.set_axis_off()
+    sheet.text(_MARGIN, y + 48, "0: sure", size=8.8, color=MUTED)
+    sheet.text(_MARGIN + 290, y + 48, "1: no evidence for anybody", size=8.8, color=MUTED, align="right")
 
 
 def _candidate(

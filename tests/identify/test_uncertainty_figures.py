@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from whyface.errors import InputError
+from whyface.evaluate.bootstrap import bootstrap_intervals
+from whyface.evaluate.open_set import difference, mean_area
+from whyface.figures.uncertainty import erased_words_figure, shown, uncertainty_figure
+
+
+def bars(axes: Axes) -> list[Rectangle]:
+    """List the bars in the order in which they were drawn."""
+    return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+
+
+FACE = np.full((112, 112, 3), 120, np.uint8)
+
+
+def test_histograms_stand_on_either_side_of_the_axis() -> None:
+    groups = {"clean": {"known": np.array([0.01, 0.02, 0.5, 0.03]), "strangers": np.array([0.99, 0.99])}}
+    figure = uncertainty_figure(groups, auroc={"clean": 0.987}, caption="Made up.")
+    (axes,) = [axes for axes in figure.axes if axes.get_label() == "clean"]
+    heights = [patch.get_height() for patch in bars(axes)]
+    assert sum(height for height in heights if height > 0) == pytest.approx(1)
+    assert sum(height for height in heights if height < 0) == pytest.approx(-1)
+    assert heights[0] == 0.75
+    assert "AUROC 0.987" in [text.get_text() for text in figure.texts]
+    with pytest.raises(InputError, match="needs uncertainties"):
+        uncertainty_figure({"clean": {"known": np.array([])}})
+
+
+def test_original_has_a_colour_of_its_own() -> None:
+    figure = erased_words_figure(FACE, [("a smile", 0.3), ("a fringe", 0.12)], 0.1, title="T", by_chance=0.15)
+    (axes,) = [axes for axes in figure.axes if axes.get_label() == "uncertainty"]
+    colors = [patch.get_facecolor() for patch in axes.patches]
+    assert colors[0] != colors[1] == colors[2]
+    assert [patch.get_width() for patch in bars(axes)] == pytest.approx([0.1, 0.3, 0.12])
+    assert [label.get_text() for label in axes.get_yticklabels()][1] == "without a smile"
+    assert axes.get_xscale() == "linear"
+
+
+def test_a_sure_face_gets_a_logarithmic_axis() -> None:
+    figure = erased_words_figure(FACE, [("a smile", 0.3)], 1e-5, title="T")
+    (axes,) = [axes for axes in figure.axes if axes.get_label() == "uncertainty"]
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlim()[0] < 1e-5
+    assert [patch.get_x() + patch.get_width() for patch in bars(axes)] == pytest.approx([1e-5, 0.3])
+    assert (shown(0.1234), shown(0.00012)) == ("0.123", "0.0001")
+
+
+def test_too_many_words_are_refused() -> None:
+    for count in (0, 13):
+        with pytest.raises(InputError, match="one to twelve"):
+            erased_words_figure(FACE, [("a smile", 0.3)] * count, 0.1, title="T")
+
+
+def test_differences_of_areas_have_intervals() -> None:
+    rng = np.random.default_rng(0)
+    part = {"known": rng.normal(2, 1, 60), "strangers": rng.normal(0, 1, 60)}
+    worse = {"known": rng.normal(1, 1, 60), "strangers": rng.normal(0, 1, 60)}
+    people = [f"p{number // 4}" for number in range(120)] * 2
+    one, other = mean_area([part, part]), mean_area([worse, worse])
+    weights = np.ones((1, 240))
+    assert one(weights)[0] == pytest.approx(np.mean(part["known"][:, None] > part["strangers"]))
+    found = bootstrap_intervals({"d": difference(one, other)}, people, people, replicates=200)["d"]
+    assert found.low < one(weights)[0] - other(weights)[0] < found.high
+    assert found.low > 0
