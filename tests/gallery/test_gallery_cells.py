@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from gallery_models import tiny_xcos
 from tiny_networks import write_tiny
-from tiny_torch import curved_embedder, linear_embedder, random_faces
+from tiny_torch import curved_parts, linear_embedder, random_faces
+from torch import nn
 
 from whyface.errors import InputError, ModelError
 from whyface.explain.cell_terms import cell_parts, cell_terms, spread_constant
@@ -17,6 +18,7 @@ from whyface.explain.linear_head import linear_head
 from whyface.gallery.cells import explain_cells, with_cells
 from whyface.gallery.gallery import Gallery
 from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.torch_embedder import TorchEmbedder
 
 
 @pytest.mark.parametrize("storage", ["int16", "float32"])
@@ -58,10 +60,11 @@ def test_a_file_of_ones_own_network(tmp_path: Path) -> None:
 
 def test_no_reasons_where_none_can_be_given(tmp_path: Path) -> None:
     faces = random_faces(2)
-    with Gallery.create(tmp_path / "curved", curved_embedder()) as gallery:
+    head = nn.Sequential(nn.Flatten(), nn.Linear(245, 4), nn.ReLU())
+    with Gallery.create(tmp_path / "curved", TorchEmbedder(curved_parts()[0], head.eval())) as gallery:
         gallery.add(gallery.features(faces[1:]), "a", "s")
         (found,) = gallery.search(gallery.features(faces[:1]))
-        with pytest.raises(ModelError):
+        with pytest.raises(ModelError, match="not a sum over places"):
             explain_cells(gallery, faces[0], found)
         assert with_cells(gallery, faces[0], found) == found
     with Gallery.create(tmp_path / "xcos", tiny_xcos()) as gallery:
