@@ -26,6 +26,7 @@ from whyface.evaluate.progress import progress_bar
 from whyface.evaluate.protocols import PairProtocol
 from whyface.evaluate.words_arms import PairSide, arm_scores, read_side, word_arms
 from whyface.evaluate.words_comparison import SHARES, WORD_KINDS, compare_methods
+from whyface.evaluate.words_report import words_markdown
 from whyface.evaluate.words_results import attribute_rows, most_telling, separation
 from whyface.explain.pair_method import PairMethod
 from whyface.explain.xcos_method import software_versions
@@ -326,6 +327,7 @@ def main() -> None:
         report["comparison"] = report_comparison(parts, protocol)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(args.out, f"{json.dumps(report, indent=1)}\n".encode())
+    write_atomic(args.out.with_suffix(".md"), words_markdown(report).encode())
     save_figure(words_study_figure(report), args.figure, dpi=150)
 
 

@@ -11,6 +11,7 @@ from coloured_faces import COLOURS, colour_words, planted_pair
 from whyface.errors import InputError
 from whyface.evaluate.words_arms import WordArm, arm_scores, candidate_words, read_side, word_arms
 from whyface.evaluate.words_comparison import compare_methods, top_pixels
+from whyface.evaluate.words_report import words_markdown
 from whyface.evaluate.words_results import attribute_rows, most_telling, separation
 from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.faces.face import stack_faces
@@ -178,3 +179,45 @@ def test_figure() -> None:
     assert len(figure.axes) == 4
     with pytest.raises(InputError, match="no results to draw"):
         words_study_figure({})
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.3, "more than chance does"), (0.0, "no more than chance does")])
+def test_the_reading_follows_from_the_numbers(gain: float, verdict: str) -> None:
+    rng = np.random.default_rng(0)
+    impostors, genuine = rng.normal(0, 0.1, (80, 2)), rng.normal(0.7, 0.1, (80, 2))
+    people = np.array([f"p{n}" for n in range(80)])
+    others = np.array([f"q{n}" for n in range(80)])
+    chance = impostors + rng.normal(0, 0.05, (80, 2))
+
+    def row(values: Any, control: Any = None) -> dict[str, Any]:
+        found = separation(values, genuine, (people, others), (people, people), control=control, replicates=100)
+        return found | {"area": 0.02, "words_per_face": 3.0, "control": "random places"}
+
+    words = chance + gain + rng.normal(0, 0.01, (80, 2))
+    arms = {"before": row(impostors), "words": row(words, chance), "random places": row(chance)}
+    attributes = {"Wearing_Hat": {"faces": 200, "auc": 0.9, "mean_change": 0.01, "beats_original": 0.6, "wins": 3}}
+    report: dict[str, Any] = {
+        "dataset": "toy",
+        "settings": {"model": "toy", "seed": 0},
+        "threshold": 0.4,
+        "command": "none",
+        "words": {
+            "pairs": 160,
+            "genuine": 80,
+            "arms": arms,
+            "genuine_falls": {"words": {"mean_fall": 0.1, "standard_error": 0.01}},
+            "attributes": attributes,
+            "words_that_beat_the_original_per_face": 2.0,
+            "random_that_beat_the_original_per_face": 1.5,
+        },
+        "comparison": {
+            "pairs": 160,
+            "genuine": 80,
+            "shares": {"0.05": {"before": arms["before"], "ebp": arms["words"], "random": arms["random places"]}},
+        },
+    }
+    text = words_markdown(report)
+    assert f": {verdict}" in text
+    assert "| Wearing_Hat | 200 | 0.9000 | +0.0100 | 60 | 3 |" in text
+    assert f"{arms['words']['auc']:.4f}" in text
+    assert ("Raise the similarity of two people more than their chance: EBP" in text) == (gain > 0)

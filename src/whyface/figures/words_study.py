@@ -100,8 +100,8 @@ def _draw(axes: Axes, rows: Mapping[str, Any], names: list[str], measure: _Measu
         axes.plot([row[measure.value]], [number], "o", color=BLUE, markersize=7, zorder=4)
         chance = rows.get(row.get("control") or "")
         if chance is not None:
-            style: dict[str, Any] = {"color": "white", "markeredgecolor": _CHANCE, "markeredgewidth": 1.6, "markersize": 7}
-            axes.plot([chance[measure.value]], [number], "o", zorder=3, **style)
+            style: dict[str, Any] = {"color": "white", "markeredgecolor": _CHANCE, "markeredgewidth": 1.6}
+            axes.plot([chance[measure.value]], [number], "o", markersize=7, zorder=3, **style)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.06)
     axes.set_yticks([])
