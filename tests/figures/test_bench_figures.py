@@ -15,7 +15,7 @@ def summary_of(level: float, pairs: int = 100) -> MethodSummary:
     curve = Curve(steps, level * (1 - steps), level * (1 - steps / 2))
     names = ("replacement", "deletion", "insertion", "overlap", "shift")
     merits = {name: Merit(level, Interval(level - 0.02, level + 0.02)) for name in names}
-    merits["seconds"] = Merit(level)
+    merits["processor"] = Merit(level)
     return MethodSummary(merits, {"replacement": curve, "deletion": curve, "insertion": curve}, {}, pairs)
 
 

@@ -20,6 +20,7 @@ PANELS: Final = (
 )
 _COLORS: Final = (BLUE, "#b8730a", "#1b7837", RED, "#6a3d9a", INK)
 _DASHES: Final[tuple[tuple[float, ...], ...]] = ((), (5, 1.6))
+_CONTROL_DASHES: Final[tuple[tuple[float, ...], ...]] = ((1.4, 1.4), (6, 1.4, 1.4, 1.4), (3, 3))
 _SIDE, _LEFT, _TOP, _PANEL, _GAP, _KEY = 40, 84, 116, 290, 66, 150
 MOST_LINES: Final = len(_COLORS) * len(_DASHES)
 """Lines that can be told apart, controls not counted."""
@@ -55,7 +56,10 @@ def curves_figure(
     return sheet.figure
 
 
-def _stroke(position: int) -> tuple[str, tuple[float, ...]]:
+def _stroke(method: str, methods: Sequence[str], controls: Sequence[str]) -> tuple[str, tuple[float, ...]]:
+    if method in controls:
+        return MUTED, _CONTROL_DASHES[controls.index(method) % len(_CONTROL_DASHES)]
+    position = methods.index(method)
     return _COLORS[position % len(_COLORS)], _DASHES[position // len(_COLORS)]
 
 
@@ -72,7 +76,7 @@ def _draw_panel(
             continue
         shown = found.curves[curve]
         mean = 50 * (shown.genuine + shown.impostor)
-        color, dashes = (MUTED, (1.4, 1.4)) if method in controls else _stroke(methods.index(method))
+        color, dashes = _stroke(method, methods, controls)
         (line,) = axes.plot(100 * shown.steps, mean, color=color, lw=1.1 if method in controls else 1.7, label=method)
         if dashes:
             line.set_dashes(dashes)
@@ -94,7 +98,7 @@ def _draw_key(sheet: Sheet, x: float, methods: Sequence[str], controls: Sequence
 
     y = float(_TOP + 12)
     for method in (*methods, *controls):
-        color, dashes = (MUTED, (1.4, 1.4)) if method in controls else _stroke(methods.index(method))
+        color, dashes = _stroke(method, methods, controls)
         height = 1 - (y - 4) / sheet.height
         mark = Line2D([x / sheet.width, (x + 28) / sheet.width], [height, height], color=color, lw=2)
         if dashes:

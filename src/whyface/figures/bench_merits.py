@@ -36,7 +36,7 @@ COLUMNS: Final = (
     Column("insertion", "Insertion", "accuracy back, %: more is better"),
     Column("overlap", "Pointing", "pasted part found, %: more is better"),
     Column("shift", "Steadiness", "shifted by 1 pixel: 100 = same", factor=100.0),
-    Column("seconds", "Time", "seconds a pair: less is better", factor=1.0, lower_is_better=True, logarithmic=True),
+    Column("processor", "Time", "processor seconds a pair", factor=1.0, lower_is_better=True, logarithmic=True),
 )
 _LEFT, _TOP, _ROW, _SIDE, _GAP, _WIDTH = 170, 150, 30, 40, 34, 156
 

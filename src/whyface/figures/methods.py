@@ -204,7 +204,8 @@ def _column(
     if entry is not None:
         y = sheet.text(x, y, sheet.wrap(entry.caption, side, _CAPTION), size=_CAPTION, leading=_LEADING)
     notes = [_amount(reach, "none" if entry is None else entry.unit), _cost(explanation)]
-    sheet.text(x, y + 4, "\n".join(note for note in notes if note), size=8, color=MUTED, leading=_LEADING)
+    lines = "\n".join(sheet.wrap(note, side, 8) for note in notes if note)
+    sheet.text(x, y + 4, lines, size=8, color=MUTED, leading=_LEADING)
 
 
 def _amount(reach: float, unit: str) -> str:
