@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -192,6 +193,40 @@ def test_killed_while_adding(tmp_path: Path) -> None:
         assert len(gallery) % 3 == 0
         assert gallery.check() == set()
         assert gallery.search(gallery.features(faces(1)))[0][0].score == pytest.approx(1, abs=1e-5)
+
+
+def interrupted(path: Path) -> Path:
+    """A gallery as it is after a writer was killed in the middle of changing the table of names."""
+    with filled(path, 4) as gallery:
+        db = gallery.names_table._db
+        db.execute("PRAGMA cache_size = 5")
+        db.execute("BEGIN")
+        rows = [(number, "never promised" * 20, "s", "", "") for number in range(100, 2000)]
+        db.executemany("INSERT INTO faces (record, name, source, digest, added) VALUES (?, ?, ?, ?, ?)", rows)
+        copy = path.with_name("interrupted")
+        shutil.copytree(path, copy)
+        db.rollback()
+    assert (copy / "names.sqlite-journal").stat().st_size > 0
+    return copy
+
+
+def test_killed_while_writing_names(tmp_path: Path) -> None:
+    """A reader is the first to open it."""
+    with Gallery.open(interrupted(tmp_path / "g"), tiny_xcos()) as gallery:
+        assert (len(gallery), gallery.names()) == (4, {"person 0": 2, "person 1": 2})
+        assert gallery.check() == set()
+
+
+def test_killed_and_then_on_a_read_only_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    path = interrupted(tmp_path / "g")
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda where, **options: connect(where.replace("mode=rw", "mode=ro"), **options)
+    )
+    with pytest.raises(DataError, match="a writer was interrupted.*open the gallery once where it can be written"):
+        Gallery.open(path, tiny_xcos())
 
 
 def test_a_damaged_record_is_named_and_the_rest_is_served(tmp_path: Path) -> None:

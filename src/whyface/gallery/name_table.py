@@ -58,16 +58,12 @@ class NameTable:
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         self.path = path
-        mode = "rw" if writable else "ro"
         try:
-            self._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5, check_same_thread=False
-            )
-            # An acknowledged face is on the disk, not in a cache.
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("SELECT record, removed FROM faces LIMIT 1")
+            self._db = _connect(path, writable=writable)
         except sqlite3.Error as error:
-            raise DataError(f"{path}: cannot be opened ({error}); is this a gallery?") from error
+            if writable or not Path(f"{path}-journal").exists():
+                raise DataError(f"{path}: cannot be opened ({error}); is this a gallery?") from error
+            self._db = _undo_interrupted(path)
 
     @classmethod
     def create(cls, path: Path) -> NameTable:
@@ -153,3 +149,28 @@ class NameTable:
                 yield self._db
         except sqlite3.Error as error:
             raise OutputError(f"{self.path}: cannot be written ({error}); nothing was changed") from error
+
+
+def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
+    mode = "rw" if writable else "ro"
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5, check_same_thread=False)
+    try:
+        # An acknowledged face is on the disk, not in a cache.
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("SELECT record, removed FROM faces LIMIT 1")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _undo_interrupted(path: Path) -> sqlite3.Connection:
+    """Undo what a writer left half-done when it was killed, as SQLite does by itself for whoever may write."""
+    try:
+        _connect(path, writable=True).close()
+        return _connect(path, writable=False)
+    except sqlite3.Error as error:
+        raise DataError(
+            f"{path}: a writer was interrupted, and what it left cannot be undone here ({error}); "
+            "open the gallery once where it can be written"
+        ) from error
