@@ -14,7 +14,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -26,14 +26,27 @@ from whyface.evaluate.open_set import split_open_set
 from whyface.evaluate.pictures import PictureSource, open_pictures
 from whyface.evaluate.progress import progress_bar
 from whyface.explain.xcos_method import software_versions
+from whyface.figures.save import save_figure
+from whyface.figures.uncertainty import word_rises_figure
 from whyface.identify.features import grid_features
 from whyface.identify.photo_words import word_masks
 from whyface.identify.uncertainty_words import TOP, UncertaintyWords, erase_together, uncertainty_words
 from whyface.models.atomic_write import write_atomic
 from whyface.train.evidential_fit import EvidentialSettings, fit_evidential_head
 from whyface.words.attribute_model import open_attributes
-from whyface.words.erasing import ERASERS
+from whyface.words.erasing import ERASERS, erased_faces
+from whyface.words.noise_floor import random_blobs
 from whyface.xcos.model import XcosModel, open_xcos
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WAYS: Final = (
+    "before",
+    f"without the top {TOP} words",
+    "without random places of that area",
+    f"without the top {TOP} of as many random places",
+)
 
 
 def main() -> None:
@@ -43,6 +56,7 @@ def main() -> None:
     parser.add_argument("--people", type=Path, required=True, help="lfw-peopleDevTrain.txt")
     parser.add_argument("--study", type=Path, required=True, help="identify.json of scripts/evidential_study.py")
     parser.add_argument("--out", type=Path, required=True, help="result to write")
+    parser.add_argument("--figure", type=Path, help="chart of the words to write")
     parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--draws", type=int, default=4, help="random erasures of each word's area")
     parser.add_argument("--eraser", nargs="+", default=["black", "mean"], choices=list(ERASERS))
@@ -96,7 +110,13 @@ def main() -> None:
         "model": study["model"],
         "sha256": study["sha256"],
         "attributes": dict(attributes.heads.record).get("backbone"),
-        "head": {"name": name, **chosen, "scale_fitted": head.scale, "shift_fitted": head.shift},
+        "head": {
+            "name": name,
+            **chosen,
+            "scale_fitted": head.scale,
+            "shift_fitted": head.shift,
+            "people": len(head.people),
+        },
         "dataset": f"LFW, {args.people.name}, division {args.seed}: {len(split.people)} people, {len(enrolled)} photos",
         "settings": {key: getattr(args, key) for key in ("photos", "draws", "threshold", "seed")},
         "words_named": "those that are present, learnt, and not about gender, age or race",
@@ -107,6 +127,19 @@ def main() -> None:
     }
     write_atomic(args.out, f"{json.dumps(document, indent=1)}\n".encode())
     print(json.dumps(document["erasers"], indent=1))
+    if args.figure is not None:
+        save_figure(rises_figure(document), args.figure)
+
+
+def rises_figure(document: dict[str, Any]) -> Figure:
+    """Draw the words' mean rises with the first filler."""
+    eraser, found = next(iter(document["erasers"].items()))
+    return word_rises_figure(
+        found["words"],
+        title="Which words raise the uncertainty when they are erased",
+        subtitle=f"{found['photos']} LFW photos of people in a gallery of {document['head']['people']}, painted {eraser}; "
+        f"mean u before: {found['before']['mean_u']:.2f}",
+    )
 
 
 def faces(source: PictureSource, names: list[str]) -> NDArray[np.uint8]:
@@ -131,15 +164,24 @@ def look(
     """Erase the top words together, and random places beside it."""
     top = told.top()
     erased, random = erase_together(face, masks, top, eraser=told.eraser, seed=seed)
-    belief = head(features_of(model, np.stack([face, erased, random])))
+    # The top words are a choice among many; so are these: the worst of as many random places of the words' sizes.
+    rng = np.random.default_rng((seed, 1))
+    places = {name: random_blobs(int(mask.sum()), 1, rng)[0] for name, mask in masks.items()}
+    u = head(
+        features_of(model, erased_faces(face, np.stack(list(places.values())), told.eraser, seed=seed))
+    ).uncertainty
+    worst = [list(places)[row] for row in np.argsort(-u)[:TOP] if u[row] > told.uncertainty]
+    chosen, _ = erase_together(face, places, worst, eraser=told.eraser, seed=seed)
+    belief = head(features_of(model, np.stack([face, erased, random, chosen])))
     who = [head.people[int(number)] == person for number in belief.probability.argmax(axis=1)]
-    area = np.zeros(face.shape[1:], bool)
-    for name in top:
-        area |= masks[name]
+    areas = [
+        float(np.any([one[name] for name in names], axis=0).mean()) if names else 0.0
+        for one, names in ((masks, top), (places, worst))
+    ]
     return {
         "right": who,
         "u": belief.uncertainty.tolist(),
-        "area": float(area.mean()),
+        "area": [0.0, areas[0], areas[0], areas[1]],
         "words": [
             {
                 "name": word.name,
@@ -157,18 +199,21 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Sum up one filler: accuracy and u before and after, and every word's mean rise of u."""
     right = np.array([row["right"] for row in rows])
     u = np.array([row["u"] for row in rows])
-    found: dict[str, Any] = {"photos": len(rows), "area_erased": float(np.mean([row["area"] for row in rows]))}
-    for column, what in enumerate(("before", f"without the top {TOP} words", "without random places of that area")):
+    area = np.mean([row["area"] for row in rows], axis=0)
+    found: dict[str, Any] = {"photos": len(rows)}
+    for column, what in enumerate(WAYS):
         hits = int(right[:, column].sum())
         found[what] = {
             "accuracy": hits / len(rows),
             "accuracy_interval": list(wilson(hits, len(rows))),
             "mean_u": float(u[:, column].mean()),
             "median_u": float(np.median(u[:, column])),
+            "area_erased": float(area[column]),
         }
-    fell = right[:, 2] & ~right[:, 1]
-    rose = right[:, 1] & ~right[:, 2]
-    found["lost by words only, by random places only"] = [int(fell.sum()), int(rose.sum())]
+    for column in (2, 3):
+        # Photos that only one of the two ways of erasing takes from the right person.
+        only = (right[:, column] & ~right[:, 1]).sum(), (right[:, 1] & ~right[:, column]).sum()
+        found[f"lost by words only, or only {WAYS[column]}"] = [int(count) for count in only]
     by_word: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         for word in row["words"]:

@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from whyface.errors import InputError
 from whyface.evaluate.bootstrap import bootstrap_intervals
 from whyface.evaluate.open_set import difference, mean_area
-from whyface.figures.uncertainty import erased_words_figure, shown, uncertainty_figure
+from whyface.figures.uncertainty import erased_words_figure, shown, uncertainty_figure, word_rises_figure
 
 
 def bars(axes: Axes) -> list[Rectangle]:
@@ -55,6 +55,20 @@ def test_too_many_words_are_refused() -> None:
     for count in (0, 13):
         with pytest.raises(InputError, match="one to twelve"):
             erased_words_figure(FACE, [("a smile", 0.3)] * count, 0.1, title="T")
+
+
+def test_rises_stand_beside_chance() -> None:
+    words = {
+        "a smile": {"photos": 9.0, "mean_rise": 0.2, "mean_rise_by_chance": 0.1},
+        "a fringe": {"photos": 5.0, "mean_rise": 0.3, "mean_rise_by_chance": 0.1},
+        "a hat": {"photos": 4.0, "mean_rise": 0.9, "mean_rise_by_chance": 0.1},
+    }
+    figure = word_rises_figure(words, title="T", subtitle="S")
+    (axes,) = [axes for axes in figure.axes if axes.get_label() == "rises"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a fringe (5)", "a smile (9)"]
+    assert [patch.get_width() for patch in bars(axes)] == pytest.approx([0.3, 0.2, 0.1, 0.1])
+    with pytest.raises(InputError, match="look at more photos"):
+        word_rises_figure(words, least=10, title="T", subtitle="S")
 
 
 def test_differences_of_areas_have_intervals() -> None:

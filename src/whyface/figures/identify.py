@@ -157,9 +157,9 @@ def _candidate(
     sheet.text(_left(0), y - 12, name, size=11, weight="bold")
     axes = _panel(sheet, 0, y, "face" if first else "next face")
     if picture is None:
-        axes.set_axis_off()
-        axes.set_facecolor("white")
-        axes.text(0.5, 0.5, "photo no longer\nwhere it was", size=9, color=MUTED, ha="center", va="center", family=FONT)
+        axes.text(0.5, 0.5, "photo not at hand", size=9, color=MUTED, ha="center", va="center", family=FONT)
+        axes.set_xticks([])
+        axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_color(HAIRLINE)
     else:

@@ -170,6 +170,51 @@ def erased_words_figure(
     return sheet.figure
 
 
+def word_rises_figure(words: Mapping[str, Mapping[str, float]], *, least: int = 5, title: str, subtitle: str) -> Figure:
+    """Draw how much erasing each word's place raises u on average, and what random places of that size do.
+
+    Parameters
+    ----------
+    words
+        Word -> ``photos``, ``mean_rise``, ``mean_rise_by_chance``; ``scripts/uncertainty_words_study.py`` gives them.
+    least
+        Words in fewer photos are left out; of the others the fifteen with the largest rise are drawn.
+    title, subtitle
+        What was measured.
+
+    Raises
+    ------
+    InputError
+        If no word is in so many photos.
+    """
+    enough = {name: one for name, one in words.items() if one["photos"] >= least}
+    drawn = sorted(enough.items(), key=lambda item: -item[1]["mean_rise"])[:15]
+    if not drawn:
+        raise InputError(f"no word is present in {least} photos or more; look at more photos")
+    step, top = 25, 136
+    sheet = Sheet(860, top + len(drawn) * step + 70)
+    sheet.text(40, 44, title, size=15, weight="bold")
+    sheet.text(40, 70, sheet.wrap(subtitle, 780, 9.5), size=9.5, color=MUTED)
+    for x, color, name in ((40, BLUE, "the word's place erased"), (260, "#b4bcc6", "random places of the same size")):
+        swatch = sheet.figure.add_axes(sheet.box(x, top - 38, 12, 12))
+        swatch.set_axis_off()
+        swatch.add_patch(_rectangle(color))
+        sheet.text(x + 20, top - 27, name, size=9.5)
+    axes = sheet.figure.add_axes(sheet.box(230, top, 570, len(drawn) * step))
+    axes.set_label("rises")
+    places = np.arange(len(drawn))
+    for key, color, offset in (("mean_rise", BLUE, -0.19), ("mean_rise_by_chance", "#b4bcc6", 0.19)):
+        axes.barh(places + offset, [one[key] for _, one in drawn], height=0.36, color=color)
+    axes.set_yticks(places, [f"{name} ({one['photos']:.0f})" for name, one in drawn])
+    axes.set_ylim(len(drawn) - 0.4, -0.6)
+    axes.set_xlabel("mean rise of u (number of photos in brackets)", size=9.5, color=INK, family=FONT, labelpad=6)
+    axes.tick_params(axis="y", length=0, labelsize=9.5, labelcolor=INK, labelfontfamily=FONT, pad=6)
+    axes.tick_params(axis="x", labelsize=8.5, labelcolor=MUTED, labelfontfamily=FONT, color=HAIRLINE, length=3)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(HAIRLINE)
+    return sheet.figure
+
+
 def shown(value: float) -> str:
     """Write an uncertainty so that a small one is not 0.000."""
     return f"{value:.3f}" if value >= 0.01 else f"{value:.1g}"
