@@ -197,3 +197,17 @@ def test_two_writers(
         assert (code, out) == (2, "")
         assert "another process is writing to this gallery" in err
         assert run(monkeypatch, capsys, "search", str(gallery), str(people / "bob/1.png"), "--aligned")[0] == 0
+
+
+def test_search_in_two_stages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, people: Path
+) -> None:
+    pytest.importorskip("faiss", reason="needs the extra 'ann'")
+    gallery, photo = str(tmp_path / "g"), str(people / "bob" / "2.png")
+    run(monkeypatch, capsys, "enroll", gallery, str(people), "--aligned")
+    code, _, err = run(monkeypatch, capsys, "search", gallery, photo, "--aligned", "--shortlist", "9")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"whyface gallery index {gallery}" in err
+    assert run(monkeypatch, capsys, "index", gallery)[:2] == (0, f"{gallery}: indexed 4 faces\n")
+    whole = run(monkeypatch, capsys, "search", gallery, photo, "--aligned")
+    assert run(monkeypatch, capsys, "search", gallery, photo, "--aligned", "--shortlist", "9") == whole

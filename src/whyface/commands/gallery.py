@@ -125,13 +125,21 @@ def search(
         Attention | None, typer.Option(help="u, p or l; the best there is by default.", show_default=False)
     ] = None,
     faces: Annotated[bool, typer.Option("--faces", help="Show every face, not each person's best one.")] = False,
+    shortlist: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Compare only so many faces that an index names (whyface gallery index); 100 or more is a good start.",
+            show_default=False,
+        ),
+    ] = None,
     aligned: Aligned = False,
     as_json: AsJson = False,
     model: OtherModel = None,
     model_dir: ModelFolder = None,
     threads: Threads = None,
 ) -> None:
-    """Find the most similar people, exhaustively and exactly, each with its reasons."""
+    """Find the most similar people, exactly and among all unless a shortlist is asked for, each with its reasons."""
     from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.gallery.cells import with_cells  # noqa: PLC0415
@@ -141,7 +149,24 @@ def search(
     batch = stack_faces([load_face(photo, aligned=aligned)])
     with open_for_search(gallery, model=model, directory=model_dir, threads=threads) as opened:
         kind = None if attention is None else attention_kind(attention.value)
-        (found,) = opened.search(opened.features(batch), k, attention=kind, threads=threads, one_per_person=not faces)
+        if shortlist is None:
+            (found,) = opened.search(
+                opened.features(batch), k, attention=kind, threads=threads, one_per_person=not faces
+            )
+        else:
+            from whyface.gallery.shortlist import open_shortlist  # noqa: PLC0415 - an extra
+            from whyface.gallery.two_stage import search_shortlist  # noqa: PLC0415
+
+            (found,) = search_shortlist(
+                opened,
+                open_shortlist(opened),
+                opened.features(batch),
+                k,
+                size=shortlist,
+                attention=kind,
+                threads=threads,
+                one_per_person=not faces,
+            )
         found = with_cells(opened, batch[0], found)
         if as_json:
             typer.echo(json.dumps(_search_document(opened, photo, found), indent=2, ensure_ascii=False))
@@ -149,6 +174,23 @@ def search(
             _print_candidates(found)
             if opened.damaged:
                 typer.echo(f"Left out, damaged: {_count(len(opened.damaged), 'record')} (whyface gallery info --check)")
+
+
+@app.command()
+def index(
+    gallery: GalleryPath,
+    seed: Annotated[int, typer.Option(help="Of the sample that the index is fitted to.")] = 0,
+    threads: Threads = None,
+) -> None:
+    """Make an index for searches with --shortlist; run it again once many faces have been added."""
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.gallery.gallery import Gallery  # noqa: PLC0415
+    from whyface.gallery.shortlist import build_shortlist, save_shortlist  # noqa: PLC0415
+
+    with Gallery.open(gallery) as opened, progress_bar("indexing faces") as progress:
+        made = build_shortlist(opened, seed=seed, threads=threads, progress=progress)
+        save_shortlist(made, opened)
+    typer.echo(f"{gallery}: indexed {_count(made.count, 'face')}")
 
 
 @app.command()
