@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -242,6 +243,22 @@ def test_a_damaged_record_is_named_and_the_rest_is_served(tmp_path: Path) -> Non
         assert gallery.damaged == {7}
     with Gallery.open(tmp_path / "g") as gallery:
         assert gallery.check() == {7}
+
+
+@pytest.mark.parametrize("kind", ["u", "l"])
+@pytest.mark.parametrize("byte", [0xFF, 0x7F, 0x00])
+def test_any_bytes_in_a_record(tmp_path: Path, kind: AttentionKind, byte: int) -> None:
+    """Scales that are no numbers, or infinite, neither stop a search nor win it."""
+    with filled(tmp_path / "g") as gallery:
+        size = gallery.layout.record.itemsize
+    with gallery.file.path.open("r+b") as file:
+        file.seek(HEADER + 7 * size)
+        file.write(bytes([byte]) * size)
+    with warnings.catch_warnings(), Gallery.open(tmp_path / "g", tiny_xcos()) as gallery:
+        warnings.simplefilter("error")
+        for found in gallery.search(gallery.features(faces(20)), k=20, attention=kind):
+            assert {c.record for c in found} == set(range(20)) - {7}
+        assert gallery.damaged == {7}
 
 
 def test_records_missing_at_the_end(tmp_path: Path) -> None:

@@ -71,10 +71,18 @@ def search(
         learned = None if probes.terms is None else gallery.model.attention
         scores = score_records(gallery.records, probes, learned, threads=threads)
         scores[:, sorted(gallery.left_out)] = -np.inf
+        _drop_broken(gallery, scores)
         found += [_best(gallery, probes, row, scores[row], k, one_per_person) for row in range(len(part))]
         if progress is not None:
             progress(len(found), len(features))
     return found
+
+
+def _drop_broken(gallery: Gallery, scores: NDArray[np.float32]) -> None:
+    """Damaged bytes may make a score that is no number, which no sorting survives."""
+    broken = np.flatnonzero((np.isnan(scores) | np.isposinf(scores)).any(axis=0))
+    gallery.damaged |= {int(i) for i in broken if not intact(gallery.records[i : i + 1], int(i))[0]}
+    scores[:, broken] = -np.inf
 
 
 def _best(
