@@ -87,26 +87,27 @@ def _best(
     one_per_person: bool,
 ) -> list[Candidate]:
     """Compare one probe with the named records and take the best."""
-    # The numbers rise, so that the disk is read in one direction. Checksums are taken in place: a copy of chosen
-    # records need not keep the bytes between their fields.
-    whole = np.array([bool(intact(gallery.records[i : i + 1], int(i))[0]) for i in numbers], bool)
-    gallery.damaged |= {int(number) for number in numbers[~whole]}
-    numbers = numbers[whole]
     if not len(numbers):
         return []
-    records = gallery.records[numbers]
     one = Probes(
         probes.cells[row : row + 1], None if probes.terms is None else probes.terms[row : row + 1], probes.weights
     )
     learned = None if one.terms is None else gallery.model.attention
-    (scores,) = score_records(records, one, learned, threads=threads)
-    order = [int(number) for number in numbers[np.argsort(-scores, kind="stable")]]
-    rows = gallery.names_table.faces(order)
-    # A record whose number the table does not know was never promised.
-    kept = [number for number in order if number in rows]
-    if one_per_person:
-        firsts: dict[str, int] = {}
-        for number in kept:
-            firsts.setdefault(rows[number].name, number)
-        kept = list(firsts.values())
-    return explain_candidates(gallery, probes, row, kept[:k])
+    # The numbers rise, so that the disk is read in one direction.
+    (scores,) = score_records(gallery.records[numbers], one, learned, threads=threads)
+    kept: list[int] = []
+    people: set[str] = set()
+    for number in (int(number) for number in numbers[np.argsort(-scores, kind="stable")]):
+        # Checked in place: a copy of chosen records need not keep the bytes between their fields.
+        if not intact(gallery.records[number : number + 1], number)[0]:
+            gallery.damaged.add(number)
+            continue
+        # A record whose number the table does not know was never promised.
+        person = gallery.names_table.faces([number]).get(number)
+        if person is None or (one_per_person and person.name in people):
+            continue
+        people.add(person.name)
+        kept.append(number)
+        if len(kept) == k:
+            break
+    return explain_candidates(gallery, probes, row, kept)
