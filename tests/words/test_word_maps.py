@@ -91,8 +91,23 @@ def test_kinds_of_maps() -> None:
 def test_places_bound_what_is_erased() -> None:
     names = [one.name for one in ATTRIBUTES]
     places = word_places(names)
-    joint = joint_maps(np.ones((7, 7), np.float32), np.ones((len(names), 7, 7), np.float32), places=places)
+    evidence = np.random.default_rng(0).uniform(0.5, 1, (len(names), 7, 7)).astype(np.float32)
+    joint = joint_maps(np.ones((7, 7), np.float32), evidence, places=places)
+    assert erased_pixels(joint, 0.0).any(axis=(1, 2)).all()
     assert not (erased_pixels(joint, 0.0) & ~places).any()
+    # With a peaked map the threshold alone leaves next to nothing.
+    peak = np.zeros((7, 7), np.float32)
+    peak[3, 3] = 1
+    peaked = joint_maps(peak + 0.01, evidence + 1 - np.eye(7, dtype=np.float32), places=places)
+    nose = names.index("Big_Nose")
+    erased = erased_pixels(peaked, 0.95, places=places)
+    assert erased_pixels(peaked, 0.95)[nose].sum() < 0.1 * places[nose].sum()
+    assert erased[nose].sum() == round(0.25 * places[nose].sum())
+    assert not (erased & ~places).any()
+    assert peaked[nose][erased[nose]].min() >= peaked[nose][places[nose] & ~erased[nose]].max()
+    skin = names.index("Pale_Skin")
+    np.testing.assert_array_equal(erased[skin], erased_pixels(peaked, 0.95)[skin])
+    assert not erased_pixels(peaked * 0, places=places).any()
     hat, lips = places[names.index("Wearing_Hat")], places[names.index("Big_Lips")]
     assert hat[5, 56]
     assert not lips[5, 56]
@@ -106,7 +121,7 @@ def test_places_bound_what_is_erased() -> None:
 
 def test_the_threshold_is_strict() -> None:
     assert erased_pixels(np.array([0.6, 0.61]), 0.6).tolist() == [False, True]
-    with pytest.raises(InputError, match="lies there too"):
+    with pytest.raises(InputError, match="lie there too"):
         erased_pixels(np.zeros(2), 1.5)
 
 

@@ -19,6 +19,9 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 THRESHOLD: Final = 0.6
 """Pixels of J above this are erased, unless asked otherwise."""
 
+LEAST: Final = 0.25
+"""At least this share of a word's own places is erased."""
+
 
 def to_pixels(maps: FloatArray, size: int = FACE_SIZE) -> NDArray[np.float32]:
     """Enlarge maps (N, H, W) to (N, size, size) by linear interpolation between the centres of places."""
@@ -78,14 +81,39 @@ def joint_maps(
     return to_unit_range(words if kind == "no counterfactual" else place * words)
 
 
-def erased_pixels(joint: FloatArray, threshold: float = THRESHOLD) -> NDArray[np.bool_]:
+def erased_pixels(
+    joint: FloatArray, threshold: float = THRESHOLD, *, places: NDArray[np.bool_] | None = None, least: float = LEAST
+) -> NDArray[np.bool_]:
     """Tell which pixels are erased: those with J above the threshold.
+
+    Where D is peaked, that may be a sliver of a word's place, and a face with a sliver missing is not one "without
+    bushy eyebrows". So of the places of a word at least a part is erased, the pixels with the highest J.
+
+    Parameters
+    ----------
+    joint
+        J, (K, size, size) in 0..1.
+    threshold
+        From 0 to 1.
+    places
+        Where each word can be, of J's shape. Without it, and for words that can be anywhere, the threshold alone
+        counts.
+    least
+        Share of a word's places.
 
     Raises
     ------
     InputError
-        If the threshold is not from 0 to 1.
+        If a number is out of range.
     """
-    if not 0 <= threshold <= 1:
-        raise InputError(f"the threshold of a map in 0..1 lies there too, got {threshold:g}")
-    return np.asarray(joint > threshold)
+    if not 0 <= threshold <= 1 or not 0 <= least <= 1:
+        raise InputError(f"thresholds of a map in 0..1 and shares lie there too, got {threshold:g} and {least:g}")
+    masks = np.asarray(joint > threshold)
+    if places is not None:
+        for mask, values, place in zip(masks, joint, places, strict=True):
+            needed = 0 if place.all() else round(least * place.sum())
+            # Where J is 0 there is nothing of the word.
+            usable = min(needed, int((values > 0).sum()))
+            if mask.sum() < usable:
+                mask[np.unravel_index(np.argpartition(-values.ravel(), usable - 1)[:usable], mask.shape)] = True
+    return masks
