@@ -133,14 +133,16 @@ def fill(
         start = gallery.promised
         while start < count:
             clock.check()
-            # Chunks begin at the same places in every run, so that a seed of their own gives them the same faces.
-            stop = min(count, len(rest)) if start < len(rest) else min(count, start + CHUNK)
             if start < len(rest):
-                stop = min(stop, start + CHUNK)
+                stop = min(count, len(rest), start + CHUNK)
                 part, people = grids[rest[start:stop]], [str(names[i].split("/")[-2]) for i in rest[start:stop]]
             else:
-                rng = np.random.default_rng([seed, start])
-                part, people = distractors(grids, sources, stop - start, rng), [f"made up {start}"] * (stop - start)
+                # Every chunk has a seed of its own, so that a stopped run, or a larger gallery, has the same faces.
+                chunk, offset = divmod(start - len(rest), CHUNK)
+                rng = np.random.default_rng([seed, chunk])
+                part = distractors(grids, sources, CHUNK, rng)[offset:][: count - start]
+                stop = start + len(part)
+                people = [f"made up {chunk}"] * len(part)
             gallery.add(part, people, "benchmark")
             start = stop
             progress(start, count)
