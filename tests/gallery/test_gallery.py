@@ -86,6 +86,15 @@ def test_one_per_person(tmp_path: Path) -> None:
         assert len(gallery.search(probe, k=100, one_per_person=True)[0]) == 20
 
 
+def test_progress_counts_pairs(tmp_path: Path) -> None:
+    with filled(tmp_path / "g", 30) as gallery:
+        steps: list[tuple[int, int]] = []
+        gallery.search(gallery.features(faces(18, seed=1)), k=1, progress=lambda *step: steps.append(step))
+        assert steps == [(16 * 30, 18 * 30), (18 * 30, 18 * 30)]
+        gallery.check(lambda *step: steps.append(step))
+        assert steps[-1] == (30, 30)
+
+
 def test_embeddings(tmp_path: Path) -> None:
     model = TinyGrids()
     with Gallery.create(tmp_path / "g", model) as gallery:

@@ -140,7 +140,8 @@ def search(
     threads: Threads = None,
 ) -> None:
     """Find the most similar people, exactly and among all unless a shortlist is asked for, each with its reasons."""
-    from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.faces.face import stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.gallery.cells import with_cells  # noqa: PLC0415
     from whyface.gallery.opening import open_for_search  # noqa: PLC0415
@@ -150,9 +151,11 @@ def search(
     with open_for_search(gallery, model=model, directory=model_dir, threads=threads) as opened:
         kind = None if attention is None else attention_kind(attention.value)
         if shortlist is None:
-            (found,) = opened.search(
-                opened.features(batch), k, attention=kind, threads=threads, one_per_person=not faces
-            )
+            features = opened.features(batch)
+            with progress_bar("comparing faces") as progress:
+                (found,) = opened.search(
+                    features, k, attention=kind, threads=threads, one_per_person=not faces, progress=progress
+                )
         else:
             from whyface.gallery.shortlist import open_shortlist  # noqa: PLC0415 - an extra
             from whyface.gallery.two_stage import search_shortlist  # noqa: PLC0415
@@ -201,10 +204,11 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what a gallery holds, whose features, and whether they are whole. Status 1 if records are damaged."""
-    from whyface.gallery.gallery import Gallery  # noqa: PLC0415 - start fast
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.gallery.gallery import Gallery  # noqa: PLC0415
 
-    with Gallery.open(gallery) as opened:
-        damaged = sorted(opened.check() if check else opened.damaged)
+    with Gallery.open(gallery) as opened, progress_bar("checking records") as progress:
+        damaged = sorted(opened.check(progress) if check else opened.damaged)
         names = opened.names()
         layout = opened.layout
         document: dict[str, Any] = {
@@ -242,7 +246,7 @@ def _print_report(report: EnrolReport) -> None:
 
 
 def _print_candidates(found: Sequence[Candidate]) -> None:
-    width = max(len(candidate.name) for candidate in found)
+    width = max((len(candidate.name) for candidate in found), default=0)
     for place, candidate in enumerate(found, 1):
         typer.echo(f"{place:3d}. {candidate.name:{width}s}  {candidate.score:7.4f}  {candidate.source}")
 

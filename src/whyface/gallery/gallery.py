@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, ModelError, OutputError
+from whyface.evaluate.progress import ProgressCallback
 from whyface.gallery import feature_file, name_table
 from whyface.gallery.candidates import Candidate
 from whyface.gallery.feature_file import FeatureFile
@@ -250,15 +251,26 @@ class Gallery:
         attention: AttentionKind | None = None,
         threads: int | None = None,
         one_per_person: bool = False,
+        progress: ProgressCallback | None = None,
     ) -> list[list[Candidate]]:
         """Find the k best faces for each of P probes; see :func:`whyface.gallery.search.search`."""
-        return search(self, features, k, attention=attention, threads=threads, one_per_person=one_per_person)
+        return search(
+            self,
+            features,
+            k,
+            attention=attention,
+            threads=threads,
+            one_per_person=one_per_person,
+            progress=progress,
+        )
 
-    def check(self) -> set[int]:
+    def check(self, progress: ProgressCallback | None = None) -> set[int]:
         """Read everything and find the damaged records, those missing at the end included."""
         for start in range(0, len(self.records), _CHECKED):
             whole = intact(self.records[start : start + _CHECKED], start)
             self.damaged |= {start + int(index) for index in np.flatnonzero(~whole)}
+            if progress is not None:
+                progress(start + len(whole), len(self.records))
         return self.damaged - self.removed
 
     def close(self) -> None:

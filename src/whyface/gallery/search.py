@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -47,7 +48,7 @@ def search(
     one_per_person
         Return each person's best face only.
     progress
-        Called with probes done and P.
+        Called with the pairs scored and their number.
 
     Returns
     -------
@@ -69,13 +70,25 @@ def search(
         part = np.asarray(features[start : start + _PROBES_AT_ONCE], np.float32)
         probes = gallery.model.probes(part, attention)
         learned = None if probes.terms is None else gallery.model.attention
-        scores = score_records(gallery.records, probes, learned, threads=threads)
+        step = None if progress is None else _PairsDone(progress, start, len(part), len(features))
+        scores = score_records(gallery.records, probes, learned, threads=threads, progress=step)
         scores[:, sorted(gallery.left_out)] = -np.inf
         _drop_broken(gallery, scores)
         found += [_best(gallery, probes, row, scores[row], k, one_per_person) for row in range(len(part))]
-        if progress is not None:
-            progress(len(found), len(features))
     return found
+
+
+@dataclass(frozen=True)
+class _PairsDone:
+    """Turns records done for some probes into pairs done of all."""
+
+    progress: ProgressCallback
+    before: int
+    probes: int
+    of: int
+
+    def __call__(self, done: int, records: int) -> None:
+        self.progress(self.before * records + self.probes * done, self.of * records)
 
 
 def _drop_broken(gallery: Gallery, scores: NDArray[np.float32]) -> None:
