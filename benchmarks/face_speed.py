@@ -1,0 +1,170 @@
+"""What one face costs on the processor: graph optimisation, threads, batch size, and 8 and 16 bits beside accuracy.
+
+    python benchmarks/face_speed.py --calibration glint24-aligned-112.tar --lfw lfw-aligned-112.tar \
+        --pairs lfw-pairs.txt --cfp cfp-aligned-112.tar --out benchmarks/results/face_speed.json
+
+The variants alternate in random order, so that whatever else the machine does hits all of them. ``int8`` is made by
+scripts/quantise.py, ``float16`` by ONNX Runtime's converter (which computes in float32 on most processors and pays for
+converting), ``bfloat16`` has its weights rounded to 8 bits of mantissa: ONNX Runtime has no bfloat16 convolution for
+this kind of processor, so that only its accuracy and not its speed can differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from whyface.evaluate.pictures import open_pictures
+from whyface.evaluate.progress import progress_bar
+from whyface.evaluate.protocol_names import open_protocol, parse_protocol
+from whyface.evaluate.scoring import score_xcos, summarise_scores
+from whyface.explain.xcos_method import software_versions
+from whyface.gallery.kernel import usable_cores
+from whyface.models.atomic_write import write_atomic
+from whyface.models.zoo import DEFAULT_MODEL, model_entry, model_file
+from whyface.xcos.quantised import quantise, write_variant
+
+THREADS: Final = (1, 2, 8)
+BATCHES: Final = (1, 2, 8, 32, 64)
+LEVELS: Final = {
+    "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+
+def variants(folder: Path, faces: NDArray[np.uint8]) -> dict[str, Path]:
+    """Write the network in all its number formats."""
+    plain = model_file(model_entry(DEFAULT_MODEL), "onnx")
+    paths = {"float32": plain} | {name: folder / f"{name}.onnx" for name in ("int8", "int8 everywhere")}
+    quantise(plain, paths["int8"], faces)
+    quantise(plain, paths["int8 everywhere"], faces, first=0, head=0)
+    paths["float16"] = folder / "float16.onnx"
+    onnx.save(convert_float_to_float16(onnx.load(plain), keep_io_types=True), paths["float16"])
+    rounded = onnx.load(plain)
+    for tensor in rounded.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            bits = numpy_helper.to_array(tensor).astype(np.float32).view(np.uint32)
+            # To nearest, ties to even, as the format's hardware does.
+            cut = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+            tensor.CopyFrom(numpy_helper.from_array(cut.view(np.float32), tensor.name))
+    paths["bfloat16 weights"] = folder / "bfloat16.onnx"
+    onnx.save(rounded, paths["bfloat16 weights"])
+    return paths
+
+
+def session(path: Path, *, threads: int, level: str = "all") -> Any:
+    """Open a network."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = LEVELS[level]
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def times(paths: dict[str, Path], faces: NDArray[np.uint8], rounds: int, seed: int) -> dict[str, float]:
+    """Give milliseconds a face by setting, medians."""
+    settings: dict[str, tuple[Any, NDArray[np.float32]]] = {}
+    given = faces.astype(np.float32)
+    for level in LEVELS:
+        settings[f"float32, {level}, 1 thread, batch 1"] = session(paths["float32"], threads=1, level=level), given[:1]
+    for threads in THREADS:
+        for batch in BATCHES:
+            for name in ("float32", "int8"):
+                key = f"{name}, all, {threads} thread{'s' * (threads > 1)}, batch {batch}"
+                settings[key] = session(paths[name], threads=threads), given[:batch]
+    for name, path in paths.items():
+        settings[f"{name}, all, 1 thread, batch 1"] = session(path, threads=1), given[:1]
+    measured: dict[str, list[float]] = {key: [] for key in settings}
+    rng = np.random.default_rng(seed)
+    with progress_bar("timing") as progress:
+        for done in range(rounds + 2):
+            for key in rng.permutation(list(settings)):
+                opened, batch_of = settings[key]
+                start = time.perf_counter()
+                opened.run(None, {"faces": batch_of})
+                # The first two rounds warm up.
+                if done >= 2:
+                    measured[key].append(1000 * (time.perf_counter() - start) / len(batch_of))
+            progress(done, rounds + 2)
+    return {key: round(float(np.median(values)), 4) for key, values in measured.items()}
+
+
+def accuracies(paths: dict[str, Path], args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Measure each number format on the protocols given."""
+    data = {"lfw": args.lfw, "cfp-ff": args.cfp, "cfp-fp": args.cfp}
+    found: dict[str, Any] = {}
+    for name, path in paths.items():
+        model = write_variant(folder / f"{path.stem} folder", path).open_xcos()
+        found[name] = {"bytes": path.stat().st_size}
+        for protocol_name, where in data.items():
+            if where is None:
+                continue
+            pairs = args.pairs if protocol_name == "lfw" else None
+            source, protocol = open_protocol(parse_protocol(protocol_name), where, pairs=pairs)
+            with source, progress_bar(f"{name} on {protocol_name}") as progress:
+                scores, _ = score_xcos(model, source, protocol, progress=progress)
+            report = summarise_scores({kind: scores[kind] for kind in ("u", "l")}, protocol, protocol_name)
+            found[name][protocol_name] = {
+                kind: {key: values[key] for key in ("accuracy", "accuracy_standard_error", "eer", "tar_at_far_1e-3")}
+                for kind, values in report.items()
+            }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calibration", type=Path, required=True, help="aligned faces of people in no test")
+    for name in ("lfw", "pairs", "cfp", "out"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with open_pictures(args.calibration) as source:
+        names = np.random.default_rng(args.seed).permutation(source.names())[:256]
+        faces = np.stack([source.read(str(name)).transpose(2, 0, 1) for name in names])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = variants(folder, faces)
+        load = round(os.getloadavg()[0], 1)
+        measured = times(paths, faces[:64], args.rounds, args.seed)
+        accuracy = accuracies(paths, args, folder)
+    record = {
+        "question": "milliseconds a face by graph optimisation, threads, batch and number format, accuracy beside",
+        "command": f"python benchmarks/face_speed.py --calibration FACES --lfw LFW --pairs PAIRS --cfp CFP "
+        f"--rounds {args.rounds}",
+        "milliseconds_a_face": measured,
+        "accuracy": accuracy,
+        "calibration_faces": len(faces),
+        "rounds": args.rounds,
+        "seed": args.seed,
+        "cores": usable_cores(),
+        "load_before": load,
+        "processor": platform.machine(),
+        "model_sha256": model_entry(DEFAULT_MODEL).files["onnx"].sha256,
+        "versions": software_versions(),
+    }
+    text = json.dumps(record, indent=1)
+    if args.out:
+        write_atomic(args.out, f"{text}\n".encode())
+    sys.stdout.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()
