@@ -39,6 +39,7 @@ from whyface.explain.xcos_method import software_versions
 from whyface.figures.save import save_figure
 from whyface.figures.uncertainty import uncertainty_figure
 from whyface.identify.features import grid_features
+from whyface.identify.gallery_threshold import gallery_threshold
 from whyface.models.atomic_write import write_atomic
 from whyface.models.zoo import DEFAULT_MODEL, model_entry, operating_point
 from whyface.train.evidential_baselines import PUBLISHED, candidate_heads, fit_softmax, softmax_peak
@@ -53,7 +54,7 @@ CONDITIONS: Final = (
     Condition("sunglasses", accessory="sunglasses"),
     Condition("scarf", accessory="scarf"),
 )
-LIMITS: Final = (0.25, 0.5, 0.75, 0.9, 0.95)
+LIMITS: Final = (0.5, 0.9, 0.95)
 KEPT: Final = ("model", "divisions", "report_divisions", "loners", "replicates", "seed")
 SEPARATOR: Final = "|"
 MARK: Final = "<!-- results: written by scripts/evidential_study.py -->"
@@ -141,7 +142,8 @@ class Study:
     def __init__(self, model: XcosModel, args: argparse.Namespace) -> None:
         self.model, self.args = model, args
         self.attention = separable_attention(model)
-        self.threshold = float(operating_point(model_entry(args.model), "l")["threshold"])
+        self.entry = model_entry(args.model)
+        self.threshold = float(operating_point(self.entry, "l")["threshold"])
         with open_pictures(args.lfw) as source:
             self.names = source.names()
         self.person_of = [name.split("/")[-2] for name in self.names]
@@ -387,7 +389,12 @@ def report_on(study: Study, people: Sequence[str], chosen: dict[str, Any]) -> di
                 "interval": list(intervals[f"{best} less {baseline}"]),
             }
     verdicts = {
-        condition.key: verdicts_of([result[condition.key] for result in results], best, study.threshold)
+        condition.key: verdicts_of(
+            [result[condition.key] for result in results],
+            best,
+            study.threshold,
+            [gallery_threshold(study.entry, "l", len(split.enrolled))[0] for split in splits],
+        )
         for condition in CONDITIONS
     }
     counts: dict[str, Any] = {
@@ -416,26 +423,32 @@ def report_on(study: Study, people: Sequence[str], chosen: dict[str, Any]) -> di
         "best_less_baseline": differences,
         "verdicts": verdicts,
         "threshold": study.threshold,
-        "fpir_if_comparisons_were_independent": fpir_of(1e-3, len(splits[0].people)),
+        "gallery_threshold": gallery_threshold(study.entry, "l", len(splits[0].enrolled))[0],
+        "fpir_if_comparisons_were_independent": fpir_of(1e-3, len(splits[0].enrolled)),
         "uncertainty_quantiles_5_50_95": quantiles,
         "histograms": histograms,
         "caption": caption,
     }
 
 
-def verdicts_of(parts: Sequence[Scored], best: str, threshold: float) -> dict[str, Any]:
+def verdicts_of(parts: Sequence[Scored], best: str, single: float, sized: Sequence[float]) -> dict[str, Any]:
     """Count, at limits that a user would take, who is found and how many strangers are taken for somebody."""
+    ways: dict[str, tuple[Sequence[float], float | None]] = {
+        "threshold of one comparison, FMR 1e-3": ([single] * len(parts), None),
+        "threshold for this many faces, FPIR 1e-2": (sized, None),
+    }
+    for most in LIMITS:
+        ways[f"threshold of one comparison, and u at most {most:g}"] = ([single] * len(parts), most)
     found: dict[str, Any] = {}
-    for limit in (None, *LIMITS):
+    for name, (thresholds, limit) in ways.items():
         rates = []
-        for scored in parts:
+        for scored, threshold in zip(parts, thresholds, strict=True):
             accepted = {
                 group: (scored[XCOS][group] > threshold) & (True if limit is None else -scored[best][group] <= limit)
                 for group in GROUPS
             }
             right = accepted["known"] & scored[XCOS]["right"].astype(bool)
             rates.append([right.mean(), accepted["strangers"].mean(), accepted["loners"].mean()])
-        name = "score above the 1:1 threshold" if limit is None else f"and u at most {limit:g}"
         means = np.mean(rates, axis=0)
         found[name] = dict(zip(("identified", "fpir_strangers", "fpir_loners"), means.tolist(), strict=True))
     return found

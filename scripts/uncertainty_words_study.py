@@ -137,8 +137,8 @@ def rises_figure(document: dict[str, Any]) -> Figure:
     return word_rises_figure(
         found["words"],
         title="Which words raise the uncertainty when they are erased",
-        subtitle=f"{found['photos']} LFW photos of people in a gallery of {document['head']['people']}, painted {eraser}; "
-        f"mean u before: {found['before']['mean_u']:.2f}",
+        subtitle=f"{found['photos']} LFW photos of people in a gallery of {document['head']['people']}, painted "
+        f"{eraser}; mean u before: {found['before']['mean_u']:.2f}",
     )
 
 

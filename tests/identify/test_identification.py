@@ -63,7 +63,7 @@ def test_a_known_person(gallery: Gallery) -> None:
     assert found.gap == pytest.approx(found.candidates[0].score - found.candidates[1].score)
     assert difference.sum() == pytest.approx(found.gap, abs=1e-5)
     assert sum(found.reasons().values()) == pytest.approx(found.gap, abs=1e-5)
-    assert found.expected_fpir == pytest.approx(1 - 0.999**4)
+    assert found.expected_fpir == pytest.approx(1 - 0.999**12)
     assert found.uncertainty is None
     assert "--fit" in found.uncertainty_note
 

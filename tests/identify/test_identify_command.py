@@ -52,6 +52,7 @@ def test_somebody_and_nobody(
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].startswith("Obama: score 0.")
+    assert "FPIR 0.01 among 4 faces on LFW, 6000 pairs, extrapolated" not in lines[0]
     assert "FMR 1e-3 on LFW" in lines[0]
     assert lines[1].split()[:2] == ["1.", "Obama"]
     assert lines[3].startswith("Obama comes before Biden")
@@ -117,7 +118,8 @@ def test_bad_input(
         "which photo?": ("-g", where),
         "needs --words": (photo, "-g", where, "--words-figure", str(tmp_path / "w.png")),
         "there is none": (photo, "-g", where, "--aligned", "--words"),
-        "not both": (photo, "-g", where, "--aligned", "--threshold", "0.3", "--fmr", "1e-3"),
+        "not several": (photo, "-g", where, "--aligned", "--threshold", "0.3", "--fmr", "1e-3"),
+        "between 0 and 1": (photo, "-g", where, "--aligned", "--fpir", "2"),
         "lies in -1..1": (photo, "-g", where, "--aligned", "--threshold", "3"),
         "measured: 0.001, 0.01": (photo, "-g", where, "--aligned", "--fmr", "1e-6"),
         "does not exist": (photo, "-g", where, "--figure", str(tmp_path / "no" / "f.png")),

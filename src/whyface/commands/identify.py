@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SOMEBODY: Final = 0
 NOBODY: Final = 1
-_DEFAULT_FMR: Final = 1e-3
 
 
 class Loss(StrEnum):
@@ -69,10 +68,18 @@ def identify(
         float | None,
         typer.Option(help="Name somebody above this score, instead of a measured threshold.", show_default=False),
     ] = None,
+    fpir: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of strangers who may pass for somebody: sets the threshold by the size of the gallery; 0.01.",
+            show_default=False,
+        ),
+    ] = None,
     fmr: Annotated[
         float | None,
         typer.Option(
-            help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
+            help="Instead, the threshold measured for one comparison at this false match rate: 1e-2 or 1e-3.",
+            show_default=False,
         ),
     ] = None,
     figure: Annotated[
@@ -115,7 +122,7 @@ def identify(
         if photo is None:
             return
         kind = None if attention is None else attention_kind(attention.value)
-        value, source = _threshold(opened, gallery, model, kind, threshold, fmr)
+        value, source = _threshold(opened, gallery, model, kind, threshold=threshold, fmr=fmr, fpir=fpir)
         probe = load_face(photo, aligned=aligned, index=face)
         found, told = _answer(
             opened, probe, value, source, k=k, kind=kind, words=words, sensitive=sensitive, seed=seed, threads=threads
@@ -148,18 +155,20 @@ def _threshold(
     path: Path,
     model: str | None,
     kind: str | None,
+    *,
     threshold: float | None,
     fmr: float | None,
+    fpir: float | None,
 ) -> tuple[float, ThresholdSource]:
-    """Take the user's threshold, or the one that was measured for the gallery's model."""
+    """Take the user's threshold, one for a single comparison, or one for a gallery of this size."""
     from whyface.explain.provenance import ThresholdSource  # noqa: PLC0415 - start fast
     from whyface.gallery.opening import MODEL_NAME  # noqa: PLC0415
-    from whyface.models.zoo import operating_point  # noqa: PLC0415
+    from whyface.identify.gallery_threshold import TARGET_FPIR, gallery_threshold, pair_threshold  # noqa: PLC0415
     from whyface.xcos.open_model import known_entry  # noqa: PLC0415
 
+    if sum(value is not None for value in (threshold, fmr, fpir)) > 1:
+        raise InputError("give one of --threshold, --fmr and --fpir, not several")
     if threshold is not None:
-        if fmr is not None:
-            raise InputError("give a threshold or an FMR, not both")
         if not -1 <= threshold <= 1:
             raise InputError(f"a threshold on a cosine lies in -1..1, got {threshold:g}")
         return threshold, ThresholdSource(kind="user", name="set by the user")
@@ -168,20 +177,9 @@ def _threshold(
     if entry is None:
         raise ModelError(f"{gallery.layout.model}: no threshold was measured for this network; give --threshold")
     used = kind or (gallery.model.default_kind if gallery.layout.kind == "grid" else "cosine")
-    rate = _DEFAULT_FMR if fmr is None else fmr
-    points = {float(str(one["name"]).removeprefix("FMR ")): str(one["name"]) for one in _fmr_points(entry, used)}
-    if rate not in points:
-        measured = ", ".join(f"{one:g}" for one in sorted(points)) or "none"
-        raise ModelError(
-            f"model {entry.name!r} has no threshold for FMR {rate:g} with {used!r}; measured: {measured}; "
-            "give one of these or --threshold"
-        )
-    point = operating_point(entry, used, point=points[rate])
-    return float(point["threshold"]), ThresholdSource.from_operating_point(point)
-
-
-def _fmr_points(entry: Any, kind: str) -> list[Any]:
-    return [point for point in entry.thresholds.get(kind, ()) if str(point["name"]).startswith("FMR ")]
+    if fmr is not None:
+        return pair_threshold(entry, used, fmr)
+    return gallery_threshold(entry, used, max(len(gallery), 1), fpir=TARGET_FPIR if fpir is None else fpir)
 
 
 def _answer(

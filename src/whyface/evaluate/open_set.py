@@ -168,8 +168,8 @@ def open_set_rates(known: ArrayLike, strangers: ArrayLike, right: ArrayLike, *, 
     )
 
 
-def fpir_of(fmr: float, people: int) -> float:
-    """Return the share of strangers who exceed a 1:1 threshold for at least one of N people: 1 - (1 - FMR)^N.
+def fpir_of(fmr: float, faces: int) -> float:
+    """Return the share of strangers who exceed a 1:1 threshold for at least one of N faces: 1 - (1 - FMR)^N.
 
     It takes the N comparisons as independent. They are not (some faces resemble many), so it is a warning of how fast
     false alarms grow rather than a measurement.
@@ -177,11 +177,11 @@ def fpir_of(fmr: float, people: int) -> float:
     Raises
     ------
     InputError
-        If the rate is no rate or there is nobody.
+        If the rate is no rate or there are no faces.
     """
-    if not 0 <= fmr <= 1 or people < 1:
-        raise InputError(f"an FMR lies between 0 and 1 and a gallery has people, got {fmr:g} and {people}")
-    return float(-np.expm1(people * np.log1p(-fmr))) if fmr < 1 else 1.0
+    if not 0 <= fmr <= 1 or faces < 1:
+        raise InputError(f"an FMR lies between 0 and 1 and a gallery has faces, got {fmr:g} and {faces}")
+    return float(-np.expm1(faces * np.log1p(-fmr))) if fmr < 1 else 1.0
 
 
 def mean_area(parts: Sequence[Mapping[str, NDArray[np.float64]]]) -> Measure:

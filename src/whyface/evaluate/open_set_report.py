@@ -55,8 +55,9 @@ def open_set_table(document: dict[str, Any]) -> str:
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"What verdicts do at the 1:1 threshold {report['threshold']:.4f} (FMR 1e-3): known people who are found, "
-        "strangers who are taken for somebody (people as often photographed; people with one picture), percent.",
+        "What verdicts do: known people who are found; strangers who are taken for somebody (people as often "
+        "photographed, people with one picture); percent. The threshold of one comparison is "
+        f"{report['threshold']:.4f}, that for the first division's gallery {report['gallery_threshold']:.4f}.",
         "",
         "| verdict | nothing covered | 30 % covered | sunglasses | scarf |",
         "|---|---|---|---|---|",

@@ -23,7 +23,7 @@ from whyface.xcos.attention import AttentionKind
 
 SCHEMA: Final = "whyface/identification/1"
 
-NOTABLE_FPIR: Final = 0.01
+NOTABLE_FPIR: Final = 0.011
 """Above this expected share of strangers who are taken for somebody, the report warns."""
 
 
@@ -38,9 +38,9 @@ class Identification:
     people, faces
         Size of the gallery.
     threshold, threshold_source
-        Somebody is named iff the best score is above the threshold; a threshold for one comparison.
+        Somebody is named iff the best score is above the threshold.
     expected_fpir
-        About the share of strangers whom this threshold lets pass for one of so many people,
+        About the share of strangers whom this threshold lets pass for somebody among so many faces,
         :func:`whyface.evaluate.open_set.fpir_of`; None where the threshold's FMR is not known.
     uncertainty
         u in (0, 1], or None without an evidential head.
@@ -153,9 +153,9 @@ def identify(
     face
         The aligned face.
     threshold, source
-        A threshold for one comparison and where it comes from.
+        The threshold, e.g. :func:`whyface.identify.gallery_threshold.gallery_threshold`, and where it comes from.
     fmr
-        The false match rate that the threshold stands for; by default the one that its source measured.
+        The false match rate of one comparison that the threshold stands for; by default the one that its source names.
     k
         How many people to return, at least 2 are looked up.
     attention
@@ -196,7 +196,7 @@ def identify(
         faces=len(gallery),
         threshold=threshold,
         threshold_source=source,
-        expected_fpir=None if rate is None else fpir_of(rate, max(len(people), 1)),
+        expected_fpir=None if rate is None else fpir_of(rate, max(len(gallery), 1)),
         uncertainty=uncertainty,
         beliefs=beliefs,
         uncertainty_note=note,

@@ -75,9 +75,14 @@ def notes(found: Identification) -> tuple[str, ...]:
         )
     if found.expected_fpir is not None and found.expected_fpir > NOTABLE_FPIR:
         said.append(
-            f"The threshold is one for a single comparison; among {found.people} people about "
-            f"{100 * found.expected_fpir:.2g} % of strangers would pass for somebody, 1 - (1 - FMR)^N, if comparisons "
-            "were independent; raise --threshold where that matters"
+            f"At this threshold about {100 * found.expected_fpir:.2g} % of strangers would pass for somebody among "
+            f"{found.faces} faces, 1 - (1 - FMR)^N, if comparisons were independent, and more since they are not; "
+            "--fpir or --threshold raise it"
+        )
+    elif found.threshold_source.note:
+        said.append(
+            f"The threshold for {found.faces} faces is extrapolated from single comparisons: take its rate as a "
+            "rough one (among 660 faces of LFW, where 1 % was meant, 4 % of strangers passed)"
         )
     return tuple(said)
 

@@ -1,0 +1,131 @@
+"""A threshold for a whole gallery: every face in it is one more chance for a stranger to pass for somebody.
+
+Wanted is a false positive identification rate (FPIR). If N comparisons were independent, each may then have the false
+match rate 1 - (1 - FPIR)^(1 / N), which is soon below what any list of pairs can show. The threshold for it is
+extrapolated from two that were measured, as if impostors' scores were normally distributed. That is rough, since tails
+are not normal and comparisons not independent: docs/results/identify.md has what it gives on people at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import Any, Final
+
+import numpy as np
+
+from whyface.errors import InputError, ModelError
+from whyface.explain.provenance import ThresholdSource
+from whyface.models.zoo_schema import ModelEntry
+
+TARGET_FPIR: Final = 0.01
+
+_PREFIX: Final = "FMR "
+_LOWEST: Final = 1e-3
+"""A gallery's threshold is never below that of one comparison at this FMR, by which ``whyface verify`` decides."""
+
+
+def fmr_for(fpir: float, faces: int) -> float:
+    """Return the false match rate that each of N independent comparisons may have: 1 - (1 - FPIR)^(1 / N).
+
+    Raises
+    ------
+    InputError
+        If the rate is not between 0 and 1, or there are no faces.
+    """
+    if not 0 < fpir < 1 or faces < 1:
+        raise InputError(f"an FPIR lies between 0 and 1 and a gallery has faces, got {fpir:g} and {faces}")
+    return float(-np.expm1(np.log1p(-fpir) / faces))
+
+
+def extrapolated_threshold(points: Mapping[float, float], fmr: float) -> float:
+    """Extend two measured thresholds to another false match rate along a normal distribution of impostors' scores.
+
+    Parameters
+    ----------
+    points
+        FMR -> threshold; the two lowest rates are used.
+    fmr
+        The wanted rate.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two points, or they do not rise as the rate falls.
+    """
+    if len(points) < 2:
+        raise InputError(f"two measured thresholds are needed to extend them, got {len(points)}")
+    low, high = sorted(points)[:2]
+    quantile = NormalDist().inv_cdf
+    deviation = (points[low] - points[high]) / (quantile(1 - low) - quantile(1 - high))
+    if deviation <= 0:
+        raise InputError("measured thresholds must rise as the false match rate falls")
+    # inv_cdf(1 - x) loses x below 1e-16; by symmetry it is -inv_cdf(x).
+    return points[low] + deviation * (-quantile(fmr) - quantile(1 - low))
+
+
+def gallery_threshold(
+    entry: ModelEntry, kind: str, faces: int, *, fpir: float = TARGET_FPIR
+) -> tuple[float, ThresholdSource]:
+    """Give the threshold for a gallery of so many faces, and where it comes from.
+
+    Parameters
+    ----------
+    entry
+        The model's record.
+    kind
+        ``"u"``, ``"p"``, ``"l"`` or ``"cosine"``.
+    faces
+        In the gallery.
+    fpir
+        Share of strangers who may pass for somebody.
+
+    Raises
+    ------
+    InputError
+        If the rate is not between 0 and 1.
+    ModelError
+        If fewer than two thresholds of this kind are on record.
+    """
+    measured = _points(entry, kind)
+    thresholds = {rate: float(point["threshold"]) for rate, point in measured.items()}
+    fmr = fmr_for(fpir, faces)
+    if len(thresholds) < 2:
+        raise ModelError(
+            f"model {entry.name!r} has no thresholds on record that could be extended to a gallery; give --threshold"
+        )
+    lowest = min(rate for rate in thresholds if rate >= _LOWEST)
+    if fmr >= lowest:
+        return thresholds[lowest], ThresholdSource.from_operating_point(measured[lowest])
+    point = measured[lowest]
+    return extrapolated_threshold(thresholds, fmr), ThresholdSource(
+        kind="operating point",
+        name=f"FPIR {fpir:g} among {faces} faces",
+        dataset=f"{point['dataset']}, extrapolated",
+        fmr=fmr,
+        note="extrapolated from thresholds for single comparisons, see whyface.identify.gallery_threshold",
+    )
+
+
+def pair_threshold(entry: ModelEntry, kind: str, fmr: float) -> tuple[float, ThresholdSource]:
+    """Give the threshold that was measured for one comparison at this false match rate.
+
+    Raises
+    ------
+    ModelError
+        If there is none on record.
+    """
+    measured = _points(entry, kind)
+    if fmr not in measured:
+        known = ", ".join(f"{rate:g}" for rate in sorted(measured)) or "none"
+        raise ModelError(
+            f"model {entry.name!r} has no threshold for FMR {fmr:g} with {kind!r}; measured: {known}; "
+            "give one of these or --threshold"
+        )
+    return float(measured[fmr]["threshold"]), ThresholdSource.from_operating_point(measured[fmr])
+
+
+def _points(entry: ModelEntry, kind: str) -> dict[float, Mapping[str, Any]]:
+    points: Sequence[Mapping[str, Any]] = entry.thresholds.get(kind, ())
+    named = [(str(point["name"]), point) for point in points]
+    return {float(name.removeprefix(_PREFIX)): point for name, point in named if name.startswith(_PREFIX)}

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import pytest
+
+from whyface.errors import InputError, ModelError
+from whyface.evaluate.open_set import fpir_of
+from whyface.identify.gallery_threshold import extrapolated_threshold, fmr_for, gallery_threshold, pair_threshold
+from whyface.models.zoo import DEFAULT_MODEL, model_entry
+
+
+def test_rates_turn_into_each_other() -> None:
+    for faces in (1, 10, 10**6):
+        assert fpir_of(fmr_for(0.01, faces), faces) == pytest.approx(0.01)
+    assert fmr_for(0.01, 1) == pytest.approx(0.01)
+
+
+def test_normal_impostors_are_extrapolated_exactly() -> None:
+    impostors = NormalDist(0.1, 0.08)
+    points = {fmr: impostors.inv_cdf(1 - fmr) for fmr in (1e-1, 1e-2, 1e-3)}
+    for fmr in (1e-4, 1e-6, 1e-9):
+        assert extrapolated_threshold(points, fmr) == pytest.approx(impostors.inv_cdf(1 - fmr), abs=1e-6)
+    # At measured points it is what was measured.
+    assert extrapolated_threshold(points, 1e-3) == pytest.approx(points[1e-3])
+
+
+def test_threshold_grows_with_the_gallery_and_never_undercuts_verification() -> None:
+    entry = model_entry(DEFAULT_MODEL)
+    single, _ = pair_threshold(entry, "l", 1e-3)
+    thresholds = [gallery_threshold(entry, "l", faces)[0] for faces in (1, 5, 100, 10_000, 10**6)]
+    assert thresholds[0] == thresholds[1] == single
+    assert thresholds == sorted(thresholds)
+    assert thresholds[2] > single
+    assert thresholds[-1] < 1
+    value, source = gallery_threshold(entry, "u", 660, fpir=0.1)
+    assert source.describe() == "FPIR 0.1 among 660 faces on LFW, 6000 pairs, extrapolated"
+    assert source.fmr == pytest.approx(fmr_for(0.1, 660))
+    assert value < gallery_threshold(entry, "u", 660, fpir=0.01)[0]
+
+
+def test_what_cannot_be_known_is_refused() -> None:
+    entry = model_entry(DEFAULT_MODEL)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        fmr_for(1.0, 5)
+    with pytest.raises(InputError, match="two measured"):
+        extrapolated_threshold({1e-3: 0.3}, 1e-5)
+    with pytest.raises(InputError, match="must rise"):
+        extrapolated_threshold({1e-3: 0.3, 1e-2: 0.4}, 1e-5)
+    with pytest.raises(ModelError, match="measured: 0.001, 0.01"):
+        pair_threshold(entry, "l", 1e-6)
+    with pytest.raises(ModelError, match="give --threshold"):
+        gallery_threshold(entry, "cosine", 5)
