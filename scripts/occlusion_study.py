@@ -106,6 +106,7 @@ def run(args: argparse.Namespace) -> None:
     results, shares = sum_up(protocol, scores, f"free-{args.at}", args.replicates, args.seed)
     settings |= {"bootstrap_replicates": args.replicates, "compared_at_percent": args.at}
     document = occlusion_document(results, shares, about, settings, software_versions(), len(protocol.genuine))
+    document["command"] = command_of(args)
     table = occlusion_table(results, shares, args.at)
     drawn = args.draw or [f"{label}:{kind}" for label, kinds in results.items() for kind in kinds if kind[0] != "p"]
     lines = {line: pick(results, line) for line in drawn}
@@ -121,6 +122,17 @@ def run(args: argparse.Namespace) -> None:
         put_between_marks(args.docs / "results" / "occlusion.md", table)
         save_figure(figure, args.docs / "figures" / "occlusion.png")
         save_figure(examples, args.docs / "figures" / "occlusion-examples.png")
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """Write the command down without anybody's paths."""
+    models = " ".join(f'--model "{label}={Path(name).name}"' for label, name in (m.split("=", 1) for m in args.model))
+    percents = " ".join(map(str, args.percent))
+    return (
+        f"python scripts/occlusion_study.py --data ... --pairs ... --run ... {models} --reliability ... "
+        f"--percent {percents} --cover {args.cover} --fill {args.fill} --seed {args.seed} "
+        f"--replicates {args.replicates} --at {args.at}"
+    )
 
 
 def pick(results: dict[str, dict[str, dict[str, ConditionResult]]], line: str) -> dict[str, ConditionResult]:
