@@ -59,3 +59,21 @@ def test_mistakes(faces: Path, tmp_path: Path, arguments: tuple[str, ...], messa
     assert found.returncode == 2
     assert message in found.stderr
     assert found.stderr.count("\n") == 1
+
+
+def test_an_empty_pair_list(faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "none.txt").write_text("", encoding="utf-8")
+    found = run(faces, tmp_path / "out", "--protocol", f"pairs:{tmp_path / 'none.txt'}")
+    assert found.returncode == 2
+    assert "none.txt: empty" in found.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_light_effort_is_recorded_and_slow_methods_take_the_first_pairs(faces: Path, tmp_path: Path) -> None:
+    chosen = ("--method", "kernelshap,random", "--tests", "replacement", "--effort", "light", "--slow-pairs", "2")
+    found = run(faces, tmp_path / "out", *chosen)
+    assert found.returncode == 0, found.stderr
+    document = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert document["methods"]["kernelshap"]["pairs"] == 2
+    assert document["methods"]["random"]["pairs"] == 8
+    assert document["settings"]["options"]["kernelshap"] == {"trials": 96}

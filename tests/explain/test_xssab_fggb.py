@@ -67,6 +67,26 @@ def test_fggb_by_hand_whatever_the_chunk(chunk: int) -> None:
     np.testing.assert_allclose(parts[0] + parts[1], found.map_a, atol=1e-4)
 
 
+def test_some_dimensions_of_fggb_by_hand() -> None:
+    one, other, slopes = by_hand()
+    sizes = np.abs(slopes).mean(axis=1)
+    sizes /= np.linalg.norm(sizes, axis=(1, 2), keepdims=True)
+    faces = random_faces(2)
+    method = FggbMethod(linear_embedder(), threshold=THRESHOLD, batch_size=4, dimensions=3, seed=5)
+    found = method.maps(faces[:1], faces[1:])
+    chosen = np.sort(np.random.default_rng(5).choice(6, 3, replace=False))
+    expected = np.einsum("d,dij->ij", (one * other - THRESHOLD / 6)[chosen], sizes[chosen])
+    np.testing.assert_allclose(found.map_a[0], expected, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(found.score, one @ other, atol=1e-5)
+    assert found.backward == 6
+    assert method.settings == {"kind": "combined", "dimensions": 3, "seed": 5}
+    every = FggbMethod(linear_embedder(), threshold=THRESHOLD).maps(faces[:1], faces[1:])
+    plenty = FggbMethod(linear_embedder(), threshold=THRESHOLD, dimensions=99).maps(faces[:1], faces[1:])
+    np.testing.assert_array_equal(plenty.map_a, every.map_a)
+    with pytest.raises(InputError, match="at least one dimension"):
+        FggbMethod(linear_embedder(), dimensions=0)
+
+
 def test_the_share_itself_counts_as_positive() -> None:
     """A blank face against itself in a network with one dimension: the argument is exactly the share."""
     from whyface.models.torch_embedder import TorchEmbedder
