@@ -173,11 +173,7 @@ def main() -> None:
         "question": "milliseconds for a verdict, memory, install size and time to the first verdict, by library",
         "command": f"python benchmarks/peers.py {environments_named} --onnx NETWORK "
         f"--rounds {args.rounds} --calls {args.calls} --threads {args.threads}",
-        "results": {
-            name: summary(found, environments[name])
-            for name, found in results.items()
-            if found and name not in left_out
-        },
+        "results": {name: summary(found, environments[name]) for name, found in measured.items()},
         "left_out": left_out,
         "network_sha256": None if args.onnx is None else sha256_of(args.onnx),
         "rounds": args.rounds,
