@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from whyface.errors import DataError, InputError, ModelError, OutputError
 from whyface.gallery.gallery import Gallery, pixel_digest
 from whyface.gallery.layout import HEADER
+from whyface.gallery.name_table import NameTable
 from whyface.xcos.attention import AttentionKind
 
 
@@ -300,6 +301,18 @@ def test_no_gallery(tmp_path: Path) -> None:
     (tmp_path / "g" / "names.sqlite").unlink()
     with pytest.raises(DataError, match=r"names\.sqlite: cannot be opened"):
         Gallery.open(tmp_path / "g", tiny_xcos())
+
+
+def test_a_gallery_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("full")
+
+    monkeypatch.setattr(NameTable, "create", full)
+    with pytest.raises(OutputError, match="full"):
+        Gallery.create(tmp_path / "g", tiny_xcos())
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match="cannot be made"):
+        Gallery.create(tmp_path / "nowhere" / "g", tiny_xcos())
 
 
 def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

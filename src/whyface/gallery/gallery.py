@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -84,14 +86,22 @@ class Gallery:
         features = GalleryFeatures(model, sha256=sha256)
         probe = features.features(np.zeros((1, 3, 112, 112), np.uint8))
         layout = features.layout(tuple(probe.shape[1:]), storage)
+        if path.exists():
+            raise OutputError(f"{path}: there is something of that name; add to it, or choose another")
+        # It appears whole or not at all.
+        started = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            path.mkdir()
-        except FileExistsError as error:
-            raise OutputError(f"{path}: there is something of that name; add to it, or choose another") from error
+            started.mkdir()
         except OSError as error:
             raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
-        FeatureFile.create(path / feature_file.FILE_NAME, layout)
-        NameTable.create(path / name_table.FILE_NAME).close()
+        try:
+            FeatureFile.create(started / feature_file.FILE_NAME, layout)
+            NameTable.create(started / name_table.FILE_NAME).close()
+            started.rename(path)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
+        finally:
+            shutil.rmtree(started, ignore_errors=True)
         return cls(path, features, writable=True)
 
     @classmethod

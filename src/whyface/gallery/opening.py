@@ -49,8 +49,11 @@ def open_or_create(
     opened = open_model(model, directory=directory, grid=grid, preprocessing=preprocessing, threads=threads)
     path = Path(path)
     if (path / feature_file.FILE_NAME).is_file():
-        return Gallery.open(path, opened.method, writable=True)
-    gallery = Gallery.create(path, opened.method, storage=storage)
+        gallery = Gallery.open(path, opened.method, writable=True)
+        if (path / MODEL_NAME).is_file():
+            return gallery
+    else:
+        gallery = Gallery.create(path, opened.method, storage=storage)
     asked = {
         "model": model,
         "grid": grid,
