@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,3 +87,18 @@ def test_people_at_hand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     for picture in (tmp_path / "b").iterdir():
         picture.unlink()
     refused(monkeypatch, capsys, "at least two people", *PHOTOS, "--people", str(tmp_path))
+
+
+def test_the_core_install_is_enough() -> None:
+    """No torch, SciPy, scikit-learn or Parquet on the way from two photos to sentences."""
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'scipy', 'sklearn', 'pyarrow'):\n"
+        "    sys.modules[name] = None\n"
+        "from whyface.cli import main\n"
+        f"sys.argv = ['whyface', 'words', {PHOTOS[0]!r}, {PHOTOS[1]!r}, '--draws', '10', '-a', 'big nose']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("NO MATCH")
