@@ -40,8 +40,10 @@ from whyface.figures.save import save_figure
 from whyface.figures.uncertainty import uncertainty_figure
 from whyface.identify.features import grid_features
 from whyface.identify.gallery_threshold import gallery_threshold
+from whyface.identify.identification_sentences import HARDLY_ANY
 from whyface.models.atomic_write import write_atomic
 from whyface.models.zoo import DEFAULT_MODEL, model_entry, operating_point
+from whyface.models.zoo_schema import ModelEntry
 from whyface.train.evidential_baselines import PUBLISHED, candidate_heads, fit_softmax, softmax_peak
 from whyface.train.evidential_fit import EvidentialSettings, fit_evidential_head
 from whyface.train.evidential_losses import LOSS_KINDS
@@ -422,6 +424,9 @@ def report_on(study: Study, people: Sequence[str], chosen: dict[str, Any]) -> di
         "rates": rates,
         "best_less_baseline": differences,
         "verdicts": verdicts,
+        "accepted_and_of_these_u_at_least_0.95": accepted_but_doubted(
+            [result[CLEAN.key] for result in results], best, study.entry, splits
+        ),
         "threshold": study.threshold,
         "gallery_threshold": gallery_threshold(study.entry, "l", len(splits[0].enrolled))[0],
         "fpir_if_comparisons_were_independent": fpir_of(1e-3, len(splits[0].enrolled)),
@@ -452,6 +457,20 @@ def verdicts_of(parts: Sequence[Scored], best: str, single: float, sized: Sequen
         means = np.mean(rates, axis=0)
         found[name] = dict(zip(("identified", "fpir_strangers", "fpir_loners"), means.tolist(), strict=True))
     return found
+
+
+def accepted_but_doubted(
+    parts: Sequence[Scored], best: str, entry: ModelEntry, splits: Sequence[OpenSetSplit]
+) -> dict[str, list[int]]:
+    """Count clean photos above the gallery's threshold, and how many of these have a u near 1, over all divisions."""
+    counts = {group: [0, 0] for group in GROUPS}
+    for scored, split in zip(parts, splits, strict=True):
+        threshold, _ = gallery_threshold(entry, "l", len(split.enrolled))
+        for group in GROUPS:
+            accepted = scored[XCOS][group] > threshold
+            counts[group][0] += int(accepted.sum())
+            counts[group][1] += int((-scored[best][group][accepted] >= HARDLY_ANY).sum())
+    return counts
 
 
 if __name__ == "__main__":
