@@ -31,7 +31,7 @@ class Column:
 
 COLUMNS: Final = (
     Column("replacement", "Undoing patches", "errors left, %: less is better", lower_is_better=True),
-    Column("patch lift", "Finding patches", "patch found beyond chance, points: more is better"),
+    Column("patch lift", "Finding patches", "% beyond chance: more is better"),
     Column("deletion", "Deletion", "accuracy left, %: less is better", lower_is_better=True),
     Column("insertion", "Insertion", "accuracy back, %: more is better"),
     Column("overlap", "Pointing", "pasted part found, %: more is better"),
@@ -130,8 +130,12 @@ def _draw_column(
     axes.set_yticks([])
     if column.logarithmic:
         axes.set_xscale("log")
+        # Whole powers of ten at both ends, so that at least two of them are labelled.
+        powers = np.log10([merit.value * column.factor for merit in found.values() if merit.value > 0] or [1.0])
+        axes.set_xlim(10 ** np.floor(powers.min() - 0.05), 10 ** np.ceil(powers.max() + 0.05))
         axes.set_xticks([], minor=True)
-    axes.margins(x=0.12)
+    if not column.logarithmic:
+        axes.margins(x=0.12)
     axes.tick_params(axis="x", which="both", length=0, labelsize=8, labelcolor=MUTED, labelfontfamily=FONT, pad=5)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     if not column.logarithmic:
