@@ -229,6 +229,20 @@ def test_other_settings_do_not_go_on(noise: Path, tmp_path: Path, monkeypatch: p
         run_batch(source, ALIGNED, out)
 
 
+def test_parts_of_other_photos_do_not_go_on(noise: Path, tmp_path: Path) -> None:
+    """As many photos, but others: pairs would be lost and doubled."""
+    before = open_pair_source(noise).describe()
+    shutil.copytree(noise, tmp_path / "elsewhere")
+    assert open_pair_source(tmp_path / "elsewhere").describe() != before
+    (noise / "ann" / "1.png").rename(noise / "ann" / "4.png")
+    assert open_pair_source(noise).describe() != before
+    table = tmp_path / "pairs.csv"
+    table.write_text("a,b\nann/2.png,bob/1.png\n")
+    here, there = (open_pair_source(table, folder=folder) for folder in (noise, tmp_path / "elsewhere"))
+    assert here.describe() != there.describe()
+    assert here.describe() == open_pair_source(table, folder=noise).describe()
+
+
 def test_few_photos_are_read_once(noise: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import whyface.batch.comparer as module
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -80,10 +81,13 @@ class PairSource:
         return sum(1 for _ in self)
 
     def describe(self) -> dict[str, Any]:
-        """Say what it is as JSON values; the same as long as the pairs are the same."""
+        """Say what it is as JSON values; the same as long as the pairs are the same photos by name."""
+        where = {"data": str(self.folder.absolute())}
         if self.path.is_file():
-            return {"csv_sha256": sha256_of(self.path)}
-        return {"pairs": self.pairs, "photos": len(photos_of(self.folder))}
+            return {**where, "csv_sha256": sha256_of(self.path)}
+        # Their number is not enough: with one photo renamed, the parts of two runs would not fit together.
+        names = "\n".join(photos_of(self.folder)).encode("utf-8", "surrogateescape")
+        return {**where, "pairs": self.pairs, "names_sha256": hashlib.sha256(names).hexdigest()}
 
     def _of_csv(self) -> Iterator[PhotoPair]:
         with _open_csv(self.path) as file:
