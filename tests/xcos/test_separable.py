@@ -24,8 +24,8 @@ def module(seed: int, *, slope: float = 0.25) -> LearnedAttention:
         if isinstance(part, torch.nn.BatchNorm2d):
             part.weight.data.uniform_(0.5, 2)
             part.bias.data.normal_()
-            part.running_mean.normal_()  # type: ignore[union-attr, operator]
-            part.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
+            part.running_mean.normal_()  # type: ignore[union-attr]
+            part.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
         if isinstance(part, torch.nn.PReLU):
             part.weight.data.fill_(slope)
     return attention
