@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--percent", type=int, nargs="+", default=list(PERCENTS), help="shares to cover")
     parser.add_argument("--cover", choices=("one", "both"), default="one", help="one face of each pair, or both")
     parser.add_argument("--fill", choices=("black", "mean", "noise"), default="black")
+    parser.add_argument("--no-accessories", action="store_true", help="free-form masks only, and no figures")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="of ONNX Runtime")
     parser.add_argument("--replicates", type=int, default=1000, help="of the bootstrap over people")
@@ -82,6 +83,8 @@ def run(args: argparse.Namespace) -> None:
     require_pyarrow()
     protocol = read_lfw_pairs(args.pairs)
     conditions = study_conditions(tuple(args.percent))
+    if args.no_accessories:
+        conditions = tuple(condition for condition in conditions if condition.accessory is None)
     settings = {"data": args.data.name, "protocol": protocol.name, "cover": args.cover, "fill": args.fill}
     settings |= {"seed": args.seed}
     files = dict(named(text, "--reliability") for text in args.reliability)
@@ -108,15 +111,17 @@ def run(args: argparse.Namespace) -> None:
     document = occlusion_document(results, shares, about, settings, software_versions(), len(protocol.genuine))
     document["command"] = command_of(args)
     table = occlusion_table(results, shares, args.at)
+    text = json.dumps(document, indent=1) + "\n"
+    write_atomic(args.run / "occlusion.json", text.encode())
+    write_atomic(args.run / "occlusion.md", table.encode())
+    print(table)
+    if args.no_accessories:
+        return
     drawn = args.draw or [f"{label}:{kind}" for label, kinds in results.items() for kind in kinds if kind[0] != "p"]
     lines = {line: pick(results, line) for line in drawn}
     figure = occlusion_figure(lines, percents=args.percent, pairs=len(protocol.genuine), both=args.cover == "both")
     examples = examples_figure(example_faces(conditions, args.seed))
-    text = json.dumps(document, indent=1) + "\n"
-    write_atomic(args.run / "occlusion.json", text.encode())
-    write_atomic(args.run / "occlusion.md", table.encode())
     save_figure(figure, args.run / "occlusion.png")
-    print(table)
     if args.docs is not None:
         write_atomic(args.docs / "results" / "occlusion.json", text.encode())
         put_between_marks(args.docs / "results" / "occlusion.md", table)
@@ -127,10 +132,10 @@ def run(args: argparse.Namespace) -> None:
 def command_of(args: argparse.Namespace) -> str:
     """Write the command down without anybody's paths."""
     models = " ".join(f'--model "{label}={Path(name).name}"' for label, name in (m.split("=", 1) for m in args.model))
-    percents = " ".join(map(str, args.percent))
+    shown = " ".join(map(str, args.percent)) + (" --no-accessories" if args.no_accessories else "")
     return (
         f"python scripts/occlusion_study.py --data ... --pairs ... --run ... {models} --reliability ... "
-        f"--percent {percents} --cover {args.cover} --fill {args.fill} --seed {args.seed} "
+        f"--percent {shown} --cover {args.cover} --fill {args.fill} --seed {args.seed} "
         f"--replicates {args.replicates} --at {args.at}"
     )
 
