@@ -174,7 +174,7 @@ class WordExplainer:
         """
         places = None if self.settings.anywhere else self._places if numbers is None else self._places[numbers]
         joint = joint_maps(counterfactual, evidence, self.settings.kind, places=places)
-        return erased_pixels(joint, self.settings.threshold, places=places)
+        return erased_pixels(joint, self.settings.threshold, places=places, least=self.settings.least)
 
     def _similarity(self, batch: Batch) -> float:
         features = self.scorer.features(batch)

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, get_args
 
 from whyface.errors import InputError
 from whyface.words.erasing import eraser_fill
-from whyface.words.joint_maps import KINDS, THRESHOLD, Kind
+from whyface.words.joint_maps import KINDS, LEAST, THRESHOLD, Kind
 
 Identity = Literal["similarity", "topk", "threshold"]
 IDENTITIES: Final[tuple[Identity, ...]] = get_args(Identity)
@@ -29,8 +29,8 @@ class WordSettings:
     anywhere
         Let a word erase what goes with it elsewhere on the face too, as published, see
         :mod:`whyface.words.word_places`.
-    threshold
-        Pixels of a joint map above this are erased.
+    threshold, least
+        Pixels of a joint map above the threshold are erased, and at least this share of the word's own places.
     eraser
         See :data:`whyface.words.erasing.ERASERS`.
     sensitive
@@ -54,6 +54,7 @@ class WordSettings:
     kind: Kind = "joint"
     anywhere: bool = False
     threshold: float = THRESHOLD
+    least: float = LEAST
     eraser: str = "black"
     sensitive: bool = False
     names: tuple[str, ...] | None = None
@@ -67,8 +68,10 @@ class WordSettings:
             raise InputError(f"identity must be one of {', '.join(IDENTITIES)}, got {self.identity!r}")
         if self.kind not in KINDS:
             raise InputError(f"kind of map must be one of {', '.join(KINDS)}, got {self.kind!r}")
-        if not 0 <= self.threshold <= 1:
-            raise InputError(f"the threshold of the joint map lies between 0 and 1, got {self.threshold:g}")
+        if not 0 <= self.threshold <= 1 or not 0 <= self.least <= 1:
+            raise InputError(
+                f"the joint map's threshold and the least share lie in 0..1, got {self.threshold:g} and {self.least:g}"
+            )
         if self.draws < 10 or self.tries < 100:
             raise InputError(f"at least 10 draws and 100 tries are needed, got {self.draws} and {self.tries}")
 
