@@ -33,6 +33,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from whyface.evaluate.progress import progress_bar
 from whyface.explain.xcos_method import software_versions
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.kernel import score_records, usable_cores
-from whyface.gallery.shortlist import Shortlist, build_shortlist, faiss_module, probe_vectors
+from whyface.gallery.shortlist import Recipe, Shortlist, build_shortlist, faiss_module, probe_vectors
 from whyface.gallery.two_stage import search_shortlist
 from whyface.models.atomic_write import write_atomic
 from whyface.models.zoo import DEFAULT_MODEL
@@ -56,6 +57,8 @@ SHORTLISTS = (10, 20, 50, 100, 200, 500, 1000)
 MIXED = 8
 CHUNK = 4000
 TIMED = 15
+WITH_LISTS = 50_000
+"""From so many faces on, an index that sorts them into lists is measured too."""
 
 
 class OutOfTimeError(Exception):
@@ -212,16 +215,10 @@ def measure(
     build_s = time.perf_counter() - started
     best = [top(row[:count], max(KS)) for path in paths for row in np.load(path, mmap_mode="r")]
     vectors = {kind: probe_vectors(gallery.model, probes, kind) for kind in ("l", "p", "u")}
-    default = shortlist.recipe.visited
-    visits = sorted({max(1, default // 4), default, min(shortlist.recipe.lists, 4 * default)})
     found: dict[str, Any] = {
-        "recipe": {"dimensions": shortlist.recipe.dimensions, "lists": shortlist.recipe.lists, "visited": default},
+        "recipe": asdict(shortlist.recipe),
         "build_seconds": round(build_s, 1),
         "index_bytes_per_face": round(faiss_module().serialize_index(shortlist.index).nbytes / count, 1),
-        "by_visited_lists": {
-            str(visited): recalls(shortlist.find(vectors["l"], max(SHORTLISTS), visited=visited), best)
-            for visited in visits
-        },
         "by_stand_in_for_learned_attention": {
             name: recalls(shortlist.find(vectors[kind], max(SHORTLISTS)), best)
             for name, kind in (("the probe's attention to itself", "l"), ("correlated", "p"), ("uniform", "u"))
@@ -229,6 +226,15 @@ def measure(
         **identities(gallery, part, best, shortlist, probes, people),
     }
     found["milliseconds"] = timings(part, shortlist, probes)
+    if count >= WITH_LISTS:
+        lists = int(2 ** round(np.log2(np.sqrt(count))))
+        sorted_index = build_shortlist(part, recipe=Recipe(lists=lists), seed=seed)
+        found["with_lists"] = {
+            f"{visited} of {lists} visited": recalls(
+                sorted_index.find(vectors["l"], max(SHORTLISTS), visited=visited), best
+            )
+            for visited in (lists // 64, lists // 16, lists // 4)
+        }
     return found
 
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from whyface.errors import InputError
-from whyface.figures.two_stage import two_stage_figure
+from whyface.figures.two_stage import SHIPPED, two_stage_figure
 
 WAYS = ("exhaustive", "shortlist of 100", "shortlist of 500", "index alone")
 
 
 def record_of(*sizes: int) -> dict[str, Any]:
     times = {way: {"median": 2.0, "quartiles": [1.0, 3.0]} for way in WAYS}
-    recall = {"1": {"recall@10": {"10": 0.8, "100": 1.0}}}
-    found = {"recipe": {"visited": 1}, "milliseconds": times, "by_visited_lists": recall}
+    recall = {SHIPPED: {"recall@10": {"10": 0.8, "100": 1.0}}}
+    found = {"milliseconds": times, "by_stand_in_for_learned_attention": recall}
     return {"faces": {str(size): found for size in sizes}, "probes": 8, "threads": 2, "real_faces": 1000}
 
 

@@ -146,9 +146,7 @@ def test_the_same_seed_gives_the_same_index(tmp_path: Path) -> None:
         np.testing.assert_array_equal(first.find(vectors, 20), second.find(vectors, 20))
 
 
-def test_recipe_by_size() -> None:
-    assert Recipe.for_count(13_000) == Recipe()
-    assert Recipe.for_count(1_000_000) == Recipe(lists=1024, visited=64)
+def test_impossible_recipes() -> None:
     with pytest.raises(InputError, match="visits 1 to all of its lists, got 5 of 4"):
         Recipe(lists=4, visited=5)
 

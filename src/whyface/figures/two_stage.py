@@ -17,6 +17,9 @@ _WAYS: Final = (
     ("shortlist of 500", "two stages, 500 compared", MUTED, "s"),
     ("shortlist of 100", "two stages, 100 compared", BLUE, "^"),
 )
+SHIPPED: Final = "the probe's attention to itself"
+"""What the index weights a probe's cells with."""
+
 _WIDTH: Final = 1180
 _HEIGHT: Final = 500
 _TINTS: Final = ("#9ecae1", "#6baed6", "#2171b5", "#08306b")
@@ -62,8 +65,7 @@ def two_stage_figure(record: Mapping[str, Any]) -> Figure:
     _legend(cost, "upper left")
     recall = _axes(sheet, 680, "Recall@10: part of the exhaustive ten best on the shortlist", "length of the shortlist")
     for tint, (size, found) in zip(_TINTS[-len(sizes) :], list(sizes.items())[-len(_TINTS) :], strict=True):
-        visited = str(found["recipe"]["visited"])
-        points = found["by_visited_lists"][visited]["recall@10"]
+        points = found["by_stand_in_for_learned_attention"][SHIPPED]["recall@10"]
         recall.plot(
             [int(length) for length in points],
             list(points.values()),

@@ -30,8 +30,6 @@ ABOUT_NAME: Final = "shortlist.json"
 
 _ADDED_AT_ONCE: Final = 8192
 _TRAINED_PER_LIST: Final = 48
-_SMALL: Final = 20_000
-"""Below this an index of lists saves nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,8 @@ class Recipe:
     dimensions
         Vectors are turned onto so many of their principal axes first; 0 keeps them as they are.
     lists
-        Vectors are sorted into so many lists by their nearest centre; 1 keeps one list of all.
+        Vectors are sorted into so many lists by their nearest centre; 1 keeps one list of all. Lists save time and lose
+        faces: a probe's best are spread over more of them than a search can visit (``docs/results/two-stage.md``).
     visited
         Lists that a search looks into.
     """
@@ -55,14 +54,6 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.dimensions < 0 or not 1 <= self.visited <= self.lists:
             raise InputError(f"an index visits 1 to all of its lists, got {self.visited} of {self.lists}")
-
-    @classmethod
-    def for_count(cls, count: int) -> Recipe:
-        """Choose for a gallery of so many faces: about sqrt(count) lists, of which a sixteenth is visited."""
-        if count < _SMALL:
-            return cls()
-        lists = 2 ** round(np.log2(np.sqrt(count)))
-        return cls(lists=int(lists), visited=int(lists) // 16)
 
 
 class Shortlist:
@@ -151,7 +142,7 @@ def build_shortlist(
     gallery
         The gallery; its model is not needed.
     recipe
-        How; by the number of faces unless given.
+        How; one list of all by default, which misses least.
     seed
         Of the sample that axes and centres are fitted to, and of the centres' start.
     threads
@@ -170,7 +161,7 @@ def build_shortlist(
         raise InputError(f"{gallery.path}: the gallery is empty; enroll somebody first")
     if threads is not None:
         faiss.omp_set_num_threads(threads)
-    recipe = recipe or Recipe.for_count(count)
+    recipe = recipe or Recipe()
     rng = np.random.default_rng(seed)
     wanted = min(count, max(4 * gallery.layout.values, _TRAINED_PER_LIST * recipe.lists))
     sample = _vectors(gallery.records[np.sort(rng.choice(count, wanted, replace=False))])
