@@ -167,14 +167,19 @@ def test_figure() -> None:
         "auc": 0.99,
         "auc_interval": [0.985, 0.993],
         "mean_impostor_score": 0.05,
-        "mean_impostor_score_interval": [0.04, 0.06],
     }
-    arms = {"before": row, "words": {**row, "control": "random places"}, "random places": row}
-    shares = {"0.05": {"before": row, "ebp": {**row, "control": "random"}, "random": row}}
+    beyond = {
+        "mean_minus_control": 0.01,
+        "mean_minus_control_interval": [0.0, 0.02],
+        "auc_minus_control": -0.001,
+        "auc_minus_control_interval": [-0.002, 0.0],
+    }
+    arms = {"before": row, "words": row | beyond, "random places": row}
+    shares = {"0.05": {"before": row, "ebp": row | beyond, "random": row}}
     figure = words_study_figure({"words": {"arms": arms}, "comparison": {"shares": shares}})
     texts = [text.get_text() for text in figure.texts]
     assert {"words, the most telling", "excitation backprop (EBP)"} <= set(texts)
-    # Chance is drawn beside its method, not as a row of its own.
+    # Chance is the line that rows are measured from, not a row.
     assert "random places" not in texts
     assert len(figure.axes) == 4
     with pytest.raises(InputError, match="no results to draw"):

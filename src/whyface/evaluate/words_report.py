@@ -29,7 +29,7 @@ def words_markdown(report: Mapping[str, Any]) -> str:
         f"Data: {report['dataset']}. Model: {report['settings']['model']}, threshold {report['threshold']:.4f}. Seed "
         f"{report['settings']['seed']}. Made by `{report['command']}`; all numbers in [words.json](words.json).",
         "",
-        "![Similarity and AUC after erasing, beside chance](../figures/words-study.png)",
+        "![Similarity and AUC after erasing, measured from chance](../figures/words-study.png)",
         "",
         *_protocol(),
     ]

@@ -1,4 +1,4 @@
-"""The figure of the study of words: what each way of erasing leaves, beside what chance leaves."""
+"""The figure of the study of words: what each way of erasing does beyond chance."""
 
 from __future__ import annotations
 
@@ -29,16 +29,15 @@ class _Measure:
 
 
 _MEASURES: Final = (
-    _Measure("mean_impostor_score", "mean_impostor_score_interval", "mean similarity of two people"),
-    _Measure("auc", "auc_interval", "AUC, genuine against impostor pairs"),
+    _Measure("mean_minus_control", "mean_minus_control_interval", "two people's similarity, above chance"),
+    _Measure("auc_minus_control", "auc_minus_control_interval", "AUC, above chance"),
 )
 
 
 def words_study_figure(report: Mapping[str, Any]) -> Figure:
-    """Draw the impostor pairs' mean similarity and the AUC after erasing, one row a method.
+    """Draw how far each method lies from its chance, one row a method: impostor pairs' mean similarity, and the AUC.
 
-    A blue dot with its interval is a method, the hollow grey one on its row is chance: random places of the same area,
-    as many of them, with the same eraser. The grey line is the state before anything was erased.
+    Chance is random places of the same area, as many of them, with the same eraser.
 
     Parameters
     ----------
@@ -65,15 +64,15 @@ def words_study_figure(report: Mapping[str, Any]) -> Figure:
         ]
     if not panels:
         raise InputError("the study holds no results to draw; run it first")
-    shown = [[name for name in rows if _is_method(name)] for _, rows in panels]
+    shown = [[name for name, row in rows.items() if _MEASURES[0].value in row] for _, rows in panels]
     height = _TOP + sum(_ROW * len(names) + _BETWEEN for names in shown) - 20
     sheet = Sheet(_WIDTH, int(height))
     sheet.text(_MARGIN, 52, "Do words say what tells two people apart?", size=19, weight="bold")
     rule = (
-        "Erasing what tells two people apart makes them more alike: their similarity rises (further right), and the "
-        "AUC falls (further left). Erasing at random does so too, and the best of several tries more. So a method has "
-        "something to say only where its blue dot is beyond the hollow grey one on its row: chance with the same area, "
-        "the same number of tries and the same eraser. Bars: 95 % intervals over people."
+        "Erasing what tells two people apart makes them more alike: their similarity rises and the AUC falls. Erasing "
+        "at random does so too, and the best of several tries more. So each row is measured from its own chance, the "
+        "grey line: random places of the same area, as many tries, the same eraser. Right of the line on the left, "
+        "and left of it on the right, a method has something to say. Bars: 95 % intervals over people."
     )
     sheet.text(_MARGIN, 84, sheet.wrap(rule, _WIDTH - 2 * _MARGIN, 10.5), size=10.5, color=MUTED)
     y: float = _TOP
@@ -92,16 +91,11 @@ def words_study_figure(report: Mapping[str, Any]) -> Figure:
 
 
 def _draw(axes: Axes, rows: Mapping[str, Any], names: list[str], measure: _Measure) -> None:
-    if "before" in rows:
-        axes.axvline(rows["before"][measure.value], color=HAIRLINE, linewidth=1.4, zorder=1)
+    axes.axvline(0, color=_CHANCE, linewidth=1.4, zorder=1)
     for number, name in enumerate(names):
         row = rows[name]
         axes.plot(row[measure.interval], [number, number], color=BLUE, linewidth=2.2, alpha=0.5, zorder=2)
-        axes.plot([row[measure.value]], [number], "o", color=BLUE, markersize=7, zorder=4)
-        chance = rows.get(row.get("control") or "")
-        if chance is not None:
-            style: dict[str, Any] = {"color": "white", "markeredgecolor": _CHANCE, "markeredgewidth": 1.6}
-            axes.plot([chance[measure.value]], [number], "o", markersize=7, zorder=3, **style)
+        axes.plot([row[measure.value]], [number], "o", color=BLUE, markersize=7, zorder=3)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.06)
     axes.set_yticks([])
@@ -112,10 +106,6 @@ def _draw(axes: Axes, rows: Mapping[str, Any], names: list[str], measure: _Measu
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(HAIRLINE)
-
-
-def _is_method(name: str) -> bool:
-    return name != "before" and not name.startswith("random")
 
 
 def _label(name: str) -> str:
