@@ -11,11 +11,14 @@ import pytest
 import torch
 from face_folders import write_faces
 from numpy.typing import NDArray
-from tiny_networks import write_tiny
+from tiny_networks import shared_weights, write_tiny
 from tiny_torch import curved_parts, random_faces
 from torch import nn
 
 from whyface.errors import InputError, ModelError, OutputError
+from whyface.evaluate.folds import best_threshold
+from whyface.evaluate.lfw_protocol import read_lfw_pairs
+from whyface.evaluate.pictures import open_pictures
 from whyface.models.embedder import Embedder
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import ARCFACE
@@ -26,6 +29,7 @@ from whyface.train.plug_in import PlugInSettings, fit_xcos
 from whyface.xcos.model import XcosModel
 from whyface.xcos.open_model import open_model
 
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 QUICK = PlugInSettings(steps=3, people=3, pictures=2, grid_channels=8, context=3)
 QUICK_SHARED = replace(QUICK, head="shared")
 WHO = np.array(["a", "a", "b", "b", "c", "c", "d"])
@@ -217,3 +221,36 @@ def test_bad_input(tiny: OnnxEmbedder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be used"):
         fit_xcos(tiny, faces, WHO, settings=QUICK).save(tmp_path / "file")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared beside the repository")
+def test_a_published_network_keeps_its_accuracy(tmp_path: Path) -> None:
+    """Trained on 60 people of CFP, compared with its own FC layer on LFW's first 300 + 300 pairs."""
+    weights = shared_weights("mobilefacenet-large.onnx")
+    network = OnnxEmbedder(weights, grid="/m/PRelu_33_output_0", threads=1)
+    with open_pictures(DATA / "cfp-aligned-112.tar") as source:
+        names = [name for name in source.names() if name.endswith(("01.jpg", "02.jpg", "03.jpg", "04.jpg"))][:480]
+        faces = np.stack([source.read(name).transpose(2, 0, 1) for name in names])
+    people = np.array([name.split("/")[2] for name in names])
+    assert len(np.unique(people)) == 60
+    plug = fit_xcos(network, faces, people, settings=PlugInSettings(steps=60))
+    protocol = read_lfw_pairs(DATA / "lfw-pairs.txt")
+    rows = np.flatnonzero(protocol.fold == 0)
+    chosen, index = np.unique([protocol.left[rows], protocol.right[rows]], return_inverse=True)
+    left, right = index.reshape(2, -1)
+    with open_pictures(DATA / "lfw-aligned-112.tar") as source:
+        tested = np.stack([source.read(protocol.pictures[k]).transpose(2, 0, 1) for k in chosen])
+    embeddings, maps = network.embed_with_grid(tested)
+    model = plug.save(tmp_path / "mine").open_xcos()
+    grids = plug.grid(maps)
+    np.testing.assert_allclose(model.grid(tested[:8]), grids[:8], atol=1e-3)
+
+    def accuracy(scores: NDArray[np.floating[Any]]) -> float:
+        genuine = protocol.genuine[rows]
+        return float(np.mean((scores > best_threshold(scores, genuine)) == genuine))
+
+    own = accuracy((embeddings[left] * embeddings[right]).sum(axis=1))
+    learned = accuracy(model.compare_grids(grids[left], grids[right], "l").score)
+    assert own > 0.99
+    assert learned > own - 0.01
