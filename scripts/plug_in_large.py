@@ -195,7 +195,8 @@ def main() -> None:
         console.print(report)
     record = {
         "command": "python scripts/plug_in_large.py --network ... --cfp ... --glint ... --lfw ... --pairs ... "
-        f"--overlap docs/results/lfw_overlap.json --cache ... --head {args.head} --steps {args.steps} --seed {args.seed}",
+        "--overlap docs/results/lfw_overlap.json --cache ... "
+        f"--head {args.head} --steps {args.steps} --seed {args.seed}",
         "grid": GRID,
         "settings": settings.to_dict(),
         "trained_on": sizes,
