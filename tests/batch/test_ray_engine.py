@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,22 @@ def write_pairs(folder: Path, count: int) -> Path:
     return table
 
 
+def own_workers() -> list[int]:
+    """Give the process ids of this test's workers; other clusters on the machine are left alone."""
+    table = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    lines = [line.split(maxsplit=2) for line in table.splitlines()[1:]]
+    parents = {int(pid): int(parent) for pid, parent, _ in lines}
+
+    def is_ours(process: int) -> bool:
+        while process > 1:
+            if process == os.getpid():
+                return True
+            process = parents.get(process, 0)
+        return False
+
+    return [int(pid) for pid, _, command in lines if "ray::_Worker" in command and is_ours(int(pid))]
+
+
 @pytest.mark.slow
 def test_a_worker_is_killed_half_way(cluster: Any, tmp_path: Path) -> None:
     source = open_pair_source(write_pairs(tmp_path, 400))
@@ -53,8 +70,7 @@ def test_a_worker_is_killed_half_way(cluster: Any, tmp_path: Path) -> None:
         def writing(number: int, results: list[PairResult]) -> None:
             write(number, results)
             if not killed and number >= 8:
-                workers = [line for line in os.popen("ps -eo pid,args").read().splitlines() if "ray::_Worker" in line]
-                killed.append(int(workers[0].split()[0]))
+                killed.append(own_workers()[0])
                 os.kill(killed[0], signal.SIGKILL)
 
         engine(chunks, writing)
