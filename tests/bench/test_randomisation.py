@@ -44,7 +44,7 @@ def weights_of(score: PairScore) -> list[np.ndarray]:
 def test_layers_are_counted_from_the_score_down() -> None:
     layers = layers_from_the_top(CosineScore(network()))
     assert [type(layer).__name__ for layer in layers] == ["Linear", "Conv2d", "Conv2d"]
-    assert layers[-1].in_channels == 3  # type: ignore[union-attr]
+    assert layers[-1].in_channels == 3
 
 
 def test_the_head_that_xcos_does_not_use_is_left_out() -> None:

@@ -22,7 +22,7 @@ def frozen(layer: nn.Module) -> nn.Module:
 def test_numbers_and_gradients_are_pytorch_s(bias: bool, count: int) -> None:
     torch.manual_seed(0)
     plain = frozen(nn.Conv2d(6, 9, 1, bias=bias))
-    (fast,) = with_fast_pointwise(nn.Sequential(plain))
+    (fast,) = with_fast_pointwise(nn.Sequential(plain)).children()
     assert isinstance(fast, PointwiseConv2d)
     pixels = torch.randn(count, 6, 4, 5)
     weights = torch.randn(count, 9, 4, 5)
@@ -39,7 +39,7 @@ def test_numbers_and_gradients_are_pytorch_s(bias: bool, count: int) -> None:
 @needs_onednn
 def test_the_graph_can_be_kept_for_several_passes() -> None:
     torch.manual_seed(0)
-    (fast,) = with_fast_pointwise(nn.Sequential(frozen(nn.Conv2d(3, 2, 1))))
+    (fast,) = with_fast_pointwise(nn.Sequential(frozen(nn.Conv2d(3, 2, 1)))).children()
     x = torch.randn(1, 3, 2, 2, requires_grad=True)
     output = fast(x).sum()
     one, other = (torch.autograd.grad(output, x, retain_graph=True)[0] for _ in range(2))
@@ -50,7 +50,7 @@ def test_other_layers_stay() -> None:
     trainable = nn.Sequential(nn.Conv2d(2, 2, 1))
     others = frozen(nn.Sequential(nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 1, stride=2), nn.Conv2d(2, 2, 1, groups=2)))
     for network in (trainable, others):
-        assert not any(isinstance(layer, PointwiseConv2d) for layer in with_fast_pointwise(network))
+        assert not any(isinstance(layer, PointwiseConv2d) for layer in with_fast_pointwise(network).children())
 
 
 @needs_onednn
@@ -62,7 +62,7 @@ def test_modes_that_watch_functions_see_a_convolution() -> None:
             seen.append(func.__name__)
             return func(*args, **(kwargs or {}))
 
-    (fast,) = with_fast_pointwise(nn.Sequential(frozen(nn.Conv2d(3, 2, 1))))
+    (fast,) = with_fast_pointwise(nn.Sequential(frozen(nn.Conv2d(3, 2, 1)))).children()
     with Watch():
         fast(torch.randn(1, 3, 2, 2))
     assert "conv2d" in seen
@@ -70,5 +70,5 @@ def test_modes_that_watch_functions_see_a_convolution() -> None:
 
 @needs_onednn
 def test_nothing_in_nothing_out() -> None:
-    (fast,) = with_fast_pointwise(nn.Sequential(frozen(nn.Conv2d(3, 2, 1))))
+    (fast,) = with_fast_pointwise(nn.Sequential(frozen(nn.Conv2d(3, 2, 1)))).children()
     assert fast(torch.zeros(0, 3, 2, 2)).shape == (0, 2, 2, 2)

@@ -28,8 +28,8 @@ def test_scores_stay_near(tmp_path: Path) -> None:
     model, original = read_model_folder(tmp_path / "int8").open_xcos(), open_xcos(DEFAULT_MODEL)
     assert model.embedder.sha256 != original.embedder.sha256
     for kind in ("u", "p", "l"):
-        found = model.compare(faces[:2], faces[1:], kind).score  # type: ignore[arg-type]
-        expected = original.compare(faces[:2], faces[1:], kind).score  # type: ignore[arg-type]
+        found = model.compare(faces[:2], faces[1:], kind).score
+        expected = original.compare(faces[:2], faces[1:], kind).score
         np.testing.assert_allclose(found, expected, atol=0.08)
         assert not np.allclose(found, expected, atol=1e-6)
     separable_attention(model)
