@@ -166,6 +166,8 @@ def test_bad_input(
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert message in err
+    if arguments[0] == "enroll" and message != "none of 1 pictures could be used, the first: x/a.png":
+        assert not (tmp_path / "g").exists()
 
 
 def test_a_damaged_record_is_named(

@@ -15,10 +15,13 @@ from typing import Any, Final
 from whyface.batch.comparer import Comparer, ComparerSettings, PairResult
 from whyface.batch.pair_source import PhotoPair
 from whyface.batch.run import Chunk
-from whyface.errors import InputError, WhyfaceError
+from whyface.errors import DataError, InputError, WhyfaceError
 
 WAITING_EACH: Final = 2
 """Chunks that each worker has before it: one that it works on, one that is ready when it is done."""
+
+RETRIES: Final = 3
+"""How often a chunk is compared again whose worker was lost."""
 
 
 class RayEngine:
@@ -63,9 +66,19 @@ class RayEngine:
 
     def __call__(self, chunks: Iterator[Chunk], write: Callable[[int, list[PairResult]], None]) -> None:
         """Compare every chunk; ``write`` is called here, once for each."""
-        # A worker that dies is started anew, and what it was comparing is compared again.
-        remote = self._ray.remote(max_restarts=-1, max_task_retries=-1)(_Worker)
+        # A worker that dies is started anew, and what it was comparing is compared again; a few times only, since a
+        # chunk that kills every worker would never end.
+        remote = self._ray.remote(max_restarts=-1, max_task_retries=RETRIES)(_Worker)
         workers = [remote.remote(self._settings, self._folder.absolute(), self._threads) for _ in range(self.workers)]
+        try:
+            self._share(workers, chunks, write)
+        finally:
+            for worker in workers:
+                self._ray.kill(worker)
+
+    def _share(
+        self, workers: list[Any], chunks: Iterator[Chunk], write: Callable[[int, list[PairResult]], None]
+    ) -> None:
         running: dict[Any, int] = {}
         turn = itertools.cycle(workers)
         more = True
@@ -79,8 +92,6 @@ class RayEngine:
             if running:
                 (ready, *_), _ = self._ray.wait(list(running), num_returns=1)
                 write(running.pop(ready), self._result(ready))
-        for worker in workers:
-            self._ray.kill(worker)
 
     def _result(self, reference: Any) -> list[PairResult]:
         try:
@@ -89,6 +100,11 @@ class RayEngine:
             if isinstance(error.cause, WhyfaceError):
                 raise error.cause from error
             raise
+        except self._ray.exceptions.RayError as error:
+            raise DataError(
+                f"the cluster lost the same chunk {RETRIES + 1} times; run the same command again, what is done is kept "
+                f"({type(error).__name__})"
+            ) from error
         return results
 
 

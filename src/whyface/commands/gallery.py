@@ -43,12 +43,16 @@ def enroll(
     threads: Threads = None,
 ) -> None:
     """Add everybody in a folder; makes the gallery if there is none. Run again, it adds what is new."""
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.gallery.enroll import enroll_folder  # noqa: PLC0415
+    from whyface.evaluate.pictures import open_pictures  # noqa: PLC0415 - start fast
+    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
+    from whyface.gallery.enroll import enroll_folder, people_of  # noqa: PLC0415
     from whyface.gallery.opening import open_or_create  # noqa: PLC0415
 
     if not folder.exists():
         raise InputError(f"{folder}: no such folder or tar file")
+    # No gallery is made where there is nobody to put into it.
+    with open_pictures(folder) as photos:
+        people_of(photos, folder)
     opened = open_or_create(
         gallery,
         model,
