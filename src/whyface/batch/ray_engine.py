@@ -102,7 +102,7 @@ class RayEngine:
             raise
         except self._ray.exceptions.RayError as error:
             raise DataError(
-                f"the cluster lost the same chunk {RETRIES + 1} times; run the same command again, what is done is kept "
+                f"the cluster lost one chunk {RETRIES + 1} times; run the same command again, what is done is kept "
                 f"({type(error).__name__})"
             ) from error
         return results
