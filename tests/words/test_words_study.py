@@ -76,6 +76,8 @@ def test_top_pixels_are_as_many_as_asked_for() -> None:
     masks = top_pixels(maps, 0.05, np.random.default_rng(1))
     assert masks.sum(axis=(1, 2)).tolist() == [627, 627]
     assert maps[0][masks[0]].min() >= maps[0][~masks[0]].max()
+    # A face may have no word at all.
+    assert top_pixels(maps[:0], 0.05, np.random.default_rng(1)).shape == (0, 112, 112)
 
 
 class Knowing(PairMethod):

@@ -34,12 +34,12 @@ _SMALL: Final = 1e-3
 def top_pixels(maps: NDArray[np.floating[Any]], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Mark the highest pixels of maps (N, 112, 112), exactly the same number in each; ties fall at random."""
     count = round(share * FACE_SIZE * FACE_SIZE)
-    flat = maps.reshape(len(maps), -1)
+    flat = maps.reshape(len(maps), FACE_SIZE * FACE_SIZE)
     masks = np.zeros(flat.shape, bool)
     for row, values in enumerate(flat):
         shuffled = rng.permutation(len(values))
         masks[row, shuffled[np.argpartition(-values[shuffled], count)[:count]]] = True
-    return masks.reshape(-1, FACE_SIZE, FACE_SIZE)
+    return masks.reshape(len(maps), FACE_SIZE, FACE_SIZE)
 
 
 def compare_methods(
