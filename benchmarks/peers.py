@@ -87,6 +87,11 @@ def verify():
     found = [face_recognition.face_encodings(face_recognition.load_image_file(path))[0] for path in photos[:2]]
     return 1 - face_recognition.face_distance([found[0]], found[1])[0]
 """,
+    "deepface": """
+from deepface import DeepFace
+embed = None
+verify = lambda: 1 - DeepFace.verify(*photos[:2])["distance"]
+""",
     "onnxruntime": """
 import numpy as np
 import onnxruntime
