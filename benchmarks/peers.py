@@ -171,7 +171,7 @@ def main() -> None:
             try:
                 results[name].append(run(environments[name], str(name), given, args.threads))
             except (RuntimeError, OSError, KeyError, ValueError) as error:
-                left_out[str(name)] = str(error)
+                left_out[str(name)] = str(error).replace(str(Path.home()), "~")[:300]
     environments_named = " ".join(f"--venv {name}=ENV" for name in environments)
     measured = {name: found for name, found in results.items() if found and name not in left_out}
     record = {
