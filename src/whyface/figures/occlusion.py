@@ -59,8 +59,7 @@ def occlusion_figure(
     whose = "both faces" if both else "one of the two faces"
     subtitle = f"{pairs:,} LFW pairs; black masks on {whose} of every pair. 50 % is guessing. Bands: 95 %."
     sheet.text(_SIDE, 70, subtitle, size=9.5, color=MUTED)
-    lowest = min(_low(rows, percents) for rows in lines.values())
-    floor = max(0.0, np.floor(lowest * 20) / 20)
+    floor = _floor(lines, [f"free-{percent}" for percent in percents])
     for number, (measure, heading, small) in enumerate(_PANELS):
         x = _LEFT + number * (_PANEL + _GAP)
         axes = _panel(sheet, x, _PANEL, heading, small, floor)
@@ -70,7 +69,9 @@ def occlusion_figure(
         for position, rows in enumerate(lines.values()):
             _draw(axes, rows, percents, measure, position)
     x = _LEFT + 2 * (_PANEL + _GAP)
-    axes = _panel(sheet, x, _NARROW, "Sunglasses and scarf", "threshold kept from clean faces", floor)
+    axes = _panel(
+        sheet, x, _NARROW, "Sunglasses and scarf", "threshold kept; a scale of its own", _floor(lines, _ACCESSORIES)
+    )
     _accessories(axes, lines)
     _key(sheet, x + _NARROW + 28, list(lines))
     return sheet.figure
@@ -103,9 +104,11 @@ def examples_figure(faces: Mapping[str, NDArray[np.uint8]]) -> Figure:
     return sheet.figure
 
 
-def _low(rows: Mapping[str, ConditionResult], percents: Sequence[int]) -> float:
-    shown = [rows[f"free-{percent}"] for percent in percents] + [rows[key] for key in _ACCESSORIES]
-    return min(min(found.accuracy.interval.low, found.kept.interval.low) for found in shown)
+def _floor(lines: Mapping[str, Mapping[str, ConditionResult]], keys: Sequence[str]) -> float:
+    """Give the multiple of 5 % below all intervals."""
+    shown = [rows[key] for rows in lines.values() for key in keys]
+    lowest = min(min(found.accuracy.interval.low, found.kept.interval.low) for found in shown)
+    return max(0.0, float(np.floor(lowest * 20) / 20))
 
 
 def _panel(sheet: Sheet, x: float, width: float, heading: str, small: str, floor: float) -> Axes:
