@@ -79,31 +79,50 @@ def session(path: Path, *, threads: int, level: str = "all") -> Any:
 
 
 def times(paths: dict[str, Path], faces: NDArray[np.uint8], rounds: int, seed: int) -> dict[str, float]:
-    """Give milliseconds a face by setting, medians."""
-    settings: dict[str, tuple[Any, NDArray[np.float32]]] = {}
+    """Give milliseconds a face by setting, medians.
+
+    Settings with as many threads take turns; those with other numbers of threads are not open meanwhile, since threads
+    that wait for work keep a core busy for a while.
+    """
     given = faces.astype(np.float32)
-    for level in LEVELS:
-        settings[f"float32, {level}, 1 thread, batch 1"] = session(paths["float32"], threads=1, level=level), given[:1]
-    for threads in THREADS:
-        for batch in BATCHES:
-            for name in ("float32", "int8"):
-                key = f"{name}, all, {threads} thread{'s' * (threads > 1)}, batch {batch}"
-                settings[key] = session(paths[name], threads=threads), given[:batch]
-    for name, path in paths.items():
-        settings[f"{name}, all, 1 thread, batch 1"] = session(path, threads=1), given[:1]
-    measured: dict[str, list[float]] = {key: [] for key in settings}
-    rng = np.random.default_rng(seed)
+    measured: dict[str, float] = {}
     with progress_bar("timing") as progress:
-        for done in range(rounds + 2):
-            for key in rng.permutation(list(settings)):
-                opened, batch_of = settings[key]
-                start = time.perf_counter()
-                opened.run(None, {"faces": batch_of})
-                # The first two rounds warm up.
-                if done >= 2:
-                    measured[key].append(1000 * (time.perf_counter() - start) / len(batch_of))
-            progress(done, rounds + 2)
-    return {key: round(float(np.median(values)), 4) for key, values in measured.items()}
+        for group, threads in enumerate(THREADS):
+            plural = "s" * (threads > 1)
+            settings: dict[str, tuple[Any, NDArray[np.float32]]] = {
+                f"{name}, all, {threads} thread{plural}, batch {batch}": (
+                    session(path, threads=threads),
+                    given[:batch],
+                )
+                for name, path in paths.items()
+                for batch in BATCHES
+                if name in ("float32", "int8") or (threads, batch) == (1, 1)
+            }
+            if threads == 1:
+                settings |= {
+                    f"float32, {level}, 1 thread, batch 1": (
+                        session(paths["float32"], threads=1, level=level),
+                        given[:1],
+                    )
+                    for level in LEVELS
+                }
+            measured |= _in_turn(settings, rounds, seed)
+            progress(group + 1, len(THREADS))
+    return measured
+
+
+def _in_turn(settings: dict[str, tuple[Any, NDArray[np.float32]]], rounds: int, seed: int) -> dict[str, float]:
+    found: dict[str, list[float]] = {key: [] for key in settings}
+    rng = np.random.default_rng(seed)
+    for done in range(rounds + 2):
+        for key in rng.permutation(list(settings)):
+            opened, batch = settings[key]
+            start = time.perf_counter()
+            opened.run(None, {"faces": batch})
+            # The first two rounds warm up.
+            if done >= 2:
+                found[key].append(1000 * (time.perf_counter() - start) / len(batch))
+    return {key: round(float(np.median(values)), 4) for key, values in found.items()}
 
 
 def accuracies(paths: dict[str, Path], args: argparse.Namespace, folder: Path) -> dict[str, Any]:
