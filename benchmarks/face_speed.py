@@ -3,7 +3,7 @@
     python benchmarks/face_speed.py --calibration glint24-aligned-112.tar --lfw lfw-aligned-112.tar \
         --pairs lfw-pairs.txt --cfp cfp-aligned-112.tar --out benchmarks/results/face_speed.json
 
-The variants alternate in random order, so that whatever else the machine does hits all of them. ``int8`` is made by
+The settings take turns in random order, so that whatever else the machine does hits all of them. ``int8`` is made by
 scripts/quantise.py, ``float16`` by ONNX Runtime's converter (which computes in float32 on most processors and pays for
 converting), ``bfloat16`` has its weights rounded to 8 bits of mantissa: ONNX Runtime has no bfloat16 convolution for
 this kind of processor, so that only its accuracy and not its speed can differ.
@@ -40,6 +40,7 @@ from whyface.xcos.quantised import quantise, write_variant
 
 THREADS: Final = (1, 2, 8)
 BATCHES: Final = (1, 2, 8, 32, 64)
+CALLS: Final = 5
 LEVELS: Final = {
     "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -68,61 +69,78 @@ def variants(folder: Path, faces: NDArray[np.uint8]) -> dict[str, Path]:
     return paths
 
 
-def session(path: Path, *, threads: int, level: str = "all") -> Any:
+def session(path: Path, *, threads: int, level: str = "all", spinning: bool = False) -> Any:
     """Open a network."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = LEVELS[level]
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def times(paths: dict[str, Path], faces: NDArray[np.uint8], rounds: int, seed: int) -> dict[str, float]:
-    """Give milliseconds a face by setting, medians.
+Setting = tuple[str, dict[str, Any], int]
+"""Number format, how the session is opened, batch size."""
 
-    Settings with as many threads take turns; those with other numbers of threads are not open meanwhile, since threads
-    that wait for work keep a core busy for a while.
+
+def all_settings(paths: dict[str, Path]) -> dict[str, Setting]:
+    """Name what is timed."""
+    found: dict[str, Setting] = {}
+    for threads in THREADS:
+        many = f"{threads} thread{'s' * (threads > 1)}"
+        for batch in BATCHES:
+            for name in ("float32", "int8"):
+                found[f"{name}, {many}, batch {batch}"] = (name, {"threads": threads}, batch)
+            if threads > 1:
+                spinning = {"threads": threads, "spinning": True}
+                found[f"float32, {many} that spin, batch {batch}"] = ("float32", spinning, batch)
+    for level in LEVELS:
+        found[f"float32, optimisation {level}, 1 thread, batch 1"] = ("float32", {"threads": 1, "level": level}, 1)
+    for name in paths:
+        found[f"{name}, 1 thread, batch 1"] = (name, {"threads": 1}, 1)
+    return found
+
+
+def times(paths: dict[str, Path], faces: NDArray[np.uint8], rounds: int, seed: int) -> dict[str, float]:
+    """Give milliseconds a face by setting, medians over rounds in random order.
+
+    One session is open at a time: the threads of others that wait for work would keep a core busy.
     """
     given = faces.astype(np.float32)
-    measured: dict[str, float] = {}
-    with progress_bar("timing") as progress:
-        for group, threads in enumerate(THREADS):
-            plural = "s" * (threads > 1)
-            settings: dict[str, tuple[Any, NDArray[np.float32]]] = {
-                f"{name}, all, {threads} thread{plural}, batch {batch}": (
-                    session(path, threads=threads),
-                    given[:batch],
-                )
-                for name, path in paths.items()
-                for batch in BATCHES
-                if name in ("float32", "int8") or (threads, batch) == (1, 1)
-            }
-            if threads == 1:
-                settings |= {
-                    f"float32, {level}, 1 thread, batch 1": (
-                        session(paths["float32"], threads=1, level=level),
-                        given[:1],
-                    )
-                    for level in LEVELS
-                }
-            measured |= _in_turn(settings, rounds, seed)
-            progress(group + 1, len(THREADS))
-    return measured
-
-
-def _in_turn(settings: dict[str, tuple[Any, NDArray[np.float32]]], rounds: int, seed: int) -> dict[str, float]:
+    settings = all_settings(paths)
     found: dict[str, list[float]] = {key: [] for key in settings}
     rng = np.random.default_rng(seed)
-    for done in range(rounds + 2):
-        for key in rng.permutation(list(settings)):
-            opened, batch = settings[key]
-            start = time.perf_counter()
-            opened.run(None, {"faces": batch})
-            # The first two rounds warm up.
-            if done >= 2:
-                found[key].append(1000 * (time.perf_counter() - start) / len(batch))
+    with progress_bar("timing") as progress:
+        for done in range(rounds):
+            for key in rng.permutation(list(settings)):
+                name, how, batch = settings[key]
+                opened = session(paths[name], **how)
+                for call in range(2 + CALLS):
+                    start = time.perf_counter()
+                    opened.run(None, {"faces": given[:batch]})
+                    # The first two calls warm up.
+                    if call >= 2:
+                        found[key].append(1000 * (time.perf_counter() - start) / batch)
+                del opened
+            progress(done + 1, rounds)
     return {key: round(float(np.median(values)), 4) for key, values in found.items()}
+
+
+def taking_turns(paths: dict[str, Path], faces: NDArray[np.uint8]) -> dict[str, float]:
+    """Give milliseconds a face of 8 where two open networks take turns, with and without spinning threads."""
+    given = faces[:8].astype(np.float32)
+    found: dict[str, float] = {}
+    for spinning in (False, True):
+        pair = [session(paths["float32"], threads=usable_cores(), spinning=spinning) for _ in range(2)]
+        seen = []
+        for call in range(10 + 20 * CALLS):
+            start = time.perf_counter()
+            pair[call % 2].run(None, {"faces": given})
+            if call >= 10:
+                seen.append(1000 * (time.perf_counter() - start) / len(given))
+        found["threads that spin" if spinning else "threads that sleep"] = round(float(np.median(seen)), 4)
+    return found
 
 
 def accuracies(paths: dict[str, Path], args: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -152,7 +170,7 @@ def main() -> None:
     parser.add_argument("--calibration", type=Path, required=True, help="aligned faces of people in no test")
     for name in ("lfw", "pairs", "cfp", "out"):
         parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     with open_pictures(args.calibration) as source:
@@ -163,12 +181,14 @@ def main() -> None:
         paths = variants(folder, faces)
         load = round(os.getloadavg()[0], 1)
         measured = times(paths, faces[:64], args.rounds, args.seed)
+        turns = taking_turns(paths, faces)
         accuracy = accuracies(paths, args, folder)
     record = {
         "question": "milliseconds a face by graph optimisation, threads, batch and number format, accuracy beside",
         "command": f"python benchmarks/face_speed.py --calibration FACES --lfw LFW --pairs PAIRS --cfp CFP "
         f"--rounds {args.rounds}",
         "milliseconds_a_face": measured,
+        "milliseconds_a_face_where_two_networks_take_turns": turns,
         "accuracy": accuracy,
         "calibration_faces": len(faces),
         "rounds": args.rounds,

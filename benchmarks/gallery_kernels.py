@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
 from whyface.gallery.kernel import Probes
-from whyface.models.onnx_session import CPU
+from whyface.onnx_runtime import CPU
 from whyface.xcos.clipped import ClippedAttention
 
 Scorer = Callable[[], NDArray[np.float32]]

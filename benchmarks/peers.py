@@ -68,16 +68,13 @@ embed = None if own is None else (lambda: own.embed(face)[0, 0])
     "insightface": """
 import numpy as np
 import onnxruntime
-plain = onnxruntime.InferenceSession
-def limited(*a, **k):
-    options = onnxruntime.SessionOptions(); options.intra_op_num_threads = threads
-    k["sess_options"] = options
-    return plain(*a, **k)
-onnxruntime.InferenceSession = limited
 from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 verify = None  # its detectors come from a download
 face = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
-own = ArcFaceONNX(network) if network else None
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = threads
+session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"]) if network else None
+own = ArcFaceONNX(network, session=session) if network else None
 embed = None if own is None else (lambda: own.get_feat(face)[0, 0])
 """,
     "face_recognition": """

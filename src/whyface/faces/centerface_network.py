@@ -8,13 +8,12 @@ from typing import Final
 
 from whyface.errors import ModelError, ModelIntegrityError
 from whyface.faces.centerface import Network, Tensor
+from whyface.onnx_runtime import open_session
 
 ASSET: Final = "assets/detector/centerface.onnx"
 """The network's file within the package; see NOTICE.md beside it."""
 
 SHA256: Final = "5f9d0c07eee7d7daef429829ae7ad720f1662b21b18bc7fb8f6247de66fb34fe"
-
-_ERRORS_ONLY: Final = 3
 
 
 def open_centerface(*, threads: int | None = None) -> Network:
@@ -32,20 +31,14 @@ def open_centerface(*, threads: int | None = None) -> Network:
     ModelError
         If it is missing or ONNX Runtime refuses it.
     """
-    import onnxruntime  # noqa: PLC0415
-
     try:
         model = (resources.files("whyface") / ASSET).read_bytes()
     except OSError as error:
         raise ModelError(f"{ASSET}: the face detector's file cannot be read; install whyface again") from error
     if hashlib.sha256(model).hexdigest() != SHA256:
         raise ModelIntegrityError(f"{ASSET}: the face detector's file has been changed; install whyface again")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    if threads is not None:
-        options.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = open_session(model, threads=threads)
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own.
         raise ModelError(f"{ASSET}: ONNX Runtime cannot open it; update onnxruntime") from error
     name = session.get_inputs()[0].name

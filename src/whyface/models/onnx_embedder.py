@@ -16,9 +16,10 @@ from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
 from whyface.models.embedder import Batch, check_batch, l2_normalise
 from whyface.models.integrity import check_digest, read_model
-from whyface.models.onnx_session import CPU, FaceSession, read_summary
+from whyface.models.onnx_session import FaceSession, read_summary
 from whyface.models.onnx_tap import Summary, add_output
 from whyface.models.preprocessing import RAW, Preprocessing
+from whyface.onnx_runtime import CPU
 
 # Faces per run of a network with a free batch dimension: bounds the memory for activations.
 _CHUNK: Final = 32

@@ -18,6 +18,7 @@ from whyface.models.integrity import check_digest, read_model, sha256_of
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.onnx_session import read_summary
 from whyface.models.onnx_tap import cut_graph
+from whyface.onnx_runtime import open_session
 
 Head = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Map (N, C, H, W) float32 -> embedding (N, D) float32, before any L2 normalisation."""
@@ -100,12 +101,8 @@ def measure_head(head: Head, shape: tuple[int, int, int]) -> NDArray[np.float32]
 
 
 def _open(model: bytes, path: Path) -> Any:
-    import onnxruntime  # noqa: PLC0415 - heavy, and needed only once a network runs
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return open_session(model)
     except Exception as error:  # ONNX Runtime's errors share no base class.
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: the part behind the spatial map cannot be run ({reason})") from error

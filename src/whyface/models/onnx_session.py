@@ -13,14 +13,11 @@ from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
 from whyface.models.onnx_tap import Summary, summarise
 from whyface.models.preprocessing import Preprocessing
+from whyface.onnx_runtime import CPU, open_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # type: ignore[import-untyped, unused-ignore]
 
-CPU: Final = ("CPUExecutionProvider",)
-"""The execution provider that every build of ONNX Runtime has."""
-
-_SILENT: Final = 4
 _LONGEST_REASON: Final = 200
 _INPUT_TYPES: Final[dict[str, type[np.generic]]] = {
     "tensor(float)": np.float32,
@@ -85,16 +82,9 @@ class FaceSession:
         threads: int | None = None,
         providers: Sequence[str] = CPU,
     ) -> None:
-        import onnxruntime  # noqa: PLC0415 - heavy, and needed only once a network runs
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _SILENT
-        if threads is not None:
-            options.intra_op_num_threads = threads
-            options.inter_op_num_threads = 1
         self._path = path
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=list(providers))
+            self._session = open_session(model, threads=threads, providers=providers)
         except Exception as error:  # ONNX Runtime's errors share no base class.
             raise _refused(path, error) from error
         self._input, self._dtype, self.batch_size = _check_input(self._session, path, preprocessing)

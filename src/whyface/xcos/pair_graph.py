@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError, ModelError
 from whyface.models.integrity import check_digest, read_model
-from whyface.models.onnx_session import CPU, read_summary
+from whyface.models.onnx_session import read_summary
+from whyface.onnx_runtime import open_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -88,14 +89,9 @@ class PairGraph:
     def _open(self) -> InferenceSession:
         with self._lock:
             if self._session is None:
-                import onnxruntime  # noqa: PLC0415 - heavy, and needed only once a network runs
-
-                options = onnxruntime.SessionOptions()
-                options.log_severity_level = 4
-                # The graph is tiny; more threads than one cost more than they give.
-                options.intra_op_num_threads = self._threads or 1
                 try:
-                    self._session = onnxruntime.InferenceSession(self._model, options, providers=list(CPU))
+                    # The graph is tiny; more threads than one cost more than they give.
+                    self._session = open_session(self._model, threads=self._threads or 1)
                 except Exception as error:
                     raise ModelError(f"{self.path}: ONNX Runtime cannot use this graph ({error})") from error
             return self._session
