@@ -21,8 +21,9 @@ from whyface.models.onnx_tap import Summary, add_output
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.onnx_runtime import CPU
 
-# Faces per run of a network with a free batch dimension: bounds the memory for activations.
-_CHUNK: Final = 32
+# Faces per run of a network with a free batch dimension: activations that fit the cache make 8 the fastest
+# (benchmarks/face_speed.py).
+_CHUNK: Final = 8
 
 
 class OnnxEmbedder:
