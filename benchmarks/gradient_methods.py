@@ -42,6 +42,7 @@ from whyface.explain.xssab import argument_gradients
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.models.atomic_write import write_atomic
+from whyface.models.freed_memory import keep_freed_memory
 from whyface.models.heads import GdcHead
 from whyface.models.mobilefacenet import MobileFaceNet
 from whyface.models.pointwise import PointwiseConv2d
@@ -194,6 +195,7 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     network, embedder = networks()
     score, plain = CosineScore(embedder), CosineScore(as_pytorch_does(embedder))
     photos = ("obama-portrait.jpg", "obama-speech.jpg")

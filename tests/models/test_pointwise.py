@@ -46,6 +46,22 @@ def test_the_graph_can_be_kept_for_several_passes() -> None:
     assert torch.equal(one, other)
 
 
+@needs_onednn
+def test_changed_weights_count_in_the_next_gradient() -> None:
+    (fast,) = with_fast_pointwise(nn.Sequential(frozen(nn.Conv2d(2, 1, 1, bias=False)))).children()
+    x = torch.randn(1, 2, 3, 3, requires_grad=True)
+
+    def gradient() -> torch.Tensor:
+        return torch.autograd.grad(fast(x).sum(), x)[0][0, :, 0, 0]
+
+    gradient()
+    with torch.no_grad():
+        fast.weight.copy_(torch.tensor([5.0, -7.0]).view(1, 2, 1, 1))
+    assert gradient().tolist() == [5.0, -7.0]
+    fast.weight = nn.Parameter(torch.tensor([2.0, 3.0]).view(1, 2, 1, 1), requires_grad=False)
+    assert gradient().tolist() == [2.0, 3.0]
+
+
 def test_other_layers_stay() -> None:
     trainable = nn.Sequential(nn.Conv2d(2, 2, 1))
     others = frozen(nn.Sequential(nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 1, stride=2), nn.Conv2d(2, 2, 1, groups=2)))

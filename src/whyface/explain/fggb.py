@@ -64,7 +64,7 @@ class FggbMethod(GradientMethod):
         *,
         threshold: float = 0.0,
         source: ThresholdSource | None = None,
-        batch_size: int = 16,
+        batch_size: int = 8,
         score: PairScore | None = None,
         kind: Kind = "combined",
         dimensions: int | None = None,

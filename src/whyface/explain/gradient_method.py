@@ -15,6 +15,7 @@ from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.explain.pair_score import CosineScore, PairScore
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
+from whyface.models.freed_memory import keep_freed_memory
 from whyface.models.torch_embedder import TorchEmbedder
 
 WITHOUT_GRADIENTS: Final = "xface, corrrise, kernelshap, cells, random and centre"
@@ -59,6 +60,7 @@ class GradientMethod(PairMethod):
         if score is not None and score.embedder is not embedder:
             raise InputError("the score to explain belongs to another embedder; make it from the one given")
         self.score = CosineScore(self.network) if score is None else score
+        keep_freed_memory()
 
     @abstractmethod
     def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:

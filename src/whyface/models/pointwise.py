@@ -23,25 +23,34 @@ class _Product(torch.autograd.Function):
     """The gradient to the input is a 1 x 1 convolution with the transposed weights; weights get none."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(weight)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: Tensor) -> Tensor:
+        ctx.save_for_backward(transposed)
         return _product(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (weight,) = ctx.saved_tensors
-        return _product(gradients[0], weight.transpose(0, 1).contiguous(), None), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (transposed,) = ctx.saved_tensors
+        return _product(gradients[0], transposed, None), None, None, None
 
 
 class PointwiseConv2d(nn.Conv2d):
     """A frozen 1 x 1 convolution; as PyTorch does it on other devices and in a mode that watches torch's functions."""
 
+    _transposed: tuple[Tensor, tuple[int, int]] | None = None
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, D, H, W)."""
         if has_torch_function((x,)) or x.device.type != "cpu" or x.dtype != torch.float32 or not len(x):
             return super().forward(x)
-        found: Tensor = _Product.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        found: Tensor = _Product.apply(x, self.weight, self.bias, self._backward_weight())  # type: ignore[no-untyped-call]
         return found
+
+    def _backward_weight(self) -> Tensor:
+        # The version counts changes in place, as by load_state_dict.
+        state = (self.weight.data_ptr(), self.weight._version)
+        if self._transposed is None or self._transposed[1] != state:
+            self._transposed = (self.weight.detach().transpose(0, 1).contiguous(), state)
+        return self._transposed[0]
 
 
 def with_fast_pointwise(network: nn.Module) -> nn.Module:
