@@ -51,15 +51,16 @@ def test_changed_weights_count_in_the_next_gradient() -> None:
     (fast,) = with_fast_pointwise(nn.Sequential(frozen(nn.Conv2d(2, 1, 1, bias=False)))).children()
     x = torch.randn(1, 2, 3, 3, requires_grad=True)
 
-    def gradient() -> torch.Tensor:
-        return torch.autograd.grad(fast(x).sum(), x)[0][0, :, 0, 0]
+    def gradient() -> list[float]:
+        values: list[float] = torch.autograd.grad(fast(x).sum(), x)[0][0, :, 0, 0].tolist()
+        return values
 
     gradient()
     with torch.no_grad():
-        fast.weight.copy_(torch.tensor([5.0, -7.0]).view(1, 2, 1, 1))
-    assert gradient().tolist() == [5.0, -7.0]
+        fast.weight.copy_(torch.tensor([5.0, -7.0]).view(1, 2, 1, 1))  # type: ignore[operator]
+    assert gradient() == [5.0, -7.0]
     fast.weight = nn.Parameter(torch.tensor([2.0, 3.0]).view(1, 2, 1, 1), requires_grad=False)
-    assert gradient().tolist() == [2.0, 3.0]
+    assert gradient() == [2.0, 3.0]
 
 
 def test_other_layers_stay() -> None:
