@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from whyface.explain.black_box import BlackBoxMethod
 from whyface.explain.cosine_method import CosineMethod
 from whyface.explain.method_table import METHODS, method_entry, parse_methods, without_gradients
 from whyface.explain.methods import default_methods, open_method
+from whyface.explain.pair_method import PairMethod
 from whyface.explain.pair_scorer import XcosScorer
 from whyface.explain.provenance import ThresholdSource
 from whyface.explain.xcos_method import XcosMethod
@@ -138,3 +140,16 @@ def test_gradient_methods_explain_the_score_that_decides(name: str) -> None:
     assert explanation.method == name
     assert explanation.score == pytest.approx(result.score, abs=1e-4)
     assert np.abs(both_maps(explanation)[0]).max() > 0
+
+
+def test_a_part_of_the_dimensions_is_drawn_from_the_seed() -> None:
+    pytest.importorskip("torch", reason="needs the extra torch")
+    verdict = Verifier().method
+
+    def settings(**options: Any) -> Mapping[str, Any]:
+        method = open_method("fggb", verdict, **options)
+        assert isinstance(method, PairMethod)
+        return method.settings
+
+    assert [settings(seed=seed, dimensions=3)["seed"] for seed in (0, 7)] == [0, 7]
+    assert "seed" not in settings(seed=7)

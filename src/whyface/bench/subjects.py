@@ -164,8 +164,6 @@ def _open(
         "threshold": threshold,
         "source": ThresholdSource(kind="user", name="equal error on the bench's pairs"),
     }
-    if "dimensions" in options:
-        options = {**options, "seed": seed}
     if isinstance(model.method, XcosModel):
         attention = scorer.attention if isinstance(scorer, XcosScorer) else "l"
         if entry.needs == "xcos":

@@ -86,6 +86,9 @@ def open_method(
 
         attention = verdict.attention if isinstance(verdict, XcosMethod) else None
         score = open_pair_score(embedder.name, attention=attention, directory=directory)
+        if "dimensions" in options:
+            # Only a part of the dimensions is a draw.
+            common["seed"] = seed
         method: Explains = entry.load()(score.embedder, score=score, **common)
         return method
     if entry.needs == "linear head" and isinstance(verdict, XcosMethod):

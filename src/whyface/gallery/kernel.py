@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from whyface.xcos.clipped import ClippedAttention
 
-BLOCK: Final = 192
+BLOCK: Final = 384
 """Records per step: larger ones leave the cache, smaller ones cost more calls (``benchmarks/gallery_speed.py``)."""
 
 _STRETCH: Final = 64 * BLOCK
