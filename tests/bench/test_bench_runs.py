@@ -1,6 +1,8 @@
 """Runs on disk: resumed runs give the same numbers, other settings are refused, summaries are right."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +49,31 @@ def test_results_of_other_settings_are_refused(tmp_path: Path) -> None:
     open_folder(tmp_path / "run", {"seed": 1})
     with pytest.raises(DataError, match="other settings"):
         open_folder(tmp_path / "run", {"seed": 2})
+
+
+@pytest.mark.parametrize("now", [30, None])
+def test_more_pairs_continue_a_run(tmp_path: Path, now: int | None) -> None:
+    open_folder(tmp_path, {"seed": 1, "few": 20})
+    open_folder(tmp_path, {"seed": 1, "few": now}, growing="few", step=10)
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"seed": 1, "few": now}
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"few": 20}, {"few": 10}),
+        ({"few": 15}, {"few": 30}),
+        ({"few": None}, {"few": 30}),
+        ({"few": 20, "a": 1}, {"few": 30}),
+    ],
+)
+def test_fewer_pairs_a_file_cut_short_and_other_settings_do_not(
+    tmp_path: Path, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    open_folder(tmp_path, before)
+    with pytest.raises(DataError, match="other settings"):
+        open_folder(tmp_path, now, growing="few", step=10)
+    assert json.loads((tmp_path / "settings.json").read_text()) == before
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:

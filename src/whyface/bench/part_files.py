@@ -53,8 +53,18 @@ class ResultTable:
         return pairs, steps, values
 
 
-def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+def open_folder(folder: Path, settings: Mapping[str, Any], *, growing: str | None = None, step: int = 1) -> None:
     """Make the folder of a run, or make sure that it belongs to a run with the same settings.
+
+    Parameters
+    ----------
+    folder, settings
+        Of the run.
+    growing
+        A number of pairs that may be larger than it was, so that a run is continued with more of them; null stands for
+        all.
+    step
+        Pairs per file: only whole files can be continued after.
 
     Raises
     ------
@@ -70,10 +80,22 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         before = path.read_text(encoding="utf-8") if path.exists() else None
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
-    if before is None:
-        write_atomic(path, f"{text}\n".encode())
-    elif before.strip() != text:
+    if before is not None and before.strip() != text and not _continues(before, settings, growing, step):
         raise DataError(f"{folder}: holds results of other settings; choose another folder or remove it")
+    if before is None or before.strip() != text:
+        write_atomic(path, f"{text}\n".encode())
+
+
+def _continues(before: str, settings: Mapping[str, Any], growing: str | None, step: int) -> bool:
+    try:
+        old = json.loads(before)
+    except ValueError:
+        return False
+    if growing is None or not isinstance(old, dict) or not isinstance(old.get(growing), int) or old[growing] % step:
+        return False
+    now = settings.get(growing)
+    larger = now is None or (isinstance(now, int) and now > old[growing])
+    return larger and {**old, growing: now} == json.loads(json.dumps(settings))
 
 
 def part_path(folder: Path, number: int) -> Path:

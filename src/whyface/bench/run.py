@@ -19,6 +19,9 @@ from whyface.evaluate.progress import ProgressCallback
 from whyface.evaluate.protocols import PairProtocol
 from whyface.explain.pair_method import PairMaps
 
+CHUNK: Final = 10
+"""Pairs that are explained together and stand in one file."""
+
 COST: Final = "cost"
 """Name under which passes and seconds stand among the tests."""
 
@@ -85,7 +88,7 @@ def run_bench(
     folder: Path,
     *,
     seed: int,
-    chunk_size: int = 10,
+    chunk_size: int = CHUNK,
     limits: Mapping[str, int] | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:

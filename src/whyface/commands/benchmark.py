@@ -61,7 +61,7 @@ def benchmark(
     from whyface.bench.effort import EFFORTS, SLOW  # noqa: PLC0415
     from whyface.bench.pair_chunk import choose_pairs  # noqa: PLC0415
     from whyface.bench.part_files import open_folder, read_results  # noqa: PLC0415
-    from whyface.bench.run import run_bench  # noqa: PLC0415
+    from whyface.bench.run import CHUNK, run_bench  # noqa: PLC0415
     from whyface.bench.subjects import (  # noqa: PLC0415
         equal_error_threshold,
         fitting_methods,
@@ -126,7 +126,7 @@ def benchmark(
             few = (slow_pairs or work.slow_pairs) if name in SLOW else None
             folder = out / name
             settings = {**common, "method": name, "settings": dict(subject.method.settings), "slow pairs": few}
-            open_folder(folder, settings)
+            open_folder(folder, settings, growing="slow pairs", step=CHUNK)
             with progress_bar(name) as progress:
                 run_bench(
                     subject,
