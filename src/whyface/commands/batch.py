@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.choices import (
+    Aligned,
+    Attention,
+    GridTensor,
+    ModelFolder,
+    ModelName,
+    OwnPixels,
+    Threads,
+    Threshold,
+)
 from whyface.commands.verify import Prior, check_writable
 
 
@@ -42,14 +51,12 @@ def batch(
     attention: Annotated[
         Attention | None, typer.Option(help="u, p or l; the model's own if not given.", show_default=False)
     ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Match above this score, instead of a measured threshold.", show_default=False)
-    ] = None,
+    threshold: Threshold = None,
     fmr: Annotated[
         float | None, typer.Option(help="Take the threshold measured for this false match rate.", show_default=False)
     ] = None,
     prior: Prior = None,
-    aligned: Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")] = False,
+    aligned: Aligned = False,
     maps: Annotated[bool, typer.Option("--maps", help="Keep S and W of every pair.")] = False,
     engine: Annotated[EngineName, typer.Option(help="Compare here, or on a Ray cluster.")] = EngineName.LOCAL,
     workers: Annotated[

@@ -62,3 +62,27 @@ OwnPixels = Annotated[
 ]
 
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default=False)]
+
+AttentionKind = Annotated[
+    Attention | None,
+    typer.Option(help="u uniform, p correlated, l learned; the model's own if not given.", show_default=False),
+]
+
+Threshold = Annotated[
+    float | None, typer.Option(help="Match above this score, instead of a measured threshold.", show_default=False)
+]
+
+Fmr = Annotated[
+    float | None,
+    typer.Option(
+        help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
+    ),
+]
+
+Figure = Annotated[Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)]
+
+Aligned = Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")]
+
+FaceA = Annotated[int, typer.Option(min=0, help="Which face of photo A; 0 is the largest.")]
+
+FaceB = Annotated[int, typer.Option(min=0, help="Which face of photo B; 0 is the largest.")]

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.choices import (
+    Aligned,
+    AttentionKind,
+    FaceA,
+    FaceB,
+    Figure,
+    Fmr,
+    GridTensor,
+    ModelFolder,
+    ModelName,
+    OwnPixels,
+    Threads,
+    Threshold,
+)
 from whyface.commands.verify import Prior, check_writable, probability_line, verdict_line
 
 if TYPE_CHECKING:
@@ -44,27 +57,15 @@ def explain(
         bool, typer.Option("--list", callback=_list, is_eager=True, help="List the methods and what they need.")
     ] = False,
     model: ModelName = "xcos-mobilefacenet",
-    attention: Annotated[
-        Attention | None,
-        typer.Option(help="u uniform, p correlated, l learned; the model's own if not given.", show_default=False),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Match above this score, instead of a measured threshold.", show_default=False)
-    ] = None,
-    fmr: Annotated[
-        float | None,
-        typer.Option(
-            help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
-        ),
-    ] = None,
+    attention: AttentionKind = None,
+    threshold: Threshold = None,
+    fmr: Fmr = None,
     prior: Prior = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)
-    ] = None,
+    figure: Figure = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all explanations as JSON.")] = False,
-    aligned: Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")] = False,
-    face_a: Annotated[int, typer.Option(min=0, help="Which face of photo A; 0 is the largest.")] = 0,
-    face_b: Annotated[int, typer.Option(min=0, help="Which face of photo B; 0 is the largest.")] = 0,
+    aligned: Aligned = False,
+    face_a: FaceA = 0,
+    face_b: FaceB = 0,
     seed: Annotated[int, typer.Option(min=0, help="For methods that draw at random.")] = 0,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Faces in the network at once; bounds the memory.", show_default=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.choices import Attention, ModelFolder, Threads
+from whyface.commands.choices import Attention, Figure, ModelFolder, Threads
 from whyface.commands.verify import check_writable
 from whyface.errors import InputError, ModelError, WhyfaceError
 
@@ -82,9 +82,7 @@ def identify(
             show_default=False,
         ),
     ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)
-    ] = None,
+    figure: Figure = None,
     photos: Annotated[
         Path | None,
         typer.Option(help="With --figure: the folder that was enrolled, to show its photos.", show_default=False),

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.choices import (
+    Aligned,
+    AttentionKind,
+    FaceA,
+    FaceB,
+    Figure,
+    Fmr,
+    GridTensor,
+    ModelFolder,
+    ModelName,
+    OwnPixels,
+    Threads,
+    Threshold,
+)
 from whyface.errors import OutputError
 
 if TYPE_CHECKING:
@@ -33,27 +46,15 @@ def verify(
     photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
     photo_b: Annotated[Path, typer.Argument(help="Second photo.", show_default=False)],
     model: ModelName = "xcos-mobilefacenet",
-    attention: Annotated[
-        Attention | None,
-        typer.Option(help="u uniform, p correlated, l learned; the model's own if not given.", show_default=False),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Match above this score, instead of a measured threshold.", show_default=False)
-    ] = None,
-    fmr: Annotated[
-        float | None,
-        typer.Option(
-            help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
-        ),
-    ] = None,
+    attention: AttentionKind = None,
+    threshold: Threshold = None,
+    fmr: Fmr = None,
     prior: Prior = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)
-    ] = None,
+    figure: Figure = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole explanation as JSON.")] = False,
-    aligned: Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")] = False,
-    face_a: Annotated[int, typer.Option(min=0, help="Which face of photo A; 0 is the largest.")] = 0,
-    face_b: Annotated[int, typer.Option(min=0, help="Which face of photo B; 0 is the largest.")] = 0,
+    aligned: Aligned = False,
+    face_a: FaceA = 0,
+    face_b: FaceB = 0,
     max_megapixels: Annotated[float, typer.Option(min=0.01, help="Refuse larger photos.")] = 50.0,
     model_dir: ModelFolder = None,
     grid: GridTensor = None,

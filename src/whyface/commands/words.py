@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.choices import (
+    Aligned,
+    AttentionKind,
+    FaceA,
+    FaceB,
+    Figure,
+    Fmr,
+    GridTensor,
+    ModelFolder,
+    ModelName,
+    OwnPixels,
+    Threads,
+    Threshold,
+)
 from whyface.commands.verify import check_writable, verdict_line
 from whyface.errors import InputError
 
@@ -65,26 +78,14 @@ def words(
     draws: Annotated[int, typer.Option(min=10, help="Random erasures for each word, for the noise.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Of the random erasures.")] = 0,
     model: ModelName = "xcos-mobilefacenet",
-    attention: Annotated[
-        Attention | None,
-        typer.Option(help="u uniform, p correlated, l learned; the model's own if not given.", show_default=False),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Match above this score, instead of a measured threshold.", show_default=False)
-    ] = None,
-    fmr: Annotated[
-        float | None,
-        typer.Option(
-            help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
-        ),
-    ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)
-    ] = None,
+    attention: AttentionKind = None,
+    threshold: Threshold = None,
+    fmr: Fmr = None,
+    figure: Figure = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    aligned: Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")] = False,
-    face_a: Annotated[int, typer.Option(min=0, help="Which face of photo A; 0 is the largest.")] = 0,
-    face_b: Annotated[int, typer.Option(min=0, help="Which face of photo B; 0 is the largest.")] = 0,
+    aligned: Aligned = False,
+    face_a: FaceA = 0,
+    face_b: FaceB = 0,
     model_dir: ModelFolder = None,
     grid: GridTensor = None,
     pixels: OwnPixels = None,
