@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -182,12 +183,22 @@ def open_tests(names: str) -> list[BenchTest]:
     return [known[name] for name in chosen]
 
 
+def _whose(protocol: str, pairs: int, summaries: Mapping[str, Any]) -> str:
+    fewer: dict[int, list[str]] = {}
+    for name, found in summaries.items():
+        if found.pairs < pairs:
+            fewer.setdefault(found.pairs, []).append(name)
+    rest = "".join(f"; {', '.join(names)}: the first {count}" for count, names in fewer.items())
+    known = protocol in ("lfw", "cfp-ff", "cfp-fp")
+    return f"{protocol.upper() if known else protocol}, {pairs:,} pairs{rest}"
+
+
 def _draw(out: Path, model: str, protocol: str, pairs: int, summaries: dict[str, Any], controls: list[str]) -> None:
     from whyface.figures.bench_curves import curves_figure  # noqa: PLC0415 - matplotlib is slow to import
     from whyface.figures.bench_merits import merits_figure  # noqa: PLC0415
     from whyface.figures.save import save_figure  # noqa: PLC0415
 
-    title, subtitle = f"Which explanation tells the truth? {model}", f"{protocol}, {pairs} pairs"
+    title, subtitle = f"Which explanation tells the truth? {model}", _whose(protocol, pairs, summaries)
     merits = merits_figure(summaries, title=title, subtitle=subtitle, controls=frozenset(controls))
     save_figure(merits, out / "merits.png", dpi=200)
     if any(found.curves for found in summaries.values()):
