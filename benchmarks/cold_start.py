@@ -10,7 +10,6 @@ stretches the wall clock, not them.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -20,10 +19,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from records import publish
 
 from whyface.demo import demo_photo
 from whyface.explain.xcos_method import software_versions
-from whyface.models.atomic_write import write_atomic
 
 
 def once(command: list[str]) -> tuple[float, float]:
@@ -80,10 +79,7 @@ def main() -> None:
         "processor": platform.machine(),
         "versions": software_versions(),
     }
-    text = json.dumps(record, indent=1)
-    if args.out:
-        write_atomic(args.out, f"{text}\n".encode())
-    sys.stdout.write(f"{text}\n")
+    publish(record, args.out)
 
 
 if __name__ == "__main__":

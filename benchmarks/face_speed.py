@@ -12,10 +12,8 @@ this kind of processor, so that only its accuracy and not its speed can differ.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +25,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from records import publish
 
 from whyface.evaluate.pictures import open_pictures
 from whyface.evaluate.progress import progress_bar
@@ -34,7 +33,6 @@ from whyface.evaluate.protocol_names import open_protocol, parse_protocol
 from whyface.evaluate.scoring import score_xcos, summarise_scores
 from whyface.explain.xcos_method import software_versions
 from whyface.gallery.kernel import usable_cores
-from whyface.models.atomic_write import write_atomic
 from whyface.models.zoo import DEFAULT_MODEL, model_entry, model_file
 from whyface.xcos.quantised import quantise, write_variant
 
@@ -199,10 +197,7 @@ def main() -> None:
         "model_sha256": model_entry(DEFAULT_MODEL).files["onnx"].sha256,
         "versions": software_versions(),
     }
-    text = json.dumps(record, indent=1)
-    if args.out:
-        write_atomic(args.out, f"{text}\n".encode())
-    sys.stdout.write(f"{text}\n")
+    publish(record, args.out)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ far the scores are from the pair graph's on real faces, and what 16 bits change.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -31,6 +30,7 @@ from typing import Any, Final
 import gallery_kernels
 import numpy as np
 from numpy.typing import NDArray
+from records import publish
 
 from whyface.evaluate.folds import fold_accuracy
 from whyface.evaluate.lfw_protocol import read_lfw_pairs
@@ -42,7 +42,6 @@ from whyface.gallery.features import GalleryFeatures
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.kernel import BLOCK, score_records, usable_cores
 from whyface.gallery.layout import HEADER, Storage
-from whyface.models.atomic_write import write_atomic
 from whyface.models.zoo import DEFAULT_MODEL
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.model import XcosModel, open_xcos
@@ -265,10 +264,7 @@ def main() -> None:
         "model_sha256": dict(features.sha256),
         "versions": software_versions(),
     }
-    text = json.dumps(record, indent=1)
-    if args.out:
-        write_atomic(args.out, f"{text}\n".encode())
-    sys.stdout.write(f"{text}\n")
+    publish(record, args.out)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from records import publish
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,7 +40,6 @@ from whyface.explain.xcos_method import software_versions
 from whyface.explain.xssab import argument_gradients
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
-from whyface.models.atomic_write import write_atomic
 from whyface.models.freed_memory import keep_freed_memory
 from whyface.models.heads import GdcHead
 from whyface.models.mobilefacenet import MobileFaceNet
@@ -248,10 +246,7 @@ def main() -> None:
         "model_sha256": embedder.sha256,
         "versions": {**software_versions(), "torch": torch.__version__},
     }
-    text = json.dumps(record, indent=1)
-    if args.out:
-        write_atomic(args.out, f"{text}\n".encode())
-    sys.stdout.write(f"{text}\n")
+    publish(record, args.out)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,16 @@ A network whose cells saw the whole face alike would give the same number at eve
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from records import publish
 
 from whyface.evaluate.lfw_protocol import read_lfw_pairs
 from whyface.evaluate.pictures import open_pictures
 from whyface.evaluate.progress import progress_bar
 from whyface.explain.xcos_method import software_versions
-from whyface.models.atomic_write import write_atomic
 from whyface.models.zoo import DEFAULT_MODEL
 from whyface.xcos.grid import grid_cosine
 from whyface.xcos.model import XcosModel
@@ -89,10 +87,7 @@ def main() -> None:
         "seed": args.seed,
         "versions": software_versions(),
     }
-    text = json.dumps(record, indent=1)
-    if args.out:
-        write_atomic(args.out, f"{text}\n".encode())
-    sys.stdout.write(f"{text}\n")
+    publish(record, args.out)
 
 
 if __name__ == "__main__":

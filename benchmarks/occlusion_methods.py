@@ -18,7 +18,6 @@ The variants alternate in random order, so that whatever else the machine does h
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -29,6 +28,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from records import publish
 
 from whyface.demo import demo_photo
 from whyface.explain.occluders import patches
@@ -37,7 +37,6 @@ from whyface.explain.xcos_method import software_versions
 from whyface.explain.xface import XfaceMethod
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
-from whyface.models.atomic_write import write_atomic
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.zoo import DEFAULT_MODEL, open_embedder
 
@@ -163,10 +162,7 @@ def main() -> None:
         "model_sha256": single.sha256,
         "versions": software_versions(),
     }
-    text = json.dumps(record, indent=1)
-    if args.out:
-        write_atomic(args.out, f"{text}\n".encode())
-    sys.stdout.write(f"{text}\n")
+    publish(record, args.out)
 
 
 if __name__ == "__main__":

@@ -20,15 +20,14 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from records import publish
 
 from whyface.demo import demo_photo
 from whyface.explain.xcos_method import software_versions
-from whyface.models.atomic_write import write_atomic
 from whyface.models.integrity import sha256_of
 
 PREAMBLE: Final = """
@@ -186,10 +185,7 @@ def main() -> None:
         "processor": platform.machine(),
         "versions": software_versions(),
     }
-    text = json.dumps(record, indent=1)
-    if args.out:
-        write_atomic(args.out, f"{text}\n".encode())
-    sys.stdout.write(f"{text}\n")
+    publish(record, args.out)
 
 
 if __name__ == "__main__":

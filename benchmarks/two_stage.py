@@ -39,6 +39,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from records import publish
 
 from whyface.evaluate.pictures import open_pictures
 from whyface.evaluate.progress import progress_bar
@@ -359,12 +360,9 @@ def main() -> None:
             }
     except OutOfTimeError:
         raise SystemExit("out of time; run the same command again to go on") from None
-    text = json.dumps(record, indent=1)
-    if args.out:
-        write_atomic(args.out, f"{text}\n".encode())
+    publish(record, args.out)
     if args.figure:
         draw(record, args.figure)
-    sys.stdout.write(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ both. The FC network has the shipped backbone and a fresh head of the published 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from records import publish
 
 from whyface.demo import demo_photo
 from whyface.explain.xcos_method import software_versions
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
-from whyface.models.atomic_write import write_atomic
 from whyface.models.heads import GdcHead
 from whyface.models.mobilefacenet import MobileFaceNet
 from whyface.models.onnx_embedder import OnnxEmbedder
@@ -102,10 +100,7 @@ def main() -> None:
         "model_sha256": xcos.embedder.sha256,
         "versions": software_versions(),
     }
-    text = json.dumps(record, indent=1)
-    if args.out:
-        write_atomic(args.out, f"{text}\n".encode())
-    sys.stdout.write(f"{text}\n")
+    publish(record, args.out)
 
 
 if __name__ == "__main__":
