@@ -123,7 +123,7 @@ def test_bad_input(method: type[GradientMethod]) -> None:
     faces = random_faces(2)
     with pytest.raises(InputError, match="cannot pair 2 faces with 1"):
         method(embedder).maps(faces, faces[:1])
-    with pytest.raises(InputError, match="cannot pair 0"):
+    with pytest.raises(InputError, match="no pairs"):
         method(embedder).maps(faces[:0], faces[:0])
     with pytest.raises(InputError, match="no pairs"):
         method(embedder).explain([])

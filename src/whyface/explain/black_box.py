@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 from whyface.explain.fills import Fill, check_fill, fill_picture
 from whyface.explain.painted_faces import Painter, painted_features
-from whyface.explain.pair_method import PairMaps, PairMethod
+from whyface.explain.pair_method import PairMaps, PairMethod, check_pairing
 from whyface.explain.pair_scorer import CosineScorer, Features, PairScorer
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
@@ -139,11 +139,3 @@ class BlackBoxMethod(PairMethod):
         self._done += count
         if self.progress is not None:
             self.progress(self._done, self.passes)
-
-
-def check_pairing(first: Batch, second: Batch) -> None:
-    """Raise InputError unless there is at least one pair, and as many faces on either side."""
-    if len(first) != len(second):
-        raise InputError(f"cannot pair {len(first)} faces with {len(second)}")
-    if not len(first):
-        raise InputError("there are no pairs to explain; give at least one")

@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from whyface.errors import InputError
 from whyface.explain.cell_terms import CellTerms, cell_parts, cell_terms, spread_constant
 from whyface.explain.linear_head import linear_head
-from whyface.explain.pair_method import PairMaps, PairMethod
+from whyface.explain.pair_method import PairMaps, PairMethod, check_pairing
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
 
@@ -68,8 +67,7 @@ class CellsMethod(PairMethod):
         InputError
             If there are no pairs or the numbers differ.
         """
-        if not len(first) or len(first) != len(second):
-            raise InputError(f"cannot pair {len(first)} faces with {len(second)}; give as many of each, at least one")
+        check_pairing(first, second)
         step = max(1, self.batch_size // 2)
         parts = [
             self._terms(first[start : start + step], second[start : start + step])

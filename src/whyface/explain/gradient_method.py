@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from whyface.errors import InputError, ModelError
-from whyface.explain.pair_method import PairMaps, PairMethod
+from whyface.explain.pair_method import PairMaps, PairMethod, check_pairing
 from whyface.explain.pair_score import CosineScore, PairScore
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
@@ -74,8 +74,7 @@ class GradientMethod(PairMethod):
         InputError
             If there are no pairs or the numbers differ.
         """
-        if not len(first) or len(first) != len(second):
-            raise InputError(f"cannot pair {len(first)} faces with {len(second)}; give as many of each, at least one")
+        check_pairing(first, second)
         step = self.batch_size // 2
         parts = [
             self.pair_maps(

@@ -168,3 +168,11 @@ class PairMethod(ABC):
             faces=(FaceInfo.from_face(pair[0]), FaceInfo.from_face(pair[1])),
         )
         return replace(explanation, sentences=describe(explanation))
+
+
+def check_pairing(first: Batch, second: Batch) -> None:
+    """Raise InputError unless there is at least one pair, and as many faces on either side."""
+    if len(first) != len(second):
+        raise InputError(f"cannot pair {len(first)} faces with {len(second)}; give as many of each")
+    if not len(first):
+        raise InputError("there are no pairs to explain; give at least one")

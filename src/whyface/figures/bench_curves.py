@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from whyface.bench.summary import MethodSummary
 from whyface.errors import InputError
-from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet
+from whyface.figures.style import BLUE, FONT, INK, MUTED, RED, Sheet, dress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,14 +81,7 @@ def _draw_panel(
         if dashes:
             line.set_dashes(dashes)
     axes.set_xlim(0, None)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(MUTED)
-        axes.spines[side].set_linewidth(0.8)
-    axes.grid(color=HAIRLINE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", length=0, labelsize=9, labelcolor=INK, labelfontfamily=FONT, pad=6)
+    dress(axes)
     axes.set_xlabel("Share of the pixels, %", size=10, color=INK, family=FONT, labelpad=8)
     axes.set_ylabel(label, size=10, color=INK, family=FONT, labelpad=8)
 

@@ -13,10 +13,10 @@ from whyface.errors import InputError
 from whyface.evaluate.intervals import Interval
 from whyface.evaluate.report import KIND_NAMES
 from whyface.evaluate.summary import FEW_FALSE_MATCHES, Summary
-from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, Sheet
+from whyface.figures.style import BLUE, FONT, INK, MUTED, Sheet, dress
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 _WIDTH: Final = 960
 _HEIGHT: Final = 724
@@ -102,7 +102,8 @@ class CurveSheet:
         width = _WIDTH - 2 * _MARGIN
         self.sheet.text(_MARGIN, 46, self.sheet.shorten(title, width, 15, "bold"), size=15, weight="bold")
         self.sheet.text(_MARGIN, 72, self.sheet.shorten(subtitle, width, 9.5), size=9.5, color=MUTED)
-        self.axes = _house_style(self.sheet.figure.add_axes(self.sheet.box(_LEFT, _TOP, _SIDE, _SIDE)))
+        self.axes = self.sheet.figure.add_axes(self.sheet.box(_LEFT, _TOP, _SIDE, _SIDE))
+        dress(self.axes)
 
     @property
     def rough(self) -> float:
@@ -171,18 +172,6 @@ def from_edge(
     # A rate that should equal the edge may differ from it in its last bit.
     beyond = fmr > edge * (1 + 1e-9)
     return np.concatenate(([edge], fmr[beyond])), np.concatenate((value[~beyond][-1:], value[beyond]))
-
-
-def _house_style(axes: Axes) -> Axes:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(MUTED)
-        axes.spines[side].set_linewidth(0.8)
-    axes.grid(color=HAIRLINE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", length=0, labelsize=9, labelcolor=INK, labelfontfamily=FONT, pad=6)
-    return axes
 
 
 def with_interval(label: str, value: float, interval: Interval | None, digits: int = 2) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from whyface.explain.sentences import score_and_threshold
 from whyface.explain.shares import explanation_shares
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
+from whyface.figures.face_labels import face_labels
 from whyface.figures.style import BLUE, MUTED, RED, Sheet
 from whyface.models.confidence import percent
 
@@ -113,7 +113,7 @@ def methods_figure(
     _header(layout.sheet, explanations[0])
     _legend(layout)
     for band in range(-(-len(explanations) // PER_BAND)):
-        _faces(layout, band, (face_a, face_b), _labels(explanations[0], labels))
+        _faces(layout, band, (face_a, face_b), face_labels(explanations[0].faces, labels))
     for number, (explanation, both) in enumerate(zip(explanations, maps, strict=True)):
         _column(layout, number, explanation, both, (face_a, face_b))
     _footer(layout.sheet, explanations[0])
@@ -220,15 +220,6 @@ def _cost(explanation: Explanation) -> str:
     if cost.backward:
         text += f", {cost.backward} backward"
     return text if cost.seconds is None else f"{text}, {cost.seconds:.2g} s"
-
-
-def _labels(explanation: Explanation, labels: tuple[str, str] | None) -> tuple[str, str]:
-    if labels is not None:
-        return labels
-    if explanation.faces is None:
-        return "", ""
-    first, second = (PurePath(face.source).name for face in explanation.faces)
-    return first, second
 
 
 def _footer(sheet: Sheet, explanation: Explanation) -> None:

@@ -12,7 +12,7 @@ from whyface.errors import InputError
 from whyface.evaluate.occlusion import CLEAN
 from whyface.evaluate.occlusion_report import condition_name, score_name
 from whyface.evaluate.occlusion_summary import ConditionResult
-from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet
+from whyface.figures.style import BLUE, FONT, INK, MUTED, RED, Sheet, dress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,14 +117,7 @@ def _panel(sheet: Sheet, x: float, width: float, heading: str, small: str, floor
     axes = sheet.figure.add_axes(sheet.box(x, _TOP, width, _PANEL))
     axes.set_ylim(floor, 1)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(MUTED)
-        axes.spines[side].set_linewidth(0.8)
-    axes.grid(color=HAIRLINE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", length=0, labelsize=9, labelcolor=INK, labelfontfamily=FONT, pad=6)
+    dress(axes)
     axes.set_ylabel("Pairs judged right", size=10, color=INK, family=FONT, labelpad=8)
     return axes
 

@@ -6,6 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK: Final = "#1b1f24"
@@ -124,3 +125,15 @@ class Sheet:
             if self.measure(shown, size, weight) <= width:
                 return shown
         return name[:1]
+
+
+def dress(axes: Axes) -> None:
+    """Give a panel of curves the house's look: two thin spines, hairlines behind the curves, small labels."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(MUTED)
+        axes.spines[side].set_linewidth(0.8)
+    axes.grid(color=HAIRLINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", length=0, labelsize=9, labelcolor=INK, labelfontfamily=FONT, pad=6)

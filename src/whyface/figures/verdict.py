@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from whyface.explain.sentences import CLOSE_MARGIN, MOST_NAMED, describe, points
 from whyface.explain.shares import explanation_shares, neutral_similarity, ranked, region_shares
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
+from whyface.figures.face_labels import face_labels
 from whyface.figures.save import save_figure
 from whyface.figures.style import BLUE, DPI, INK, MUTED, RED, Sheet
 from whyface.models.confidence import percent
@@ -77,7 +77,7 @@ def verdict_figure(
     least = 806 if explanation.has_grid else 500
     sheet = Sheet(WIDTH, max(least, round(y + sum(part.count("\n") + 1 for part in text) * _LINE + 60)))
     _header(sheet, explanation)
-    for column, (face, label) in enumerate(zip((face_a, face_b), _labels(explanation, labels), strict=True)):
+    for column, (face, label) in enumerate(zip((face_a, face_b), face_labels(explanation.faces, labels), strict=True)):
         axes = _panel(sheet, column, f"Face {'AB'[column]}")
         shape = None if explanation.similarity is None else explanation.similarity.shape
         panels.draw_face(axes, face, None if shape is None else (shape[0], shape[1]))
@@ -124,15 +124,6 @@ def _provenance(explanation: Explanation) -> str:
             low, high = (100 * bound for bound in source.fmr_interval)
             text += f" (95% interval {low:.2g} to {high:.2g}%)"
     return text
-
-
-def _labels(explanation: Explanation, labels: tuple[str, str] | None) -> tuple[str, str]:
-    if labels is not None:
-        return labels
-    if explanation.faces is None:
-        return "", ""
-    first, second = (PurePath(face.source).name for face in explanation.faces)
-    return first, second
 
 
 def _maps(sheet: Sheet, explanation: Explanation) -> None:

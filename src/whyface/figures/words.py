@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
+from whyface.figures.face_labels import face_labels
 from whyface.figures.style import BLUE, HAIRLINE, INK, MUTED, RED, Sheet, Weight
 from whyface.words.erasing import erased_faces
 from whyface.words.word_report import Where, Word, WordReport
@@ -76,7 +76,7 @@ def words_figure(
     sheet = Sheet(_WIDTH, int(tops[-1] + _SMALL + _BELOW + 44))
     _header(sheet, report, sentences)
     _legend(sheet, report, tops[0] - 66)
-    names = _names(report, labels)
+    names = face_labels(report.faces, labels)
     for (where, title), top in zip(_ROWS, tops, strict=False):
         _row(sheet, report, faces, where, title, top, names)
     _footer(sheet, report)
@@ -228,14 +228,6 @@ def _draw_strip(
 def _color(report: WordReport) -> str:
     """Erasing what tells apart moves towards a match, erasing what is alike away from it."""
     return RED if report.is_match else BLUE
-
-
-def _names(report: WordReport, labels: tuple[str, str] | None) -> tuple[str, str]:
-    if labels is not None:
-        return labels
-    if report.faces is None:
-        return "", ""
-    return PurePath(report.faces[0].source).name, PurePath(report.faces[1].source).name
 
 
 def _footer(sheet: Sheet, report: WordReport) -> None:

@@ -193,9 +193,7 @@ class PlacedGridHead(nn.Module):
         rotation = torch.linalg.qr(torch.randn(width, width, generator=generator))[0]
         self.scale.copy_(head.gdconv.depthwise.weight[:, 0] * inner[:, None, None])
         self.project.weight.copy_((rotation @ (outer[:, None] * matrix))[:, :, None, None])
-        reach = torch.arange(self.context.kernel_size[0]) - self.context.kernel_size[0] // 2
-        kernel = torch.exp(-(reach[:, None].square() + reach.square()) / (2 * sigma**2))
-        self.context.weight.copy_(kernel.expand_as(self.context.weight))
+        self.context.weight.copy_(gaussian_kernel(self.context.kernel_size[0], sigma).expand_as(self.context.weight))
         self.bias.zero_()
 
     @torch.no_grad()
@@ -218,3 +216,9 @@ def _scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Ten
 def flatten_grid(grid: Tensor) -> Tensor:
     """Flatten grids (N, C, H, W) in C, H, W order to L2-normalised embeddings (N, C * H * W)."""
     return functional.normalize(torch.flatten(grid, 1))
+
+
+def gaussian_kernel(size: int, sigma: float) -> Tensor:
+    """Weights (size, size) of a Gaussian around the middle, 1 there; sigma in cells."""
+    reach = torch.arange(size) - size // 2
+    return torch.exp(-(reach[:, None].square() + reach.square()) / (2 * sigma**2))

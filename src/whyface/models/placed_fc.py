@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from whyface.errors import InputError
+from whyface.models.heads import gaussian_kernel
 
 
 class PlacedFcHead(nn.Module):
@@ -107,9 +108,7 @@ class PlacedFcHead(nn.Module):
             raise InputError(f"the weights to take over must have the shape {expected}, got {tuple(weights.shape)}")
         rotation = torch.linalg.qr(torch.randn(size, size, generator=generator))[0][:, : self.embedding_size]
         self.place.copy_(torch.einsum("sd,dchw->hwcs", rotation, weights.float()).flatten(0, 1))
-        reach = torch.arange(self.context.kernel_size[0]) - self.context.kernel_size[0] // 2
-        kernel = torch.exp(-(reach[:, None].square() + reach.square()) / (2 * sigma**2))
-        self.context.weight.copy_(kernel.expand_as(self.context.weight))
+        self.context.weight.copy_(gaussian_kernel(self.context.kernel_size[0], sigma).expand_as(self.context.weight))
         self.bias.zero_()
 
     @torch.no_grad()
