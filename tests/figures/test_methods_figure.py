@@ -96,6 +96,12 @@ def test_every_text_and_panel_lies_on_the_sheet_and_none_overlap(count: int) -> 
         assert not any(box.padded(-1).overlaps(other) for other in panels)
 
 
+def test_bands_are_about_equally_full() -> None:
+    figure = methods_figure([explanation(name) for name in list(METHODS)[: PER_BAND + 1]], FACE, FACE)
+    columns = {round(axes.get_position().x0, 6) for axes in figure.axes}
+    assert len(columns) == 1 + (PER_BAND + 1) // 2
+
+
 def test_words() -> None:
     shown = words(methods_figure([explanation()], FACE, FACE))
     for part in ("Match", "0.6000", "FMR 1e-3 on LFW", "one.jpg", "two.jpg", "of the score", "2500 runs", "xface"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +32,7 @@ FULL_COLOUR: Final = 99.0
 gradients have them, then do not wash everything else out."""
 
 PER_BAND: Final = 5
-"""So many methods stand beside each other; more go below."""
+"""At most so many methods stand beside each other; more go below, about as many in each band."""
 
 # All sizes in pixels.
 _SMALLEST, _LARGEST = 218, 300
@@ -48,15 +49,18 @@ class _Layout:
 
     sheet: Sheet
     side: int
+    bands: int
+    per_band: int
 
     @classmethod
     def of(cls, methods: int) -> _Layout:
-        columns = 1 + min(PER_BAND, methods)
+        bands = math.ceil(methods / PER_BAND)
+        per_band = math.ceil(methods / bands)
+        columns = 1 + per_band
         gaps = 2 * _MARGIN + (columns - 1) * _GAP
         side = min(max((_NARROWEST - gaps) // columns, _SMALLEST), _LARGEST)
-        bands = -(-methods // PER_BAND)
         height = _TOP + bands * (2 * side + 12 + _BELOW) + 10
-        return cls(Sheet(max(_NARROWEST, gaps + columns * side), height), side)
+        return cls(Sheet(max(_NARROWEST, gaps + columns * side), height), side, bands, per_band)
 
     def top(self, band: int, row: int = 0) -> float:
         return _TOP + band * (2 * self.side + 12 + _BELOW) + row * (self.side + 12)
@@ -112,7 +116,7 @@ def methods_figure(
     layout = _Layout.of(len(explanations))
     _header(layout.sheet, explanations[0])
     _legend(layout)
-    for band in range(-(-len(explanations) // PER_BAND)):
+    for band in range(layout.bands):
         _faces(layout, band, (face_a, face_b), face_labels(explanations[0].faces, labels))
     for number, (explanation, both) in enumerate(zip(explanations, maps, strict=True)):
         _column(layout, number, explanation, both, (face_a, face_b))
@@ -188,7 +192,7 @@ def _column(
     faces: tuple[NDArray[np.uint8], NDArray[np.uint8]],
 ) -> None:
     sheet, side = layout.sheet, layout.side
-    band, place = divmod(number, PER_BAND)
+    band, place = divmod(number, layout.per_band)
     x = layout.left(place + 1)
     entry = METHODS.get(explanation.method)
     heading = explanation.method if entry is None else entry.title
