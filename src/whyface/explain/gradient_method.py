@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from whyface.errors import InputError, ModelError
+from whyface.explain.method_table import without_gradients
 from whyface.explain.pair_method import PairMaps, PairMethod, check_pairing
 from whyface.explain.pair_score import CosineScore, PairScore
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
 from whyface.models.freed_memory import keep_freed_memory
 from whyface.models.torch_embedder import TorchEmbedder
-
-WITHOUT_GRADIENTS: Final = "xface, corrrise, kernelshap, cells, random and centre"
-"""The methods that need no gradients, for messages."""
 
 
 class GradientMethod(PairMethod):
@@ -97,7 +94,7 @@ def require_torch(embedder: Embedder, method: str) -> TorchEmbedder:
         return embedder
     raise ModelError(
         f"method {method!r} needs gradients, which model {embedder.name!r} does not give (ONNX Runtime only runs "
-        f"forward); open it as a torch network, or use one of {WITHOUT_GRADIENTS}"
+        f"forward); open it as a torch network, or use one of {without_gradients()}"
     )
 
 

@@ -259,5 +259,7 @@ def parse_methods(text: str) -> list[str]:
 
 
 def without_gradients() -> str:
-    """Name the methods that work with any network, for messages."""
-    return ", ".join(entry.name for entry in _TABLE if entry.needs == "any embedder")
+    """Name the methods that need no gradients, for messages: those for any network, then those for linear heads."""
+    names = [entry.name for entry in _TABLE if entry.needs == "any embedder"]
+    names += [f"{entry.name} (if the network's head is linear)" for entry in _TABLE if entry.needs == "linear head"]
+    return ", ".join(names)
