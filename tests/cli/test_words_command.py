@@ -55,7 +55,11 @@ def test_json_and_asked_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     refused(monkeypatch, capsys, "did you mean Bushy_Eyebrows", *PHOTOS, "-a", "bushy eyebrow")
-    refused(monkeypatch, capsys, "--people", *PHOTOS, "--share", "0.4")
+    refused(monkeypatch, capsys, "--share is about the people", *PHOTOS, "--share", "0.4")
+    refused(monkeypatch, capsys, "--top-k is about the people", *PHOTOS, "--top-k", "9")
+    refused(monkeypatch, capsys, "two ways", *PHOTOS, "--people", str(tmp_path), "--top-k", "9", "--share", "0.4")
+    refused(monkeypatch, capsys, "--people is for two photos", PHOTOS[0], str(tmp_path), "--people", str(tmp_path))
+    refused(monkeypatch, capsys, "--figure is for two photos", PHOTOS[0], str(tmp_path), "--figure", "f.png")
     refused(monkeypatch, capsys, "no picture in it shows a face", PHOTOS[0], str(tmp_path))
     refused(monkeypatch, capsys, "missing.jpg", PHOTOS[0], str(tmp_path / "missing.jpg"))
     refused(monkeypatch, capsys, "does not exist", *PHOTOS, "--figure", str(tmp_path / "no" / "f.png"))
@@ -69,7 +73,10 @@ def test_against_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert code == 0
     document = json.loads(out)
     assert document["schema"] == "whyface/special-attribute/1"
-    assert document["others"] == 2
+    assert (document["others"], document["matches"]) == (2, 1)
+    assert "leave out photos of the same person" in document["sentences"][-1]
+    assert document["settings"]["draws"] == 10
+    assert document["versions"]["whyface"]
 
 
 def test_people_at_hand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -98,12 +98,7 @@ def test_nothing_is_invented() -> None:
 
 def test_every_number_in_a_sentence_is_in_the_json(planted: WordReport) -> None:
     for report in (planted, colour_words(threshold=0.5)(*planted_pair(1, RED, GREEN)), _without_reason(planted)):
-        document = words_document(report)
-        found = list(_numbers(document["whyface"]))
-        for sentence in describe_words(report):
-            for text in re.findall(r"-?\d+(?:\.\d+)?", sentence):
-                digits = len(text.partition(".")[2])
-                assert any(f"{value:.{digits}f}" == text for value in found), (text, sentence)
+        _check_numbers(describe_words(report), words_document(report)["whyface"])
 
 
 def test_json(planted: WordReport) -> None:
@@ -223,7 +218,19 @@ def test_special_attribute() -> None:
     assert found.words[0].change > found.words[0].limit
     assert found.words[0].mean_rank < found.words[-1].mean_rank
     assert describe_special(found)[0].startswith("Most special against 8 faces: red. Without it")
-    assert json.loads(json.dumps(found.to_dict()))["words"][0]["name"] == "Red"
+    document = json.loads(json.dumps(found.to_dict()))
+    assert document["words"][0]["name"] == "Red"
+    assert document["settings"]["eraser"] == "mean"
+    assert document["model"]["name"] == "colours"
+    _check_numbers(describe_special(found), document)
+    # Nothing special, and others who are the same person.
+    dull = replace(found, words=tuple(replace(word, limit=2.0) for word in found.words), matches=2)
+    said = describe_special(dull)
+    assert said[0].startswith("No word is special")
+    assert "2 are above the threshold" in said[1]
+    _check_numbers(said, dull.to_dict())
+    same = special_attributes(colour_words(), first, [first, *others])
+    assert (found.matches, same.matches) == (0, 1)
     with pytest.raises(InputError, match="at least two other faces"):
         special_attributes(colour_words(), first, others[:1])
 
@@ -252,6 +259,14 @@ def test_figure_without_words() -> None:
 
 def _without_reason(report: WordReport) -> WordReport:
     return replace(report, words=tuple(replace(word, chance=0.9) for word in report.words))
+
+
+def _check_numbers(sentences: tuple[str, ...], document: dict[str, Any]) -> None:
+    found = list(_numbers(document))
+    for sentence in sentences:
+        for text in re.findall(r"-?\d+(?:\.\d+)?", sentence):
+            digits = len(text.partition(".")[2])
+            assert any(f"{value:.{digits}f}" == text for value in found), (text, sentence)
 
 
 def _numbers(value: Any) -> Any:

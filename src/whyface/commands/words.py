@@ -70,7 +70,10 @@ def words(
             show_default=False,
         ),
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="With --people: so many likely people stand for a face.")] = 1,
+    top_k: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --people: so many likely people stand for a face; 1.", show_default=False),
+    ] = None,
     share: Annotated[
         float | None,
         typer.Option(help="With --people: instead, as few as together exceed this probability.", show_default=False),
@@ -97,11 +100,17 @@ def words(
 
     if figure is not None:
         check_writable(figure)
-    if share is not None and people is None:
-        raise InputError("--share is about the people of --people; give these too")
+    if people is None and (share is not None or top_k is not None):
+        raise InputError(f"{'--top-k' if share is None else '--share'} is about the people of --people; give these too")
+    if share is not None and top_k is not None:
+        raise InputError("--top-k and --share are two ways to choose among people; give one of them")
+    if photo_b.is_dir():
+        for name, given in {"--people": people, "--figure": figure}.items():
+            if given is not None:
+                raise InputError(f"{name} is for two photos, but {photo_b} is a folder; leave {name} out")
     settings = WordSettings(
         identity="similarity" if people is None else "topk" if share is None else "threshold",
-        k=top_k,
+        k=1 if top_k is None else top_k,
         share=0.4 if share is None else share,
         threshold=erase_above,
         eraser=eraser.value,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,8 @@ from whyface.errors import FaceError, InputError, PhotoError
 from whyface.evaluate.pictures import PICTURE_SUFFIXES
 from whyface.evaluate.progress import ProgressCallback
 from whyface.explain.pair_scorer import features_in_parts
+from whyface.explain.provenance import ModelInfo
+from whyface.explain.xcos_method import software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face
 from whyface.words.attribute_names import attribute
@@ -21,6 +23,7 @@ from whyface.words.erasing import erased_faces
 from whyface.words.noise_floor import noise_floor, random_blobs
 from whyface.words.word_explainer import WordExplainer
 from whyface.words.word_score import BATCH
+from whyface.words.word_settings import WordSettings
 
 SCHEMA: Final = "whyface/special-attribute/1"
 
@@ -68,12 +71,24 @@ class SpecialAttributes:
         Mean similarity to them with nothing erased.
     words
         All that were judged.
+    threshold, matches
+        Match iff score > threshold, and so many of the others match the probe: they may be the same person.
+    model, attributes
+        The network that decides and the one that reads attributes.
+    settings, versions
+        How it was made, and with which software.
     """
 
     source: str
     others: int
     similarity: float
     words: tuple[SpecialWord, ...]
+    threshold: float
+    matches: int
+    model: ModelInfo
+    attributes: ModelInfo
+    settings: WordSettings
+    versions: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -82,8 +97,21 @@ class SpecialAttributes:
             "image": self.source,
             "others": self.others,
             "similarity": self.similarity,
-            "words": [{**vars(word), "similarity": self.similarity + word.change} for word in self.words],
+            "threshold": self.threshold,
+            "matches": self.matches,
+            "words": [
+                {
+                    **vars(word),
+                    "similarity": self.similarity + word.change,
+                    "similarity_limit": self.similarity + word.limit,
+                }
+                for word in self.words
+            ],
             "sentences": list(describe_special(self)),
+            "settings": self.settings.to_dict(),
+            "model": self.model.to_dict(),
+            "attribute_model": self.attributes.to_dict(),
+            "versions": dict(self.versions),
         }
 
 
@@ -118,7 +146,7 @@ def special_attributes(
     known = features_in_parts(scorer, stack_faces(list(others)), BATCH)
     plain = np.asarray(scorer.scores(scorer.features(batch), known), np.float64)
     if not len(numbers):
-        return SpecialAttributes(probe.source, len(others), float(plain.mean()), ())
+        return _report(explainer, probe, plain, ())
     rises = np.empty((len(others), len(numbers)))
     by_chance = np.empty((len(others), len(numbers)))
     rng = np.random.default_rng(settings.seed)
@@ -155,11 +183,42 @@ def special_attributes(
         for column, number in enumerate(numbers)
     ]
     words.sort(key=lambda word: -word.change)
-    return SpecialAttributes(probe.source, len(others), float(plain.mean()), tuple(words))
+    return _report(explainer, probe, plain, tuple(words))
+
+
+def _report(
+    explainer: WordExplainer, probe: Face, plain: NDArray[np.float64], words: tuple[SpecialWord, ...]
+) -> SpecialAttributes:
+    scorer, network = explainer.scorer, explainer.attributes.network
+    return SpecialAttributes(
+        source=probe.source,
+        others=len(plain),
+        similarity=float(plain.mean()),
+        words=words,
+        threshold=explainer.threshold,
+        matches=int((plain > explainer.threshold).sum()),
+        model=ModelInfo(scorer.name, scorer.sha256),
+        attributes=ModelInfo(network.name, network.sha256),
+        settings=explainer.settings,
+        versions=software_versions(),
+    )
 
 
 def describe_special(found: SpecialAttributes) -> tuple[str, ...]:
-    """Say what is most special, or that nothing is."""
+    """Say what is most special, or that nothing is, and whether the others may not all be others."""
+    return (*_special(found), *_same_person(found))
+
+
+def _same_person(found: SpecialAttributes) -> tuple[str, ...]:
+    if not found.matches:
+        return ()
+    return (
+        f"Of these faces {found.matches} {'is' if found.matches == 1 else 'are'} above the threshold "
+        f"{found.threshold:.3f} for a match: leave out photos of the same person.",
+    )
+
+
+def _special(found: SpecialAttributes) -> tuple[str, ...]:
     if not found.words:
         return (
             "None of the words that the attribute model knows well fits the photo, so nothing special can be named.",
