@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,8 +105,20 @@ def test_fit_then_words(
     assert words["uncertain_original"] == pytest.approx(document["uncertainty"])
     assert words["uncertain_value"] == sorted(words["uncertain_value"], reverse=True)
     assert len(words["words"]) == len(words["attributes_sortting"]) > 0
+    # Every number that is said about words is in the JSON.
+    said = document["sentences"][-1]
+    values = [words["uncertain_original"], *words["uncertain_value"], *(one["by_chance"] for one in words["words"])]
+    assert "hang" in said
+    assert {*re.findall(r"\d\.\d+(?:e-\d+)?", said)} <= {f"{value:.3g}" for value in values}
     code, out, _ = run_whyface(monkeypatch, capsys, *arguments)
     assert "Uncertainty u = " in out
+
+    # Where no word fits, it says so and draws none.
+    monkeypatch.setattr("whyface.identify.photo_words.word_masks", lambda *_, **__: {})
+    chart.unlink()
+    code, out, _ = run_whyface(monkeypatch, capsys, *arguments, "--words", "--words-figure", str(chart))
+    assert (code, chart.exists()) == (0, False)
+    assert "nothing to erase" in out.splitlines()[-1]
 
 
 def test_bad_input(

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 SOMEBODY: Final = 0
 NOBODY: Final = 1
 
+NO_WORD: Final = (
+    "None of the words that the attribute model knows well has a place on this photo, so there was nothing to erase"
+)
+
 
 class Loss(StrEnum):
     """Evidential losses."""
@@ -127,12 +131,15 @@ def identify(
         )
     if figure is not None:
         _save_figure(found, probe, figure, photos, aligned=aligned)
-    if words_figure is not None and told is not None:
+    if told is None:
+        words_figure = None
+    elif words_figure is not None:
         _save_words(told, probe, words_figure)
+    said = None if not words else NO_WORD if told is None else told.describe()
     if as_json:
-        typer.echo(json.dumps(_document(found, told), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(_document(found, told, said), indent=2, ensure_ascii=False))
     else:
-        _print(found, told, k, [path for path in (figure, words_figure) if path is not None])
+        _print(found, said, k, [path for path in (figure, words_figure) if path is not None])
     raise typer.Exit(SOMEBODY if found.is_known else NOBODY)
 
 
@@ -224,14 +231,14 @@ def _words(
     return uncertainty_words(head, features, batch[0], masks, seed=seed) if masks else None
 
 
-def _document(found: Identification, told: UncertaintyWords | None) -> dict[str, Any]:
+def _document(found: Identification, told: UncertaintyWords | None, said: str | None) -> dict[str, Any]:
     from whyface.identify.identification_sentences import sentences  # noqa: PLC0415 - start fast
 
-    document = {**found.to_dict(), "sentences": list(sentences(found))}
+    document = {**found.to_dict(), "sentences": [*sentences(found), *([] if said is None else [said])]}
     return document if told is None else {**document, "words": told.to_dict()}
 
 
-def _print(found: Identification, told: UncertaintyWords | None, k: int, figures: list[Path]) -> None:
+def _print(found: Identification, said: str | None, k: int, figures: list[Path]) -> None:
     from whyface.identify.identification_sentences import notes, reason_sentence, uncertainty_sentence, verdict_sentence  # noqa: PLC0415 - start fast  # noqa: PLC0415
 
     typer.echo(verdict_sentence(found))
@@ -244,8 +251,8 @@ def _print(found: Identification, told: UncertaintyWords | None, k: int, figures
         typer.echo(f"{rank:3d}. {candidate.name:{width}s}  {candidate.score:7.4f} {above}{share}  {candidate.source}")
     for line in (reason_sentence(found), uncertainty_sentence(found), *notes(found)):
         typer.echo(line)
-    if told is not None:
-        typer.echo(told.describe())
+    if said is not None:
+        typer.echo(said)
     for path in figures:
         typer.echo(f"Figure: {path}")
 
