@@ -166,6 +166,14 @@ def test_one_person_two_names_and_nobody_usable(
     # Two people with one photo each teach nothing about how photos of one person differ.
     assert_refused(monkeypatch, capsys, "two photos each", "identify", "--fit", "-g", gallery)
 
+    # Not the same picture, but two photos of one man.
+    for name, photo in (("Barack", NAMES[0]), ("Barry", NAMES[2]), ("Joe", NAMES[1])):
+        (tmp_path / "two" / name).mkdir(parents=True)
+        (tmp_path / "two" / name / photo).write_bytes(demo_photo(photo).read_bytes())
+    code, out, _ = run_whyface(monkeypatch, capsys, "gallery", "enroll", str(tmp_path / "t"), str(tmp_path / "two"))
+    (doubt,) = [line for line in out.splitlines() if line.startswith("one person under two names?")]
+    assert (code, "(Barry)" in doubt, "(Barack)" in doubt, "look alike" in doubt) == (0, True, True, True)
+
     (tmp_path / "empty").mkdir()
     assert_refused(
         monkeypatch, capsys, "no", "gallery", "enroll", str(tmp_path / "h"), str(tmp_path / "empty"), "--aligned"

@@ -17,8 +17,10 @@ from whyface.evaluate.progress import ProgressCallback
 from whyface.gallery.gallery import Gallery, pixel_digest
 from whyface.xcos.attention import AttentionKind
 
-LOOKS_ALIKE: Final = 0.7
-"""Two faces above this score under different names are pointed out: far above any threshold for a match."""
+LOOKS_ALIKE: Final = 0.55
+"""Two faces above this score under different names are pointed out. Above the threshold for a match, since every new
+face is compared with all: on LFW (default model, uniform attention) 73 % of 500 genuine pairs are above it, and 1 of
+the 719,400 pairs among 1,200 people; 0.5 would find 82 % and 9 pairs of two people, 0.7 only 27 %."""
 
 _BATCH: Final = 32
 
