@@ -229,6 +229,9 @@ def test_special_attribute() -> None:
     assert said[0].startswith("No word is special")
     assert "2 are above the threshold" in said[1]
     _check_numbers(said, dull.to_dict())
+    nought = replace(found, similarity=-found.words[0].change - 1e-4)
+    assert "rises from -0." in describe_special(nought)[0]
+    assert " to 0.000;" in describe_special(nought)[0]
     same = special_attributes(colour_words(), first, [first, *others])
     assert (found.matches, same.matches) == (0, 1)
     with pytest.raises(InputError, match="at least two other faces"):
@@ -243,6 +246,10 @@ def test_figure(planted: WordReport) -> None:
     texts = [text.get_text() for text in figure.texts]
     best = planted.telling[0]
     assert f"{planted.similarity:.3f} → {best.similarity:.3f}" in texts
+    # A similarity that rounds to zero has no sign.
+    nought = replace(planted, words=tuple(replace(word, similarity=-1e-4) for word in planted.words))
+    shown = [text.get_text() for text in words_figure(nought, first.image, second.image).texts]
+    assert f"{planted.similarity:.3f} → 0.000" in shown
     low, high = scale_ends(planted)
     assert low < planted.similarity < high
     assert low < planted.threshold < high

@@ -184,7 +184,9 @@ def _caption(sheet: Sheet, report: WordReport, word: Word, x: float, y: float) -
     weight: Weight = "bold" if telling else "normal"
     name = sheet.wrap(word.attribute.phrase, _TILE, 10, "bold")
     below = sheet.text(x, y + 20, name, size=10, weight=weight, color=INK if telling else MUTED, leading=1.25)
-    moved = f"{report.similarity:.3f} \N{RIGHTWARDS ARROW} {word.similarity:.3f}".replace("-", "\N{MINUS SIGN}")
+    # Zero has no sign, also where it was rounded to.
+    before, after = (f"{round(value, 3) + 0.0:.3f}" for value in (report.similarity, word.similarity))
+    moved = f"{before} \N{RIGHTWARDS ARROW} {after}".replace("-", "\N{MINUS SIGN}")
     sheet.text(x, below, moved, size=_CAPTION, color=INK if telling else MUTED)
     axes = _strip_axes(sheet, x, below + 8, _TILE, f"scale {word.attribute.name} {word.where}")
     _draw_strip(

@@ -224,8 +224,7 @@ def _special(found: SpecialAttributes) -> tuple[str, ...]:
             "None of the words that the attribute model knows well fits the photo, so nothing special can be named.",
         )
     best = found.words[0]
-    before, after = f"{found.similarity:.3f}", f"{found.similarity + best.change:.3f}"
-    limit = f"{found.similarity + best.limit:.3f}"
+    before, after, limit = (_shown(found.similarity + moved) for moved in (0.0, best.change, best.limit))
     if best.change <= best.limit:
         return (
             f"No word is special against these {found.others} faces: {best.phrase}, erased, brings the mean similarity "
@@ -238,8 +237,13 @@ def _special(found: SpecialAttributes) -> tuple[str, ...]:
     others = [word for word in found.words[1:4] if word.change > word.limit]
     if not others:
         return (text,)
-    named = ", ".join(f"{word.phrase} ({found.similarity + word.change:.3f})" for word in others)
+    named = ", ".join(f"{word.phrase} ({_shown(found.similarity + word.change)})" for word in others)
     return text, f"Next: {named}."
+
+
+def _shown(value: float) -> str:
+    """Give three digits; zero has no sign, also where it was rounded to."""
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def other_photos(
