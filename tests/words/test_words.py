@@ -91,9 +91,27 @@ def test_nothing_is_invented() -> None:
     # Asked for words that are not there, they do no more than chance.
     report = colour_words(names=COLOURS, threshold=0.99999)(one, other)
     assert not report.telling
-    first, second = describe_words(report)
+    first, second, third = describe_words(report)
     assert "more than noise" in first
     assert "would have to go" in second
+    assert "does not see" in third
+
+
+def test_a_word_that_is_not_there_is_told_from_one_that_is(planted: WordReport) -> None:
+    """Whoever asks for glasses on a face without them must not read that glasses are most telling."""
+    best = planted.telling[0]
+    absent = replace(planted, words=(replace(best, probability_a=0.031),))
+    said = describe_words(absent)
+    assert said[1].startswith("The attribute model does not see it in photo A (probability 0.03)")
+    assert "where most speaks for it" in said[2]
+    assert not any("does not see" in sentence for sentence in describe_words(planted))
+    both = replace(absent, words=(replace(absent.words[0], where="both", probability_b=0.2, chance=0.9),))
+    assert "in photo A (probability 0.03) or in photo B (probability 0.20)" in describe_words(both)[-1]
+    rest = replace(absent.words[0], attribute=replace(best.attribute, name="Glass", phrase="glass"))
+    assert "glass in photo A (" in describe_words(replace(absent, words=(best, rest)))[-1]
+    assert "not seen there)" in describe_words(replace(absent, words=(best, rest)))[-1]
+    for report in (absent, both):
+        _check_numbers(describe_words(report), words_document(report)["whyface"])
 
 
 def test_every_number_in_a_sentence_is_in_the_json(planted: WordReport) -> None:
@@ -229,6 +247,8 @@ def test_special_attribute() -> None:
     assert said[0].startswith("No word is special")
     assert "2 are above the threshold" in said[1]
     _check_numbers(said, dull.to_dict())
+    absent = replace(found, words=(replace(found.words[0], probability=0.1),))
+    assert "does not see red on this face (probability 0.10)" in describe_special(absent)[1]
     nought = replace(found, similarity=-found.words[0].change - 1e-4)
     assert "rises from -0." in describe_special(nought)[0]
     assert " to 0.000;" in describe_special(nought)[0]

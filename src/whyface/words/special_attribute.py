@@ -18,6 +18,7 @@ from whyface.explain.provenance import ModelInfo
 from whyface.explain.xcos_method import software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face
+from whyface.words.attribute_model import PRESENT
 from whyface.words.attribute_names import attribute
 from whyface.words.erasing import erased_faces
 from whyface.words.noise_floor import noise_floor, random_blobs
@@ -206,7 +207,16 @@ def _report(
 
 def describe_special(found: SpecialAttributes) -> tuple[str, ...]:
     """Say what is most special, or that nothing is, and whether the others may not all be others."""
-    return (*_special(found), *_same_person(found))
+    return (*_special(found), *_unseen(found.words[:1]), *_same_person(found))
+
+
+def _unseen(first: Sequence[SpecialWord]) -> tuple[str, ...]:
+    return tuple(
+        f"The attribute model does not see {word.phrase} on this face (probability {word.probability:.2f}), so that "
+        "this is about a place on it, not about the word."
+        for word in first
+        if word.probability < PRESENT
+    )
 
 
 def _same_person(found: SpecialAttributes) -> tuple[str, ...]:
@@ -237,7 +247,10 @@ def _special(found: SpecialAttributes) -> tuple[str, ...]:
     others = [word for word in found.words[1:4] if word.change > word.limit]
     if not others:
         return (text,)
-    named = ", ".join(f"{word.phrase} ({_shown(found.similarity + word.change)})" for word in others)
+    named = ", ".join(
+        f"{word.phrase} ({_shown(found.similarity + word.change)}{', not seen' if _unseen([word]) else ''})"
+        for word in others
+    )
     return text, f"Next: {named}."
 
 

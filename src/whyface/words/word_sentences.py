@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from whyface.words.attribute_model import PRESENT
 from whyface.words.word_report import Where, Word, WordReport
 
 MOST_NAMED: Final = 3
@@ -36,18 +37,22 @@ def _telling(report: WordReport, found: Sequence[Word]) -> tuple[str, ...]:
         report.similarity, best.similarity, best.limit, best.by_chance, report.threshold
     )
     moved = "falls" if report.is_match else "rises"
+    unseen = _unseen(best)
+    pronoun = best.attribute.pronoun
+    where = f"most speaks for {pronoun}" if unseen else f"the attribute model sees {pronoun}"
     sentences = [
-        f"Most telling: {best.attribute.phrase}, {_PLACES[best.where]}. Without {best.attribute.pronoun} the "
+        f"Most telling: {best.attribute.phrase}, {_PLACES[best.where]}. Without {pronoun} the "
         f"similarity {moved} from {before} to {after} (threshold {threshold}).",
-        f"Erased: {_area(best)}, where the attribute model sees {best.attribute.pronoun} and it matters. Erasing as "
-        f"much anywhere gives {chance} on average; only what goes {'below' if report.is_match else 'above'} {limit} "
-        "counts as more than chance.",
+        *unseen,
+        f"Erased: {_area(best)}, where {where} and it matters. Erasing as much anywhere gives {chance} on "
+        f"average; only what goes {'below' if report.is_match else 'above'} {limit} counts as more than chance.",
     ]
     if (best.similarity > report.threshold) != report.is_match:
         verdict = "no match" if report.is_match else "a match"
         sentences.append(f"That alone would make it {verdict}.")
     others = [
-        f"{word.attribute.phrase} {_PLACES[word.where]} ({_rounded(report.similarity, word.similarity)[1]})"
+        f"{word.attribute.phrase} {_PLACES[word.where]} ({_rounded(report.similarity, word.similarity)[1]}"
+        f"{', not seen there' if _unseen(word) else ''})"
         for word in _each_once(found[1:], best)[:MOST_NAMED]
     ]
     if others:
@@ -63,6 +68,20 @@ def _nothing(report: WordReport) -> tuple[str, ...]:
         "to give in words.",
         f"The one that moves it most, {best.attribute.phrase} {_PLACES[best.where]}, takes it to {after}; to count, it "
         f"would have to go {'below' if report.is_match else 'above'} {limit}, as far as chance gets now and then.",
+        *_unseen(best),
+    )
+
+
+def _unseen(word: Word) -> tuple[str, ...]:
+    """Say so where a word that was asked for by name is not there: then erasing "it" is erasing a place."""
+    sides: tuple[Where, ...] = ("A", "B") if word.where == "both" else (word.where,)
+    chances: dict[Where, float] = {"A": word.probability_a, "B": word.probability_b}
+    low = [f"{_PLACES[side]} (probability {chances[side]:.2f})" for side in sides if chances[side] < PRESENT]
+    if not low:
+        return ()
+    return (
+        f"The attribute model does not see {word.attribute.pronoun} {' or '.join(low)}, so that this is about a place "
+        "on the face, not about the word.",
     )
 
 
