@@ -174,6 +174,13 @@ def test_one_person_two_names_and_nobody_usable(
     (doubt,) = [line for line in out.splitlines() if line.startswith("one person under two names?")]
     assert (code, "(Barry)" in doubt, "(Barack)" in doubt, "look alike" in doubt) == (0, True, True, True)
 
+    # Adding one photo looks too, and knows the same picture.
+    where_to = ("gallery", "add", str(tmp_path / "t"))
+    code, out, _ = run_whyface(monkeypatch, capsys, *where_to, "Bo", str(demo_photo(NAMES[2])))
+    assert (code, "(Bo) and" in out, "(Barry): the same picture" in out) == (0, True, True)
+    code, out, _ = run_whyface(monkeypatch, capsys, *where_to, "Joe", str(demo_photo(NAMES[1])))
+    assert (code, "two names" in out) == (0, False)
+
     (tmp_path / "empty").mkdir()
     assert_refused(
         monkeypatch, capsys, "no", "gallery", "enroll", str(tmp_path / "h"), str(tmp_path / "empty"), "--aligned"

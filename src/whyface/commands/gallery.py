@@ -14,7 +14,7 @@ from whyface.errors import InputError
 
 if TYPE_CHECKING:
     from whyface.gallery.candidates import Candidate
-    from whyface.gallery.enroll import EnrolReport
+    from whyface.gallery.enroll import Doubt, EnrolReport
     from whyface.gallery.gallery import Gallery
 
 app = typer.Typer(help="Keep people in a gallery on disk and search among them.", no_args_is_help=True)
@@ -84,21 +84,19 @@ def add(
     model_dir: ModelFolder = None,
     threads: Threads = None,
 ) -> None:
-    """Add photos of one person to a gallery that is there."""
+    """Add photos of one person to a gallery that is there, and point out who looks alike under another name."""
     from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
     from whyface.faces.load import load_face  # noqa: PLC0415
+    from whyface.gallery.enroll import look_alikes  # noqa: PLC0415
     from whyface.gallery.gallery import pixel_digest  # noqa: PLC0415
     from whyface.gallery.opening import open_for_search  # noqa: PLC0415
 
     batch = stack_faces([load_face(photo, aligned=aligned) for photo in photos])
     with open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads) as opened:
-        numbers = opened.add(
-            opened.features(batch),
-            name,
-            [str(photo) for photo in photos],
-            digests=[pixel_digest(face) for face in batch],
-        )
+        features, sources = opened.features(batch), [str(photo) for photo in photos]
+        numbers = opened.add(features, name, sources, digests=[pixel_digest(face) for face in batch])
         typer.echo(f"{name}: added {_count(len(numbers), 'face')}, {_count(opened.names()[name], 'face')} in all")
+        _print_doubts(look_alikes(opened, features, numbers, [name] * len(sources), sources, same_picture=True))
 
 
 @app.command()
@@ -245,7 +243,11 @@ def _print_report(report: EnrolReport) -> None:
         typer.echo(f"not used: {name}: {reason}")
     for person in report.without_photo:
         typer.echo(f"no usable photo: {person}")
-    for doubt in report.doubts:
+    _print_doubts(report.doubts)
+
+
+def _print_doubts(doubts: Sequence[Doubt]) -> None:
+    for doubt in doubts:
         typer.echo(f"one person under two names? {doubt.describe()}")
 
 

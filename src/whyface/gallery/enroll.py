@@ -194,21 +194,38 @@ def _enroll_batch(
     added = gallery.add(features, people, kept, digests=digests)
     report.added += len(added)
     if find_doubts:
-        report.doubts += _doubts(gallery, features, added, people, kept)
+        report.doubts += look_alikes(gallery, features, added, people, kept)
 
 
-def _doubts(
-    gallery: Gallery, features: NDArray[np.float32], added: range, people: list[str], sources: list[str]
+def look_alikes(
+    gallery: Gallery,
+    features: NDArray[np.float32],
+    added: range,
+    people: list[str],
+    sources: list[str],
+    *,
+    same_picture: bool = False,
 ) -> list[Doubt]:
-    """Compare new faces with all before them and with each other; one line for each face, about its best match."""
+    """Compare new faces with all before them and with each other; one doubt for each face, about its best match.
+
+    Parameters
+    ----------
+    gallery
+        That the faces were added to.
+    features, added, people, sources
+        Of the new faces: features, numbers of their records, who is said to be in them, where they are from.
+    same_picture
+        Also tell of equal faces, which an enrolment finds by their pixels.
+    """
+    most = np.inf if same_picture else 1 - 1e-4
     found = []
     # Uniform attention is one matrix product, and a face is as like itself under any.
     kind: AttentionKind | None = "u" if "u" in gallery.model.kinds else None
     best = gallery.search(features, k=8, attention=kind)
     for number, name, source, candidates in zip(added, people, sources, best, strict=True):
         for other in candidates:
-            # The same picture was reported by its pixels; a pair within the batch is reported once.
-            if other.record < number and other.name != name and LOOKS_ALIKE < other.score < 1 - 1e-4:
+            # A pair within the batch is reported once.
+            if other.record < number and other.name != name and LOOKS_ALIKE < other.score < most:
                 found.append(Doubt(source, name, other.source, other.name, round(other.score, 4)))
                 break
     return found
