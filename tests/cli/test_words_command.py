@@ -77,6 +77,12 @@ def test_against_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert "leave out photos of the same person" in document["sentences"][-1]
     assert document["settings"]["draws"] == 10
     assert document["versions"]["whyface"]
+    assert [reason for reason in document["left_out"] if "empty.png" in reason] == document["left_out"]
+    assert len(document["left_out"]) == 1
+    code, out, _ = run(monkeypatch, capsys, PHOTOS[0], str(tmp_path), "--draws", "10")
+    assert code == 0
+    assert "Left out: " in out.splitlines()[-1]
+    assert "empty.png" in out.splitlines()[-1]
 
 
 def test_people_at_hand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -161,6 +161,13 @@ def test_same_seed_same_report(planted: WordReport) -> None:
     assert again.words == planted.words
 
 
+def test_random_paint_follows_the_seed() -> None:
+    pair = planted_pair(0, RED, GREEN)
+    one, again, other = (colour_words(eraser="random", draws=10, seed=seed)(*pair) for seed in (0, 0, 1))
+    assert np.array_equal(one.scores.single, again.scores.single)
+    assert not np.array_equal(one.scores.single, other.scores.single)
+
+
 def test_unknown_attribute_and_missing_parts() -> None:
     with pytest.raises(InputError, match="unknown attribute 'reed'; did you mean Red"):
         colour_words(names=("reed",))

@@ -194,14 +194,16 @@ def _against_many(
     explainer = open_words(verifier, settings=settings)
     probe = load_face(photo, aligned=aligned, index=face)
     with progress_bar("reading faces") as progress:
-        others = other_photos(folder, besides=photo, aligned=aligned, progress=progress)
+        others, left_out = other_photos(folder, besides=photo, aligned=aligned, progress=progress)
     with progress_bar("erasing") as progress:
         found = special_attributes(explainer, probe, others, progress=progress)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=4, allow_nan=False))
+        typer.echo(json.dumps({**found.to_dict(), "left_out": left_out}, indent=4, allow_nan=False))
         return
     for sentence in describe_special(found):
         typer.echo(sentence)
+    for reason in left_out:
+        typer.echo(f"Left out: {reason}")
 
 
 def _people(verifier: Verifier, path: Path) -> IdentityClasses:

@@ -188,7 +188,7 @@ def arm_scores(
             if arm.is_random:
                 rng = np.random.default_rng((seed, int(numbers[row]), side))
                 masks = np.concatenate([random_blobs(int(mask.sum()), 1, rng) for mask in masks])
-            copies.append(erased_faces(pair[side][0], masks, arm.settings.eraser))
+            copies.append(erased_faces(pair[side][0], masks, arm.settings.eraser, seed=seed))
             places += [(row, side, int(word)) for word in chosen]
             area[row, side, chosen] = masks.mean(axis=(1, 2))
     if places:

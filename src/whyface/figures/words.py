@@ -172,7 +172,9 @@ def _row(
         size = _TILE if len(sides) == 1 else _SMALL
         for place, side in enumerate(sides):
             mask = report.masks[side, number][None]
-            copy = erased_faces(faces[side].transpose(2, 0, 1), mask, report.settings.eraser)[0].transpose(1, 2, 0)
+            copy = erased_faces(
+                faces[side].transpose(2, 0, 1), mask, report.settings.eraser, seed=report.settings.seed
+            )[0].transpose(1, 2, 0)
             axes = sheet.figure.add_axes(sheet.box(x + place * (size + _TILE - 2 * _SMALL), top, size, size))
             axes.set_label(f"{word.attribute.name} {'AB'[side]}")
             panels.draw_face(axes, np.ascontiguousarray(copy), None)

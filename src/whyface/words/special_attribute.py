@@ -156,9 +156,10 @@ def special_attributes(
     for row, other in enumerate(others):
         pair = explainer.counterfactual(batch, stack_faces([other]), "different")[0]
         masks = explainer.masks_of(evidence.maps[0][numbers], pair[0], numbers)
-        copies = [erased_faces(batch[0], masks, settings.eraser)]
+        copies = [erased_faces(batch[0], masks, settings.eraser, seed=settings.seed)]
         copies += [
-            erased_faces(batch[0], random_blobs(int(mask.sum()), per_other, rng), settings.eraser) for mask in masks
+            erased_faces(batch[0], random_blobs(int(mask.sum()), per_other, rng), settings.eraser, seed=settings.seed)
+            for mask in masks
         ]
         scores = scorer.scores(features_in_parts(scorer, np.concatenate(copies), BATCH), known[row : row + 1])
         rises[row] = scores[: len(numbers)] - plain[row]
@@ -261,8 +262,12 @@ def _shown(value: float) -> str:
 
 def other_photos(
     folder: Path, *, besides: Path, aligned: bool = False, progress: ProgressCallback | None = None
-) -> list[Face]:
+) -> tuple[list[Face], list[str]]:
     """Read one face from every picture of a folder, leaving out those without one.
+
+    Returns
+    -------
+    The faces, and why each picture was left out that shows none or cannot be read.
 
     Raises
     ------
@@ -271,18 +276,18 @@ def other_photos(
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     probe = besides.resolve()
-    faces = []
+    faces, left_out = [], []
     for number, path in enumerate(files, start=1):
         if path.resolve() != probe:
             try:
                 faces.append(load_face(path, aligned=aligned))
-            except (FaceError, PhotoError):
-                continue
+            except (FaceError, PhotoError) as error:
+                left_out.append(str(error))
         if progress is not None:
             progress(number, len(files))
     if not faces:
         raise InputError(f"{folder}: no picture in it shows a face; give a folder with photos of other people")
-    return faces
+    return faces, left_out
 
 
 def _mean_draws(drawn: list[NDArray[np.float64]], tries: int, rng: np.random.Generator) -> NDArray[np.float64]:

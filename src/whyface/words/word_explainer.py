@@ -105,7 +105,8 @@ class WordExplainer:
         direction: Direction = "alike" if similarity > self.threshold else "different"
         counterfactual, classes = self.counterfactual(batch[:1], batch[1:], direction)
         masks = self.masks(evidence, counterfactual)
-        erased = [erase_in_face(self.scorer, batch[side], masks[side], self.settings.eraser) for side in (0, 1)]
+        eraser, seed = self.settings.eraser, self.settings.seed
+        erased = [erase_in_face(self.scorer, batch[side], masks[side], eraser, seed=seed) for side in (0, 1)]
         scores = erased_scores(self.scorer, erased[0], erased[1])
         present = evidence.present
         words = self._words(batch, masks, scores, present, evidence.probabilities, direction, erased, progress)
@@ -247,7 +248,7 @@ class WordExplainer:
             rows = []
             for number in judged:
                 blobs = random_blobs(int(areas[side, number]), draws, rng)
-                copies = erased_faces(batch[side], blobs, self.settings.eraser)
+                copies = erased_faces(batch[side], blobs, self.settings.eraser, seed=self.settings.seed)
                 rows.append(features_in_parts(self.scorer, copies, BATCH))
                 done += draws
                 if progress is not None:
