@@ -80,12 +80,15 @@ def draw_cells(
     for count, line in ((height, axes.axhline), (width, axes.axvline)):
         for place in range(1, count):
             line(place * FACE_SIZE / count, color="white", linewidth=1.0, zorder=1.5)
+    # So small that "-0.25" stays in its cell: it is 2.6 times as wide as the letters are high.
+    pixels = axes.get_window_extent().width / width
+    size = min(8.0, 0.24 * pixels * 100 / axes.figure.dpi)
     for (row, column), value in np.ndenumerate(cells):
         axes.text(
             (column + 0.5) * FACE_SIZE / width,
             (row + 0.5) * FACE_SIZE / height,
             f"{round(float(shown[row, column]), digits) + 0.0:.{digits}f}",
-            size=min(8.0, 56 / max(height, width)),
+            size=size,
             color=_readable(colors(norm(float(value)))),
             ha="center",
             va="center",
