@@ -117,7 +117,7 @@ def test_a_picture_that_breaks_in_the_middle_of_an_epoch(tmp_path: Path) -> None
                 (person / "1.png").write_bytes((person / "1.png").read_bytes()[:300])
 
     assert train(read_config(config), _made(tmp_path / "out"), report=spoil, say=lines.append).exists()
-    assert "3 broken pictures were skipped" in lines
+    assert "Broken pictures, skipped: 3" in lines
     named = [line for line in lines if line.startswith("skipped ")]
     assert len(named) == 3
     assert all("1.png" in line for line in named)
@@ -134,7 +134,7 @@ def test_one_held_out_person_is_not_enough_and_that_is_said_before_the_work(face
 def test_many_broken_pictures_are_counted_and_the_first_are_named() -> None:
     lines: list[str] = []
     tell_broken({f"{number}.png": "cut short" for number in range(25)}, lines.append)
-    assert lines[0] == "25 broken pictures were skipped"
+    assert lines[0] == "Broken pictures, skipped: 25"
     assert lines[1] == "skipped 0.png: cut short"
     assert lines[-1] == "and 5 more"
     assert len(lines) == 22

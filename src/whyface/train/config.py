@@ -23,7 +23,7 @@ PRESETS: Final = ("paper", "published-code", "fine-tune")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class SourceConfig(_Part):
@@ -113,9 +113,9 @@ class LossConfig(_Part):
     """Weight of the identity branch."""
     margin_kind: MarginKind = "cosface"
     """Its loss."""
-    margin: float | None = None
+    margin: Weight | None = None
     """m; as published if not given (0.5, 0.35, 0)."""
-    scale: float | None = None
+    scale: Annotated[float, Field(gt=0)] | None = None
     """s; as published if not given (64, 30, 30)."""
     similarity: Weight = 1.0
     """Weight of the squared distance between the score and the teacher's cosine."""
@@ -163,6 +163,12 @@ class AugmentConfig(_Part):
     """Share of faces under a black free-form mask, for the student only."""
     coverage: tuple[Share, Share] = (0.1, 0.5)
     """How much of the face a mask covers, from and to."""
+
+    @model_validator(mode="after")
+    def _check(self) -> AugmentConfig:
+        if self.coverage[0] > self.coverage[1]:
+            raise ValueError(f"coverage falls from {self.coverage[0]} to {self.coverage[1]}; write the smaller first")
+        return self
 
 
 class OptimiserConfig(_Part):

@@ -95,7 +95,7 @@ class PictureStore:
         """Say in words what is in it."""
         text = f"{len(self)} pictures of {len(self.people)} people"
         text += f", {self.singles} of them with one picture only" if self.singles else ""
-        return text + (f"; {len(self.broken)} broken pictures skipped" if self.broken else "")
+        return text + (f"; {len(self.broken)} broken and skipped" if self.broken else "")
 
     def read(self, index: Tensor) -> Tensor:
         """Give pictures by their numbers (n,): uint8 (n, 3, 112, 112)."""

@@ -297,7 +297,7 @@ class _Run:
 def tell_broken(broken: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Report pictures that were skipped: how many, and the first of them with the reason."""
     if broken:
-        say(f"{len(broken)} broken pictures were skipped")
+        say(f"Broken pictures, skipped: {len(broken)}")
     for name, reason in list(broken.items())[:_NAMED]:
         say(f"skipped {name}: {reason}")
     if len(broken) > _NAMED:
