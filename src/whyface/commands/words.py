@@ -187,14 +187,15 @@ def _against_many(
     verifier: Verifier, settings: WordSettings, photo: Path, folder: Path, *, aligned: bool, face: int, as_json: bool
 ) -> None:
     from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.explain.other_photos import other_photos  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.words.open_words import open_words  # noqa: PLC0415
-    from whyface.words.special_attribute import describe_special, other_photos, special_attributes  # noqa: PLC0415
+    from whyface.words.special_attribute import describe_special, special_attributes  # noqa: PLC0415
 
     explainer = open_words(verifier, settings=settings)
     probe = load_face(photo, aligned=aligned, index=face)
     with progress_bar("reading faces") as progress:
-        others, left_out = other_photos(folder, besides=photo, aligned=aligned, progress=progress)
+        others, left_out = other_photos(folder, besides=[photo], aligned=aligned, progress=progress)
     with progress_bar("erasing") as progress:
         found = special_attributes(explainer, probe, others, progress=progress)
     if as_json:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import FaceError, InputError, PhotoError
-from whyface.evaluate.pictures import PICTURE_SUFFIXES
+from whyface.errors import InputError
 from whyface.evaluate.progress import ProgressCallback
 from whyface.explain.pair_scorer import features_in_parts
 from whyface.explain.provenance import ModelInfo
 from whyface.explain.xcos_method import software_versions
 from whyface.faces.face import Face, stack_faces
-from whyface.faces.load import load_face
 from whyface.words.attribute_model import PRESENT
 from whyface.words.attribute_names import attribute
 from whyface.words.erasing import erased_faces
@@ -258,36 +255,6 @@ def _special(found: SpecialAttributes) -> tuple[str, ...]:
 def _shown(value: float) -> str:
     """Give three digits; zero has no sign, also where it was rounded to."""
     return f"{round(value, 3) + 0.0:.3f}"
-
-
-def other_photos(
-    folder: Path, *, besides: Path, aligned: bool = False, progress: ProgressCallback | None = None
-) -> tuple[list[Face], list[str]]:
-    """Read one face from every picture of a folder, leaving out those without one.
-
-    Returns
-    -------
-    The faces, and why each picture was left out that shows none or cannot be read.
-
-    Raises
-    ------
-    InputError
-        If none is left.
-    """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    probe = besides.resolve()
-    faces, left_out = [], []
-    for number, path in enumerate(files, start=1):
-        if path.resolve() != probe:
-            try:
-                faces.append(load_face(path, aligned=aligned))
-            except (FaceError, PhotoError) as error:
-                left_out.append(str(error))
-        if progress is not None:
-            progress(number, len(files))
-    if not faces:
-        raise InputError(f"{folder}: no picture in it shows a face; give a folder with photos of other people")
-    return faces, left_out
 
 
 def _mean_draws(drawn: list[NDArray[np.float64]], tries: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -1,0 +1,53 @@
+"""Faces of other people from a folder of photos, for what is only to be seen against many."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from whyface.errors import FaceError, InputError, PhotoError
+from whyface.evaluate.pictures import PICTURE_SUFFIXES
+from whyface.evaluate.progress import ProgressCallback
+from whyface.faces.face import Face
+from whyface.faces.load import load_face
+
+
+def other_photos(
+    folder: Path, *, besides: Collection[Path] = (), aligned: bool = False, progress: ProgressCallback | None = None
+) -> tuple[list[Face], list[str]]:
+    """Read one face from every picture of a folder, leaving out those without one.
+
+    Parameters
+    ----------
+    folder
+        Photos, in folders of it too.
+    besides
+        Photos that do not count, wherever they are.
+    aligned
+        The photos are aligned 112 x 112 crops.
+    progress
+        Called with the number of photos read and their total.
+
+    Returns
+    -------
+    The faces, and why each picture was left out that shows none or cannot be read.
+
+    Raises
+    ------
+    InputError
+        If none is left.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    skipped = {path.resolve() for path in besides}
+    faces, left_out = [], []
+    for number, path in enumerate(files, start=1):
+        if path.resolve() not in skipped:
+            try:
+                faces.append(load_face(path, aligned=aligned))
+            except (FaceError, PhotoError) as error:
+                left_out.append(str(error))
+        if progress is not None:
+            progress(number, len(files))
+    if not faces:
+        raise InputError(f"{folder}: no picture in it shows a face; give a folder with photos of other people")
+    return faces, left_out
