@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from face_folders import write_faces
+from tiny_networks import write_tiny
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,18 @@ def test_an_empty_pair_list(faces: Path, tmp_path: Path) -> None:
     assert found.returncode == 2
     assert "none.txt: empty" in found.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_an_own_network_with_a_reference(faces: Path, tmp_path: Path) -> None:
+    network = write_tiny(tmp_path / "tiny.onnx", offset=2)
+    chosen = ("--model", str(network), "--grid", "map", "--tests", "replacement", "--effort", "light")
+    found = run(faces, tmp_path / "out", *chosen, "--method", "places,random", "--reference", str(faces))
+    assert found.returncode == 0, found.stderr
+    document = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert set(document["methods"]) == {"places", "random"}
+    without = run(faces, tmp_path / "without", *chosen, "--method", "places")
+    assert without.returncode == 2
+    assert "--reference FOLDER" in without.stderr
 
 
 def test_light_effort_is_recorded_and_slow_methods_take_the_first_pairs(faces: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from face_folders import write_faces
 from PIL import Image
 from tiny_networks import write_tiny
 
@@ -77,6 +78,33 @@ def test_own_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         "xcos",
     )
     refused(monkeypatch, capsys, "no threshold", *PHOTOS, "--model", network, "-m", "centre")
+
+
+def test_places_of_an_own_network(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    network = str(write_tiny(tmp_path / "tiny.onnx", offset=2))
+    faces = write_faces(tmp_path / "faces", dict.fromkeys("abcdefgh", 2))
+    pair = [str(faces / "a" / "0.png"), str(faces / "b" / "0.png")]
+    own = ("--model", network, "--grid", "map", "--threshold", "0.9", "--aligned")
+    (faces / "c" / "0.png").write_bytes(b"no picture")
+    code, out, err = run(monkeypatch, capsys, *pair, *own, "-m", "places,centre", "--reference", str(faces), "--json")
+    assert code == 0
+    assert err.startswith("Left out of the reference: ")
+    assert "0.png: not a picture" in err
+    places = Explanation.from_dict(json.loads(out)["explanations"][0])
+    assert places.method == "places"
+    assert places.map_a is not None
+    assert places.map_a.shape == (7, 7)
+    few, none = tmp_path / "faces" / "a", tmp_path / "none"
+    for message, *arguments in (
+        ("what all faces look like to 'tiny'", "-m", "places"),
+        ("1 faces are too few", "-m", "places", "--reference", str(few)),
+        ("none: no picture in it shows a face", "-m", "places", "--reference", str(none)),
+        ("--reference is for method 'places'", "-m", "centre", "--reference", str(faces)),
+    ):
+        refused(monkeypatch, capsys, message, *pair, *own, *arguments)
+    refused(monkeypatch, capsys, "use xcos, or a model that compares embeddings", *PHOTOS, "-m", "places")
 
 
 def test_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,13 +57,15 @@ def equal_error_threshold(
     return float(equal_error(np.concatenate(scores), protocol.genuine[numbers]).threshold)
 
 
-def fitting_methods(model: OpenedModel, *, directory: Path | None = None) -> list[str]:
-    """Name all methods that can explain this model, by trying to open each; controls included."""
+def fitting_methods(
+    model: OpenedModel, *, directory: Path | None = None, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[str]:
+    """Name all methods that can explain this model, by trying to open each, with its options; controls included."""
     scorer = scorer_of(model)
     fitting = []
     for name in METHODS:
         try:
-            open_subject(name, model, scorer, threshold=0.0, directory=directory)
+            open_subject(name, model, scorer, threshold=0.0, directory=directory, options=(options or {}).get(name))
         except ModelError:
             continue
         fitting.append(name)

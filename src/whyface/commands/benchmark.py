@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.reference import METHOD, Reference, reference_options
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def benchmark(
     ] = None,
     replicates: Annotated[int, typer.Option(min=100, help="How often people are resampled for intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
+    reference: Reference = None,
     model_dir: ModelFolder = None,
     grid: GridTensor = None,
     pixels: OwnPixels = None,
@@ -75,7 +77,7 @@ def benchmark(
     from whyface.evaluate.score_table import parquet_modules  # noqa: PLC0415
     from whyface.explain.method_table import METHODS, parse_methods  # noqa: PLC0415
     from whyface.explain.xcos_method import software_versions  # noqa: PLC0415
-    from whyface.models.atomic_write import write_atomic  # noqa: PLC0415
+    from whyface.xcos.model import XcosModel  # noqa: PLC0415
     from whyface.xcos.open_model import open_model  # noqa: PLC0415
 
     parquet_modules()
@@ -96,7 +98,9 @@ def benchmark(
         numbers = choose_pairs(pairing, pairs, seed)
         with progress_bar("Threshold") as progress:
             threshold = equal_error_threshold(scorer, pairing, source, numbers, progress=progress)
-        names = fitting_methods(opened, directory=model_dir) if wanted is None else wanted
+        embedder = None if isinstance(opened.method, XcosModel) else opened.method
+        given = {METHOD: reference_options(reference, embedder, wanted, aligned=True)}
+        names = fitting_methods(opened, directory=model_dir, options=given) if wanted is None else wanted
         common: dict[str, Any] = {
             "model": {"name": opened.name, "sha256": dict(opened.sha256)},
             "attention": getattr(scorer, "attention", None),
@@ -122,7 +126,7 @@ def benchmark(
                 directory=model_dir,
                 seed=seed,
                 workers=threads or 2,
-                options=options[name],
+                options={**options[name], **given.get(name, {})},
             )
             few = (slow_pairs or work.slow_pairs) if name in SLOW else None
             folder = out / name
@@ -145,12 +149,9 @@ def benchmark(
         summaries = {name: summarise_method(table, pairing, **judged) for name, table in tables.items()}
         compared = differences(tables, pairing, COMPARED, **judged)
     document = summary_document({**common, "options": options}, summaries, compared)
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(out / "summary.json", f"{text}\n".encode())
-    table = summary_table(summaries)
-    write_atomic(out / "summary.md", f"{table}\n".encode())
+    _write(out, document, summary_table(summaries))
     _draw(out, opened.name, pairing.name, len(numbers), summaries, [n for n in names if METHODS[n].is_control])
-    typer.echo(table)
+    typer.echo(summary_table(summaries))
     typer.echo(f"Written to {out}: summary.json, summary.md, merits.png, curves.png, and a folder for each method")
 
 
@@ -191,6 +192,14 @@ def _whose(protocol: str, pairs: int, summaries: Mapping[str, Any]) -> str:
     rest = "".join(f"; {', '.join(names)}: the first {count}" for count, names in fewer.items())
     known = protocol in ("lfw", "cfp-ff", "cfp-fp")
     return f"{protocol.upper() if known else protocol}, {pairs:,} pairs{rest}"
+
+
+def _write(out: Path, document: Mapping[str, Any], table: str) -> None:
+    from whyface.models.atomic_write import write_atomic  # noqa: PLC0415 - start fast
+
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(out / "summary.json", f"{text}\n".encode())
+    write_atomic(out / "summary.md", f"{table}\n".encode())
 
 
 def _draw(out: Path, model: str, protocol: str, pairs: int, summaries: dict[str, Any], controls: list[str]) -> None:

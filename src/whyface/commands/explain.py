@@ -22,6 +22,7 @@ from whyface.commands.choices import (
     Threads,
     Threshold,
 )
+from whyface.commands.reference import METHOD, Reference, reference_options
 from whyface.commands.verify import Prior, check_writable, probability_line, verdict_line
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def explain(
         typer.Option(
             "--method",
             "-m",
-            help="Methods, as m1,m2,...; see --list. By default xface, and xcos where the model has it.",
+            help="Methods, as m1,m2,...; see --list. By default xface, and xcos or places where the model has it.",
             show_default=False,
         ),
     ] = None,
@@ -61,6 +62,7 @@ def explain(
     threshold: Threshold = None,
     fmr: Fmr = None,
     prior: Prior = None,
+    reference: Reference = None,
     figure: Figure = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all explanations as JSON.")] = False,
     aligned: Aligned = False,
@@ -79,6 +81,7 @@ def explain(
     from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.explain.black_box import BlackBoxMethod  # noqa: PLC0415
     from whyface.explain.confidence import with_probability  # noqa: PLC0415
+    from whyface.explain.cosine_method import CosineMethod  # noqa: PLC0415
     from whyface.explain.method_table import parse_methods  # noqa: PLC0415
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
     from whyface.explain.painted_faces import usable_cores  # noqa: PLC0415
@@ -100,10 +103,22 @@ def explain(
         threads=1,
         prior=prior,
     )
+    compared = verifier.method
+    names = names or list(default_methods(compared))
+    embedder = compared.embedder if isinstance(compared, CosineMethod) else None
+    own = reference_options(reference, embedder, names, aligned=aligned, besides=[photo_a, photo_b])
     # All are opened first: a method that cannot be used is found out before another has taken its time.
     methods = [
-        open_method(name, verifier.method, directory=model_dir, batch_size=batch_size, workers=cores, seed=seed)
-        for name in names or default_methods(verifier.method)
+        open_method(
+            name,
+            compared,
+            directory=model_dir,
+            batch_size=batch_size,
+            workers=cores,
+            seed=seed,
+            **(own if name == METHOD else {}),
+        )
+        for name in names
     ]
     verification = verifier(photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b)
     faces = verification.face_a, verification.face_b

@@ -132,6 +132,20 @@ _TABLE: Final = (
         ),
     ),
     MethodEntry(
+        name="places",
+        title="Place by place",
+        module="places",
+        class_name="PlacesMethod",
+        needs="linear head",
+        unit="gradient",
+        paper="whyface",
+        summary="how alike each place is beyond the threshold, by how much it counts; without training",
+        caption=(
+            "Every place was compared with the same place of the other face, less what all faces have in common there. "
+            "Blue places are more alike than the threshold asks for, red ones less."
+        ),
+    ),
+    MethodEntry(
         name="xssab",
         title="For and against",
         module="xssab",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from whyface.errors import ModelError
 from whyface.explain.cosine_method import CosineMethod
 from whyface.explain.explanation import Explanation
+from whyface.explain.mean_map import known_mean_map
 from whyface.explain.method_table import MethodEntry, method_entry, without_gradients
 from whyface.explain.pair_scorer import XcosScorer
 from whyface.explain.xcos_method import FacePair, XcosMethod
@@ -93,7 +94,7 @@ def open_method(
         return method
     if entry.needs == "linear head" and isinstance(verdict, XcosMethod):
         raise ModelError(
-            f"method {name!r} splits the cosine of embeddings, but {embedder.name!r} is compared by xCos, which is a "
+            f"method {name!r} reads the cosine of embeddings, but {embedder.name!r} is compared by xCos, which is a "
             "sum of places already; use xcos, or a model that compares embeddings, such as mobilefacenet-ms1m"
         )
     if entry.needs == "any embedder":
@@ -105,8 +106,10 @@ def open_method(
 
 
 def default_methods(verdict: XcosMethod | CosineMethod) -> Sequence[str]:
-    """Say which methods are used where none is named."""
-    return ("xcos", "xface") if isinstance(verdict, XcosMethod) else ("xface",)
+    """Say which methods are used where none is named: a quick one of this model's places, and one for any network."""
+    if isinstance(verdict, XcosMethod):
+        return "xcos", "xface"
+    return ("places", "xface") if known_mean_map(verdict.embedder) is not None else ("xface",)
 
 
 def _require_torch(entry: MethodEntry, embedder: Embedder) -> None:
