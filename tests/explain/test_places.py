@@ -16,8 +16,11 @@ from torch import nn
 
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError
+from whyface.explain.cosine_method import CosineMethod
 from whyface.explain.mean_map import mean_map
+from whyface.explain.methods import default_methods
 from whyface.explain.places import PlacesMethod, compare_places, neighbourhoods
+from whyface.explain.provenance import ThresholdSource
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.models.embedder import Embedder
@@ -154,6 +157,8 @@ def test_known_networks_need_no_reference(name: str) -> None:
     check(embedder, faces, sigma=1.0)
     same, other = (one["places_score"] for one in PlacesMethod(embedder).maps(faces[:2], faces[2:]).details)
     assert same > other + 0.2
+    verdict = CosineMethod(embedder, threshold=0.3, source=ThresholdSource(name="made up"))
+    assert default_methods(verdict) == ("places", "xface")
 
 
 def test_torch_and_onnx_agree_on_a_known_network() -> None:
