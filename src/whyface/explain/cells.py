@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from whyface.explain.batched_method import BatchedPairMethod
 from whyface.explain.cell_terms import CellTerms, cell_parts, cell_terms, spread_constant
 from whyface.explain.linear_head import linear_head
-from whyface.explain.pair_method import PairMaps, PairMethod, check_pairing
+from whyface.explain.pair_method import PairMaps
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
 
 
-class CellsMethod(PairMethod):
+class CellsMethod(BatchedPairMethod):
     """What every cell of a face adds to the cosine, exactly.
 
     Behind the last spatial map F, most face networks are affine, so that an embedding is a sum over cells, and the
@@ -59,37 +60,22 @@ class CellsMethod(PairMethod):
         super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size)
         self._grids, self.head = linear_head(embedder)
 
-    def maps(self, first: Batch, second: Batch) -> PairMaps:
-        """Explain N pairs of aligned faces, (N, 3, 112, 112) each.
-
-        Raises
-        ------
-        InputError
-            If there are no pairs or the numbers differ.
-        """
-        check_pairing(first, second)
-        step = max(1, self.batch_size // 2)
-        parts = [
-            self._terms(first[start : start + step], second[start : start + step])
-            for start in range(0, len(first), step)
-        ]
+    def batch_maps(self, first: Batch, second: Batch) -> PairMaps:
+        """Explain a batch of pairs."""
+        parts = cell_parts(self._grids.grid(np.concatenate([first, second])), self.head.weights)
+        terms = cell_terms(parts[: len(first)], parts[len(first) :], self.head.constant)
         return PairMaps(
-            score=np.concatenate([part.score for part in parts]).astype(np.float32),
-            map_a=np.concatenate([spread_constant(part.first, part.constant_first) for part in parts]),
-            map_b=np.concatenate([spread_constant(part.second, part.constant_second) for part in parts]),
+            score=terms.score.astype(np.float32),
+            map_a=spread_constant(terms.first, terms.constant_first),
+            map_b=spread_constant(terms.second, terms.constant_second),
             forward=2,
-            details=tuple(_details(part, row) for part in parts for row in range(len(part.score))),
+            details=tuple(_details(terms, row) for row in range(len(terms.score))),
         )
-
-    def _terms(self, first: Batch, second: Batch) -> CellTerms:
-        maps = self._grids.grid(np.concatenate([first, second]))
-        parts = cell_parts(maps, self.head.weights)
-        return cell_terms(parts[: len(first)], parts[len(first) :], self.head.constant)
 
 
 def _details(terms: CellTerms, row: int) -> Mapping[str, Any]:
     return {
-        "same_place": [[float(value) for value in line] for line in terms.same_place[row]],
+        "same_place": terms.same_place[row].tolist(),
         "cross_place": float(terms.cross_place[row]),
         "constant": float(terms.constant[row]),
         "constant_a": float(terms.constant_first[row]),

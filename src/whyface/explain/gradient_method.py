@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from whyface.errors import InputError, ModelError
+from whyface.explain.batched_method import BatchedPairMethod
 from whyface.explain.method_table import without_gradients
-from whyface.explain.pair_method import PairMaps, PairMethod, check_pairing
+from whyface.explain.pair_method import PairMaps
 from whyface.explain.pair_score import CosineScore, PairScore
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
@@ -19,7 +19,7 @@ from whyface.models.freed_memory import keep_freed_memory
 from whyface.models.torch_embedder import TorchEmbedder
 
 
-class GradientMethod(PairMethod):
+class GradientMethod(BatchedPairMethod):
     """A method that runs backward through a torch network.
 
     Parameters
@@ -63,23 +63,9 @@ class GradientMethod(PairMethod):
     def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
         """Explain at most ``batch_size // 2`` pairs of pixels (N, 3, 112, 112), 0..255."""
 
-    def maps(self, first: Batch, second: Batch) -> PairMaps:
-        """Explain N pairs of aligned faces (N, 3, 112, 112) each, as many together as the memory bound allows.
-
-        Raises
-        ------
-        InputError
-            If there are no pairs or the numbers differ.
-        """
-        check_pairing(first, second)
-        step = self.batch_size // 2
-        parts = [
-            self.pair_maps(
-                self.network.pixels(first[start : start + step]), self.network.pixels(second[start : start + step])
-            )
-            for start in range(0, len(first), step)
-        ]
-        return join_maps(parts)
+    def batch_maps(self, first: Batch, second: Batch) -> PairMaps:
+        """Explain a batch of faces by their pixels."""
+        return self.pair_maps(self.network.pixels(first), self.network.pixels(second))
 
 
 def require_torch(embedder: Embedder, method: str) -> TorchEmbedder:
@@ -95,19 +81,6 @@ def require_torch(embedder: Embedder, method: str) -> TorchEmbedder:
     raise ModelError(
         f"method {method!r} needs gradients, which model {embedder.name!r} does not give (ONNX Runtime only runs "
         f"forward); open it as a torch network, or use one of {without_gradients()}"
-    )
-
-
-def join_maps(parts: list[PairMaps]) -> PairMaps:
-    """Join the maps of several batches."""
-    if len(parts) == 1:
-        return parts[0]
-    return replace(
-        parts[0],
-        score=np.concatenate([part.score for part in parts]),
-        map_a=np.concatenate([part.map_a for part in parts]),
-        map_b=np.concatenate([part.map_b for part in parts]),
-        details=tuple(detail for part in parts for detail in part.details),
     )
 
 

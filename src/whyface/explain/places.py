@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError, ModelError
+from whyface.explain.batched_method import BatchedPairMethod
 from whyface.explain.cell_terms import FloatArray, cell_parts
 from whyface.explain.linear_head import linear_head
 from whyface.explain.mean_map import check_mean_map, known_mean_map
-from whyface.explain.pair_method import PairMaps, PairMethod, check_pairing
+from whyface.explain.pair_method import PairMaps
 from whyface.explain.provenance import ThresholdSource
-from whyface.models.embedder import Batch, Embedder
+from whyface.models.embedder import Batch, Embedder, l2_normalise
 from whyface.xcos.grid import grid_cosine, xcos_score
 
 
@@ -62,7 +63,7 @@ def compare_places(parts_a: FloatArray, parts_b: FloatArray, sigma: float) -> Pl
     return Places(similarity, np.asarray(shares, np.float32))
 
 
-class PlacesMethod(PairMethod):
+class PlacesMethod(BatchedPairMethod):
     """Where two faces are alike, and how much each place counts, for a network that was never trained to say so.
 
     Behind the last spatial map F the head is affine, so an embedding is a sum over cells of P_ij F_ij, as in
@@ -131,36 +132,20 @@ class PlacesMethod(PairMethod):
         """The width of the neighbourhood, and the SHA-256 of the mean map."""
         return {"sigma": self.sigma, "mean_map_sha256": hashlib.sha256(self.mean.tobytes()).hexdigest()}
 
-    def maps(self, first: Batch, second: Batch) -> PairMaps:
-        """Explain N pairs of aligned faces, (N, 3, 112, 112) each.
-
-        Raises
-        ------
-        InputError
-            If there are no pairs or the numbers differ.
-        """
-        check_pairing(first, second)
-        step = max(1, self.batch_size // 2)
-        starts = range(0, len(first), step)
-        found = [self._compare(first[start : start + step], second[start : start + step]) for start in starts]
-        scores, similarity, attention = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        evidence = ((similarity - self.threshold) * attention).astype(np.float32)
+    def batch_maps(self, first: Batch, second: Batch) -> PairMaps:
+        """Explain a batch of pairs."""
+        maps, count = self._grids.grid(np.concatenate([first, second])), len(first)
+        embeddings = l2_normalise(self.head(maps))
+        own = cell_parts(maps - self.mean, self.head.weights)
+        places = compare_places(own[:count], own[count:], self.sigma)
+        evidence = ((places.similarity - self.threshold) * places.attention).astype(np.float32)
         return PairMaps(
-            score=scores,
+            score=np.einsum("nd,nd->n", embeddings[:count], embeddings[count:]),
             map_a=evidence,
             map_b=evidence.copy(),
             forward=2,
-            details=tuple(_details(one, other) for one, other in zip(similarity, attention, strict=True)),
+            details=tuple(_details(one, other) for one, other in zip(*places, strict=True)),
         )
-
-    def _compare(self, first: Batch, second: Batch) -> tuple[NDArray[np.float32], ...]:
-        maps = self._grids.grid(np.concatenate([first, second]))
-        embeddings = self.head(maps)
-        embeddings /= np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        scores = np.einsum("nd,nd->n", embeddings[: len(first)], embeddings[len(first) :])
-        own = cell_parts(maps - self.mean, self.head.weights)
-        places = compare_places(own[: len(first)], own[len(first) :], self.sigma)
-        return scores.astype(np.float32), places.similarity, places.attention
 
 
 def _gaussian(size: int, sigma: float) -> NDArray[np.float64]:
@@ -170,7 +155,7 @@ def _gaussian(size: int, sigma: float) -> NDArray[np.float64]:
 
 def _details(similarity: NDArray[np.float32], attention: NDArray[np.float32]) -> Mapping[str, Any]:
     return {
-        "similarity": [[float(value) for value in line] for line in similarity],
-        "attention": [[float(value) for value in line] for line in attention],
+        "similarity": similarity.tolist(),
+        "attention": attention.tolist(),
         "places_score": float(xcos_score(similarity, attention)),
     }

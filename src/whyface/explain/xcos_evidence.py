@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from whyface.explain.pair_method import PairMaps, PairMethod, check_pairing
+from whyface.explain.batched_method import BatchedPairMethod
+from whyface.explain.pair_method import PairMaps
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.model import XcosModel
 
 
-class XcosEvidenceMethod(PairMethod):
+class XcosEvidenceMethod(BatchedPairMethod):
     """What every place adds to the xCos score beyond what the threshold asks of it: (S - threshold) * W.
 
     S * W adds up to the score, but hardly any of it is negative, so its zero says nothing about the verdict. Since W
@@ -65,22 +66,9 @@ class XcosEvidenceMethod(PairMethod):
         """The attention, and whether the threshold is taken off."""
         return {"attention": self.attention, "excess": self.excess}
 
-    def maps(self, first: Batch, second: Batch) -> PairMaps:
-        """Explain N pairs of aligned faces, (N, 3, 112, 112) each.
-
-        Raises
-        ------
-        InputError
-            If there are no pairs or the numbers differ.
-        """
-        check_pairing(first, second)
-        step = max(1, self.batch_size // 2)
-        parts = [
-            self.model.compare(first[start : start + step], second[start : start + step], self.attention)
-            for start in range(0, len(first), step)
-        ]
-        similarity, weights = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("similarity", "attention")
-        )
-        evidence = ((similarity - self.threshold if self.excess else similarity) * weights).astype(np.float32)
-        return PairMaps(np.concatenate([part.score for part in parts]), evidence, evidence.copy(), forward=2)
+    def batch_maps(self, first: Batch, second: Batch) -> PairMaps:
+        """Explain a batch of pairs."""
+        found = self.model.compare(first, second, self.attention)
+        similarity = found.similarity - self.threshold if self.excess else found.similarity
+        evidence = (similarity * found.attention).astype(np.float32)
+        return PairMaps(found.score, evidence, evidence.copy(), forward=2)
