@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
-from whyface.commands.reference import METHOD, Reference, reference_options
+from whyface.commands.reference import Reference, reference_options
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def benchmark(
         with progress_bar("Threshold") as progress:
             threshold = equal_error_threshold(scorer, pairing, source, numbers, progress=progress)
         embedder = None if isinstance(opened.method, XcosModel) else opened.method
-        given = {METHOD: reference_options(reference, embedder, wanted, aligned=True)}
+        given = reference_options(reference, embedder, wanted, aligned=True)
         names = fitting_methods(opened, directory=model_dir, options=given) if wanted is None else wanted
         common: dict[str, Any] = {
             "model": {"name": opened.name, "sha256": dict(opened.sha256)},
@@ -149,9 +149,10 @@ def benchmark(
         summaries = {name: summarise_method(table, pairing, **judged) for name, table in tables.items()}
         compared = differences(tables, pairing, COMPARED, **judged)
     document = summary_document({**common, "options": options}, summaries, compared)
-    _write(out, document, summary_table(summaries))
+    table = summary_table(summaries)
+    _write(out, document, table)
     _draw(out, opened.name, pairing.name, len(numbers), summaries, [n for n in names if METHODS[n].is_control])
-    typer.echo(summary_table(summaries))
+    typer.echo(table)
     typer.echo(f"Written to {out}: summary.json, summary.md, merits.png, curves.png, and a folder for each method")
 
 

@@ -22,7 +22,7 @@ from whyface.commands.choices import (
     Threads,
     Threshold,
 )
-from whyface.commands.reference import METHOD, Reference, reference_options
+from whyface.commands.reference import Reference, reference_options
 from whyface.commands.verify import Prior, check_writable, probability_line, verdict_line
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def explain(
     compared = verifier.method
     names = names or list(default_methods(compared))
     embedder = compared.embedder if isinstance(compared, CosineMethod) else None
-    own = reference_options(reference, embedder, names, aligned=aligned, besides=[photo_a, photo_b])
+    given = reference_options(reference, embedder, names, aligned=aligned, besides=[photo_a, photo_b])
     # All are opened first: a method that cannot be used is found out before another has taken its time.
     methods = [
         open_method(
@@ -116,7 +116,7 @@ def explain(
             batch_size=batch_size,
             workers=cores,
             seed=seed,
-            **(own if name == METHOD else {}),
+            **given.get(name, {}),
         )
         for name in names
     ]

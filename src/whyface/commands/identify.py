@@ -239,7 +239,7 @@ def _document(found: Identification, told: UncertaintyWords | None, said: str | 
 
 
 def _print(found: Identification, said: str | None, k: int, figures: list[Path]) -> None:
-    from whyface.identify.identification_sentences import notes, reason_sentence, uncertainty_sentence, verdict_sentence  # noqa: PLC0415 - start fast  # noqa: PLC0415
+    from whyface.identify.identification_sentences import notes, reason_sentence, uncertainty_sentence, verdict_sentence  # noqa: PLC0415 - start fast
 
     typer.echo(verdict_sentence(found))
     shown = found.candidates[:k]

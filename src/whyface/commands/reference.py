@@ -32,8 +32,8 @@ def reference_options(
     *,
     aligned: bool,
     besides: Collection[Path] = (),
-) -> Mapping[str, Any]:
-    """Make the options of the method from the faces in a folder; nothing where none was given.
+) -> Mapping[str, Mapping[str, Any]]:
+    """Make options from the faces in a folder, by the method that they are for; nothing where none was given.
 
     Parameters
     ----------
@@ -67,4 +67,4 @@ def reference_options(
     for reason in left_out:
         typer.echo(f"Left out of the reference: {reason}", err=True)
     with progress_bar("mean of faces") as progress:
-        return {"reference": mean_map(embedder, stack_faces(faces), progress=progress)}
+        return {METHOD: {"reference": mean_map(embedder, stack_faces(faces), progress=progress)}}

@@ -68,11 +68,17 @@ def mean_map(
 
 
 def known_mean_map(embedder: Embedder) -> NDArray[np.float32] | None:
-    """Give the mean map that comes with whyface for this very network, known by its SHA-256; None if there is none."""
+    """Give the mean map that comes with whyface for this very network; None if there is none."""
+    path = mean_map_file(embedder)
+    return None if path is None else read_mean_map(path)
+
+
+def mean_map_file(embedder: Embedder) -> Path | None:
+    """Find the mean map that comes with whyface for this very network, known by its SHA-256; None if there is none."""
     for entry in known_models():
         if embedder.sha256 in {file.sha256 for file in entry.files.values()}:
             path = shipped_mean_maps() / f"{entry.name}.safetensors"
-            return read_mean_map(path) if path.is_file() else None
+            return path if path.is_file() else None
     return None
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from whyface.errors import ModelError
 from whyface.explain.cosine_method import CosineMethod
 from whyface.explain.explanation import Explanation
-from whyface.explain.mean_map import known_mean_map
+from whyface.explain.mean_map import mean_map_file
 from whyface.explain.method_table import MethodEntry, method_entry, without_gradients
 from whyface.explain.pair_scorer import XcosScorer
 from whyface.explain.xcos_method import FacePair, XcosMethod
@@ -109,7 +109,7 @@ def default_methods(verdict: XcosMethod | CosineMethod) -> Sequence[str]:
     """Say which methods are used where none is named: a quick one of this model's places, and one for any network."""
     if isinstance(verdict, XcosMethod):
         return "xcos", "xface"
-    return ("places", "xface") if known_mean_map(verdict.embedder) is not None else ("xface",)
+    return ("places", "xface") if mean_map_file(verdict.embedder) is not None else ("xface",)
 
 
 def _require_torch(entry: MethodEntry, embedder: Embedder) -> None:

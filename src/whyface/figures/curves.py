@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,6 @@ from whyface.evaluate.intervals import Interval
 from whyface.evaluate.report import KIND_NAMES
 from whyface.evaluate.summary import FEW_FALSE_MATCHES, Summary
 from whyface.figures.style import BLUE, FONT, INK, MUTED, Sheet, dress
-
-if TYPE_CHECKING:
-    pass
 
 _WIDTH: Final = 960
 _HEIGHT: Final = 724
