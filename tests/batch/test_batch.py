@@ -199,7 +199,7 @@ def test_a_damaged_part_is_made_again(noise: Path, tmp_path: Path) -> None:
 
 
 def test_a_network_without_grid(noise: Path, tmp_path: Path) -> None:
-    from tiny_networks import write_tiny
+    from helpers.tiny_networks import write_tiny
 
     network = str(write_tiny(tmp_path / "net.onnx"))
     settings = ComparerSettings(network, threshold=0.5, aligned=True)

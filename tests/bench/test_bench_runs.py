@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy_bench import FlatMethod, Pictures, ProductMethod, subject_of
 
+from helpers.toy_bench import FlatMethod, Pictures, ProductMethod, subject_of
 from whyface.bench.bench_test import Rows
 from whyface.bench.erasure import ErasureTest
 from whyface.bench.part_files import ResultTable, open_folder, part_path, read_results, write_part

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_bench import FlatMethod, Pictures, ProductMethod, chunk_of, subject_of
 
+from helpers.toy_bench import FlatMethod, Pictures, ProductMethod, chunk_of, subject_of
 from whyface.bench.bench_test import BenchTest, Rows, Subject
 from whyface.bench.erasure import FILLS, STEPS, ErasureTest, filled
 from whyface.bench.pair_chunk import PairChunk, choose_pairs

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_bench import Pictures, chunk_of
 
+from helpers.toy_bench import Pictures, chunk_of
 from whyface.bench.patches import PATCH_SIDE, patch_chance, patch_mask, patched_faces
 from whyface.errors import InputError
 

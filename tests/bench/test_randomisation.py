@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_bench import Pictures, chunk_of, subject_of
 
+from helpers.toy_bench import Pictures, chunk_of, subject_of
 from whyface.bench.randomisation import SHARES, RandomisationTest
 from whyface.errors import InputError
 from whyface.explain.method_table import METHODS

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from face_folders import write_faces
-from tiny_networks import write_tiny
+
+from helpers.face_folders import write_faces
+from helpers.tiny_networks import write_tiny
 
 
 @pytest.fixture(scope="module")

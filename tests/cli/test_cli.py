@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import run_whyface as run
 from PIL import Image
 
+from helpers.command_line import run_whyface as run
 from whyface.demo import demo_photo
 from whyface.explain.explanation import Explanation
 from whyface.models.zoo import shipped_models

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import assert_refused, run_whyface
-from picture_files import flat, shared_data, write_tree
 from PIL import Image
-from tiny_networks import write_tiny
 
+from helpers.command_line import assert_refused, run_whyface
+from helpers.picture_files import flat, shared_data, write_tree
+from helpers.tiny_networks import write_tiny
 from whyface.evaluate.pictures import TarPictures
 from whyface.evaluate.score_table import read_scores
 

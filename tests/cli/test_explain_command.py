@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from face_folders import write_faces
 from PIL import Image
-from tiny_networks import write_tiny
 
+from helpers.face_folders import write_faces
+from helpers.tiny_networks import write_tiny
 from whyface.cli import main
 from whyface.demo import demo_photo
 from whyface.explain.explanation import Explanation

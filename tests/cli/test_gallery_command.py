@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gallery_models import faces
 from PIL import Image
-from tiny_networks import write_tiny
 
+from helpers.gallery_models import faces
+from helpers.tiny_networks import write_tiny
 from whyface.cli import main
 from whyface.demo import demo_photo
 from whyface.gallery.gallery import Gallery

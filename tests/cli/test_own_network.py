@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_networks import write_tiny
 
+from helpers.tiny_networks import write_tiny
 from whyface.errors import InputError, ModelError
 from whyface.models.preprocessing import ARCFACE
 from whyface.verification import Verifier

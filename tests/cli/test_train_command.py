@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from face_folders import write_config, write_faces
+
+from helpers.face_folders import write_config, write_faces
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from picture_files import encoded, flat, shared_data, write_tree
 from PIL import Image
 
+from helpers.picture_files import encoded, flat, shared_data, write_tree
 from whyface.data.aligning import AligningPictures
 from whyface.demo import demo_photo
 from whyface.errors import DataError, OutputError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from picture_files import flat, write_tar, write_tree
 
+from helpers.picture_files import flat, write_tar, write_tree
 from whyface.data.folders import LabelledPictures, label_by_folder, label_pictures, open_labelled
 from whyface.errors import DataError, InputError
 from whyface.evaluate.pictures import FolderPictures, open_pictures

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from picture_files import flat
 
+from helpers.picture_files import flat
 from whyface.data.insightface_bin import BinPictures, read_bin
 from whyface.data.joined_people import contradictions, join_people
 from whyface.errors import DataError, InputError

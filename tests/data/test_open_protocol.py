@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import encoded, flat, shared_data, write_tree
 
+from helpers.picture_files import encoded, flat, shared_data, write_tree
 from whyface.data.open_protocol import open_any_protocol
 from whyface.errors import DataError, InputError
 from whyface.evaluate.embed import embed_all, pair_scores

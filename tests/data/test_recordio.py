@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from picture_files import flat
-from record_writer import MAGIC, image, pack, write_records
 
+from helpers.picture_files import flat
+from helpers.record_writer import MAGIC, image, pack, write_records
 from whyface.data.record_file import RecordFile, read_index
 from whyface.data.recordio import RecordPictures, open_records, read_header
 from whyface.errors import DataError

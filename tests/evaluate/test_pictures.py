@@ -8,8 +8,8 @@ from threading import Thread
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from picture_files import encoded, write_tar, write_tree
 
+from helpers.picture_files import encoded, write_tar, write_tree
 from whyface.errors import DataError
 from whyface.evaluate.pictures import (
     LARGEST_FILE,

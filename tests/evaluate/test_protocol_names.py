@@ -6,8 +6,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from picture_files import flat, write_tree
 
+from helpers.picture_files import flat, write_tree
 from whyface.errors import DataError, InputError
 from whyface.evaluate.protocol_names import ProtocolName, open_protocol, parse_protocol
 

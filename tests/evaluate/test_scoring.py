@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_networks import write_tiny
 
+from helpers.tiny_networks import write_tiny
 from whyface.evaluate.pair_list import read_pair_list
 from whyface.evaluate.pictures import FolderPictures
 from whyface.evaluate.protocols import PairProtocol

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from picture_files import encoded, flat, shared_data, write_tree
-from tiny_networks import write_tiny
 
+from helpers.picture_files import encoded, flat, shared_data, write_tree
+from helpers.tiny_networks import write_tiny
 from whyface.errors import InputError
 from whyface.evaluate.pictures import FolderPictures, TarPictures
 from whyface.evaluate.protocols import build_protocol

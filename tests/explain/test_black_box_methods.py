@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_networks import CornerEmbedder, LinearEmbedder, both_maps, noisy_face, quartered_face
 
+from helpers.made_up_networks import CornerEmbedder, LinearEmbedder, both_maps, noisy_face, quartered_face
 from whyface.errors import InputError
 from whyface.explain.black_box import BlackBoxMethod
 from whyface.explain.controls import CentreMethod, RandomMethod

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_networks import shared_weights, write_tiny
-from tiny_torch import CornerTrunk, curved_embedder, curved_parts, linear_embedder, random_faces
 from torch import nn
 
+from helpers.tiny_networks import shared_weights, write_tiny
+from helpers.tiny_torch import CornerTrunk, curved_embedder, curved_parts, linear_embedder, random_faces
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError
 from whyface.explain.cell_terms import cell_parts, cell_terms, spread_constant

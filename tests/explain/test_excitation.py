@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_torch import curved_embedder, random_faces
 from torch import Tensor, nn
 from torch.nn import functional
 
+from helpers.tiny_torch import curved_embedder, random_faces
 from whyface.errors import ModelError
 from whyface.explain.ebp import EbpMethod, winning_pixels
 from whyface.explain.excitation import ExcitationMode

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_networks import write_tiny
-from tiny_torch import corner_embedder, curved_embedder, random_faces
 from torch import Tensor, nn
 
+from helpers.tiny_networks import write_tiny
+from helpers.tiny_torch import corner_embedder, curved_embedder, random_faces
 from whyface.errors import InputError, ModelError
 from whyface.explain.ebp import EbpMethod
 from whyface.explain.fggb import FggbMethod

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_torch import curved_embedder, random_faces
 
+from helpers.tiny_torch import curved_embedder, random_faces
 from whyface.errors import InputError, ModelError
 from whyface.explain.guided import XcosGuidedMethod, scaled, smoothed
 from whyface.explain.pair_score import XcosScore

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_networks import CornerEmbedder, LinearEmbedder, both_maps, noisy_face, quartered_face
 from numpy.typing import NDArray
 
+from helpers.made_up_networks import CornerEmbedder, LinearEmbedder, both_maps, noisy_face, quartered_face
 from whyface.errors import InputError
 from whyface.explain.kernelshap import KernelShapMethod
 from whyface.explain.shapley import coalitions, shapley_values

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors import safe_open
-from tiny_torch import curved_embedder, random_faces
 
+from helpers.tiny_torch import curved_embedder, random_faces
 from whyface.errors import InputError, ModelError
 from whyface.explain.mean_map import (
     FEWEST,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_networks import LinearEmbedder, both_maps, noisy_face
 
+from helpers.made_up_networks import LinearEmbedder, both_maps, noisy_face
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError
 from whyface.explain.black_box import BlackBoxMethod

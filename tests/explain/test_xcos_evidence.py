@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_torch import random_faces
 
+from helpers.tiny_torch import random_faces
 from whyface.errors import InputError, ModelError
 from whyface.explain.xcos_evidence import XcosEvidenceMethod
 from whyface.models.zoo import DEFAULT_MODEL

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tiny_torch import linear_embedder, linear_parts, random_faces
 from torch import nn
 
+from helpers.tiny_torch import linear_embedder, linear_parts, random_faces
 from whyface.errors import InputError
 from whyface.explain.fggb import FggbMethod
 from whyface.explain.xssab import XssabMethod

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gallery_models import faces, tiny_xcos
 from PIL import Image
 
+from helpers.gallery_models import faces, tiny_xcos
 from whyface.errors import DataError, OutputError
 from whyface.gallery import enroll
 from whyface.gallery.enroll import enroll_folder

@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from gallery_models import TinyGrids, faces, shipped, tiny_xcos
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.gallery_models import TinyGrids, faces, shipped, tiny_xcos
 from whyface.errors import DataError, InputError, ModelError, OutputError
 from whyface.gallery.gallery import Gallery, pixel_digest
 from whyface.gallery.layout import HEADER
@@ -186,8 +186,8 @@ def test_killed_while_adding(tmp_path: Path) -> None:
     """A process that is killed keeps every face that it had acknowledged on its standard output."""
     code = f"""
         import sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from gallery_models import tiny_xcos, faces
+        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+        from helpers.gallery_models import tiny_xcos, faces
         from whyface.gallery.gallery import Gallery
         gallery = Gallery.create({str(tmp_path / "g")!r}, tiny_xcos())
         features = gallery.features(faces(3))

@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from gallery_models import tiny_xcos
-from tiny_networks import write_tiny
-from tiny_torch import curved_parts, linear_embedder, random_faces
 from torch import nn
 
+from helpers.gallery_models import tiny_xcos
+from helpers.tiny_networks import write_tiny
+from helpers.tiny_torch import curved_parts, linear_embedder, random_faces
 from whyface.errors import InputError, ModelError
 from whyface.explain.cell_terms import cell_parts, cell_terms, spread_constant
 from whyface.explain.linear_head import linear_head

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gallery_models import faces, tiny_xcos
 from numpy.typing import NDArray
 
+from helpers.gallery_models import faces, tiny_xcos
 from whyface.errors import DataError, InputError
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.layout import HEADER

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gallery_models import faces, tiny_xcos
 from numpy.typing import NDArray
 
+from helpers.gallery_models import faces, tiny_xcos
 from whyface.errors import InputError, ModelError
 from whyface.explain.provenance import ThresholdSource
 from whyface.faces.face import Face

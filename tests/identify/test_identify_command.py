@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import assert_refused, run_whyface
 from PIL import Image
 
+from helpers.command_line import assert_refused, run_whyface
 from whyface.demo import demo_photo
 from whyface.faces.load import load_face
 

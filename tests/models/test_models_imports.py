@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tiny_networks import write_tiny
+from helpers.tiny_networks import write_tiny
 
 MODULES = ("embedder", "preprocessing", "integrity", "onnx_tap", "onnx_embedder", "onnx_grids", "zoo")
 

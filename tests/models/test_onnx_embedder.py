@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_networks import flat_faces, shared_weights, write_tiny
 
+from helpers.tiny_networks import flat_faces, shared_weights, write_tiny
 from whyface.errors import InputError, ModelError, ModelIntegrityError
 from whyface.models.embedder import Embedder, GridEmbedder, require_grid
 from whyface.models.onnx_embedder import OnnxEmbedder

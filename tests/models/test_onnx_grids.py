@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_networks import shared_weights, write_tiny
 
+from helpers.tiny_networks import shared_weights, write_tiny
 from whyface.errors import ModelError
 from whyface.models.onnx_grids import GridTensor, list_grids
 

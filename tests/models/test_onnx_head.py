@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_networks import write_tiny
 
+from helpers.tiny_networks import write_tiny
 from whyface.errors import ModelError
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.onnx_head import OnnxHead, measure_head

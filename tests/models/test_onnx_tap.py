@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_networks import write_tiny
 
+from helpers.tiny_networks import write_tiny
 from whyface.models.onnx_tap import add_output, summarise
 
 

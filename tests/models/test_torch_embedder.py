@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_networks import shared_weights
-from tiny_torch import curved_embedder, curved_parts, linear_embedder, random_faces
 from torch import nn
 
+from helpers.tiny_networks import shared_weights
+from helpers.tiny_torch import curved_embedder, curved_parts, linear_embedder, random_faces
 from whyface.errors import InputError, ModelError
 from whyface.models.embedder import GridEmbedder
 from whyface.models.preprocessing import ARCFACE, Preprocessing

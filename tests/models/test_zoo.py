@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_networks import flat_faces, shared_weights, write_tiny
 
+from helpers.tiny_networks import flat_faces, shared_weights, write_tiny
 from whyface.errors import ModelError, ModelIntegrityError, OutputError
 from whyface.models import zoo
 from whyface.models.preprocessing import RAW

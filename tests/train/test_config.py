@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from face_folders import write_config
 
+from helpers.face_folders import write_config
 from whyface.errors import InputError
 from whyface.train.config import PRESETS, preset_text, read_config
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from face_folders import write_faces
 
+from helpers.face_folders import write_faces
 from whyface.demo import demo_photo
 from whyface.errors import DataError
 from whyface.faces.load import load_face

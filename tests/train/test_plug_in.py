@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from face_folders import write_faces
 from numpy.typing import NDArray
-from tiny_networks import shared_weights, write_tiny
-from tiny_torch import curved_parts, random_faces
 from torch import nn
 
+from helpers.face_folders import write_faces
+from helpers.tiny_networks import shared_weights, write_tiny
+from helpers.tiny_torch import curved_parts, random_faces
 from whyface.errors import InputError, ModelError, OutputError
 from whyface.evaluate.folds import best_threshold
 from whyface.evaluate.lfw_protocol import read_lfw_pairs

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from face_folders import write_config, write_faces
 from safetensors.torch import load_file, save_file
 
+from helpers.face_folders import write_config, write_faces
 from whyface.errors import DataError, InputError, ModelError, OutputError
 from whyface.models.heads import GdcHead, PlacedGridHead
 from whyface.models.mobilefacenet import MobileFaceNet

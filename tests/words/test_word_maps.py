@@ -191,8 +191,7 @@ def test_evidence_of_the_default_model_adds_up() -> None:
 
 
 def test_linear_evidence_adds_up_but_for_the_constant() -> None:
-    from coloured_faces import ColourNetwork
-
+    from helpers.coloured_faces import ColourNetwork
     from whyface.explain.linear_head import LinearHead
 
     cells = LinearCells.__new__(LinearCells)
@@ -213,8 +212,7 @@ def test_linear_evidence_adds_up_but_for_the_constant() -> None:
 
 
 def test_a_network_without_places_is_refused() -> None:
-    from coloured_faces import ColourNetwork
-
+    from helpers.coloured_faces import ColourNetwork
     from whyface.errors import ModelError
 
     with pytest.raises(ModelError, match="without the counterfactual map"):

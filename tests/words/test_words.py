@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coloured_faces import COLOURS, colour_words, coloured_face, planted_pair
 
+from helpers.coloured_faces import COLOURS, colour_words, coloured_face, planted_pair
 from whyface.errors import InputError
 from whyface.figures.words import scale_ends, words_figure
 from whyface.words.identity_classes import IdentityClasses

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coloured_faces import COLOURS, colour_words, planted_pair
 
+from helpers.coloured_faces import COLOURS, colour_words, planted_pair
 from whyface.errors import InputError
 from whyface.evaluate.words_arms import WordArm, arm_scores, candidate_words, read_side, word_arms
 from whyface.evaluate.words_comparison import compare_methods, top_pixels

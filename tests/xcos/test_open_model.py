@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_networks import write_tiny
 
+from helpers.tiny_networks import write_tiny
 from whyface.errors import InputError, ModelError
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import ARCFACE, RAW
