@@ -9,10 +9,12 @@ Counting impostor pairs by a product never makes the interval too narrow, but wh
 it is too wide, in the extreme by a factor of sqrt(3), because such a weight has variance 3 where 1 would do
 (Owen 2007). For plain rates :func:`whyface.evaluate.intervals.people_wilson` has no such excess.
 
-References ---------- R. Bolle, N. Ratha, S. Pankanti, Error analysis of pattern recognition systems: the
-subsets bootstrap, CVIU 93 (2004): resampling people instead of scores. A. Owen, The pigeonhole bootstrap,
-Annals of Applied Statistics 1 (2007): product weights and their bias. R. Fogliato, P. Patil, P. Perona,
-Confidence intervals for error rates in 1:1 matching tasks, IJCV 132 (2024): both for face verification.
+References
+----------
+R. Bolle, N. Ratha, S. Pankanti, Error analysis of pattern recognition systems: the subsets bootstrap, CVIU 93
+(2004): resampling people instead of scores. A. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1
+(2007): product weights and their bias. R. Fogliato, P. Patil, P. Perona, Confidence intervals for error rates
+in 1:1 matching tasks, IJCV 132 (2024): both for face verification.
 """
 
 from __future__ import annotations

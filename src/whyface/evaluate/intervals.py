@@ -82,9 +82,11 @@ def people_wilson(
     InputError
         If the lengths differ or are 0, or ``confidence`` is not in (0, 1).
 
-    References ---------- P. Aronow, C. Samii, V. Assenova, Cluster-robust variance estimation for dyadic
-    data, Political Analysis 23 (2015); R. Fogliato, P. Patil, P. Perona, Confidence intervals for error rates
-    in 1:1 matching tasks, IJCV 132 (2024).
+    References
+    ----------
+    P. Aronow, C. Samii, V. Assenova, Cluster-robust variance estimation for dyadic data, Political Analysis 23
+    (2015); R. Fogliato, P. Patil, P. Perona, Confidence intervals for error rates in 1:1 matching tasks, IJCV
+    132 (2024).
     """
     wrong = np.asarray(errors, dtype=np.float64)
     first, second, count = number_people(people_a, people_b)

@@ -42,7 +42,7 @@ def words_markdown(report: Mapping[str, Any]) -> str:
 
 def _protocol() -> list[str]:
     return [
-        "Protocol (Wang et al., ACM TOMM 2023): in every pair of two people each word that a face "
+        "Protocol (Chen et al., ACM TOMM 2022): in every pair of two people each word that a face "
         "has is erased in that",
         "face, and the highest score counts, never below the score as it was; genuine pairs keep "
         "theirs, twice. If words",

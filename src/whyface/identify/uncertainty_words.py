@@ -1,8 +1,8 @@
 """Which words the answer hangs on: erase the place of each and see how much more uncertain the model gets.
 
-Wang et al., "Sim2Word", ACM TOMM 2023, identification branch. Differences from the published code: the face is erased
-with one and the same filler wherever it is looked at, and every word is held against random places of the same area,
-since erasing anything makes a model less certain.
+Chen, Li, Zhang, Sheng, Liu and Cao, "Sim2Word", ACM TOMM 2022, identification branch. Differences from the published
+code: the face is erased with one and the same filler wherever it is looked at, and every word is held against random
+places of the same area, since erasing anything makes a model less certain.
 """
 
 from __future__ import annotations

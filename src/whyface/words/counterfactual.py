@@ -5,9 +5,9 @@ From two maps over A, g (what speaks for A's own identity) and c (what speaks fo
 * different: D = g * (max c - c), high where A is itself and nothing of B is seen;
 * alike: D = g * c, high where what makes A itself is seen in B too.
 
-Wang et al., "Sim2Word: Explaining Similarity with Representative Attribute Words via Counterfactual Explanations", ACM
-TOMM 2023, for the first; the second is ours, for pairs that match. Gradient CAMs have no sign; our evidence does, and
-in the first c keeps it.
+The first is from Ruoyu Chen, Jingzhi Li, Hua Zhang, Changchong Sheng, Li Liu and Xiaochun Cao, "Sim2Word: Explaining
+Similarity with Representative Attribute Words via Counterfactual Explanations", ACM TOMM 2022. The second is ours, for
+pairs that match. Gradient CAMs have no sign; our evidence does, and in the first c keeps it.
 """
 
 from __future__ import annotations
