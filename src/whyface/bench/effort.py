@@ -49,4 +49,4 @@ EFFORTS: Final[Mapping[str, Effort]] = {
         },
     ),
 }
-"""``full``: everything as the papers have it, on all pairs; ``light``: about a tenth of the network runs."""
+"""``full``: every method with its own defaults, on all pairs; ``light``: about a tenth of the network runs."""
