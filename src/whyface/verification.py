@@ -104,7 +104,7 @@ class Verifier:
     grid, preprocessing
         For an ONNX network of your own: the tensor with its last spatial map, and what it wants done to the pixels.
     threads
-        Threads of ONNX Runtime; None leaves it to ONNX Runtime.
+        Threads of ONNX Runtime, for the face detector as for the model; None leaves it to ONNX Runtime.
     detector
         Another face detector than the default one.
     prior
@@ -140,6 +140,7 @@ class Verifier:
         if prior is not None and not 0 < prior < 1:
             raise InputError(f"a prior is a probability between 0 and 1, such as 0.5, got {prior:g}")
         self._detector = detector
+        self.threads = threads
         self.prior = prior
         entry = known_entry(model, grid=grid, preprocessing=preprocessing)
         kind = attention or (entry.default_attention if entry is not None and entry.kind == "xcos" else None)
@@ -196,7 +197,14 @@ class Verifier:
             If a photo cannot be read or the face is not in it.
         """
         faces = [
-            load_face(path, aligned=aligned, index=index, max_pixels=max_pixels, detector=self._detector)
+            load_face(
+                path,
+                aligned=aligned,
+                index=index,
+                max_pixels=max_pixels,
+                detector=self._detector,
+                threads=self.threads,
+            )
             for path, index in ((photo_a, face_a), (photo_b, face_b))
         ]
         return self.compare(faces[0], faces[1])

@@ -79,7 +79,7 @@ class Comparer:
     folder
         What the photos' names are relative to.
     threads
-        Threads of ONNX Runtime.
+        Threads of ONNX Runtime, for the face detector as for the model.
 
     Raises
     ------
@@ -165,7 +165,7 @@ class Comparer:
                 found[name] = "a photo's name is missing"
                 continue
             try:
-                image = load_face(self.folder / name, aligned=self.settings.aligned).image
+                image = self._load(name)
             except (PhotoError, FaceError) as error:
                 found[name] = str(error).replace(str(self.folder / name), name)
                 continue
@@ -179,6 +179,10 @@ class Comparer:
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return found
+
+    def _load(self, name: str) -> NDArray[np.uint8]:
+        path = self.folder / name
+        return load_face(path, aligned=self.settings.aligned, threads=self.verifier.threads).image
 
     def _run(self, faces: dict[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
         if not faces:

@@ -99,7 +99,7 @@ def benchmark(
         with progress_bar("Threshold") as progress:
             threshold = equal_error_threshold(scorer, pairing, source, numbers, progress=progress)
         embedder = None if isinstance(opened.method, XcosModel) else opened.method
-        given = reference_options(reference, embedder, wanted, aligned=True)
+        given = reference_options(reference, embedder, wanted, aligned=True, threads=threads)
         names = fitting_methods(opened, directory=model_dir, options=given) if wanted is None else wanted
         common: dict[str, Any] = {
             "model": {"name": opened.name, "sha256": dict(opened.sha256)},

@@ -95,7 +95,14 @@ def evaluate(
         threads=threads,
     )
     opened = open_any_protocol(
-        name, data, pairs=pairs, folds=folds, frames=frames, align=align, align_cache=align_cache
+        name,
+        data,
+        pairs=pairs,
+        folds=folds,
+        frames=frames,
+        align=align,
+        align_cache=align_cache,
+        threads=threads,
     )
     with opened:
         if out is not None:

@@ -85,6 +85,7 @@ def explain(
     from whyface.explain.method_table import parse_methods  # noqa: PLC0415
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
     from whyface.explain.painted_faces import usable_cores  # noqa: PLC0415
+    from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.verification import Verifier  # noqa: PLC0415
 
     names = None if method is None else parse_methods(method)
@@ -106,7 +107,7 @@ def explain(
     compared = verifier.method
     names = names or list(default_methods(compared))
     embedder = compared.embedder if isinstance(compared, CosineMethod) else None
-    given = reference_options(reference, embedder, names, aligned=aligned, besides=[photo_a, photo_b])
+    given = reference_options(reference, embedder, names, aligned=aligned, besides=[photo_a, photo_b], threads=threads)
     # All are opened first: a method that cannot be used is found out before another has taken its time.
     methods = [
         open_method(
@@ -120,7 +121,11 @@ def explain(
         )
         for name in names
     ]
-    verification = verifier(photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b)
+    # The detector has the cores to itself, unlike the network above.
+    verification = verifier.compare(
+        load_face(photo_a, aligned=aligned, index=face_a, threads=threads),
+        load_face(photo_b, aligned=aligned, index=face_b, threads=threads),
+    )
     faces = verification.face_a, verification.face_b
     found = []
     for opened in methods:

@@ -63,7 +63,7 @@ def enroll(
         threads=threads,
     )
     with opened, progress_bar("enrolling pictures") as progress:
-        report = enroll_folder(opened, folder, aligned=aligned, find_doubts=doubts, progress=progress)
+        report = enroll_folder(opened, folder, aligned=aligned, find_doubts=doubts, threads=threads, progress=progress)
         faces, people = len(opened), len(opened.names())
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
@@ -91,7 +91,7 @@ def add(
     from whyface.gallery.gallery import pixel_digest  # noqa: PLC0415
     from whyface.gallery.opening import open_for_search  # noqa: PLC0415
 
-    batch = stack_faces([load_face(photo, aligned=aligned) for photo in photos])
+    batch = stack_faces([load_face(photo, aligned=aligned, threads=threads) for photo in photos])
     with open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads) as opened:
         features, sources = opened.features(batch), [str(photo) for photo in photos]
         numbers = opened.add(features, name, sources, digests=[pixel_digest(face) for face in batch])
@@ -149,7 +149,7 @@ def search(
     from whyface.gallery.opening import open_for_search  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
-    batch = stack_faces([load_face(photo, aligned=aligned)])
+    batch = stack_faces([load_face(photo, aligned=aligned, threads=threads)])
     with open_for_search(gallery, model=model, directory=model_dir, threads=threads) as opened:
         kind = None if attention is None else attention_kind(attention.value)
         if shortlist is None:

@@ -125,12 +125,12 @@ def identify(
             return
         kind = None if attention is None else attention_kind(attention.value)
         value, source = _threshold(opened, gallery, model, kind, threshold=threshold, fmr=fmr, fpir=fpir)
-        probe = load_face(photo, aligned=aligned, index=face)
+        probe = load_face(photo, aligned=aligned, index=face, threads=threads)
         found, told = _answer(
             opened, probe, value, source, k=k, kind=kind, words=words, sensitive=sensitive, seed=seed, threads=threads
         )
     if figure is not None:
-        _save_figure(found, probe, figure, photos, aligned=aligned)
+        _save_figure(found, probe, figure, photos, aligned=aligned, threads=threads)
     if told is None:
         words_figure = None
     elif words_figure is not None:
@@ -257,20 +257,22 @@ def _print(found: Identification, said: str | None, k: int, figures: list[Path])
         typer.echo(f"Figure: {path}")
 
 
-def _save_figure(found: Identification, probe: Face, path: Path, photos: Path | None, *, aligned: bool) -> None:
+def _save_figure(
+    found: Identification, probe: Face, path: Path, photos: Path | None, *, aligned: bool, threads: int | None
+) -> None:
     from whyface.figures.identify import identification_figure  # noqa: PLC0415 - start fast
     from whyface.figures.save import save_figure  # noqa: PLC0415
 
-    pictures = {candidate.record: _picture(candidate, photos, aligned) for candidate in found.candidates[:2]}
+    pictures = {candidate.record: _picture(candidate, photos, aligned, threads) for candidate in found.candidates[:2]}
     save_figure(identification_figure(found, probe.image, pictures), path)
 
 
-def _picture(candidate: Candidate, photos: Path | None, aligned: bool) -> NDArray[np.uint8] | None:
+def _picture(candidate: Candidate, photos: Path | None, aligned: bool, threads: int | None) -> NDArray[np.uint8] | None:
     """Find the candidate's photo where it was enrolled from; it may be gone, or lie in an archive."""
     from whyface.faces.load import load_face  # noqa: PLC0415 - start fast
 
     try:
-        return load_face((photos or Path()) / candidate.source, aligned=aligned).image
+        return load_face((photos or Path()) / candidate.source, aligned=aligned, threads=threads).image
     except WhyfaceError:
         return None
 

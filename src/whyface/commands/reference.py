@@ -32,6 +32,7 @@ def reference_options(
     *,
     aligned: bool,
     besides: Collection[Path] = (),
+    threads: int | None = None,
 ) -> Mapping[str, Mapping[str, Any]]:
     """Make options from the faces in a folder, by the method that they are for; nothing where none was given.
 
@@ -43,7 +44,7 @@ def reference_options(
         The network; None if it is an xCos model, which the method refuses by itself.
     methods
         Methods asked for; None for all that fit.
-    aligned, besides
+    aligned, besides, threads
         See :func:`~whyface.explain.other_photos.other_photos`.
 
     Raises
@@ -63,7 +64,7 @@ def reference_options(
     if embedder is None:
         return {}
     with progress_bar("reading faces") as progress:
-        faces, left_out = other_photos(folder, besides=besides, aligned=aligned, progress=progress)
+        faces, left_out = other_photos(folder, besides=besides, aligned=aligned, threads=threads, progress=progress)
     for reason in left_out:
         typer.echo(f"Left out of the reference: {reason}", err=True)
     with progress_bar("mean of faces") as progress:

@@ -143,7 +143,6 @@ def words(
         aligned=aligned,
         figure=figure,
         as_json=as_json,
-        threads=threads,
     )
 
 
@@ -157,14 +156,13 @@ def _pair(
     aligned: bool,
     figure: Path | None,
     as_json: bool,
-    threads: int | None,
 ) -> None:
     from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.words.open_words import open_words  # noqa: PLC0415
     from whyface.words.word_sentences import describe_words  # noqa: PLC0415
     from whyface.words.words_json import words_document  # noqa: PLC0415
 
-    explainer = open_words(verifier, settings=settings, classes=classes, threads=threads)
+    explainer = open_words(verifier, settings=settings, classes=classes)
     verification = verifier(*photos, aligned=aligned, face_a=which[0], face_b=which[1])
     with progress_bar("erasing") as progress:
         report = explainer(verification.face_a, verification.face_b, progress=progress)
@@ -193,9 +191,11 @@ def _against_many(
     from whyface.words.special_attribute import describe_special, special_attributes  # noqa: PLC0415
 
     explainer = open_words(verifier, settings=settings)
-    probe = load_face(photo, aligned=aligned, index=face)
+    probe = load_face(photo, aligned=aligned, index=face, threads=verifier.threads)
     with progress_bar("reading faces") as progress:
-        others, left_out = other_photos(folder, besides=[photo], aligned=aligned, progress=progress)
+        others, left_out = other_photos(
+            folder, besides=[photo], aligned=aligned, threads=verifier.threads, progress=progress
+        )
     with progress_bar("erasing") as progress:
         found = special_attributes(explainer, probe, others, progress=progress)
     if as_json:

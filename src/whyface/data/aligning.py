@@ -55,6 +55,8 @@ class AligningPictures(Closing):
         The detector itself, in place of the one of that name; the name must then say all about it.
     max_pixels
         Photographs with more pixels are refused before they are decoded.
+    threads
+        Threads of ONNX Runtime for the detector of that name; None leaves it to ONNX Runtime.
 
     Attributes
     ----------
@@ -79,9 +81,10 @@ class AligningPictures(Closing):
         detector: str = DETECTORS[0],
         finder: Detector | None = None,
         max_pixels: int = MAX_PIXELS,
+        threads: int | None = None,
     ) -> None:
         self._photos = photos
-        self._finder = open_detector(detector) if finder is None else finder
+        self._finder = open_detector(detector, threads=threads) if finder is None else finder
         self.recipe = f"{detector}, alignment {ALIGNMENT}, the largest face"
         self._max_pixels = max_pixels
         self._temporary: tempfile.TemporaryDirectory[str] | None = None

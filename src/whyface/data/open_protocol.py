@@ -96,6 +96,7 @@ def open_any_protocol(
     frames: int | None = None,
     align: bool = False,
     align_cache: Path | None = None,
+    threads: int | None = None,
 ) -> OpenedProtocol:
     """Read a protocol and open its pictures, making sure that every picture is there.
 
@@ -115,6 +116,8 @@ def open_any_protocol(
         The pictures are photographs whose faces must be found and aligned first.
     align_cache
         Folder that keeps the aligned faces; None keeps them until the end of the run only.
+    threads
+        Threads of ONNX Runtime for the face detector; None leaves it to ONNX Runtime.
 
     Returns
     -------
@@ -150,7 +153,7 @@ def open_any_protocol(
     source: PictureSource = open_pictures(data, largest=LARGEST_PHOTO) if align else open_pictures(data)
     try:
         if align:
-            source = AligningPictures(source, cache=align_cache)
+            source = AligningPictures(source, cache=align_cache, threads=threads)
             details = {"aligned_by": source.recipe}
         if name.kind == "ytf" and name.file is not None:
             sets = read_video_sets(name.file, source.names(), where=str(data), name="ytf")

@@ -13,7 +13,12 @@ from whyface.faces.load import load_face
 
 
 def other_photos(
-    folder: Path, *, besides: Collection[Path] = (), aligned: bool = False, progress: ProgressCallback | None = None
+    folder: Path,
+    *,
+    besides: Collection[Path] = (),
+    aligned: bool = False,
+    threads: int | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[list[Face], list[str]]:
     """Read one face from every picture of a folder, leaving out those without one.
 
@@ -25,6 +30,8 @@ def other_photos(
         Photos that do not count, wherever they are.
     aligned
         The photos are aligned 112 x 112 crops.
+    threads
+        Threads of ONNX Runtime for the face detector; None leaves it to ONNX Runtime.
     progress
         Called with the number of photos read and their total.
 
@@ -43,7 +50,7 @@ def other_photos(
     for number, path in enumerate(files, start=1):
         if path.resolve() not in skipped:
             try:
-                faces.append(load_face(path, aligned=aligned))
+                faces.append(load_face(path, aligned=aligned, threads=threads))
             except (FaceError, PhotoError) as error:
                 left_out.append(str(error))
         if progress is not None:

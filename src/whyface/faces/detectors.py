@@ -43,13 +43,22 @@ def open_detector(name: str = DETECTORS[0], *, threads: int | None = None) -> De
     raise InputError(f"unknown detector {name!r}; use one of: {', '.join(DETECTORS)}")
 
 
-@cache
-def default_detector() -> Detector:
+def default_detector(*, threads: int | None = None) -> Detector:
     """Return the detector that is used where none is given, opened at the first call and then kept.
+
+    Parameters
+    ----------
+    threads
+        Threads of ONNX Runtime; None leaves it to ONNX Runtime. One detector is kept for each number.
 
     Raises
     ------
     ModelError
         If its weights are missing or not those on record.
     """
-    return open_detector()
+    return _kept_detector(threads)
+
+
+@cache
+def _kept_detector(threads: int | None) -> Detector:
+    return open_detector(threads=threads)

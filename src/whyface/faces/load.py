@@ -22,6 +22,7 @@ def load_face(
     index: int = 0,
     max_pixels: int = MAX_PIXELS,
     detector: Detector | None = None,
+    threads: int | None = None,
 ) -> Face:
     """Read one face from a picture file.
 
@@ -37,6 +38,8 @@ def load_face(
         Largest picture that is read (:func:`whyface.faces.photo.read_photo`).
     detector
         Finds the faces; :func:`whyface.faces.detectors.default_detector` unless given.
+    threads
+        Threads of ONNX Runtime for the default detector; None leaves it to ONNX Runtime.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def load_face(
         raise InputError(f"index counts faces from 0 (the largest), got {index}")
     if aligned:
         return _aligned_face(path, index, max_pixels)
-    faces = detect_faces(path, max_pixels=max_pixels, detector=detector)
+    faces = detect_faces(path, max_pixels=max_pixels, detector=detector, threads=threads)
     if not faces:
         raise FaceError(
             f"{path}: no face found; use a photo that shows a whole face larger and from the front, or, if the "
@@ -62,12 +65,14 @@ def load_face(
     return faces[index]
 
 
-def detect_faces(path: str | Path, *, max_pixels: int = MAX_PIXELS, detector: Detector | None = None) -> list[Face]:
+def detect_faces(
+    path: str | Path, *, max_pixels: int = MAX_PIXELS, detector: Detector | None = None, threads: int | None = None
+) -> list[Face]:
     """Read all faces of a picture file, the largest first; an empty list if there is none.
 
     Parameters
     ----------
-    path, max_pixels, detector
+    path, max_pixels, detector, threads
         As for :func:`load_face`.
 
     Raises
@@ -75,10 +80,13 @@ def detect_faces(path: str | Path, *, max_pixels: int = MAX_PIXELS, detector: De
     PhotoError
         If the file cannot be read.
     """
-    return find_faces(read_photo(path, max_pixels=max_pixels), source=str(path), detector=detector)
+    photo = read_photo(path, max_pixels=max_pixels)
+    return find_faces(photo, source=str(path), detector=detector, threads=threads)
 
 
-def find_faces(photo: NDArray[np.uint8], *, source: str = "", detector: Detector | None = None) -> list[Face]:
+def find_faces(
+    photo: NDArray[np.uint8], *, source: str = "", detector: Detector | None = None, threads: int | None = None
+) -> list[Face]:
     """Find and align all faces of a photo that is decoded already, the largest first.
 
     Parameters
@@ -87,10 +95,10 @@ def find_faces(photo: NDArray[np.uint8], *, source: str = "", detector: Detector
         RGB uint8, shape (H, W, 3).
     source
         What the faces call their photo.
-    detector
+    detector, threads
         As for :func:`load_face`.
     """
-    found = (detector if detector is not None else default_detector()).detect(photo)
+    found = (detector if detector is not None else default_detector(threads=threads)).detect(photo)
     cut = [(detection, *crop) for detection in found if (crop := _aligned_or_none(photo, detection)) is not None]
     return [
         Face(

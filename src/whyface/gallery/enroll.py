@@ -86,6 +86,7 @@ def enroll_folder(
     *,
     aligned: bool = False,
     find_doubts: bool = True,
+    threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> EnrolReport:
     """Add all people of a folder or tar file ``person/picture``.
@@ -104,6 +105,8 @@ def enroll_folder(
         The pictures are aligned faces of 112 x 112 pixels; otherwise the largest face of each is found and aligned.
     find_doubts
         Look for one person under two names; compares every new face with all that are there.
+    threads
+        Threads of ONNX Runtime for the face detector; None leaves it to ONNX Runtime.
     progress
         Called with pictures done and their number.
 
@@ -117,7 +120,7 @@ def enroll_folder(
     report = EnrolReport()
     with open_pictures(folder) as photos:
         person_of, empty = people_of(photos, folder)
-        source: PictureSource = photos if aligned else AligningPictures(photos)
+        source: PictureSource = photos if aligned else AligningPictures(photos, threads=threads)
         for batch in _batches(list(person_of)):
             _enroll_batch(gallery, source, {name: person_of[name] for name in batch}, report, find_doubts)
             if progress is not None:

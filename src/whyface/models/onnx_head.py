@@ -35,7 +35,7 @@ class OnnxHead:
     Parameters
     ----------
     embedder
-        An ONNX network whose grid is named.
+        An ONNX network whose grid is named. Its part runs on as many threads.
 
     Raises
     ------
@@ -53,7 +53,7 @@ class OnnxHead:
             part = cut_graph(data, embedder.grid_tensor, embedder.output_tensor)
         except ValueError as error:
             raise ModelError(f"{embedder.path}: {error}; name another spatial map") from error
-        self._session: Any = _open(part, embedder.path)
+        self._session: Any = _open(part, embedder.path, embedder.threads)
         self._input, self._output = embedder.grid_tensor, embedder.output_tensor
 
     def __call__(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -100,9 +100,9 @@ def measure_head(head: Head, shape: tuple[int, int, int]) -> NDArray[np.float32]
     return weights
 
 
-def _open(model: bytes, path: Path) -> Any:
+def _open(model: bytes, path: Path, threads: int | None) -> Any:
     try:
-        return open_session(model)
+        return open_session(model, threads=threads)
     except Exception as error:  # ONNX Runtime's errors share no base class.
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: the part behind the spatial map cannot be run ({reason})") from error

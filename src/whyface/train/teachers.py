@@ -103,7 +103,9 @@ class OnnxTeacher:
         return torch.from_numpy(embeddings).to(faces.device)
 
 
-def open_teacher(name: str, *, directory: Path | None = None, half: bool = False) -> Teacher:
+def open_teacher(
+    name: str, *, directory: Path | None = None, half: bool = False, threads: int | None = None
+) -> Teacher:
     """Open a teacher: ``.onnx``, ``.safetensors`` of a MobileFaceNet with its FC head, or a known model.
 
     Parameters
@@ -114,6 +116,8 @@ def open_teacher(name: str, *, directory: Path | None = None, half: bool = False
         Where models that do not come with whyface lie.
     half
         Run a torch network in bfloat16.
+    threads
+        Threads of ONNX Runtime for an ONNX network; None leaves it to ONNX Runtime.
 
     Raises
     ------
@@ -122,10 +126,10 @@ def open_teacher(name: str, *, directory: Path | None = None, half: bool = False
     """
     path = Path(name)
     if path.suffix == ".onnx":
-        return OnnxTeacher(OnnxEmbedder(path))
+        return OnnxTeacher(OnnxEmbedder(path, threads=threads))
     if path.suffix == ".safetensors":
         return mobilefacenet_teacher(path, half=half)
-    return OnnxTeacher(open_embedder(name, directory=directory))
+    return OnnxTeacher(open_embedder(name, directory=directory, threads=threads))
 
 
 def read_safetensors(path: Path | str) -> dict[str, Tensor]:

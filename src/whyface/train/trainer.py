@@ -135,7 +135,7 @@ class _Run:
         self.optimisers = build_optimisers(config, self.objective)
         self.teacher: Teacher | None = None
         if config.teacher is not None:
-            self.teacher = open_teacher(config.teacher, directory=directory, half=half)
+            self.teacher = open_teacher(config.teacher, directory=directory, half=half, threads=config.threads)
             if isinstance(self.teacher, nn.Module):
                 self.teacher.to(fabric.device)
         self.augment = Augmentation(config.augment, seed=config.seed)

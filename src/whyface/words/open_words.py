@@ -54,7 +54,7 @@ def open_words(
     classes
         People to classify, for the strategies that need them.
     threads
-        Threads of ONNX Runtime for the attribute model.
+        Threads of ONNX Runtime for the attribute model; as many as the verifier's unless given.
 
     Raises
     ------
@@ -69,7 +69,10 @@ def open_words(
     >>> describe_words(report)  # doctest: +SKIP
     """
     chosen = WordSettings() if settings is None else settings
-    reader = attributes if isinstance(attributes, AttributeReader) else open_attributes(attributes, threads=threads)
+    if isinstance(attributes, AttributeReader):
+        reader = attributes
+    else:
+        reader = open_attributes(attributes, threads=verifier.threads if threads is None else threads)
     scorer, cells = scorer_and_cells(verifier, with_cells=chosen.kind != "no counterfactual")
     return WordExplainer(
         scorer,

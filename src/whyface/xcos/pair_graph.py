@@ -33,7 +33,7 @@ class PairGraph:
     sha256
         Refuse the file unless it has this SHA-256.
     threads
-        Threads within one operator; None leaves it to ONNX Runtime.
+        Threads within one operator; one unless given.
 
     Raises
     ------
