@@ -115,6 +115,22 @@ def test_a_folder(noise: Path, tmp_path: Path, which: Any, count: int) -> None:
         assert all(row["a"].split("/")[0] == row["b"].split("/")[0] for row in rows)
 
 
+def test_a_folder_within_a_person_s_folder_hides_no_pair(noise: Path) -> None:
+    """Sorted by name, ann/2/... lies between ann/1.png and ann/3.png."""
+    (noise / "ann" / "2").mkdir()
+    (noise / "ann" / "2.png").rename(noise / "ann" / "2" / "old.png")
+    source = open_pair_source(noise, pairs="genuine")
+    found = [(pair.a, pair.b) for pair in source]
+    assert found == [
+        ("ann/1.png", "ann/3.png"),
+        ("bob/1.png", "bob/2.png"),
+        ("bob/1.png", "bob/3.png"),
+        ("bob/2.png", "bob/3.png"),
+    ]
+    assert source.count() == 4
+    assert [pair.row for pair in source] == list(range(4))
+
+
 def test_a_stopped_run_goes_on(noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rows as without a stop, and what was done is not done again."""
     source = open_pair_source(noise)

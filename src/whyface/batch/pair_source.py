@@ -100,8 +100,11 @@ class PairSource:
         photos = photos_of(self.folder)
         pairs: Iterator[tuple[str, str]] = itertools.combinations(photos, 2)
         if self.pairs == "genuine":
-            people = itertools.groupby(photos, key=lambda name: name.rpartition("/")[0])
-            pairs = itertools.chain.from_iterable(itertools.combinations(list(group), 2) for _, group in people)
+            # Sorted names put ann/old/2.jpg between ann/1.jpg and ann/z.jpg: a folder's photos need not be neighbours.
+            people: dict[str, list[str]] = {}
+            for name in photos:
+                people.setdefault(name.rpartition("/")[0], []).append(name)
+            pairs = itertools.chain.from_iterable(itertools.combinations(group, 2) for group in people.values())
         return (PhotoPair(row, a, b) for row, (a, b) in enumerate(pairs))
 
 
