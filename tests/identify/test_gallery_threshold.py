@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import pytest
@@ -8,6 +9,7 @@ from whyface.errors import InputError, ModelError
 from whyface.evaluate.open_set import fpir_of
 from whyface.identify.gallery_threshold import extrapolated_threshold, fmr_for, gallery_threshold, pair_threshold
 from whyface.models.zoo import DEFAULT_MODEL, model_entry
+from whyface.models.zoo_schema import ModelEntry
 
 
 def test_rates_turn_into_each_other() -> None:
@@ -37,6 +39,40 @@ def test_threshold_grows_with_the_gallery_and_never_undercuts_verification() -> 
     assert source.describe() == "FPIR 0.1 among 660 faces on LFW, 6000 pairs, extrapolated"
     assert source.fmr == pytest.approx(fmr_for(0.1, 660))
     assert value < gallery_threshold(entry, "u", 660, fpir=0.01)[0]
+
+
+def with_points(rates: dict[str, float]) -> ModelEntry:
+    """Give the default model other thresholds, by name."""
+    entry = model_entry(DEFAULT_MODEL)
+    template = entry.thresholds["u"][0]
+    points = tuple({**template, "name": name, "threshold": threshold} for name, threshold in rates.items())
+    return replace(entry, thresholds={"u": points})
+
+
+def test_only_rates_below_the_usual_one_are_on_record() -> None:
+    """The highest of them is the floor then, and a larger gallery goes on from there."""
+    entry = with_points({"FMR 1e-4": 0.4, "FMR 1e-5": 0.5})
+    assert gallery_threshold(entry, "u", 1)[0] == 0.4
+    assert gallery_threshold(entry, "u", 10**6)[0] > 0.5
+
+
+def test_names_that_hold_no_rate_are_passed_over() -> None:
+    entry = with_points({"FMR of a friend": 0.1, "FMR 0": 0.9, "EER": 0.2, "FMR 1e-2": 0.3, "FMR 1e-3": 0.4})
+    assert gallery_threshold(entry, "u", 1)[0] == 0.4
+    assert pair_threshold(entry, "u", 1e-2)[0] == 0.3
+    with pytest.raises(ModelError, match=r"measured: 0\.001, 0\.01"):
+        pair_threshold(entry, "u", 0.0)
+
+
+@pytest.mark.parametrize(("points", "fmr"), [({0.0: 0.5, 1e-3: 0.3}, 1e-5), ({1e-3: 0.4, 1e-2: 0.3}, 0.0)])
+def test_rates_that_no_normal_distribution_has(points: dict[float, float], fmr: float) -> None:
+    with pytest.raises(InputError, match="between 0 and 1"):
+        extrapolated_threshold(points, fmr)
+
+
+def test_a_rate_too_small_to_tell_from_none() -> None:
+    with pytest.raises(InputError, match="never measured"):
+        extrapolated_threshold({1e-20: 0.5, 1e-3: 0.3}, 1e-5)
 
 
 def test_what_cannot_be_known_is_refused() -> None:

@@ -51,12 +51,16 @@ def extrapolated_threshold(points: Mapping[float, float], fmr: float) -> float:
     Raises
     ------
     InputError
-        If there are fewer than two points, or they do not rise as the rate falls.
+        If there are fewer than two points, they do not rise as the rate falls, or a rate is not between 0 and 1.
     """
+    if not all(0 < rate < 1 for rate in (fmr, *points)):
+        raise InputError(f"false match rates lie between 0 and 1, got {', '.join(f'{r:g}' for r in (fmr, *points))}")
     if len(points) < 2:
         raise InputError(f"two measured thresholds are needed to extend them, got {len(points)}")
     low, high = sorted(points)[:2]
     quantile = NormalDist().inv_cdf
+    if 1 - low == 1:
+        raise InputError(f"a false match rate of {low:g} was never measured; give --threshold")
     deviation = (points[low] - points[high]) / (quantile(1 - low) - quantile(1 - high))
     if deviation <= 0:
         raise InputError("measured thresholds must rise as the false match rate falls")
@@ -94,7 +98,8 @@ def gallery_threshold(
         raise ModelError(
             f"model {entry.name!r} has no thresholds on record that could be extended to a gallery; give --threshold"
         )
-    lowest = min(rate for rate in thresholds if rate >= _LOWEST)
+    # Where only rates below that are on record, the highest of them is the nearest, and stricter.
+    lowest = min((rate for rate in thresholds if rate >= _LOWEST), default=max(thresholds))
     if fmr >= lowest:
         return thresholds[lowest], ThresholdSource.from_operating_point(measured[lowest])
     point = measured[lowest]
@@ -127,5 +132,14 @@ def pair_threshold(entry: ModelEntry, kind: str, fmr: float) -> tuple[float, Thr
 
 def _points(entry: ModelEntry, kind: str) -> dict[float, Mapping[str, Any]]:
     points: Sequence[Mapping[str, Any]] = entry.thresholds.get(kind, ())
-    named = [(str(point["name"]), point) for point in points]
-    return {float(name.removeprefix(_PREFIX)): point for name, point in named if name.startswith(_PREFIX)}
+    named = [(_rate_of(str(point["name"])), point) for point in points]
+    return {rate: point for rate, point in named if rate is not None}
+
+
+def _rate_of(name: str) -> float | None:
+    """Read the rate in a name such as ``FMR 1e-3``; other names are free, so they have none."""
+    try:
+        rate = float(name.removeprefix(_PREFIX)) if name.startswith(_PREFIX) else 0.0
+    except ValueError:
+        return None
+    return rate if 0 < rate < 1 else None
