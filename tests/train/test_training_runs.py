@@ -82,6 +82,30 @@ def test_other_settings_do_not_go_on(faces: Path, tmp_path: Path) -> None:
     train(read_config(config, ["seed=2"]), folder, fresh=True)
 
 
+def test_a_fresh_run_that_is_stopped_does_not_go_back(faces: Path, tmp_path: Path) -> None:
+    """Before its first checkpoint, nothing of the run before is left to go on with."""
+    folder = _made(tmp_path / "out")
+    config = write_config(tmp_path / "run.yaml", faces, steps=3, save_every=9, validate_every=9)
+    train(read_config(config), folder)
+
+    def stop(report: Report) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(read_config(config), folder, fresh=True, report=stop)
+    steps: list[int] = []
+    train(read_config(config), folder, report=lambda report: steps.append(report.step))
+    assert steps == [1, 2, 3]
+
+
+def test_fresh_where_the_checkpoint_cannot_be_removed(faces: Path, tmp_path: Path) -> None:
+    folder = _made(tmp_path / "out")
+    (folder / "state.json").mkdir()
+    config = write_config(tmp_path / "run.yaml", faces, steps=1)
+    with pytest.raises(OutputError, match="cannot be removed"):
+        train(read_config(config), folder, fresh=True)
+
+
 def test_a_full_disk_leaves_the_old_checkpoint(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = _made(tmp_path / "out")
     config = write_config(tmp_path / "run.yaml", faces, steps=4, save_every=1, validate_every=9)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from whyface.errors import DataError
+from whyface.errors import DataError, OutputError
 from whyface.models.atomic_write import write_atomic
 from whyface.models.integrity import check_sha256, sha256_of
 from whyface.models.weights import save_safetensors
@@ -72,10 +72,22 @@ def save_checkpoint(folder: Path, state: TrainingState, digest: str) -> None:
     save_safetensors(tensors, path)
     document = {"step": state.step, "best": state.best, "config": digest, "file": path.name, "sha256": sha256_of(path)}
     write_atomic(folder / STATE, f"{json.dumps(document, indent=1)}\n".encode())
-    for old in folder.glob("state-*.safetensors"):
-        if old != path:
-            with contextlib.suppress(OSError):
-                old.unlink()
+    _remove_tensors(folder, but=path)
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Remove the current checkpoint, if there is one, so that no run goes on with it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be removed.
+    """
+    try:
+        (folder / STATE).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder / STATE}: cannot be removed ({error.strerror}); choose another folder") from error
+    _remove_tensors(folder)
 
 
 def load_checkpoint(folder: Path, state: TrainingState, digest: str) -> bool:
@@ -112,6 +124,13 @@ def load_checkpoint(folder: Path, state: TrainingState, digest: str) -> bool:
         optimiser.load_state_dict({"state": values, "param_groups": groups})
     state.step, state.best = step, best
     return True
+
+
+def _remove_tensors(folder: Path, *, but: Path | None = None) -> None:
+    for old in folder.glob("state-*.safetensors"):
+        if old != but:
+            with contextlib.suppress(OSError):
+                old.unlink()
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from whyface.explain.xcos_method import software_versions
 from whyface.models.atomic_write import write_atomic
 from whyface.models.weights import save_safetensors
 from whyface.train.augmentation import Augmentation
-from whyface.train.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from whyface.train.checkpoints import TrainingState, load_checkpoint, remove_checkpoint, save_checkpoint
 from whyface.train.config import TrainConfig
 from whyface.train.correlation import correlated_attention
 from whyface.train.distillation import PairIndices, WeightAverage, all_pairs
@@ -110,6 +110,8 @@ def train(
         run = _Run(config, pictures, fabric, model_directory)
         digest = config.digest()
         if fresh:
+            if fabric.global_rank == 0:
+                remove_checkpoint(folder)
             say("starting anew")
         elif load_checkpoint(folder, run.state, digest):
             say(f"going on at step {run.state.step}")
