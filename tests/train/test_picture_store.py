@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from helpers.face_folders import write_faces
 from whyface.demo import demo_photo
@@ -53,6 +54,33 @@ def test_broken_pictures_are_skipped_and_named(tmp_path: Path, cache: bool) -> N
     assert pictures.shape[0] == len(store)
     assert [Path(name).name for name in store.broken] == ["1.png"]
     assert len(store.rows[store.people.index("a")]) == (2 if cache else 3)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_two_sources_with_equal_names(tmp_path: Path, cache: bool) -> None:
+    """Whatever is broken in one says nothing about the other's picture of that name, and both are named."""
+    roots = [write_faces(tmp_path / where, {"a": 2, "b": 2}, seed=number) for number, where in enumerate("xy")]
+    (roots[0] / "a" / "0.png").write_bytes(b"nothing")
+    sources = [SourceConfig(path=root, name=root.name) for root in roots]
+    config = DataConfig(sources=sources, held_out=0, cache=cache, protocol="lfw", protocol_data=tmp_path)
+    with ExitStack() as stack:
+        store, _ = open_stores(config, seed=0, stack=stack)
+        rows = [int(row) for row in store.rows[store.people.index("y/a")]]
+        store.read(torch.arange(len(store)))
+        first = store.read(torch.tensor(rows[:1]))[0]
+    assert list(store.broken) == [f"{roots[0]}: a/0.png"]
+    with Image.open(roots[1] / "a" / "0.png") as picture:
+        assert np.array_equal(first.numpy().transpose(1, 2, 0), np.asarray(picture))
+
+
+def test_both_sources_broken_are_two_broken_pictures(tmp_path: Path) -> None:
+    roots = [write_faces(tmp_path / where, {"a": 2, "b": 2}) for where in "xy"]
+    for root in roots:
+        (root / "a" / "0.png").write_bytes(b"nothing")
+    sources = [SourceConfig(path=root, name=root.name) for root in roots]
+    store, _ = opened(DataConfig(sources=sources, held_out=0, protocol="lfw", protocol_data=tmp_path))
+    assert len(store.broken) == 2
+    assert "2 broken and skipped" in store.summary()
 
 
 def test_a_person_without_any_readable_picture(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ class PictureStore:
         For every picture its source and its name there.
     people
         The person in each.
+    shown
+        What to call every picture in ``broken``; its name there by default. Two sources may have equal names.
     cache
         Decode everything now; otherwise pictures are read whenever they are asked for.
     progress
@@ -55,10 +57,13 @@ class PictureStore:
         places: Sequence[Place],
         people: Sequence[str],
         *,
+        shown: Sequence[str] | None = None,
         cache: bool = True,
         progress: ProgressCallback | None = None,
     ) -> None:
+        shown = [name for _, name in places] if shown is None else shown
         self.broken: dict[str, str] = {}
+        self._unreadable: set[int] = set()
         self._pictures: Tensor | None = None
         if cache:
             decoded: list[NDArray[np.uint8]] = []
@@ -68,15 +73,17 @@ class PictureStore:
                     decoded.append(source.read(name).transpose(2, 0, 1))
                     kept.append(number)
                 except DataError as error:
-                    self.broken[name] = str(error)
+                    self.broken[shown[number]] = str(error)
                 if progress is not None:
                     progress(number + 1, len(places))
             places, people = [places[k] for k in kept], [people[k] for k in kept]
+            shown = [shown[k] for k in kept]
             if decoded:
                 self._pictures = torch.from_numpy(np.stack(decoded))
         if not places:
             raise DataError("there are no pictures to train on; check the paths and who is left out")
         self._places = list(places)
+        self._shown = list(shown)
         self.people = sorted(set(people))
         number_of = {person: number for number, person in enumerate(self.people)}
         self.labels = torch.tensor([number_of[person] for person in people])
@@ -107,13 +114,14 @@ class PictureStore:
         rows = self.rows[int(self.labels[number])].tolist()
         start = rows.index(number)
         for candidate in rows[start:] + rows[:start]:
-            source, name = self._places[candidate]
-            if name in self.broken:
+            if candidate in self._unreadable:
                 continue
+            source, name = self._places[candidate]
             try:
                 picture: NDArray[np.uint8] = source.read(name).transpose(2, 0, 1)
             except DataError as error:
-                self.broken[name] = str(error)
+                self._unreadable.add(candidate)
+                self.broken[self._shown[candidate]] = str(error)
             else:
                 return picture
         person = self.people[int(self.labels[number])]
@@ -144,6 +152,7 @@ def open_stores(
     left_out = read_people(config.leave_out) if config.leave_out is not None else frozenset()
     places: list[Place] = []
     people: list[str] = []
+    shown: list[str] = []
     for source in config.sources:
         pictures = _open(source)
         stack.enter_context(pictures.source)
@@ -155,6 +164,7 @@ def open_stores(
                 continue
             places.append((pictures.source, name))
             people.append(full)
+            shown.append(name if len(config.sources) == 1 else f"{source.path}: {name}")
     counts: dict[str, int] = {}
     for person in people:
         counts[person] = counts.get(person, 0) + 1
@@ -166,7 +176,13 @@ def open_stores(
 
     def store(of_held: bool, cache: bool) -> PictureStore:
         chosen = [k for k, person in enumerate(people) if (person in held) == of_held]
-        return PictureStore([places[k] for k in chosen], [people[k] for k in chosen], cache=cache, progress=progress)
+        return PictureStore(
+            [places[k] for k in chosen],
+            [people[k] for k in chosen],
+            shown=[shown[k] for k in chosen],
+            cache=cache,
+            progress=progress,
+        )
 
     return store(False, config.cache), store(True, True) if held else None
 
