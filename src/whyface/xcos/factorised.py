@@ -1,0 +1,183 @@
+"""Attention that is a product of what each face says of a place, in plain arrays.
+
+    W_k = a_k b_k / sum_j a_j b_j,   a = exp(u(F_A)),   b = exp(u(F_B))
+
+u sees one face. With f and g the features of length 1, the score is
+
+    sum_k W_k <f_k, g_k> = <vec(a_k f_k), vec(b_k g_k)> / <a, b>.
+
+So one face is one vector, and any number of explained comparisons are two matrix products and a division. Swapping the
+faces changes nothing.
+
+A *weighed grid* is a grid G with G_k = a_k f_k: the length of a place's feature is what the face says of the place, and
+its direction is what is compared. All functions here read a grid in that way. So a raw grid F is the untrained special
+case u = log |F|: places weighed by the length of their features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.xcos.grid import COSINE_EPS, grid_cosine, normalise_cells
+
+FloatArray = NDArray[np.floating[Any]]
+
+LOG_RANGE: Final = 10.0
+"""How far below the largest log weight of a face another one may lie; anything less counts as this.
+
+Two faces that rely on different places then still have a denominator that float32 holds: exp(-10) each.
+"""
+
+
+class FactorisedMaps(NamedTuple):
+    """S and W (N, H, W) and the scores (N,) of N pairs, float32."""
+
+    similarity: NDArray[np.float32]
+    attention: NDArray[np.float32]
+    score: NDArray[np.float32]
+
+
+def length_logits(grids: FloatArray) -> NDArray[np.float32]:
+    """Give u = log |F|: (N, C, H, W) -> (N, H, W). No length counts as less than :data:`COSINE_EPS`."""
+    return np.asarray(np.log(np.maximum(place_lengths(grids), COSINE_EPS)), np.float32)
+
+
+def place_lengths(grids: FloatArray) -> NDArray[np.float32]:
+    """Give the length of every place's feature: (N, C, H, W) -> (N, H, W). It is a, where the grid is weighed."""
+    _check_grid(grids)
+    return np.asarray(np.sqrt(np.einsum("nchw,nchw->nhw", grids, grids, dtype=np.float64)), np.float32)
+
+
+def weigh_grid(grids: FloatArray, logits: FloatArray) -> NDArray[np.float32]:
+    """Give every place's feature the length that its log weight says.
+
+    Parameters
+    ----------
+    grids
+        (N, C, H, W); only the directions of the features count.
+    logits
+        u, (N, H, W). What is added to all places of a face makes no difference.
+
+    Returns
+    -------
+    (N, C, H, W) float32, a_k f_k with sum_k a_k^2 = 1: a vector of length 1 for each face (less, if it has features of
+    length 0).
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit.
+    """
+    _check_grid(grids)
+    if logits.shape != (len(grids), *grids.shape[2:]):
+        raise InputError(f"need one log weight for each place of {grids.shape}, got {logits.shape}")
+    flat = logits.reshape(len(logits), -1).astype(np.float64)
+    lengths = np.exp(np.maximum(flat - flat.max(axis=1, keepdims=True), -LOG_RANGE))
+    lengths /= np.linalg.norm(lengths, axis=1, keepdims=True)
+    return np.asarray(normalise_cells(grids) * lengths.reshape(logits.shape)[:, None], np.float32)
+
+
+def factorised_scores(grids_a: FloatArray, grids_b: FloatArray) -> NDArray[np.float32]:
+    """Compare all of one set with all of another by two matrix products.
+
+    Parameters
+    ----------
+    grids_a, grids_b
+        Weighed grids (N, C, H, W) and (M, C, H, W).
+
+    Returns
+    -------
+    (N, M) float32 in [-1, 1]; 0 where two faces weigh no place in common.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit.
+    """
+    _check_grid(grids_a)
+    _check_grid(grids_b)
+    if grids_a.shape[1:] != grids_b.shape[1:]:
+        raise InputError(f"the two grids do not fit together: {grids_a.shape} and {grids_b.shape}")
+    vectors = [np.asarray(grids, np.float32).reshape(len(grids), -1) for grids in (grids_a, grids_b)]
+    weights = [place_lengths(grids).reshape(len(grids), -1) for grids in (grids_a, grids_b)]
+    product, total = vectors[0] @ vectors[1].T, weights[0] @ weights[1].T
+    score = np.divide(product, total, out=np.zeros_like(product), where=total > 0)
+    return np.asarray(np.clip(score, -1, 1), np.float32)
+
+
+def factorised_attention(grid_a: FloatArray, grid_b: FloatArray) -> NDArray[np.float32]:
+    """Give W of N pairs of weighed grids (N, C, H, W): (N, H, W), each adding up to 1.
+
+    Where two faces weigh no place in common, all places count alike.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit.
+    """
+    if grid_a.shape != grid_b.shape:
+        raise InputError(f"the two grids do not fit together: {grid_a.shape} and {grid_b.shape}")
+    product = place_lengths(grid_a).astype(np.float64) * place_lengths(grid_b)
+    total = product.sum(axis=(1, 2), keepdims=True)
+    places = product.shape[1] * product.shape[2]
+    weights = np.divide(product, total, out=np.full_like(product, 1 / places), where=total > 0)
+    return np.asarray(weights, np.float32)
+
+
+def factorised_maps(grid_a: FloatArray, grid_b: FloatArray) -> FactorisedMaps:
+    """Give S, W and score of N pairs of weighed grids (N, C, H, W); see :func:`factorised_scores`."""
+    weights = factorised_attention(grid_a, grid_b)
+    similarity = grid_cosine(grid_a, grid_b)
+    score = np.einsum("nhw,nhw->n", similarity, weights, dtype=np.float64)
+    return FactorisedMaps(similarity, weights, np.asarray(score, np.float32))
+
+
+def place_logits(grids: FloatArray, tensors: Mapping[str, FloatArray]) -> NDArray[np.float32]:
+    """Compute u from named tensors, as written: the reference for the torch module and the ONNX graph.
+
+    A 3 x 3 convolution over f and log |F|, PReLU, and a 3 x 3 convolution to one channel; log |F| times a factor is
+    added.
+
+    Parameters
+    ----------
+    grids
+        F, (N, C, H, W).
+    tensors
+        Tensors of :class:`whyface.xcos.factorised_network.PlaceLogits` by state-dict name.
+
+    Returns
+    -------
+    (N, H, W) float32.
+
+    Raises
+    ------
+    InputError
+        If a tensor is missing.
+    """
+    t = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
+    length = length_logits(grids).astype(np.float64)
+    relative = length - length.mean(axis=(1, 2), keepdims=True)
+    x = np.concatenate([normalise_cells(grids).astype(np.float64), relative[:, None]], axis=1)
+    try:
+        hidden = _convolve(x, t["first.weight"], t["first.bias"])
+        hidden = np.where(hidden >= 0, hidden, hidden * t["act.weight"][:, None, None])
+        logits = _convolve(hidden, t["second.weight"], t["second.bias"])[:, 0]
+        return np.asarray(logits + t["by_length"] * relative, np.float32)
+    except KeyError as error:
+        raise InputError(f"the tensor {error} of the attention is missing") from error
+
+
+def _convolve(x: FloatArray, weight: FloatArray, bias: FloatArray) -> NDArray[np.float64]:
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    return np.asarray(np.einsum("nchwij,ocij->nohw", windows, weight, optimize=True) + bias[:, None, None])
+
+
+def _check_grid(grids: FloatArray) -> None:
+    if grids.ndim != 4:
+        raise InputError(f"grid features must have the shape (N, C, H, W), got {grids.shape}")
