@@ -1,6 +1,6 @@
 """How long a user waits for the first answer: whole processes, from the command to the verdict.
 
-    python benchmarks/cold_start.py --out benchmarks/results/cold_start.json
+    python benchmarks/cold_start.py --out docs/studies/benchmarks/cold_start.json
 
 Each command is started anew in random order, so that whatever else the machine does hits all of them. Files are in the
 page cache after the first round, which is not counted. Processor seconds are given too: other work on the machine

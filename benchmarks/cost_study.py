@@ -1,6 +1,6 @@
 """What FC, U, P and L cost on MobileFaceNet and IR-SE-50: time, floating-point operations and memory of one pair.
 
-    python benchmarks/cost_study.py --out docs/results/cost.json --table docs/results/cost.md
+    python benchmarks/cost_study.py --out docs/studies/cost.json --table docs/studies/cost.md
 
 On the CPU everything runs on ONNX Runtime, as it does in use: two aligned faces through the backbone, then the cosine
 of the FC embeddings, or S, W and their product. Where there is a GPU the same networks run there on PyTorch. The four

@@ -186,7 +186,7 @@ def installed() -> dict[str, str]:
 def main(
     data: Annotated[Path, typer.Option(help="Folder with the LFW files.", exists=True, file_okay=False)],
     weights: Annotated[Path, typer.Option(help="Folder with mobilefacenet-ms1m.onnx.", exists=True, file_okay=False)],
-    out: Annotated[Path, typer.Option(help="Where to write the figures.")] = Path("docs/results/detectors.json"),
+    out: Annotated[Path, typer.Option(help="Where to write the figures.")] = Path("docs/studies/detectors.json"),
     time_only: Annotated[int, typer.Option(help="Only time this many photos anew; 0 measures everything.")] = 0,
 ) -> None:
     """Measure every detector and write the figures."""

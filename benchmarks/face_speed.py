@@ -1,7 +1,7 @@
 """What one face costs on the processor: graph optimisation, threads, batch size, and 8 and 16 bits beside accuracy.
 
     python benchmarks/face_speed.py --calibration glint24-aligned-112.tar --lfw lfw-aligned-112.tar \
-        --pairs lfw-pairs.txt --cfp cfp-aligned-112.tar --out benchmarks/results/face_speed.json
+        --pairs lfw-pairs.txt --cfp cfp-aligned-112.tar --out docs/studies/benchmarks/face_speed.json
 
 The settings take turns in random order, so that whatever else the machine does hits all of them. ``int8`` is made by
 scripts/quantise.py, ``float16`` by ONNX Runtime's converter (which computes in float32 on most processors and pays for

@@ -1,7 +1,7 @@
 """What an explained 1:N search costs: ours, the pair graph, plain cosine, and other ways to run the same maths.
 
     python benchmarks/gallery_speed.py --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt \
-        --out benchmarks/results/gallery_speed.json
+        --out docs/studies/benchmarks/gallery_speed.json
 
 - ``search``: the whole of ``Gallery.search`` on a memory-mapped gallery, top 10 with S and W;
 - ``pair graph``: the model's ONNX pair graph on batches of 1,024 grids that are in memory already, on all cores;

@@ -1,6 +1,6 @@
 """What the gradient methods save over the straightforward loop, side by side in one run.
 
-    python benchmarks/gradient_methods.py --out benchmarks/results/gradient_methods.json
+    python benchmarks/gradient_methods.py --out docs/studies/benchmarks/gradient_methods.json
 
 Two pairs of calls on the default model's backbone with an FC head of 128 numbers, or on a network of that kind:
 

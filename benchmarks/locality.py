@@ -1,6 +1,7 @@
 """Does S say where? Cover a block of a face and see at which distance the similarities change.
 
-    python benchmarks/locality.py --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt --out benchmarks/results/locality.json
+    python benchmarks/locality.py --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt \
+        --out docs/studies/benchmarks/locality.json
 
 Genuine LFW pairs; in face A, every block of 2 x 2 cells (32 x 32 pixels) in turn is painted with the face's mean
 colour. Reported: the mean |change of S| over cells at each distance (in cells, Chebyshev) from the covered block.

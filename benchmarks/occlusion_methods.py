@@ -1,6 +1,6 @@
 """What x-face costs: our occlusion against the straightforward loop, side by side in one run.
 
-    python benchmarks/occlusion_methods.py --out benchmarks/results/occlusion_methods.json
+    python benchmarks/occlusion_methods.py --out docs/studies/benchmarks/occlusion_methods.json
 
 All variants cover the same places (ours, which reach the borders) of the same two faces and run the same ONNX network,
 so that they make the same number of passes unless the last column says otherwise:

@@ -1,7 +1,7 @@
 """whyface beside other libraries on the same photos, each in an environment and a process of its own.
 
     python benchmarks/peers.py --venv whyface=ENV --venv insightface=ENV --venv face_recognition=ENV \
-        --onnx mobilefacenet-ms1m.onnx --out benchmarks/results/peers.json
+        --onnx mobilefacenet-ms1m.onnx --out docs/studies/benchmarks/peers.json
 
 ENV is a folder with a virtual environment into which only that library and what it needs was installed. Two questions:
 

@@ -1,6 +1,6 @@
 """What a search in two stages misses and costs, on galleries of 1,000 to 1,000,000 faces.
 
-    python benchmarks/two_stage.py --lfw lfw-aligned-112.tar --work WORK --out benchmarks/results/two_stage.json \
+    python benchmarks/two_stage.py --lfw lfw-aligned-112.tar --work WORK --out docs/studies/benchmarks/two_stage.json \
         --figure docs/figures/two-stage.png
 
 WORK is a folder for the gallery (5 GB at a million faces) and for what is done already: a run that was stopped, or that

@@ -1,6 +1,6 @@
 """What the reasons cost: one pair by the FC network and by xCos-L on the same backbone, side by side.
 
-    python benchmarks/xcos_overhead.py --out benchmarks/results/xcos_overhead.json
+    python benchmarks/xcos_overhead.py --out docs/studies/benchmarks/xcos_overhead.json
 
 Aligned input, nothing cached, both on ONNX Runtime: two faces through the backbone, then the FC embeddings' cosine or
 S, W and their product. The two alternate in one run, in random order, so that whatever else the machine does hits

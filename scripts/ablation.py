@@ -2,7 +2,7 @@ r"""Train and measure the ablation: FC baseline and xCos (U, P, L), ArcFace and 
 
     python scripts/ablation.py --cfp cfp-aligned-112.tar --glint glint24-aligned-112.tar --lfw lfw-aligned-112.tar \
         --pairs lfw-pairs.txt --teacher mobilefacenet-ms1m.safetensors --strong mobilefacenet-large.onnx \
-        --overlap docs/results/lfw_overlap.json --runs runs/ablation --seeds 1 2 3
+        --overlap docs/studies/lfw_overlap.json --runs runs/ablation --seeds 1 2 3
 
 The paper's Table 2 on what is at hand. Trained on the people of CFP's folds 1 to 6 and of a Glint360K sample, without
 those whom LFW has; tested on LFW and on CFP's folds 7 to 10, whose people nobody saw. Resumable: what is trained or
@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="all by default")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/ablation.json"))
+    parser.add_argument("--out", type=Path, default=Path("docs/studies/ablation.json"))
     parser.add_argument("--configs", type=Path, help="folder for the configurations, with file names for paths")
     parser.add_argument("--measure-only", action="store_true")
     args = parser.parse_args()

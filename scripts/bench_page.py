@@ -1,6 +1,6 @@
 r"""Put the tables of the explanation bench into its page, one for each network.
 
-    python scripts/bench_page.py docs/results/bench.md docs/results/bench/*-summary.json
+    python scripts/bench_page.py docs/studies/bench.md docs/studies/bench/*-summary.json
 
 The summaries are those of ``whyface benchmark``. The best in bold, controls left aside.
 """

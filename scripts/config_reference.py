@@ -1,4 +1,4 @@
-"""Write the table of all configuration keys into docs/training.md.
+"""Write the table of all configuration keys into docs/reference/configuration.md.
 
     python scripts/config_reference.py
 
@@ -14,7 +14,7 @@ from whyface.train.config_reference import END, START, reference_table
 
 def main() -> None:
     """Replace the table."""
-    path = Path(__file__).resolve().parents[1] / "docs" / "training.md"
+    path = Path(__file__).resolve().parents[1] / "docs" / "reference" / "configuration.md"
     text = path.read_text(encoding="utf-8")
     path.write_text(f"{text.split(START)[0]}{START}\n{reference_table()}\n{END}{text.split(END)[1]}", encoding="utf-8")
 

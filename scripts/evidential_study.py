@@ -71,7 +71,7 @@ def main() -> None:
     )
     parser.add_argument("--report", type=Path, required=True, help="list of other people (lfw-peopleDevTrain.txt)")
     parser.add_argument("--run", type=Path, required=True, help="folder for grids and results")
-    parser.add_argument("--docs", type=Path, help="also write results/identify.json and the figure here")
+    parser.add_argument("--docs", type=Path, help="also write studies/identify.json and the figure here")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--divisions", type=int, default=3, help="for choosing")
     parser.add_argument("--report-divisions", type=int, default=2, help="for reporting")
@@ -114,8 +114,8 @@ def main() -> None:
     write_atomic(args.run / "identify.json", f"{json.dumps(document, indent=1)}\n".encode())
     save_figure(figure, args.run / "identify-uncertainty.png")
     if args.docs is not None:
-        write_atomic(args.docs / "results" / "identify.json", f"{json.dumps(document, indent=1)}\n".encode())
-        put_between_marks(args.docs / "results" / "identify.md", open_set_table(document), MARK)
+        write_atomic(args.docs / "studies" / "identify.json", f"{json.dumps(document, indent=1)}\n".encode())
+        put_between_marks(args.docs / "studies" / "identify.md", open_set_table(document), MARK)
         save_figure(figure, args.docs / "figures" / "identify-uncertainty.png")
 
 

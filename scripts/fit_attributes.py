@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder for the network's maps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=shipped_models() / SHIPPED_NAME)
-    parser.add_argument("--report", type=Path, default=Path("docs/results/attributes.json"))
+    parser.add_argument("--report", type=Path, default=Path("docs/studies/attributes.json"))
     args = parser.parse_args()
 
     labels = read_attribute_labels(args.labels)

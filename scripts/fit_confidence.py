@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--model-dir", type=Path, help="folder of models that are not part of the package")
     parser.add_argument("--zoo", type=Path, default=zoo_path(), help="zoo file to update")
     parser.add_argument("--figure", type=Path, default=Path("docs/figures/reliability.png"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results/confidence.json"))
+    parser.add_argument("--out", type=Path, default=Path("docs/studies/confidence.json"))
     args = parser.parse_args()
 
     protocol, entry = read_lfw_pairs(args.pairs), model_entry(args.model)

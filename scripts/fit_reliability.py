@@ -1,7 +1,7 @@
 r"""Fit the per-cell reliability of an xCos model on covered training faces, and check it on people held out.
 
     python scripts/fit_reliability.py --model xcos-mobilefacenet --cfp cfp-aligned-112.tar \
-        --glint glint24-aligned-112.tar --overlap docs/results/lfw_overlap.json \
+        --glint glint24-aligned-112.tar --overlap docs/studies/lfw_overlap.json \
         --out src/whyface/assets/models/xcos-mobilefacenet-reliability.safetensors
 
 The network stays as it is; nobody in LFW (and nobody in the demo) is fitted on. Needs the extra ``torch``, for the list

@@ -8,7 +8,7 @@ who are different by name, says how alike the nearest stranger among so many peo
 Example::
 
     python scripts/lfw_overlap.py --lfw lfw-aligned-112.tar --cfp cfp-aligned-112.tar \
-        --glint24 glint24-aligned-112.tar --model mobilefacenet-large.onnx --out docs/results/lfw_overlap.json
+        --glint24 glint24-aligned-112.tar --model mobilefacenet-large.onnx --out docs/studies/lfw_overlap.json
 """
 
 from __future__ import annotations

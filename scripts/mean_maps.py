@@ -1,7 +1,7 @@
 r"""Make the mean maps that come with whyface: what all faces have in common for a network (see explain/mean_map.py).
 
     python scripts/mean_maps.py mobilefacenet-ms1m mobilefacenet-large mobilefacenet-casia --model-dir weights \
-        --cfp cfp-aligned-112.tar --overlap docs/results/lfw_overlap.json
+        --cfp cfp-aligned-112.tar --overlap docs/studies/lfw_overlap.json
 
 The first frontal picture of each person of CFP whom LFW does not have.
 """

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--model-dir", type=Path, help="folder of models that are not part of the package")
     parser.add_argument("--zoo", type=Path, default=zoo_path(), help="zoo file to update")
     parser.add_argument("--figures", type=Path, default=Path("docs/figures"), help="folder for figures")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for the reports")
+    parser.add_argument("--out", type=Path, default=Path("docs/studies"), help="folder for the reports")
     args = parser.parse_args()
 
     protocol = read_lfw_pairs(args.pairs)

@@ -2,7 +2,7 @@ r"""How much could attention win back when a face is covered, if it knew everyth
 
     python scripts/occlusion_limits.py --data lfw-aligned-112.tar --pairs lfw-pairs.txt --model xcos-mobilefacenet \
         --reliability src/whyface/assets/models/xcos-mobilefacenet-reliability.safetensors \
-        --out docs/results/occlusion-limits.json
+        --out docs/studies/occlusion-limits.json
 
 The same masks as in the study. Attention is weighed by what no system can know: the share of each cell's own pixels
 that is uncovered, or the cosine between the covered cell's feature and that of the same cell without the mask. The

@@ -123,8 +123,8 @@ def run(args: argparse.Namespace) -> None:
     examples = examples_figure(example_faces(conditions, args.seed))
     save_figure(figure, args.run / "occlusion.png")
     if args.docs is not None:
-        write_atomic(args.docs / "results" / "occlusion.json", text.encode())
-        put_between_marks(args.docs / "results" / "occlusion.md", table)
+        write_atomic(args.docs / "studies" / "occlusion.json", text.encode())
+        put_between_marks(args.docs / "studies" / "occlusion.md", table)
         save_figure(figure, args.docs / "figures" / "occlusion.png")
         save_figure(examples, args.docs / "figures" / "occlusion-examples.png")
 

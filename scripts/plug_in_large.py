@@ -2,7 +2,7 @@ r"""Plug xCos into mobilefacenet-large, which stays as it is, and compare U, P a
 
     python scripts/plug_in_large.py --network mobilefacenet-large.onnx --cfp cfp-aligned-112.tar \
         --glint glint24-aligned-112.tar --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt \
-        --overlap docs/results/lfw_overlap.json --cache runs/plug-in-maps --model runs/plug-in-large
+        --overlap docs/studies/lfw_overlap.json --cache runs/plug-in-maps --model runs/plug-in-large
 
 Trained on CFP and a Glint360K sample without the people whom LFW has. LFW is measured with all of them; CFP with two
 fits, on the people of folds 1 to 5 and of folds 6 to 10, each of which is tested on the other five folds. Maps are kept
@@ -195,7 +195,7 @@ def main() -> None:
         console.print(report)
     record = {
         "command": "python scripts/plug_in_large.py --network ... --cfp ... --glint ... --lfw ... --pairs ... "
-        "--overlap docs/results/lfw_overlap.json --cache ... "
+        "--overlap docs/studies/lfw_overlap.json --cache ... "
         f"--head {args.head} --steps {args.steps} --seed {args.seed}",
         "grid": GRID,
         "settings": settings.to_dict(),

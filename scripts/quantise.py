@@ -4,7 +4,7 @@
     whyface verify one.jpg other.jpg --model int8 --threshold 0.35
 
 Calibrate with aligned faces of people who are in none of your tests. Thresholds do not carry over unseen; measure them
-with ``whyface evaluate``. See docs/speed.md for what it wins and loses.
+with ``whyface evaluate``. See docs/studies/speed.md for what it wins and loses.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@ r"""Turn a trained network into the files that ship: safetensors, ONNX graphs an
 
     python scripts/release_default.py --network runs/default/network.safetensors \
         --teacher mobilefacenet-ms1m.safetensors --cfp cfp-aligned-112.tar --glint glint24-aligned-112.tar \
-        --overlap docs/results/lfw_overlap.json
+        --overlap docs/studies/lfw_overlap.json
 
 The correlated attention P is measured here, on the training pictures. Afterwards run measure_thresholds.py.
 """
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--overlap", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=shipped_models())
     parser.add_argument("--zoo", type=Path, default=zoo_path())
-    parser.add_argument("--results", type=Path, default=Path("docs/results"))
+    parser.add_argument("--results", type=Path, default=Path("docs/studies"))
     parser.add_argument("--pairs", type=int, default=100_000)
     parser.add_argument("--held-out", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)

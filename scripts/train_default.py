@@ -2,7 +2,7 @@ r"""Train the default model: xCos-L on MobileFaceNet, distilled from its own FC 
 
     python scripts/train_default.py --teacher mobilefacenet-ms1m.safetensors \
         --cfp cfp-aligned-112.tar --glint glint24-aligned-112.tar \
-        --overlap docs/results/lfw_overlap.json --out runs/default
+        --overlap docs/studies/lfw_overlap.json --out runs/default
 
 Seeded; a killed run goes on from its last checkpoint when started again with the same arguments.
 """

@@ -1,7 +1,7 @@
 r"""Which attribute words does an identification hang on, and what is left of it without them? Measured on LFW people.
 
     python scripts/uncertainty_words_study.py --lfw lfw-aligned-112.tar --people lfw-peopleDevTrain.txt \
-        --study docs/results/identify.json --photos 200 --out docs/results/identify-words.json
+        --study docs/studies/identify.json --photos 200 --out docs/studies/identify-words.json
 
 The head is the one that scripts/evidential_study.py chose, on its first division of these people. In each of the
 photos, drawn from those that were not enrolled, the place of every word is erased in turn; then the three words whose
@@ -121,7 +121,7 @@ def main() -> None:
         "settings": {key: getattr(args, key) for key in ("photos", "draws", "threshold", "seed")},
         "words_named": "those that are present, learnt, and not about gender, age or race",
         "command": "python scripts/uncertainty_words_study.py --lfw ... --people lfw-peopleDevTrain.txt --study "
-        f"docs/results/identify.json --photos {args.photos} --draws {args.draws}",
+        f"docs/studies/identify.json --photos {args.photos} --draws {args.draws}",
         "versions": {**software_versions(), "torch": torch.__version__},
         "erasers": {eraser: summary(rows) for eraser, rows in results.items()},
     }

@@ -2,7 +2,7 @@
 
     whyface evaluate --protocol cfp-fp --data cfp-aligned-112.tar --mirror --out runs/cfp-fp
     python scripts/unseen_people.py --scores runs/cfp-fp/scores.parquet \
-        --people docs/results/lfw_overlap.json --out docs/results/evaluate/cfp-fp-unseen-xcos-mobilefacenet.json
+        --people docs/studies/lfw_overlap.json --out docs/studies/evaluate/cfp-fp-unseen-xcos-mobilefacenet.json
 
 The people are those of CFP who were left out of its training because they are or may be in LFW: it never saw their
 pictures, neither for training nor for choosing a checkpoint.

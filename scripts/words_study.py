@@ -294,7 +294,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only the first so many pairs (half of them genuine)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/words.json"))
+    parser.add_argument("--out", type=Path, default=Path("docs/studies/words.json"))
     parser.add_argument("--figure", type=Path, default=Path("docs/figures/words-study.png"))
     args = parser.parse_args()
 

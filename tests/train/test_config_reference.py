@@ -1,4 +1,4 @@
-"""The reference in docs/training.md is the schema's, and says something about every key."""
+"""The reference in docs/reference/configuration.md is the schema's, and says something about every key."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import yaml
 from whyface.train.config import PRESETS, TrainConfig, preset_text
 from whyface.train.config_reference import END, START, reference_table
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "configuration.md"
 
 
 def rows() -> dict[str, list[str]]:

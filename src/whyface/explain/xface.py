@@ -35,7 +35,7 @@ class XfaceMethod(BlackBoxMethod):
     The map's unit is the score's: +0.02 at a pixel means that covering patches around it cost 0.02 on average, so the
     place supports "same person". Each patch size counts alike. The values are not rescaled; figures do that.
 
-    Where it differs from the published code: see docs/methods.md.
+    Where it differs from the published code: see docs/how-to/methods.md.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from whyface.errors import InputError
 from whyface.faces.detection import Detector
 
 DETECTORS: Final = ("centerface", "mtcnn")
-"""The names that :func:`open_detector` knows; the first is the default. docs/detectors.md compares them."""
+"""The names that :func:`open_detector` knows; the first is the default. docs/studies/detectors.md compares them."""
 
 
 def open_detector(name: str = DETECTORS[0], *, threads: int | None = None) -> Detector:

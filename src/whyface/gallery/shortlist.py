@@ -5,7 +5,7 @@ weighted by w: for the default model 32 x 49 = 1,568 numbers. An index for inner
 Faiss library", 2024) finds the largest ones without looking at every face. It works on compressed vectors, so it is
 only a first guess; what it names is then compared exactly (:mod:`whyface.gallery.two_stage`). Learned attention depends
 on the pair; the attention of the probe to itself stands in for it, which is a good guess because it says where this
-face has something to compare, whoever the other is. How often that misses somebody: ``docs/results/two-stage.md``.
+face has something to compare, whoever the other is. How often that misses somebody: ``docs/studies/two-stage.md``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Recipe:
         Vectors are turned onto so many of their principal axes first; 0 keeps them as they are.
     lists
         Vectors are sorted into so many lists by their nearest centre; 1 keeps one list of all. Lists save time and lose
-        faces: a probe's best are spread over more of them than a search can visit (``docs/results/two-stage.md``).
+        faces: a probe's best are spread over more of them than a search can visit (``docs/studies/two-stage.md``).
     visited
         Lists that a search looks into.
     """

@@ -3,7 +3,7 @@
 Wanted is a false positive identification rate (FPIR). If N comparisons were independent, each may then have the false
 match rate 1 - (1 - FPIR)^(1 / N), which is soon below what any list of pairs can show. The threshold for it is
 extrapolated from two that were measured, as if impostors' scores were normally distributed. That is rough, since tails
-are not normal and comparisons not independent: docs/results/identify.md has what it gives on people at hand.
+are not normal and comparisons not independent: docs/studies/identify.md has what it gives on people at hand.
 """
 
 from __future__ import annotations

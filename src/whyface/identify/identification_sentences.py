@@ -16,7 +16,7 @@ MOST_NAMED: Final = 3
 
 PLENTY: Final = 0.5
 HARDLY_ANY: Final = 0.95
-"""Most photos of known people have a u below the first and hardly any one above the second (docs/results/identify.md:
+"""Most photos of known people have a u below the first and hardly any one above the second (docs/studies/identify.md:
 5 % of known people's clean photos lie above 0.93, 95 % of strangers' above 0.99)."""
 
 

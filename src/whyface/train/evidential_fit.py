@@ -3,7 +3,7 @@
 Two ways. ``"prototypes"`` keeps each person's direction at the mean of the person's photos and fits two numbers, scale
 and shift, for everybody: a photo is then compared with its person's mean *without that photo*, so that the head learns
 what a new photo looks like. ``"free"`` also trains the directions, as the published networks do, from the same start:
-they turn away from each other, which is what tells strangers apart (docs/results/identify.md has both).
+they turn away from each other, which is what tells strangers apart (docs/studies/identify.md has both).
 
 The divergence on misleading evidence is, for one photo, the question "what if this person were not in the gallery?":
 so a head learns about strangers from its own people.
@@ -46,7 +46,7 @@ _START: Final[dict[EvidenceKind, tuple[float, float]]] = {
 
 @dataclass(frozen=True)
 class EvidentialSettings:
-    """How a head is fitted; by default as was best on people at hand (docs/results/identify.md).
+    """How a head is fitted; by default as was best on people at hand (docs/studies/identify.md).
 
     Attributes
     ----------
