@@ -1,0 +1,333 @@
+"""How good a picture of a face is, as measures that a person can read: pure functions of crop, transform and landmarks.
+
+Names follow ISO/IEC 29794-5 where the standard has the measure (inter-eye distance, sharpness, luminance mean and
+variance, dynamic range, under- and over-exposure, head pose); the formulas are this module's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from whyface.errors import InputError
+from whyface.faces.align import apply_affine, invert_affine, similarity_transform, template
+from whyface.faces.face import FACE_SIZE
+
+FACE_ROWS: Final = slice(28, 108)
+"""Rows of the aligned crop that show the face, from the brow to the chin."""
+
+FACE_COLUMNS: Final = slice(22, 90)
+"""Columns of the aligned crop that show the face and not what is beside it."""
+
+DARK: Final = 26
+"""Pixels below this luminance (0..255) count as under-exposed, as in ISO/IEC 29794-5."""
+
+BRIGHT: Final = 246
+"""Pixels above this luminance (0..255) count as over-exposed."""
+
+_LUMINANCE: Final = np.array([[0.2126, 0.7152, 0.0722]])  # Rec. 709
+_NOISE_KERNEL: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+_REBLUR: Final = 9
+_STEPS: Final = ((0, 1), (1, 1), (1, 0), (1, -1))
+
+# How far the five points of a typical adult head lie behind its eyes, in distances between the eyes.
+_DEPTHS: Final = np.array([0.0, 0.0, -0.52, -0.12, -0.12])
+
+
+@dataclass(frozen=True)
+class HeadPose:
+    """How a head is turned, in degrees; all 0 where it looks into the camera, upright.
+
+    Attributes
+    ----------
+    yaw
+        To the side; positive where the nose points to the right edge of the picture.
+    pitch
+        Up or down; positive where the nose points up.
+    roll
+        In the plane of the picture; positive where the head is turned clockwise.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+
+
+@dataclass(frozen=True)
+class FaceQuality:
+    """Measures of one face; None where the picture was given as an aligned crop and there is nothing to measure.
+
+    Attributes
+    ----------
+    sharpness
+        0 (nothing but blur) to 1, along the direction in which the face is least sharp (:func:`sharpness`).
+    noise
+        Standard deviation of the pixels' noise, in grey levels of 0..255 (:func:`noise_level`).
+    luminance_mean, luminance_variance
+        Mean and variance of the face's luminance, scaled to 0..1.
+    dynamic_range
+        Entropy of the luminance in bits, 0 (one grey) to 8.
+    under_exposure, over_exposure
+        Share of the face's pixels that are nearly black or nearly white.
+    outside
+        Share of the crop that lies outside the photo.
+    inter_eye_distance
+        Distance between the eyes in pixels of the photo, before alignment.
+    landmark_misfit
+        Root mean square distance of the aligned landmarks from the template, in distances between the eyes.
+    pose
+        How the head is turned.
+    detection_score
+        The detector's confidence in [0, 1].
+    unified
+        How much this face can tell, in [0, 1]; None where it was not measured.
+    """
+
+    sharpness: float
+    noise: float
+    luminance_mean: float
+    luminance_variance: float
+    dynamic_range: float
+    under_exposure: float
+    over_exposure: float
+    outside: float = 0.0
+    inter_eye_distance: float | None = None
+    landmark_misfit: float | None = None
+    pose: HeadPose | None = None
+    detection_score: float | None = None
+    unified: float | None = None
+
+    def to_dict(self) -> dict[str, float | Mapping[str, float] | None]:
+        """Return the measures by name, as JSON takes them."""
+        return asdict(self)
+
+
+def measure_crop(crop: NDArray[np.uint8]) -> FaceQuality:
+    """Measure what an aligned crop shows by itself.
+
+    Parameters
+    ----------
+    crop
+        RGB uint8, shape (112, 112, 3).
+
+    Raises
+    ------
+    InputError
+        If the crop has another shape or type.
+    """
+    grey = luminance(crop)
+    face = grey[FACE_ROWS, FACE_COLUMNS]
+    return FaceQuality(
+        sharpness=sharpness(face),
+        noise=noise_level(face),
+        luminance_mean=float(face.mean()) / 255,
+        luminance_variance=float(face.var()) / 255**2,
+        dynamic_range=entropy(face),
+        under_exposure=float((face < DARK).mean()),
+        over_exposure=float((face > BRIGHT).mean()),
+    )
+
+
+def luminance(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the luminance of an RGB picture (H, W, 3), 0..255, shape (H, W)."""
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+        raise InputError(f"a picture must be H x W x 3 uint8, got {picture.shape} {picture.dtype}")
+    return np.asarray(cv2.transform(picture.astype(np.float32), _LUMINANCE), dtype=np.float32).reshape(
+        picture.shape[:2]
+    )
+
+
+def sharpness(grey: NDArray[np.float32]) -> float:
+    """Return how much a picture loses by blurring it once more, in [0, 1]; the least of four directions.
+
+    A picture that is blurred already changes little. Blurring and differences run along rows, columns and both
+    diagonals, so that motion blur shows in one of them. A picture without any difference has no sharpness: 0.
+
+    Parameters
+    ----------
+    grey
+        Luminance, shape (H, W).
+
+    References
+    ----------
+    F. Crete, T. Dolmiere, P. Ladret, M. Nicolas, The blur effect: perception and estimation with a new no-reference
+    perceptual blur metric, SPIE 6492 (2007).
+    """
+    kept = []
+    for down, right in _STEPS:
+        before = np.abs(_difference(grey, down, right))
+        after = np.abs(_difference(_blurred_along(grey, down, right), down, right))
+        total = float(before.sum())
+        kept.append(float(np.maximum(before - after, 0).sum()) / total if total > 0 else 0.0)
+    return min(kept)
+
+
+def noise_level(grey: NDArray[np.float32]) -> float:
+    """Return the standard deviation of the noise in a picture, in grey levels.
+
+    The estimate takes what is left when all that is locally plane is taken out, so fine texture counts as noise.
+
+    References
+    ----------
+    J. Immerkaer, Fast noise variance estimation, Computer Vision and Image Understanding 64 (1996).
+    """
+    if min(grey.shape) < 3:
+        raise InputError(f"a picture for the noise must be at least 3 x 3, got {grey.shape}")
+    rest = cv2.filter2D(grey, cv2.CV_32F, _NOISE_KERNEL)[1:-1, 1:-1]
+    return float(np.abs(rest).mean() * np.sqrt(np.pi / 2) / 6)
+
+
+def entropy(grey: NDArray[np.float32]) -> float:
+    """Return the entropy of the luminance in bits, from a histogram of 256 levels: 0 to 8."""
+    counts = np.bincount(np.clip(np.rint(grey), 0, 255).astype(np.uint8).ravel(), minlength=256)
+    shares = counts[counts > 0] / grey.size
+    return abs(float(-(shares * np.log2(shares)).sum()))
+
+
+def share_outside(to_photo: NDArray[np.float64], photo_size: tuple[int, int], size: int = FACE_SIZE) -> float:
+    """Return which share of the crop lies outside the photo; exact.
+
+    Parameters
+    ----------
+    to_photo
+        Affine map (2, 3) from crop pixels to photo pixels, pixel centres at whole numbers.
+    photo_size
+        Height and width of the photo.
+    size
+        Side of the crop.
+    """
+    height, width = photo_size
+    low, high = -0.5, size - 0.5
+    corners = apply_affine(to_photo, [(low, low), (high, low), (high, high), (low, high)])
+    whole = _area(corners)
+    if whole <= 0:
+        raise InputError("the map from the crop to the photo must have an inverse")
+    # Cut the crop's outline at the four edges of the photo, one after the other (Sutherland and Hodgman).
+    left = corners
+    for axis, bound, sign in ((0, -0.5, 1), (0, width - 0.5, -1), (1, -0.5, 1), (1, height - 0.5, -1)):
+        left = _cut(left, axis, bound, sign)
+    return float(np.clip(1 - _area(left) / whole, 0, 1))
+
+
+def inside_photo(
+    to_photo: NDArray[np.float64], photo_size: tuple[int, int], size: int = FACE_SIZE
+) -> NDArray[np.bool_]:
+    """Tell for every pixel of the crop whether its centre lies in the photo, shape (size, size)."""
+    height, width = photo_size
+    rows, columns = np.mgrid[:size, :size]
+    x, y = apply_affine(to_photo, np.stack([columns.ravel(), rows.ravel()], axis=1)).T
+    inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+    return np.asarray(inside.reshape(size, size))
+
+
+def inter_eye_distance(landmarks: ArrayLike) -> float:
+    """Return the distance between the eyes, in the landmarks' pixels."""
+    points = _five(landmarks)
+    return float(np.hypot(*(points[1] - points[0])))
+
+
+def landmark_misfit(landmarks: ArrayLike) -> float:
+    """Return how far five landmarks are from those of a face: root mean square, in distances between the eyes.
+
+    The landmarks are brought to the template by a similarity transform, so size, place and roll do not count. A turned
+    head counts; landmarks that no head can have count more.
+
+    Raises
+    ------
+    FaceError
+        If the landmarks span no face.
+    """
+    points, target = _five(landmarks), template()
+    off = apply_affine(similarity_transform(points, target), points) - target
+    return float(np.sqrt((off**2).sum(axis=1).mean()) / inter_eye_distance(target))
+
+
+def head_pose(landmarks: ArrayLike) -> HeadPose:
+    """Estimate from five landmarks how the head is turned.
+
+    A typical head is turned, scaled and projected in parallel rays so that its five points fit best (least squares,
+    made a rotation). Five points carry little: the yaw is good to some ten degrees, the pitch is coarser, since long
+    and short faces look like nodding.
+
+    Raises
+    ------
+    FaceError
+        If the landmarks span no face.
+    """
+    points = _five(landmarks)
+    target = template()
+    flat = (target - target.mean(axis=0)) / inter_eye_distance(target)
+    flat[:, 0] = (flat[:, 0] - flat[[1, 0, 2, 4, 3], 0]) / 2  # the template is not quite symmetric
+    solid = np.column_stack([flat, _DEPTHS - _DEPTHS.mean()])
+    columns, *_ = np.linalg.lstsq(solid, points - points.mean(axis=0), rcond=None)
+    # The closest two orthogonal rows of one length, and the third that makes them a rotation (z away from the camera).
+    left, _, right = np.linalg.svd(columns.T, full_matrices=False)
+    first, second = left @ right
+    third = np.cross(first, second)
+    return HeadPose(
+        yaw=float(np.rad2deg(np.arcsin(np.clip(third[0], -1, 1)))),
+        pitch=float(np.rad2deg(np.arctan2(-third[1], third[2]))),
+        roll=float(np.rad2deg(np.arctan2(second[0], first[0]))),
+    )
+
+
+def roll_of(landmarks: ArrayLike) -> float:
+    """Return by how many degrees a face is turned clockwise in the picture, -180 to 180.
+
+    Raises
+    ------
+    FaceError
+        If the landmarks span no face.
+    """
+    back = invert_affine(similarity_transform(_five(landmarks), template()))
+    return float(np.rad2deg(np.arctan2(back[1, 0], back[0, 0])))
+
+
+def _difference(grey: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:
+    """Differences of neighbours along one direction."""
+    if right < 0:
+        return _difference(grey[:, ::-1], down, -right)
+    height, width = grey.shape
+    return grey[down:, right:] - grey[: height - down, : width - right]
+
+
+def _blurred_along(grey: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:
+    kernel = np.zeros((_REBLUR, _REBLUR), np.float32)
+    middle = _REBLUR // 2
+    for step in range(-middle, middle + 1):
+        kernel[middle + step * down, middle + step * right] = 1 / _REBLUR
+    return np.asarray(cv2.filter2D(grey, cv2.CV_32F, kernel, borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
+
+
+def _area(outline: NDArray[np.float64]) -> float:
+    """Area of a polygon, whichever way round (shoelace formula)."""
+    if len(outline) < 3:
+        return 0.0
+    x, y = outline.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def _cut(outline: NDArray[np.float64], axis: int, bound: float, sign: int) -> NDArray[np.float64]:
+    """Keep the part of a convex polygon where ``sign * (coordinate - bound) >= 0``."""
+    kept: list[NDArray[np.float64]] = []
+    depth = sign * (outline[:, axis] - bound) if len(outline) else np.empty(0)
+    for k in range(len(outline)):
+        here, there = k, (k + 1) % len(outline)
+        if depth[here] >= 0:
+            kept.append(outline[here])
+        if (depth[here] >= 0) != (depth[there] >= 0):
+            share = depth[here] / (depth[here] - depth[there])
+            kept.append(outline[here] + share * (outline[there] - outline[here]))
+    return np.array(kept).reshape(-1, 2)
+
+
+def _five(landmarks: ArrayLike) -> NDArray[np.float64]:
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.shape != (5, 2) or not np.isfinite(points).all():
+        raise InputError(f"five landmarks are finite numbers of shape (5, 2), got shape {points.shape}")
+    return points
