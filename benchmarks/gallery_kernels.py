@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
 from whyface.gallery.kernel import Probes
-from whyface.onnx_runtime import CPU
+from whyface.onnx_runtime import CPU, onnx_runtime
 from whyface.xcos.clipped import ClippedAttention
 
 Scorer = Callable[[], NDArray[np.float32]]
@@ -53,7 +52,7 @@ def numpy_direct(records: NDArray[Any], probes: Probes, attention: ClippedAttent
     return lambda: _threaded(len(records), threads, part)
 
 
-def onnx_runtime(records: NDArray[Any], probes: Probes, attention: ClippedAttention, threads: int) -> Scorer:
+def onnx_graph(records: NDArray[Any], probes: Probes, attention: ClippedAttention, threads: int) -> Scorer:
     """One ONNX graph over the cached terms, with the clipping and the bands."""
     assert probes.terms is not None
     cells = probes.cells[0]
@@ -104,9 +103,10 @@ def onnx_runtime(records: NDArray[Any], probes: Probes, attention: ClippedAttent
     initial = [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "search", inputs, outputs, initial)
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    options = onnxruntime.SessionOptions()
+    runtime = onnx_runtime()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=list(CPU))
+    session = runtime.InferenceSession(model.SerializeToString(), options, providers=list(CPU))
 
     def part(start: int, stop: int) -> NDArray[np.float32]:
         block = records[start:stop]

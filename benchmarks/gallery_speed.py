@@ -52,7 +52,7 @@ STORAGES: Final[tuple[Storage, ...]] = ("float32", "int16")
 KINDS: Final[tuple[AttentionKind, ...]] = ("u", "p", "l")
 OTHERS = {
     "NumPy without the clipping": gallery_kernels.numpy_direct,
-    "ONNX graph": gallery_kernels.onnx_runtime,
+    "ONNX graph": gallery_kernels.onnx_graph,
     "PyTorch": gallery_kernels.pytorch,
     "Numba": gallery_kernels.compiled,
 }

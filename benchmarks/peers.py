@@ -29,6 +29,7 @@ from records import publish
 from whyface.demo import demo_photo
 from whyface.explain.xcos_method import software_versions
 from whyface.models.integrity import sha256_of
+from whyface.onnx_runtime import PRIVACY
 
 PREAMBLE: Final = """
 import json, os, resource, sys, time
@@ -118,7 +119,7 @@ def install_megabytes(environment: Path) -> float:
 def run(environment: Path, library: str, given: str, threads: int) -> dict[str, Any]:
     """Run one library's process."""
     code = PREAMBLE + LIBRARIES[library] + ENDING
-    variables = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
+    variables = {**os.environ, **PRIVACY, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
     python = environment / "bin" / "python"
     done = subprocess.run([python, "-c", code, given], capture_output=True, text=True, env=variables, check=False)
     if done.returncode:

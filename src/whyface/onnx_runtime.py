@@ -1,17 +1,42 @@
-"""Open ONNX Runtime with the settings that every network of whyface runs with."""
+"""The only door to ONNX Runtime: its telemetry is off, and every network of whyface runs with the same settings.
+
+ONNX Runtime 1.32 and later send events to Microsoft unless told not to: their builds write a device id and a database
+into the user's cache folder and into the folder for temporary files, and events hold paths, graph names and error
+texts. The library's own switch, ``disable_telemetry_events()``, comes too late. An environment variable that is set
+before the library is loaded prevents all of it; so no other module imports ONNX Runtime.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession  # type: ignore[import-untyped, unused-ignore]
+    from onnxruntime import InferenceSession as InferenceSession  # noqa: PLC0414 - for other modules
 
 CPU: Final = ("CPUExecutionProvider",)
 """The execution provider that every build of ONNX Runtime has."""
 
+PRIVACY: Final = {"ORT_DISABLE_TELEMETRY": "1"}
+"""The environment in which ONNX Runtime must be loaded, for processes that load it on their own."""
+
 _FATAL_ONLY: Final = 4
+
+
+def onnx_runtime(part: str = "") -> Any:
+    """Import ONNX Runtime with its telemetry off, whatever the environment says.
+
+    It cannot be turned off any more where the process has loaded ONNX Runtime before, without whyface.
+
+    Parameters
+    ----------
+    part
+        A module of it, such as ``"quantization"``; the package itself by default.
+    """
+    os.environ.update(PRIVACY)
+    return importlib.import_module(f"onnxruntime.{part}" if part else "onnxruntime")
 
 
 def open_session(model: bytes, *, threads: int | None = None, providers: Sequence[str] = CPU) -> InferenceSession:
@@ -40,12 +65,11 @@ def open_session(model: bytes, *, threads: int | None = None, providers: Sequenc
     Exception
         ONNX Runtime refuses the network; its errors share no base class.
     """
-    import onnxruntime  # noqa: PLC0415 - heavy, and needed only once a network runs
-
-    options = onnxruntime.SessionOptions()
+    runtime = onnx_runtime()
+    options = runtime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = 1
     if threads is not None:
         options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(model, options, providers=list(providers))
+    return runtime.InferenceSession(model, options, providers=list(providers))

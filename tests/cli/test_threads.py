@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from helpers.command_line import run_whyface
@@ -21,6 +20,7 @@ from whyface.explain.linear_head import linear_head
 from whyface.faces import detectors
 from whyface.faces.load import load_face
 from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.onnx_runtime import onnx_runtime
 from whyface.verification import Verifier
 
 A, B, OTHER = (str(demo_photo(name)) for name in ("obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg"))
@@ -41,14 +41,14 @@ class Sessions(list[tuple[str, int]]):
 @pytest.fixture
 def sessions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sessions]:
     opened = Sessions()
-    real = onnxruntime.InferenceSession
+    real = onnx_runtime().InferenceSession
 
     def record(model: bytes, options: Any, **others: Any) -> Any:
         session = real(model, options, **others)
         opened.append((session.get_outputs()[0].name, options.intra_op_num_threads))
         return session
 
-    monkeypatch.setattr(onnxruntime, "InferenceSession", record)
+    monkeypatch.setattr(onnx_runtime(), "InferenceSession", record)
     detectors._kept_detector.cache_clear()
     yield opened
     detectors._kept_detector.cache_clear()

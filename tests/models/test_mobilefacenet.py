@@ -10,6 +10,7 @@ import torch
 
 from whyface.models.heads import GdcHead
 from whyface.models.mobilefacenet import MEAN, STD, MobileFaceNet
+from whyface.onnx_runtime import onnx_runtime
 from whyface.train.teachers import mobilefacenet_teacher, read_safetensors, split_state
 
 WEIGHTS = Path(__file__).parents[2] / "../shared/weights"
@@ -43,13 +44,11 @@ def test_normalisation_is_inside() -> None:
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="needs the weights in ../shared")
 def test_published_tensors_give_the_published_embedding() -> None:
-    import onnxruntime
-
     tensors = read_safetensors(WEIGHTS / "mobilefacenet-ms1m.safetensors")
     split_state(tensors, {"backbone": MobileFaceNet(), "head": GdcHead()}, "ms1m")
     faces = torch.rand(3, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 255
     embedding = mobilefacenet_teacher(WEIGHTS / "mobilefacenet-ms1m.safetensors")(faces)
-    session = onnxruntime.InferenceSession(WEIGHTS / "mobilefacenet-ms1m.onnx", providers=["CPUExecutionProvider"])
+    session = onnx_runtime().InferenceSession(WEIGHTS / "mobilefacenet-ms1m.onnx", providers=["CPUExecutionProvider"])
     (expected,) = session.run(None, {"x": faces.numpy()})
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(embedding.numpy(), expected, atol=1e-5)

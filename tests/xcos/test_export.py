@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from whyface.models.heads import GridHead
+from whyface.onnx_runtime import onnx_runtime
 from whyface.xcos import attention as reference
 from whyface.xcos import grid as plain
 from whyface.xcos.export import export_faces, export_pair, fold_norms
@@ -28,17 +29,15 @@ def small_network() -> XcosNetwork:
 
 
 def test_graphs_equal_torch_and_reference(tmp_path: Path) -> None:
-    import onnxruntime
-
     network = small_network()
     export_faces(network.backbone, network.head, tmp_path / "faces.onnx")
     export_pair(network, tmp_path / "pair.onnx", channels=4)
     faces = torch.rand(3, 3, 112, 112, generator=torch.Generator().manual_seed(1)) * 255
-    session = onnxruntime.InferenceSession(tmp_path / "faces.onnx", providers=["CPUExecutionProvider"])
+    session = onnx_runtime().InferenceSession(tmp_path / "faces.onnx", providers=["CPUExecutionProvider"])
     (grid,) = session.run(["grid"], {"faces": faces.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(grid, network.grid(faces).numpy(), rtol=1e-5, atol=2e-4)
-    pair = onnxruntime.InferenceSession(tmp_path / "pair.onnx", providers=["CPUExecutionProvider"])
+    pair = onnx_runtime().InferenceSession(tmp_path / "pair.onnx", providers=["CPUExecutionProvider"])
     similarity, attention, score = pair.run(
         ["similarity", "attention", "score"], {"grid_a": grid, "grid_b": grid[::-1].copy()}
     )

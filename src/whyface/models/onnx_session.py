@@ -16,7 +16,7 @@ from whyface.models.preprocessing import Preprocessing
 from whyface.onnx_runtime import CPU, open_session
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession  # type: ignore[import-untyped, unused-ignore]
+    from whyface.onnx_runtime import InferenceSession
 
 _LONGEST_REASON: Final = 200
 _INPUT_TYPES: Final[dict[str, type[np.generic]]] = {

@@ -16,7 +16,7 @@ from whyface.models.onnx_session import read_summary
 from whyface.onnx_runtime import open_session
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from whyface.onnx_runtime import InferenceSession
 
 OUTPUTS: Final = ("similarity", "attention", "score")
 _CHUNK: Final = 4096

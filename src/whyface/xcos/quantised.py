@@ -7,19 +7,20 @@ as they are: quantising them costs most of the accuracy and wins little time.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from safetensors.numpy import load_file, save_file
 
 from whyface.errors import InputError
 from whyface.models.zoo import DEFAULT_MODEL, model_entry, model_file
+from whyface.onnx_runtime import onnx_runtime
 from whyface.xcos.model_folder import ModelFolder, write_model_folder
+
+quantization: Any = onnx_runtime("quantization")
 
 FIRST: Final = 2
 """Convolutions at the beginning that stay as they are."""
@@ -28,7 +29,7 @@ HEAD: Final = 3
 """Convolutions at the end that stay as they are."""
 
 
-class Faces(CalibrationDataReader):  # type: ignore[misc]
+class Faces(quantization.CalibrationDataReader):  # type: ignore[misc]
     """Faces for calibration, a few at a time."""
 
     def __init__(self, name: str, faces: NDArray[np.uint8], at_once: int = 8) -> None:
@@ -63,18 +64,16 @@ def quantise(source: Path, target: Path, faces: NDArray[np.uint8], *, first: int
     network = onnx.load(source)
     convolutions = [node.name for node in network.graph.node if node.op_type == "Conv"]
     kept = convolutions[:first] + convolutions[len(convolutions) - head :]
-    # It advises a preparation step that changes nothing for this network.
-    logging.getLogger().setLevel(logging.ERROR)
-    quantize_static(
+    quantization.quantize_static(
         source,
         target,
         Faces(network.graph.input[0].name, faces),
-        quant_format=QuantFormat.QDQ,
+        quant_format=quantization.QuantFormat.QDQ,
         per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
         op_types_to_quantize=["Conv", "Add", "Clip"],
-        calibrate_method=CalibrationMethod.MinMax,
+        calibrate_method=quantization.CalibrationMethod.MinMax,
         nodes_to_exclude=kept,
     )
 
