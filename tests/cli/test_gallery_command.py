@@ -96,6 +96,16 @@ def test_photos_of_the_demo(
     assert "There is one person only" in out
     code, out, _ = run(monkeypatch, capsys, "add", gallery, "Biden", str(demo_photo("biden-portrait.jpg")))
     assert (code, out) == (0, "Biden: added 1 face, 1 face in all\n")
+    # Once more, and twice at once: it is there already.
+    twice = [str(demo_photo("biden-portrait.jpg"))] * 2
+    code, out, _ = run(monkeypatch, capsys, "add", gallery, "Biden", *twice)
+    assert (code, out) == (0, "Biden: added 0 faces, 1 face in all\n2 pictures skipped: in the gallery already\n")
+    code, out, _ = run(monkeypatch, capsys, "add", gallery, "Joe", *twice)
+    assert (code, out.splitlines()[:2]) == (
+        0,
+        ["Joe: added 1 face, 1 face in all", "1 picture skipped: in the gallery already"],
+    )
+    assert out.count("the same picture") == 1
     code, out, _ = run(monkeypatch, capsys, "search", gallery, str(demo_photo("obama-speech.jpg")))
     assert (code, out.split()[1]) == (0, "Obama")
 

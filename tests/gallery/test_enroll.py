@@ -85,6 +85,44 @@ def test_faces_that_look_alike_under_two_names(tmp_path: Path) -> None:
         assert enroll_folder(gallery, root, aligned=True, find_doubts=False).doubts == []
 
 
+def test_many_pictures_of_one_person_hide_nobody(tmp_path: Path) -> None:
+    """Ann's ten pictures are more alike than Zoe's, and Bob's too: both other names are pointed out all the same."""
+    base = faces(1)[0].transpose(1, 2, 0).astype(int)
+    root = tmp_path / "people"
+    for name, pictures, step in (("ann", 10, 1), ("bob", 10, 3), ("zoe", 1, 24)):
+        (root / name).mkdir(parents=True)
+        for number in range(pictures):
+            changed = (base // step * step + number).clip(0, 255).astype(np.uint8)
+            Image.fromarray(changed).save(root / name / f"{number}.png")
+    with Gallery.create(tmp_path / "g", tiny_xcos()) as gallery:
+        doubts = enroll_folder(gallery, root, aligned=True).doubts
+    assert {(doubt.name, doubt.other_name) for doubt in doubts} == {("bob", "ann"), ("zoe", "ann"), ("zoe", "bob")}
+    assert len([doubt for doubt in doubts if doubt.name == "zoe"]) == 2
+    assert len([doubt for doubt in doubts if doubt.name == "bob"]) == 10
+
+
+@pytest.mark.parametrize("batch", [1, 2, 32])
+def test_doubts_do_not_depend_on_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    base = faces(1)[0].transpose(1, 2, 0)
+    for number, name in enumerate(["ann/1.png", "ann/2.png", "bob/1.png", "cleo/1.png"]):
+        (tmp_path / "people" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(base // (8 + number) * (8 + number)).save(tmp_path / "people" / name)
+    monkeypatch.setattr(enroll, "_BATCH", batch)
+    with Gallery.create(tmp_path / "g", tiny_xcos()) as gallery:
+        doubts = enroll_folder(gallery, tmp_path / "people", aligned=True).doubts
+    found = [(doubt.name, doubt.other_name) for doubt in doubts]
+    assert sorted(found) == [("bob", "ann"), ("cleo", "ann"), ("cleo", "bob")]
+
+
+def test_a_picture_whose_pixels_were_not_kept(tmp_path: Path) -> None:
+    """Added without a digest, it can be told by its score only; that it is as high as can be must not hide it."""
+    root = write(tmp_path / "people", ["bob/1.png"])
+    with Gallery.create(tmp_path / "g", tiny_xcos(), storage="float32") as gallery:
+        gallery.add(gallery.features(faces(1)), "ann", "elsewhere")
+        (doubt,) = enroll_folder(gallery, root, aligned=True).doubts
+        assert (doubt.name, doubt.other_name) == ("bob", "ann")
+
+
 def test_bad_pictures_never_stop_it(tmp_path: Path) -> None:
     root = write(tmp_path / "people", ["ann/1.png", "bob/1.png"])
     (root / "bob" / "1.png").write_bytes((root / "bob" / "1.png").read_bytes()[:200])

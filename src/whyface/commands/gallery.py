@@ -87,16 +87,16 @@ def add(
     """Add photos of one person to a gallery that is there, and point out who looks alike under another name."""
     from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
     from whyface.faces.load import load_face  # noqa: PLC0415
-    from whyface.gallery.enroll import look_alikes  # noqa: PLC0415
-    from whyface.gallery.gallery import pixel_digest  # noqa: PLC0415
+    from whyface.gallery.enroll import EnrolReport, enroll_faces  # noqa: PLC0415
     from whyface.gallery.opening import open_for_search  # noqa: PLC0415
 
     batch = stack_faces([load_face(photo, aligned=aligned, threads=threads) for photo in photos])
     with open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads) as opened:
-        features, sources = opened.features(batch), [str(photo) for photo in photos]
-        numbers = opened.add(features, name, sources, digests=[pixel_digest(face) for face in batch])
-        typer.echo(f"{name}: added {_count(len(numbers), 'face')}, {_count(opened.names()[name], 'face')} in all")
-        _print_doubts(look_alikes(opened, features, numbers, [name] * len(sources), sources, same_picture=True))
+        report = EnrolReport()
+        enroll_faces(opened, list(batch), [name] * len(batch), [str(photo) for photo in photos], report)
+        typer.echo(f"{name}: added {_count(report.added, 'face')}, {_count(opened.names()[name], 'face')} in all")
+        _print_skipped(report)
+        _print_doubts(report.doubts)
 
 
 @app.command()
@@ -237,13 +237,17 @@ def info(
 
 def _print_report(report: EnrolReport) -> None:
     typer.echo(f"added {_count(report.added, 'face')}")
-    if report.skipped:
-        typer.echo(f"{_count(len(report.skipped), 'picture')} skipped: in the gallery already")
+    _print_skipped(report)
     for name, reason in report.failures.items():
         typer.echo(f"not used: {name}: {reason}")
     for person in report.without_photo:
         typer.echo(f"no usable photo: {person}")
     _print_doubts(report.doubts)
+
+
+def _print_skipped(report: EnrolReport) -> None:
+    if report.skipped:
+        typer.echo(f"{_count(len(report.skipped), 'picture')} skipped: in the gallery already")
 
 
 def _print_doubts(doubts: Sequence[Doubt]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from whyface.errors import DataError
 from whyface.evaluate.pictures import PictureSource, open_pictures
 from whyface.evaluate.progress import ProgressCallback
 from whyface.gallery.gallery import Gallery, pixel_digest
+from whyface.gallery.search import others_above
 from whyface.xcos.attention import AttentionKind
 
 LOOKS_ALIKE: Final = 0.55
@@ -165,70 +166,88 @@ def _batches(names: list[str]) -> Iterator[list[str]]:
 def _enroll_batch(
     gallery: Gallery, source: PictureSource, person_of: dict[str, str], report: EnrolReport, find_doubts: bool
 ) -> None:
-    kept: list[str] = []
+    read: list[str] = []
     faces: list[NDArray[np.uint8]] = []
-    digests: list[str] = []
-    for name, person in person_of.items():
+    for name in person_of:
         try:
-            face = source.read(name).transpose(2, 0, 1)
+            faces.append(source.read(name).transpose(2, 0, 1))
         except DataError as error:
             report.failures[name] = str(error).removeprefix(f"{name}: ")
-            continue
-        digest = pixel_digest(face)
-        same = gallery.names_table.of_digest(digest)
-        if any(row.name == person for row in same) or (digest, person) in zip(
-            digests, (person_of[other] for other in kept), strict=True
-        ):
-            report.skipped.append(name)
-            continue
-        report.doubts += [Doubt(name, person, row.source, row.name, 1.0) for row in same]
-        report.doubts += [
-            Doubt(name, person, other, person_of[other], 1.0)
-            for other, seen in zip(kept, digests, strict=True)
-            if seen == digest
-        ]
-        kept.append(name)
-        faces.append(face)
-        digests.append(digest)
-    if not kept:
-        return
-    features = gallery.features(np.stack(faces))
-    people = [person_of[name] for name in kept]
-    added = gallery.add(features, people, kept, digests=digests)
-    report.added += len(added)
-    if find_doubts:
-        report.doubts += look_alikes(gallery, features, added, people, kept)
+        else:
+            read.append(name)
+    enroll_faces(gallery, faces, [person_of[name] for name in read], read, report, find_doubts=find_doubts)
 
 
-def look_alikes(
+def enroll_faces(
     gallery: Gallery,
-    features: NDArray[np.float32],
-    added: range,
-    people: list[str],
-    sources: list[str],
+    faces: Sequence[NDArray[np.uint8]],
+    people: Sequence[str],
+    sources: Sequence[str],
+    report: EnrolReport,
     *,
-    same_picture: bool = False,
-) -> list[Doubt]:
-    """Compare new faces with all before them and with each other; one doubt for each face, about its best match.
+    find_doubts: bool = True,
+) -> None:
+    """Add faces, but for those that are there already under the same name, and look for one person under two names.
 
     Parameters
     ----------
     gallery
-        That the faces were added to.
-    features, added, people, sources
-        Of the new faces: features, numbers of their records, who is said to be in them, where they are from.
-    same_picture
-        Also tell of equal faces, which an enrolment finds by their pixels.
+        Opened with its model, for writing.
+    faces
+        Aligned faces, RGB uint8, (3, 112, 112) each.
+    people, sources
+        Who is said to be in each, and where each is from.
+    report
+        What came of it is added here.
+    find_doubts
+        Compare every new face with all that are there; the same picture under two names is always pointed out.
+
+    Raises
+    ------
+    OutputError
+        If the gallery cannot be written to.
     """
-    most = np.inf if same_picture else 1 - 1e-4
-    found = []
+    kept: list[int] = []
+    digests = [pixel_digest(face) for face in faces]
+    for number, (digest, person, source) in enumerate(zip(digests, people, sources, strict=True)):
+        before = [(row.name, row.source) for row in gallery.names_table.of_digest(digest)]
+        before += [(people[other], sources[other]) for other in kept if digests[other] == digest]
+        if any(name == person for name, _ in before):
+            report.skipped.append(source)
+            continue
+        report.doubts += [Doubt(source, person, where, name, 1.0) for name, where in before]
+        kept.append(number)
+    if not kept:
+        return
+    features = gallery.features(np.stack([faces[number] for number in kept]))
+    people, sources, digests = ([of[number] for number in kept] for of in (people, sources, digests))
+    added = gallery.add(features, people, sources, digests=digests)
+    report.added += len(added)
+    if find_doubts:
+        report.doubts += _look_alikes(gallery, features, added, people, sources, digests)
+
+
+def _look_alikes(
+    gallery: Gallery,
+    features: NDArray[np.float32],
+    added: range,
+    people: Sequence[str],
+    sources: Sequence[str],
+    digests: Sequence[str],
+) -> list[Doubt]:
+    """Compare new faces with all before them; a doubt for each face and everybody else that looks like it.
+
+    Faces with the very same pixels were pointed out already.
+    """
     # Uniform attention is one matrix product, and a face is as like itself under any.
     kind: AttentionKind | None = "u" if "u" in gallery.model.kinds else None
-    best = gallery.search(features, k=8, attention=kind)
-    for number, name, source, candidates in zip(added, people, sources, best, strict=True):
-        for other in candidates:
-            # A pair within the batch is reported once.
-            if other.record < number and other.name != name and LOOKS_ALIKE < other.score < most:
-                found.append(Doubt(source, name, other.source, other.name, round(other.score, 4)))
-                break
-    return found
+    table = gallery.names_table
+    own = {name: {row.record for row in table.of_person(name)} for name in set(people)}
+    told = [{row.record for row in table.of_digest(digest)} for digest in digests]
+    but = [own[name] | same for name, same in zip(people, told, strict=True)]
+    best = others_above(gallery, features, added, LOOKS_ALIKE, but=but, attention=kind)
+    return [
+        Doubt(source, name, other.source, other.name, round(other.score, 4))
+        for name, source, candidates in zip(people, sources, best, strict=True)
+        for other in candidates
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -66,6 +67,64 @@ def search(
     if features.shape[1:] != gallery.layout.shape:
         raise InputError(f"the gallery holds features {gallery.layout.shape}, got {features.shape[1:]}")
     found: list[list[Candidate]] = []
+    for probes, scores in _scored(gallery, features, attention, threads=threads, progress=progress):
+        found += [_best(gallery, probes, row, line, k, one_per_person) for row, line in enumerate(scores)]
+    return found
+
+
+def others_above(
+    gallery: Gallery,
+    features: NDArray[np.float32],
+    records: Sequence[int],
+    least: float,
+    *,
+    but: Sequence[Collection[int]],
+    attention: AttentionKind | None = None,
+) -> list[list[Candidate]]:
+    """Find for each of P faces in the gallery everybody who scores above ``least``, by the faces that came before it.
+
+    However many faces a person has, one of them is returned, the best.
+
+    Parameters
+    ----------
+    gallery
+        Opened with its model; it holds the faces.
+    features
+        From ``gallery.features``, (P, ...).
+    records
+        The numbers of the faces' records; only those below a face's own are compared with it.
+    least
+        The score.
+    but
+        For each face the records that do not count.
+    attention
+        As for :func:`search`.
+
+    Returns
+    -------
+    For each face its candidates, best first.
+    """
+    found: list[list[Candidate]] = []
+    for probes, scores in _scored(gallery, features, attention):
+        for row, line in enumerate(scores):
+            number = len(found)
+            line[records[number] :] = -np.inf
+            line[[record for record in but[number] if record < len(line)]] = -np.inf
+            line[line <= least] = -np.inf
+            count = int(np.isfinite(line).sum())
+            found.append(_best(gallery, probes, row, line, count, True) if count else [])
+    return found
+
+
+def _scored(
+    gallery: Gallery,
+    features: NDArray[np.float32],
+    attention: AttentionKind | None,
+    *,
+    threads: int | None = None,
+    progress: ProgressCallback | None = None,
+) -> Iterator[tuple[Probes, NDArray[np.float32]]]:
+    """Score all records for some probes at a time; what no search returns scores minus infinity."""
     for start in range(0, len(features), _PROBES_AT_ONCE):
         part = np.asarray(features[start : start + _PROBES_AT_ONCE], np.float32)
         probes = gallery.model.probes(part, attention)
@@ -74,8 +133,7 @@ def search(
         scores = score_records(gallery.records, probes, learned, threads=threads, progress=step)
         scores[:, sorted(gallery.left_out)] = -np.inf
         _drop_broken(gallery, scores)
-        found += [_best(gallery, probes, row, scores[row], k, one_per_person) for row in range(len(part))]
-    return found
+        yield probes, scores
 
 
 @dataclass(frozen=True)
