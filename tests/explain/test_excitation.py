@@ -12,6 +12,9 @@ from helpers.tiny_torch import curved_embedder, random_faces
 from whyface.errors import ModelError
 from whyface.explain.ebp import EbpMethod, winning_pixels
 from whyface.explain.excitation import ExcitationMode
+from whyface.faces.face import Face
+from whyface.models.preprocessing import ARCFACE, Preprocessing
+from whyface.models.torch_embedder import TorchEmbedder
 
 
 def probabilities(network: nn.Module, x: Tensor, prior: Tensor) -> Tensor:
@@ -132,3 +135,28 @@ def test_nothing_that_drives_gives_an_empty_map() -> None:
     with torch.enable_grad(), ExcitationMode():
         features = embedder.forward_tensor(pixels)
     assert winning_pixels(features, pixels, torch.zeros(1, 6)).abs().max() == 0
+
+
+def halves(left: int, right: int) -> Face:
+    image = np.full((112, 112, 3), left, np.uint8)
+    image[:, 56:] = right
+    return Face(image)
+
+
+GREY = (127.5, 127.5, 127.5)
+
+
+@pytest.mark.parametrize(
+    "how", [ARCFACE, Preprocessing(mean=GREY, order="bgr"), Preprocessing(mean=GREY, columns=(8, 104))]
+)
+def test_mass_goes_through_the_preprocessing_whole(how: Preprocessing) -> None:
+    # On the left both faces are bright; on the right one is bright and one is dark, which speaks against a match.
+    embedder = TorchEmbedder(nn.AvgPool2d((56, how.size[1] // 2)), nn.Flatten(), preprocessing=how)
+    found = EbpMethod(embedder)((halves(255, 255), halves(255, 0)))
+    assert found.score == pytest.approx(0, abs=1e-6)
+    start, stop = how.columns or (0, 112)
+    expected = np.zeros((112, 112))
+    expected[:, start:56], expected[:, 56:stop] = 1, -1
+    for given in (found.map_a, found.map_b):
+        assert given is not None
+        np.testing.assert_allclose(given, expected / (56 * (stop - start)), rtol=1e-4)

@@ -34,11 +34,15 @@ _WEIGHTED: Final = frozenset(("conv2d", "linear"))
 # Sums with weights of one sign: 1 or 1 / n.
 _AVERAGES: Final = frozenset(("avg_pool2d", "adaptive_avg_pool2d", "mean", "sum"))
 # Places only move, or the largest takes all, which is what autograd does anyway.
-_SHAPES: Final = ("flatten", "view", "reshape", "unflatten", "permute", "transpose", "contiguous", "squeeze", "to")
+_SHAPES: Final = ("flatten", "view", "reshape", "unflatten", "permute", "transpose", "contiguous", "squeeze")
 _PARTS: Final = ("getitem", "cat", "concat", "stack", "tensor_split", "chunk", "split", "unbind", "unsqueeze", "expand")
-_MOVES: Final = frozenset((*_SHAPES, *_PARTS, "float", "clone", "flip", "pad", "max_pool2d"))
-# Questions about a tensor.
-_PLAIN: Final = frozenset(("get", "size", "dim", "numel", "is_floating_point", "is_contiguous", "len"))
+_CASTS: Final = ("to", "float", "double", "type", "type_as", "cpu", "cuda")
+_MOVES: Final = frozenset((*_SHAPES, *_PARTS, *_CASTS, "clone", "flip", "pad", "max_pool2d"))
+# Questions about a tensor, and new tensors that take over no more than its kind.
+_QUESTIONS: Final = ("get", "size", "dim", "numel", "is_floating_point", "is_contiguous", "len", "detach")
+_NEW: Final = ("new_tensor", "new_zeros", "new_ones", "new_full", "new_empty")
+_LIKE: Final = ("zeros_like", "ones_like", "full_like", "empty_like")
+_PLAIN: Final = frozenset((*_QUESTIONS, *_NEW, *_LIKE))
 
 
 class ExcitationMode(TorchFunctionMode):
