@@ -56,6 +56,8 @@ def linear_head(embedder: Embedder) -> tuple[GridEmbedder, LinearHead]:
     grids = require_grid(embedder)
     name = embedder.name
     shape = _shape(grids)
+    faces = np.random.default_rng(0).integers(0, 256, (2, 3, FACE_SIZE, FACE_SIZE), np.uint8)
+    given = embedder.embed(faces)
     size = int(np.prod(shape))
     if isinstance(embedder, OnnxEmbedder) and embedder.output_tensor == embedder.grid_tensor:
         # The embedding is the flattened grid itself.
@@ -66,8 +68,7 @@ def linear_head(embedder: Embedder) -> tuple[GridEmbedder, LinearHead]:
         found = LinearHead(measure_head(head, shape), zero)
     else:
         found = _of_torch(embedder, shape)
-    faces = np.random.default_rng(0).integers(0, 256, (2, 3, FACE_SIZE, FACE_SIZE), np.uint8)
-    made, given = found(grids.grid(faces)), embedder.embed(faces)
+    made = found(grids.grid(faces))
     made /= np.linalg.norm(made, axis=1, keepdims=True)
     error = float(np.abs(made - given).max())
     if not error <= _TOLERANCE:
@@ -93,7 +94,11 @@ def _of_torch(embedder: Embedder, shape: tuple[int, int, int]) -> LinearHead:
         raise _unknown(embedder) from None
     if not isinstance(embedder, TorchEmbedder):
         raise _unknown(embedder)
-    head = unnormalised(embedder.head)
+    inner = unnormalised(embedder.head)
+
+    def head(maps: torch.Tensor) -> torch.Tensor:
+        return inner(maps.to(embedder.device)).cpu()
+
     try:
         weights = place_weights(head, shape)
     except InputError as error:
@@ -103,7 +108,7 @@ def _of_torch(embedder: Embedder, shape: tuple[int, int, int]) -> LinearHead:
         ) from error
     with torch.no_grad():
         zero = torch.flatten(head(torch.zeros(1, *shape)), 1)[0]
-    return LinearHead(weights.cpu().numpy(), zero.cpu().numpy())
+    return LinearHead(weights.numpy(), zero.numpy())
 
 
 def _unknown(embedder: Embedder) -> ModelError:

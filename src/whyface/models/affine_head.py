@@ -53,8 +53,13 @@ def place_weights(head: Head, shape: tuple[int, int, int]) -> Tensor:
         If the head is not affine.
     """
     origin = torch.zeros(1, *shape, requires_grad=True)
+
+    def apart(x: Tensor) -> Tensor:
+        # A copy: a head may work in place.
+        return head(x.clone())
+
     with torch.enable_grad():
-        output = torch.flatten(head(origin), 1)
+        output = torch.flatten(apart(origin), 1)
         # One backward pass per number of the embedding: only the head is passed, so this is cheap.
         rows = [
             torch.autograd.grad(output[0, i], origin, retain_graph=True, materialize_grads=True)[0][0]
@@ -62,7 +67,7 @@ def place_weights(head: Head, shape: tuple[int, int, int]) -> Tensor:
         ]
     weights = torch.stack(rows)
     with torch.no_grad():
-        _check_affine(head, weights)
+        _check_affine(apart, weights)
     return weights
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from whyface.errors import ModelError
+from whyface.errors import ModelError, WhyfaceError
+
+_TOLERANCE: Final = 1e-3
+_LONGEST_REASON: Final = 200
 
 
 class _Reached(Exception):  # noqa: N818 - a signal, not an error
@@ -37,9 +41,9 @@ class LayerTrunk(nn.Module):
     def _run_through(self, pixels: Tensor) -> Tensor:
         seen: list[Tensor] = []
 
-        def note(_: nn.Module, __: Any, output: Tensor) -> None:
+        def note(_: nn.Module, __: Any, output: Any) -> None:
             # A copy: what follows may work in place.
-            seen.append(output.clone())
+            seen.append(one_tensor(output, f"layer {self.layer!r}").clone())
 
         handle = self.network.get_submodule(self.layer).register_forward_hook(note)
         try:
@@ -51,8 +55,12 @@ class LayerTrunk(nn.Module):
         return seen[-1]
 
     def _run_up_to(self, pixels: Tensor) -> Tensor:
-        def stop(_: nn.Module, __: Any, output: Tensor) -> None:
-            raise _Reached(output)
+        here = threading.get_ident()
+
+        def stop(_: nn.Module, __: Any, output: Any) -> None:
+            # Another thread may run the same network.
+            if threading.get_ident() == here:
+                raise _Reached(one_tensor(output, f"layer {self.layer!r}"))
 
         handle = self.network.get_submodule(self.layer).register_forward_hook(stop)
         try:
@@ -79,17 +87,18 @@ class LayerHead(nn.Module):
 
     def forward(self, spatial: Tensor) -> Tensor:
         """Run from the layer on."""
+        here = threading.get_ident()
 
-        def replace(_: nn.Module, __: Any, ___: Any) -> Tensor:
-            return spatial
+        def replace(_: nn.Module, __: Any, ___: Any) -> Tensor | None:
+            # Another thread may run the same network.
+            return spatial if threading.get_ident() == here else None
 
         handle = self.network.get_submodule(self.layer).register_forward_hook(replace)
         try:
-            blank = torch.zeros(len(spatial), 3, *self.size, device=spatial.device)
-            output: Tensor = self.network(blank)
+            blank = torch.zeros(len(spatial), 3, *self.size, device=spatial.device, dtype=spatial.dtype)
+            return one_tensor(self.network(blank), "the network")
         finally:
             handle.remove()
-        return output
 
 
 class CalledPart(nn.Module):
@@ -120,10 +129,128 @@ def split_at_layer(network: nn.Module, layer: str, size: tuple[int, int]) -> tup
     Raises
     ------
     ModelError
-        If there is no such layer; the message names the closest.
+        If there is no such layer; the message names the closest. Whether the two parts are the network again is for
+        :func:`check_split` to say.
     """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        raise ModelError(
+            "a TorchScript network cannot be split behind a layer; give the Python module that it was made from, or "
+            "its trunk and head as two modules"
+        )
     names = [name for name, _ in network.named_modules() if name]
     if layer not in names:
         close = difflib.get_close_matches(layer, names, n=3, cutoff=0.3) or names[-3:]
         raise ModelError(f"the network has no layer {layer!r}; likely ones are {', '.join(map(repr, close))}")
     return LayerTrunk(network, layer), LayerHead(network, layer, size)
+
+
+@torch.no_grad()
+def check_split(trunk: LayerTrunk, head: LayerHead, pixels: Tensor) -> None:
+    """Compare a split network's parts, one after the other, with the network itself.
+
+    Parameters
+    ----------
+    trunk, head
+        What :func:`split_at_layer` returned, or copies in eval mode.
+    pixels
+        Prepared pixels of a few different pictures (N, 3, H, W); not changed.
+
+    Raises
+    ------
+    ModelError
+        If the parts give something else: the layer is used more than once, another path leads around it, or the network
+        is random. The message says what to do.
+    """
+    network, layer = trunk.network, trunk.layer
+    whole, uses = _whole(network, layer, pixels)
+    if not uses:
+        raise ModelError(f"layer {layer!r} was not used; name another")
+    if not bool(torch.isfinite(whole).all()):
+        raise ModelError("the network gives values that are not finite; check the preprocessing")
+    if uses == 1 and not _differ(whole, _joined(trunk, head, pixels)):
+        return
+    if _differ(whole, _whole(network, layer, pixels)[0]):
+        raise ModelError(
+            "the network gives another answer each time that it is run, even in eval mode, so it cannot be explained; "
+            "switch off what is random in it"
+        )
+    blocks = [layer.rsplit(".", count)[0] for count in range(1, layer.count(".") + 1)]
+    fitting = next((block for block in blocks if _fits(network, block, head.size, whole, pixels)), None)
+    advice = "name a layer behind which all paths have come together" + (f", such as {fitting!r}" if fitting else "")
+    if uses > 1:
+        raise ModelError(f"layer {layer!r} is used {uses} times in one run, so nothing is behind it alone; {advice}")
+    raise ModelError(
+        f"the embedding is not made from the output of layer {layer!r} alone, as within a residual block; {advice}"
+    )
+
+
+def run_part(part: nn.Module, x: Tensor, what: str) -> Tensor:
+    """Run a part of somebody's network and take its float32 output, one row per face.
+
+    Raises
+    ------
+    ModelError
+        It fails, gives something else than one tensor, or no row per face.
+    """
+    try:
+        output = part(x)
+    except WhyfaceError:
+        raise
+    except Exception as error:  # a network's own code raises anything
+        reason = " ".join(str(error).split())
+        if len(reason) > _LONGEST_REASON:
+            reason = f"{reason[:_LONGEST_REASON]}..."
+        shape = " x ".join(map(str, x.shape))
+        raise ModelError(f"{what} cannot be run on {shape} numbers ({type(error).__name__}: {reason})") from error
+    found = one_tensor(output, what)
+    if found.ndim < 2 or found.shape[0] != x.shape[0]:
+        raise ModelError(f"{what} gives the shape {tuple(found.shape)} for {len(x)} faces; it must give a row per face")
+    return found.float()
+
+
+def one_tensor(output: object, what: str) -> Tensor:
+    """Return an output that is one tensor.
+
+    Raises
+    ------
+    ModelError
+        It is something else, such as a tuple or a dictionary.
+    """
+    if isinstance(output, Tensor):
+        return output
+    kind = type(output).__name__
+    if isinstance(output, dict):
+        kind = f"{kind} with {', '.join(map(repr, output))}"
+    elif isinstance(output, list | tuple):
+        kind = f"{kind} of {len(output)}"
+    raise ModelError(f"{what} gives a {kind} instead of one tensor; wrap it in a module that returns the one needed")
+
+
+def _whole(network: nn.Module, layer: str, pixels: Tensor) -> tuple[Tensor, int]:
+    uses: list[None] = []
+    handle = network.get_submodule(layer).register_forward_hook(lambda *_: uses.append(None))
+    try:
+        return run_part(network, pixels.clone(), "the network"), len(uses)
+    finally:
+        handle.remove()
+
+
+def _joined(trunk: LayerTrunk, head: LayerHead, pixels: Tensor) -> Tensor:
+    return run_part(head, run_part(trunk, pixels.clone(), f"layer {trunk.layer!r}").clone(), "the network")
+
+
+def _differ(whole: Tensor, other: Tensor) -> bool:
+    if whole.shape != other.shape:
+        return True
+    # Measured against what tells faces apart, which may be little beside what all share.
+    scale = max(float((whole - whole.mean(dim=0)).norm()), 0.01 * float(whole.norm()))
+    return not float((whole - other).norm()) <= _TOLERANCE * scale
+
+
+def _fits(network: nn.Module, layer: str, size: tuple[int, int], whole: Tensor, pixels: Tensor) -> bool:
+    trunk, head = LayerTrunk(network, layer), LayerHead(network, layer, size)
+    try:
+        is_map = trunk(pixels.clone()).ndim == 4
+        return is_map and _whole(network, layer, pixels)[1] == 1 and not _differ(whole, _joined(trunk, head, pixels))
+    except Exception:  # any failure says that this is no place to split
+        return False

@@ -67,5 +67,8 @@ def with_fast_pointwise(network: nn.Module) -> nn.Module:
 
 
 def _is_pointwise(layer: nn.Conv2d) -> bool:
+    # A hook of the layer's own would be lost.
+    if layer._forward_pre_hooks or layer._forward_hooks:
+        return False
     shape = (layer.kernel_size, layer.stride, layer.padding, layer.groups)
     return shape == ((1, 1), (1, 1), (0, 0), 1) and not any(p.requires_grad for p in layer.parameters())

@@ -6,20 +6,21 @@ import copy
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 
 from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
 from whyface.models.embedder import Batch, check_batch, l2_normalise
 from whyface.models.heads import GdcHead, PlacedGridHead
-from whyface.models.layer_split import CalledPart, LayerHead, LayerTrunk, split_at_layer
+from whyface.models.layer_split import CalledPart, LayerHead, LayerTrunk, check_split, run_part, split_at_layer
 from whyface.models.mobilefacenet import MobileFaceNet
 from whyface.models.pointwise import with_fast_pointwise
 from whyface.models.preprocessing import RAW, Preprocessing
@@ -27,6 +28,7 @@ from whyface.models.weights import load_safetensors
 from whyface.models.zoo import model_entry, model_file
 
 _CHUNK: Final = 32
+_FOLDED: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 TORCH_MODELS: Final = ("xcos-mobilefacenet", "mobilefacenet-ms1m")
 """The known models that :func:`open_torch_embedder` opens."""
@@ -35,9 +37,10 @@ TORCH_MODELS: Final = ("xcos-mobilefacenet", "mobilefacenet-ms1m")
 class TorchEmbedder:
     """A torch face network: trunk to the last spatial map, head to the embedding.
 
-    The network is copied, so that the caller's stays as it is; the copy is in eval mode for good, its parameters get
-    no gradients, and BatchNorms are folded into convolutions where torch.fx can follow the trunk, which changes the
-    result by rounding only and makes a backward pass cheaper.
+    The network is copied, so that the caller's stays as it is. The copy is in eval mode for good and in float32,
+    whatever the network was in (half, bfloat16 and double are converted); its parameters get no gradients, and
+    BatchNorms are folded into convolutions where torch.fx can follow the trunk, which changes the result by rounding
+    only and makes a backward pass cheaper.
 
     Parameters
     ----------
@@ -53,6 +56,11 @@ class TorchEmbedder:
         What the network wants done to RGB values in 0..255; it is part of the differentiable path.
     fold
         Whether to fold BatchNorms.
+
+    Raises
+    ------
+    ModelError
+        The network cannot be copied, or has no weights yet.
 
     References
     ----------
@@ -73,16 +81,23 @@ class TorchEmbedder:
         fold: bool = True,
     ) -> None:
         self._name = name
+        trunk, head = _eager(trunk), _eager(head)
+        _check_weights(name, trunk, head)
         self._sha256 = _digest(trunk, head) if sha256 is None else sha256
         self.preprocessing = preprocessing
+        # Copied together, so that what they share stays shared.
+        trunk, head = _copies(name, trunk, head)
         self.trunk = _frozen(trunk, fold=fold)
         self.head = _frozen(head, fold=False)
-        first = next(self.trunk.parameters(), None)
+        tensors = (tensor for part in (self.trunk, self.head) for tensor in (*part.parameters(), *part.buffers()))
+        first = next(tensors, None)
         self.device = torch.device("cpu") if first is None else first.device
 
     @classmethod
     def from_layer(cls, network: nn.Module, layer: str, **options: Any) -> TorchEmbedder:
         """Wrap one module that gives the embedding, split behind the layer that gives the last spatial map.
+
+        The network runs on two random pictures, to see that the two parts, one after the other, are the network.
 
         Parameters
         ----------
@@ -96,11 +111,20 @@ class TorchEmbedder:
         Raises
         ------
         ModelError
-            If there is no such layer.
+            If there is no such layer, the network cannot be run, or the embedding is not made from the layer's output
+            alone: the layer is inside a residual block, or used more than once.
         """
         shape = options.get("preprocessing", RAW).size
-        trunk, head = split_at_layer(network, layer, shape)
-        return cls(trunk, head, **{**options, "fold": False})
+        trunk, head = split_at_layer(_eager(network), layer, shape)
+        found = cls(trunk, head, **{**options, "fold": False})
+        faces = np.random.default_rng(0).integers(0, 256, (2, 3, FACE_SIZE, FACE_SIZE), np.uint8)
+        assert isinstance(found.trunk, LayerTrunk)
+        assert isinstance(found.head, LayerHead)
+        try:
+            check_split(found.trunk, found.head, found._prepared(found.pixels(faces)))
+        except ModelError as error:
+            raise ModelError(f"model {found.name!r}: {error}") from error
+        return found
 
     @classmethod
     def from_functions(
@@ -146,8 +170,9 @@ class TorchEmbedder:
 
     def map_of(self, pixels: Tensor) -> Tensor:
         """Map pixels (N, 3, 112, 112) in 0..255 to the last spatial map (N, C, h, w); differentiable."""
-        prepared = self._prepared(pixels).contiguous(memory_format=torch.channels_last)
-        spatial: Tensor = self.trunk(prepared)
+        # A copy: the network may work in place.
+        prepared = self._prepared(pixels).clone(memory_format=torch.channels_last)
+        spatial = run_part(self.trunk, prepared, f"model {self.name!r}: the trunk")
         if spatial.ndim != 4:
             raise ModelError(
                 f"model {self.name!r}: the trunk gives {tuple(spatial.shape)}, not a spatial map (N, C, H, W); "
@@ -157,7 +182,9 @@ class TorchEmbedder:
 
     def embedding_of(self, spatial: Tensor) -> Tensor:
         """Map the last spatial map to the L2-normalised embedding (N, D); differentiable."""
-        return functional.normalize(torch.flatten(self.head(spatial), 1))
+        # A copy: the network may work in place.
+        output = run_part(self.head, spatial.clone(), f"model {self.name!r}: the head")
+        return functional.normalize(torch.flatten(output, 1))
 
     def map_and_embedding(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Run the network once for both; differentiable."""
@@ -263,21 +290,62 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
     )
 
 
+def _eager(module: nn.Module) -> nn.Module:
+    """Return the module itself where torch.compile wrapped it: compiled code hides its layers."""
+    inner = getattr(module, "_orig_mod", module)
+    return inner if isinstance(inner, nn.Module) else module
+
+
+def _check_weights(name: str, *modules: nn.Module) -> None:
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.is_meta or is_lazy(tensor):
+                raise ModelError(f"model {name!r}: the network has no weights yet; load them, and run it once if lazy")
+
+
+def _copies(name: str, trunk: nn.Module, head: nn.Module) -> tuple[nn.Module, nn.Module]:
+    try:
+        return copy.deepcopy((trunk, head))
+    except Exception as error:  # copying a network runs its own code
+        reason = " ".join(str(error).split())[:120]
+        raise ModelError(
+            f"model {name!r}: the network cannot be copied ({type(error).__name__}: {reason}); take off weight norms "
+            "and what it keeps of earlier runs first"
+        ) from error
+
+
 def _frozen(module: nn.Module, *, fold: bool) -> nn.Module:
-    copied: nn.Module = copy.deepcopy(module).eval()
-    if fold and not isinstance(module, LayerTrunk | LayerHead):
-        try:
-            copied = fuse(copied)
-        except Exception:  # torch.fx refuses in many ways, and folding is for speed only
-            copied = copy.deepcopy(module)
-    copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return with_fast_pointwise(copied.eval().requires_grad_(False))
+    frozen = module.eval().float()
+    if fold and not isinstance(module, LayerTrunk | LayerHead | CalledPart):
+        frozen = _folded(frozen)
+    frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # Not requires_grad_ of the module: TorchScript has none, and its copied weights are no leaves.
+    for parameter in frozen.parameters():
+        parameter.detach_()
+    return with_fast_pointwise(frozen.eval())
+
+
+def _folded(module: nn.Module) -> nn.Module:
+    # A hook, such as an old weight norm's, may make weights anew from those that were before folding.
+    if any(part._forward_pre_hooks or part._forward_hooks for part in module.modules()):
+        return module
+    try:
+        folded = fuse(module)
+    except Exception:  # torch.fx refuses in many ways, and folding is for speed only
+        return module
+    graph = cast("fx.Graph", folded.graph)
+    called = [str(node.target) for node in graph.nodes if node.op == "call_module"]
+    weighted = [target for target in called if isinstance(folded.get_submodule(target), _FOLDED)]
+    # One that is used twice would be folded with each BatchNorm that follows it.
+    return folded if len(weighted) == len(set(weighted)) else module
 
 
 def _digest(*modules: nn.Module) -> str:
     digest = hashlib.sha256()
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            if isinstance(tensor, Tensor):
+                digest.update(name.encode())
+                # As bytes: NumPy knows no bfloat16.
+                digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
