@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ import numpy as np
 import pytest
 
 from helpers.tiny_networks import write_tiny
+from helpers.tiny_torch import random_faces
 from whyface.errors import ModelError
+from whyface.explain.cells import CellsMethod
+from whyface.explain.linear_head import linear_head
+from whyface.explain.places import PlacesMethod
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.onnx_head import OnnxHead, measure_head
 from whyface.models.onnx_tap import cut_graph, summarise
@@ -66,3 +71,49 @@ def test_no_grid_and_a_changed_file_are_refused(tmp_path: Path) -> None:
     write_tiny(path, offset=1)
     with pytest.raises(ModelError, match="SHA-256"):
         OnnxHead(embedder)
+
+
+def constant_reshape(batch: int) -> Callable[[Any], None]:
+    """Put a Reshape to a constant shape, which names the batch, and a product in the place of the mean."""
+
+    def edit(model: Any) -> None:
+        import onnx
+
+        helper, array = onnx.helper, onnx.numpy_helper.from_array
+        weights = np.random.default_rng(1).normal(size=(98, 5)).astype(np.float32)
+        del model.graph.node[-1]
+        model.graph.node.append(helper.make_node("Reshape", ["map", "shape"], ["flat"]))
+        model.graph.node.append(helper.make_node("MatMul", ["flat", "product"], ["y"]))
+        model.graph.initializer.append(array(np.array([batch, 98], np.int64), "shape"))
+        model.graph.initializer.append(array(weights, "product"))
+
+    return edit
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_head_that_names_its_batch_is_run_in_batches_of_that_size(tmp_path: Path, batch: int) -> None:
+    path = write_tiny(tmp_path / "tiny.onnx", batch=batch, edit=constant_reshape(batch))
+    embedder = OnnxEmbedder(path, grid="map")
+    assert embedder.batch_size == batch
+    maps = np.random.default_rng(0).normal(size=(6, 2, 7, 7)).astype(np.float32)
+    product = np.random.default_rng(1).normal(size=(98, 5))
+    np.testing.assert_allclose(OnnxHead(embedder)(maps), maps.reshape(6, 98) @ product, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(linear_head(embedder)[1].weights.reshape(5, 98), product.T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_cells_and_places_of_such_a_network(tmp_path: Path, batch: int) -> None:
+    path = write_tiny(tmp_path / "tiny.onnx", batch=batch, edit=constant_reshape(batch))
+    embedder = OnnxEmbedder(path, grid="map")
+    faces = random_faces(6)
+    cells = CellsMethod(embedder).maps(faces[:3], faces[3:])
+    np.testing.assert_allclose(cells.map_a.sum(axis=(1, 2)), cells.score, atol=1e-5)
+    places = PlacesMethod(embedder, reference=np.zeros((2, 7, 7))).maps(faces[:3], faces[3:])
+    np.testing.assert_allclose(places.score, cells.score, atol=1e-5)
+
+
+def test_a_head_that_contradicts_the_networks_batch_is_one_line(tmp_path: Path) -> None:
+    embedder = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx", edit=constant_reshape(3)), grid="map")
+    with pytest.raises(ModelError, match=r"tiny\.onnx: the part behind the spatial map cannot be run") as refused:
+        OnnxHead(embedder)(np.zeros((2, 2, 7, 7), np.float32))
+    assert "\n" not in str(refused.value)

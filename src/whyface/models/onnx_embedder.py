@@ -116,6 +116,17 @@ class OnnxEmbedder:
         """Whether a spatial map was named."""
         return self.grid_tensor is not None
 
+    @property
+    def batch_size(self) -> int | None:
+        """The number of faces that the network insists on per run, or None; opens the network.
+
+        Raises
+        ------
+        ModelError
+            The network cannot be opened.
+        """
+        return self._opened().batch_size
+
     def embed(self, batch: Batch) -> NDArray[np.float32]:
         """Map faces to embeddings.
 

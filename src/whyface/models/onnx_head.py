@@ -55,10 +55,44 @@ class OnnxHead:
             raise ModelError(f"{embedder.path}: {error}; name another spatial map") from error
         self._session: Any = _open(part, embedder.path, embedder.threads)
         self._input, self._output = embedder.grid_tensor, embedder.output_tensor
+        self._path = embedder.path
+        self._fixed = embedder.batch_size
+        self._size: int | None = None
 
     def __call__(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map (N, C, H, W) to the network's own output (N, D), not normalised."""
-        (output,) = self._session.run([self._output], {self._input: np.asarray(maps, np.float32)})
+        """Map (N, C, H, W) to the network's own output (N, D), not normalised.
+
+        Raises
+        ------
+        ModelError
+            ONNX Runtime cannot run the head, or it gives no row per map.
+        """
+        values = np.asarray(maps, np.float32)
+        if self._size is None:
+            try:
+                return self._run(values)
+            except ModelError:
+                if self._fixed is None:
+                    raise
+            # The head names its batch itself, as a Reshape to a constant shape does.
+            self._size = self._fixed
+        size = self._size
+        return np.concatenate([self._padded(values[at : at + size], size) for at in range(0, len(values), size)])
+
+    def _padded(self, maps: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        padding = np.zeros((size - len(maps), *maps.shape[1:]), np.float32)
+        return self._run(np.concatenate([maps, padding]))[: len(maps)]
+
+    def _run(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            (output,) = self._session.run([self._output], {self._input: maps})
+        except Exception as error:  # ONNX Runtime's errors share no base class.
+            raise _failed(self._path, error) from error
+        if output.ndim < 2 or len(output) != len(maps):
+            raise ModelError(
+                f"{self._path}: the part behind the spatial map gives {output.shape} for {len(maps)} map(s), no row "
+                "per map; export the network with a free batch"
+            )
         return np.asarray(output, np.float32).reshape(len(maps), -1)
 
 
@@ -104,5 +138,9 @@ def _open(model: bytes, path: Path, threads: int | None) -> Any:
     try:
         return open_session(model, threads=threads)
     except Exception as error:  # ONNX Runtime's errors share no base class.
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path}: the part behind the spatial map cannot be run ({reason})") from error
+        raise _failed(path, error) from error
+
+
+def _failed(path: Path, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())[:200]
+    return ModelError(f"{path}: the part behind the spatial map cannot be run ({reason})")
