@@ -115,6 +115,22 @@ def test_a_folder(noise: Path, tmp_path: Path, which: Any, count: int) -> None:
         assert all(row["a"].split("/")[0] == row["b"].split("/")[0] for row in rows)
 
 
+def test_a_folder_of_scans(
+    noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TIFF is compared like any other photo; what is no photo is counted, and hidden files are not touched."""
+    for path in list((noise / "ann").iterdir()):
+        path.rename(path.with_suffix(".tif"))
+    (noise / "bob" / "._1.png").write_bytes(b"x")
+    (noise / "bob" / "notes.txt").write_bytes(b"x")
+    out = tmp_path / "r.parquet"
+    code, printed, _ = run(
+        monkeypatch, capsys, str(noise), "--pairs", "genuine", "--aligned", "--out", str(out), "--threads", "1"
+    )
+    assert (code, len(rows_of(out))) == (0, 6)
+    assert printed.splitlines() == [f"{out}: 6 rows", "Passed over, no photos: 1 ending in .txt"]
+
+
 def test_a_folder_within_a_person_s_folder_hides_no_pair(noise: Path) -> None:
     """Sorted by name, ann/2/... lies between ann/1.png and ann/3.png."""
     (noise / "ann" / "2").mkdir()

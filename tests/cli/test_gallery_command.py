@@ -110,6 +110,31 @@ def test_photos_of_the_demo(
     assert (code, out.split()[1]) == (0, "Obama")
 
 
+def test_photos_that_verify_takes_are_enrolled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A photo of 24 MiB, a TIFF; what is no photo is named, hidden files and folders are not."""
+    people = tmp_path / "people"
+    for name in ("Biden", "Obama", ".hidden"):
+        (people / name).mkdir(parents=True)
+    portrait = demo_photo("obama-portrait.jpg").read_bytes()
+    (people / "Obama" / "large.jpg").write_bytes(portrait + bytes(24 * 2**20 - len(portrait)))
+    with Image.open(demo_photo("biden-portrait.jpg")) as picture:
+        picture.save(people / "Biden" / "scan.tif")
+    (people / "Biden" / "._scan.tif").write_bytes(b"\0\5\x16\7")
+    (people / "Biden" / "phone.heic").write_bytes(b"nothing to us")
+    gallery = str(tmp_path / "g")
+    code, out, err = run(monkeypatch, capsys, "enroll", gallery, str(people))
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "added 2 faces",
+        "Passed over, no photos: 1 ending in .heic",
+        f"{gallery}: 2 faces of 2 people",
+    ]
+    code, out, _ = run(monkeypatch, capsys, "enroll", gallery, str(people), "--json")
+    assert json.loads(out)["passed_over"] == {"Biden/phone.heic": "ending in .heic"}
+
+
 def test_one_face_under_two_names(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -152,6 +152,17 @@ def test_oversized_files_are_not_read(tmp_path: Path) -> None:
         FolderPictures(tmp_path).read("huge.jpg")
 
 
+def test_whole_photographs_may_be_larger_than_crops(tmp_path: Path) -> None:
+    """What is aligned on the way is read as it is, by every reader of folders and archives."""
+    data = encoded(face(1))
+    files = {"a/1.png": data + bytes(LARGEST_FILE)}
+    for path in (write_tree(tmp_path / "tree", files), write_tar(tmp_path / "set.tar", files)):
+        with open_pictures(path) as pictures:
+            assert len(pictures.read_bytes("a/1.png")) == len(data) + LARGEST_FILE
+            with pytest.raises(DataError, match="too large"):
+                pictures.read("a/1.png")
+
+
 def test_other_modes_become_rgb() -> None:
     grey = encoded(np.full((112, 112), 7, np.uint8))
     np.testing.assert_array_equal(decode_aligned(grey, "grey"), np.full((112, 112, 3), 7))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from whyface.errors import DataError, InputError
-from whyface.evaluate.pictures import PICTURE_SUFFIXES
+from whyface.files.photo_folder import PHOTO_ENDINGS, describe_passed_over, list_photos
 from whyface.models.integrity import sha256_of
 
 PHOTOS: Final = ("a", "b")
@@ -75,10 +75,14 @@ class PairSource:
         """Count the pairs; reads a CSV file once."""
         if self.path.is_file():
             return sum(1 for _ in self)
-        photos = photos_of(self.folder)
+        photos = list_photos(self.folder).photos
         if self.pairs == "all":
             return len(photos) * (len(photos) - 1) // 2
         return sum(1 for _ in self)
+
+    def passed_over(self) -> str:
+        """Return in one line which files of a folder are no photos; empty if there are none, and for a CSV file."""
+        return "" if self.path.is_file() else describe_passed_over(list_photos(self.folder).passed_over)
 
     def describe(self) -> dict[str, Any]:
         """Say what it is as JSON values; the same as long as the pairs are the same photos by name."""
@@ -86,7 +90,7 @@ class PairSource:
         if self.path.is_file():
             return {**where, "csv_sha256": sha256_of(self.path)}
         # Their number is not enough: with one photo renamed, the parts of two runs would not fit together.
-        names = "\n".join(photos_of(self.folder)).encode("utf-8", "surrogateescape")
+        names = "\n".join(list_photos(self.folder).photos).encode("utf-8", "surrogateescape")
         return {**where, "pairs": self.pairs, "names_sha256": hashlib.sha256(names).hexdigest()}
 
     def _of_csv(self) -> Iterator[PhotoPair]:
@@ -97,7 +101,7 @@ class PairSource:
                 yield PhotoPair(row, a, b, {name: str(line.get(name) or "") for name in self.columns})
 
     def _of_folder(self) -> Iterator[PhotoPair]:
-        photos = photos_of(self.folder)
+        photos = list_photos(self.folder).photos
         pairs: Iterator[tuple[str, str]] = itertools.combinations(photos, 2)
         if self.pairs == "genuine":
             # Sorted names put ann/old/2.jpg between ann/1.jpg and ann/z.jpg: a folder's photos need not be neighbours.
@@ -130,7 +134,8 @@ def open_pair_source(path: Path, *, folder: Path | None = None, pairs: FolderPai
     if path.is_dir():
         source = PairSource(path, path, pairs=pairs)
         if next(iter(source), None) is None:
-            raise DataError(f"{path}: no two photos to compare here; photos end in .jpg, .png, .webp or .bmp")
+            endings = ", ".join(sorted(PHOTO_ENDINGS))
+            raise DataError(f"{path}: no two photos to compare here; photos end in {endings}")
         return source
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder; give a CSV file with the columns a and b, or a folder")
@@ -148,12 +153,6 @@ def open_pair_source(path: Path, *, folder: Path | None = None, pairs: FolderPai
     if next(iter(source), None) is None:
         raise DataError(f"{path}: holds no pairs, only the line with the columns")
     return source
-
-
-def photos_of(folder: Path) -> list[str]:
-    """List the photos below a folder, sorted, relative to it, with forward slashes."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
-    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def _open_csv(path: Path) -> Any:

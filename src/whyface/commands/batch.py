@@ -99,5 +99,7 @@ def batch(
         report = run_batch(source, settings, out, threads=threads, engine=cluster, progress=progress)
     before = f", {report.resumed} of them from a run before" if report.resumed else ""
     typer.echo(f"{out}: {report.rows} rows{before}")
+    if left := source.passed_over():
+        typer.echo(left)
     if report.errors:
         typer.echo(f"{report.errors} rows hold a reason instead of a score (column error)")

@@ -236,10 +236,14 @@ def info(
 
 
 def _print_report(report: EnrolReport) -> None:
+    from whyface.files.photo_folder import describe_passed_over  # noqa: PLC0415 - start fast
+
     typer.echo(f"added {_count(report.added, 'face')}")
     _print_skipped(report)
     for name, reason in report.failures.items():
         typer.echo(f"not used: {name}: {reason}")
+    if report.passed_over:
+        typer.echo(describe_passed_over(report.passed_over))
     for person in report.without_photo:
         typer.echo(f"no usable photo: {person}")
     _print_doubts(report.doubts)

@@ -32,9 +32,6 @@ from whyface.models.atomic_write import write_atomic
 ALIGNMENT: Final = "1"
 """Version of what lies between a photograph and its crop, apart from the detector; raised when crops change."""
 
-LARGEST_PHOTO: Final = 64 * 2**20
-"""Photographs above this many bytes are refused."""
-
 _FACE, _NONE = ".png", ".none"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from whyface.data.aligning import LARGEST_PHOTO, AligningPictures
+from whyface.data.aligning import AligningPictures
 from whyface.data.insightface_bin import read_bin
 from whyface.data.video_sets import read_video_sets
 from whyface.errors import InputError
@@ -150,7 +150,7 @@ def open_any_protocol(
         raise InputError(f"the protocol {name.kind} needs its pictures: give their folder or tar file with --data")
     check_data(data)
     details: dict[str, Any] = {}
-    source: PictureSource = open_pictures(data, largest=LARGEST_PHOTO) if align else open_pictures(data)
+    source: PictureSource = open_pictures(data)
     try:
         if align:
             source = AligningPictures(source, cache=align_cache, threads=threads)

@@ -21,12 +21,11 @@ from PIL import Image
 from whyface.errors import DataError
 from whyface.evaluate.closing import Closing
 from whyface.faces.face import FACE_SIZE
-
-PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-"""What :meth:`PictureSource.names` counts as a picture (compared in lower case)."""
+from whyface.files.photo_folder import ENDINGS, LARGEST_PHOTO, PhotoFolder, list_photos, sort_names
 
 LARGEST_FILE: Final = 16 * 2**20
-"""Files above this many bytes are refused: no 112 x 112 picture and no pair list comes near it."""
+"""Aligned pictures above this many bytes are refused: none of 112 x 112 comes near it. Whole photographs, which
+:meth:`PictureSource.read_bytes` returns, may have :data:`whyface.files.photo_folder.LARGEST_PHOTO`."""
 
 
 @runtime_checkable
@@ -63,8 +62,6 @@ class FolderPictures(Closing):
     ----------
     root
         The folder that the names are relative to.
-    largest
-        Larger files, in bytes, are refused.
 
     Raises
     ------
@@ -72,38 +69,38 @@ class FolderPictures(Closing):
         If ``root`` is not a folder.
     """
 
-    def __init__(self, root: str | Path, *, largest: int = LARGEST_FILE) -> None:
+    def __init__(self, root: str | Path) -> None:
         self._root = Path(root)
-        self._largest = largest
         if not self._root.is_dir():
             raise DataError(f"{self._root}: not a folder; give the folder that holds the aligned pictures")
         self._resolved = self._root.resolve()
-        self._names: tuple[str, ...] | None = None
+        self._listed: PhotoFolder | None = None
+
+    def listed(self) -> PhotoFolder:
+        """Return what is in the folder. The tree is walked once."""
+        if self._listed is None:
+            self._listed = list_photos(self._root)
+        return self._listed
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all pictures, sorted. The tree is walked once."""
-        if self._names is None:
-            self._names = tuple(
-                sorted(
-                    path.relative_to(self._root).as_posix()
-                    for path in self._root.rglob("*")
-                    if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
-                )
-            )
-        return self._names
+        """Return the names of all pictures, sorted."""
+        return self.listed().photos
 
     def read(self, name: str) -> NDArray[np.uint8]:
         """Return one picture, RGB uint8 (112, 112, 3)."""
-        return decode_aligned(self.read_bytes(name), f"{self._root.as_posix()}/{name}")
+        return decode_aligned(self._bytes(name, LARGEST_FILE), f"{self._root.as_posix()}/{name}")
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of one file below the root."""
+        return self._bytes(name, LARGEST_PHOTO)
+
+    def _bytes(self, name: str, largest: int) -> bytes:
         path = (self._resolved / _safe_name(name, str(self._root))).resolve()
         # A symbolic link may lead out of the tree although the name looks harmless.
         if not path.is_relative_to(self._resolved):
             raise DataError(f"{self._root}: {name} leads out of the folder; names must stay inside it")
         try:
-            _check_size(path.stat().st_size, self._largest, f"{self._root}: {name}")
+            _check_size(path.stat().st_size, largest, f"{self._root}: {name}")
             return path.read_bytes()
         except OSError as error:
             raise DataError(_missing(name, str(self._root))) from error
@@ -122,8 +119,6 @@ class TarPictures(Closing):
     ----------
     path
         The tar file.
-    largest
-        Larger entries, in bytes, are refused.
 
     Raises
     ------
@@ -131,9 +126,8 @@ class TarPictures(Closing):
         If the file is missing, is no uncompressed tar file, is cut off, or holds a name that leads out of it.
     """
 
-    def __init__(self, path: str | Path, *, largest: int = LARGEST_FILE) -> None:
+    def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        self._largest = largest
         self._lock = threading.Lock()
         self._index: dict[str, tuple[int, int]] = {}
         try:
@@ -161,21 +155,28 @@ class TarPictures(Closing):
         if any(offset + size > length for offset, size in self._index.values()):
             raise DataError(f"{self._path}: the file is cut off; fetch it again")
 
+    def listed(self) -> PhotoFolder:
+        """Return what is in the archive."""
+        return sort_names(self._index)
+
     def names(self) -> tuple[str, ...]:
         """Return the names of all pictures, sorted."""
-        return tuple(sorted(name for name in self._index if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES))
+        return self.listed().photos
 
     def read(self, name: str) -> NDArray[np.uint8]:
         """Return one picture, RGB uint8 (112, 112, 3)."""
-        return decode_aligned(self.read_bytes(name), f"{self._path}: {name}")
+        return decode_aligned(self._bytes(name, LARGEST_FILE), f"{self._path}: {name}")
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of one entry."""
+        return self._bytes(name, LARGEST_PHOTO)
+
+    def _bytes(self, name: str, largest: int) -> bytes:
         entry = self._index.get(_safe_name(name, str(self._path)))
         if entry is None:
             raise DataError(_missing(name, str(self._path)))
         offset, size = entry
-        _check_size(size, self._largest, f"{self._path}: {name}")
+        _check_size(size, largest, f"{self._path}: {name}")
         with self._lock:
             if self._file.closed:
                 raise DataError(f"{self._path}: already closed; open it again to read {name}")
@@ -187,9 +188,9 @@ class TarPictures(Closing):
         self._file.close()
 
 
-def open_pictures(path: str | Path, *, largest: int = LARGEST_FILE) -> FolderPictures | TarPictures:
+def open_pictures(path: str | Path) -> FolderPictures | TarPictures:
     """Open a folder or an uncompressed tar file of pictures, whichever ``path`` is."""
-    return FolderPictures(path, largest=largest) if Path(path).is_dir() else TarPictures(path, largest=largest)
+    return FolderPictures(path) if Path(path).is_dir() else TarPictures(path)
 
 
 def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -213,7 +214,7 @@ def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
         If the bytes are no readable picture or it is not 112 x 112.
     """
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=tuple(ENDINGS)) as picture:
             size = picture.size
             # The size is known from the header, so an oversized picture is refused before it is decoded.
             pixels = np.asarray(picture.convert("RGB")) if size == (FACE_SIZE, FACE_SIZE) else None
@@ -237,7 +238,7 @@ def _safe_name(name: str, where: str) -> str:
 
 def _check_size(size: int, largest: int, what: str) -> None:
     if size > largest:
-        raise DataError(f"{what}: {size} bytes is too large for a picture or a pair list here (limit {largest})")
+        raise DataError(f"{what}: {size} bytes is too large for a picture here (limit {largest})")
 
 
 def _missing(name: str, where: str) -> str:

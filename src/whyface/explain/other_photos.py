@@ -6,10 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from whyface.errors import FaceError, InputError, PhotoError
-from whyface.evaluate.pictures import PICTURE_SUFFIXES
 from whyface.evaluate.progress import ProgressCallback
 from whyface.faces.face import Face
 from whyface.faces.load import load_face
+from whyface.files.photo_folder import describe_passed_over, list_photos
 
 
 def other_photos(
@@ -44,7 +44,8 @@ def other_photos(
     InputError
         If none is left.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    listed = list_photos(folder)
+    files = [folder / name for name in listed.photos]
     skipped = {path.resolve() for path in besides}
     faces, left_out = [], []
     for number, path in enumerate(files, start=1):
@@ -55,6 +56,8 @@ def other_photos(
                 left_out.append(str(error))
         if progress is not None:
             progress(number, len(files))
+    if listed.passed_over:
+        left_out.append(f"{folder}: {describe_passed_over(listed.passed_over)}")
     if not faces:
         raise InputError(f"{folder}: no picture in it shows a face; give a folder with photos of other people")
     return faces, left_out

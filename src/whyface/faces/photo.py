@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from whyface.errors import InputError, PhotoError
+from whyface.files.photo_folder import ENDINGS, LARGEST_PHOTO
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS: Final = tuple(ENDINGS)
 """What is read, in Pillow's names; the multi-picture JPEG of many phones counts as JPEG."""
 
 MAX_PIXELS: Final = 50_000_000
@@ -131,8 +132,11 @@ def _check_file(path: str | Path) -> None:
             raise PhotoError(f"{path}: this is a folder; give a picture file")
         if not file.is_file():
             raise PhotoError(f"{path}: not a regular file; give a picture file")
-        if file.stat().st_size == 0:
+        size = file.stat().st_size
+        if size == 0:
             raise PhotoError(f"{path}: the file is empty; fetch or save the picture again")
+        if size > LARGEST_PHOTO:
+            raise PhotoError(f"{path}: {size} bytes are more than the limit of {LARGEST_PHOTO}; make it smaller")
     except (OSError, ValueError) as error:
         raise PhotoError(f"{str(path)!r}: cannot be read ({error}); check the path and its permissions") from error
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from whyface.data.aligning import AligningPictures
 from whyface.errors import DataError
-from whyface.evaluate.pictures import PictureSource, open_pictures
+from whyface.evaluate.pictures import FolderPictures, PictureSource, TarPictures, open_pictures
 from whyface.evaluate.progress import ProgressCallback
 from whyface.gallery.gallery import Gallery, pixel_digest
 from whyface.gallery.search import others_above
@@ -56,6 +56,8 @@ class EnrolReport:
         Pictures that were in the gallery already, under the same name.
     failures
         Why there is no face, by picture.
+    passed_over
+        Why a file in the folder is no picture, by name; hidden files are not listed.
     without_photo
         People of whom no picture could be used.
     doubts
@@ -66,6 +68,7 @@ class EnrolReport:
     people: int = 0
     skipped: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, str] = field(default_factory=dict)
     without_photo: list[str] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
 
@@ -76,6 +79,7 @@ class EnrolReport:
             "people": self.people,
             "skipped": self.skipped,
             "failures": self.failures,
+            "passed_over": self.passed_over,
             "people_without_usable_photo": self.without_photo,
             "doubts": [vars(doubt) for doubt in self.doubts],
         }
@@ -121,6 +125,7 @@ def enroll_folder(
     report = EnrolReport()
     with open_pictures(folder) as photos:
         person_of, empty = people_of(photos, folder)
+        report.passed_over = photos.listed().passed_over
         source: PictureSource = photos if aligned else AligningPictures(photos, threads=threads)
         for batch in _batches(list(person_of)):
             _enroll_batch(gallery, source, {name: person_of[name] for name in batch}, report, find_doubts)
@@ -137,7 +142,7 @@ def enroll_folder(
     return report
 
 
-def people_of(photos: PictureSource, folder: Path | str) -> tuple[dict[str, str], set[str]]:
+def people_of(photos: FolderPictures | TarPictures, folder: Path | str) -> tuple[dict[str, str], set[str]]:
     """Tell who is in which picture by the folder that it lies in, and who has a folder without pictures.
 
     Raises
@@ -151,12 +156,9 @@ def people_of(photos: PictureSource, folder: Path | str) -> tuple[dict[str, str]
     person_of = {name: name.split("/")[-2] for name in names if "/" in name}
     if not person_of:
         raise DataError(f"{folder}: the pictures lie in no person's folder; put them into FOLDER/PERSON/")
-    empty: set[str] = set()
-    if Path(folder).is_dir():
-        depth = min(name.count("/") for name in person_of)
-        pattern = "/".join(["*"] * depth)
-        empty = {path.name for path in Path(folder).glob(pattern) if path.is_dir()} - set(person_of.values())
-    return person_of, empty
+    depth = min(name.count("/") for name in person_of)
+    people = {name.rpartition("/")[2] for name in photos.listed().folders if name.count("/") == depth - 1}
+    return person_of, people - set(person_of.values())
 
 
 def _batches(names: list[str]) -> Iterator[list[str]]:

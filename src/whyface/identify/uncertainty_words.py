@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 from whyface.identify.evidential_head import EvidentialHead
 from whyface.words.erasing import erased_faces
-from whyface.words.noise_floor import FEWEST_DRAWS, LEVEL, noise_floor, random_blobs
+from whyface.words.noise_floor import noise_floor, random_blobs
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Maps faces (N, 3, 112, 112) to the features that the head was fitted to, (N, D)."""
@@ -45,8 +45,6 @@ class ErasedWord:
         Mean u without random places of the same area.
     limit
         What u has to exceed to be told from chance, the choice among all words counted in.
-    chance
-        p-value, corrected for the same choice, see :func:`whyface.words.noise_floor.noise_floor`.
     """
 
     name: str
@@ -55,12 +53,11 @@ class ErasedWord:
     person: str
     by_chance: float
     limit: float
-    chance: float
 
     @property
     def is_telling(self) -> bool:
         """Whether u rises more than by chance."""
-        return self.chance <= LEVEL
+        return self.uncertainty > self.limit
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ def uncertainty_words(
     eraser
         See :data:`whyface.words.erasing.ERASERS`; the same for words and chance.
     draws
-        Random erasures of each word's area, at least 19: with fewer, no word can be told from chance.
+        Random erasures of each word's area, at least 2.
     seed
         Of these.
 
@@ -159,8 +156,8 @@ def uncertainty_words(
     kept = {name: mask for name, mask in masks.items() if mask.any()}
     if not kept:
         raise InputError("no word has a place on this face, so there is nothing to erase")
-    if draws < FEWEST_DRAWS:
-        raise InputError(f"chance needs at least {FEWEST_DRAWS} draws, got {draws}")
+    if draws < 2:
+        raise InputError(f"chance needs at least 2 draws, got {draws}")
     rng = np.random.default_rng(seed)
     stacked = np.stack(list(kept.values()))
     copies = [face[None], erased_faces(face, stacked, eraser, seed=seed)]
@@ -169,7 +166,7 @@ def uncertainty_words(
     u, who = belief.uncertainty, belief.probability.argmax(axis=1)
     count = len(kept)
     chance = u[1 + count :].reshape(count, draws)
-    floor = noise_floor(u[1 : 1 + count] - u[0], chance - u[0])
+    floor = noise_floor(u[1 : 1 + count] - u[0], chance - u[0], seed=seed)
     words = [
         ErasedWord(
             name=name,
@@ -178,7 +175,6 @@ def uncertainty_words(
             person=head.people[int(who[1 + row])],
             by_chance=float(u[0] + floor.mean[row]),
             limit=float(u[0] + floor.limit[row]),
-            chance=float(floor.chance[row]),
         )
         for row, (name, mask) in enumerate(kept.items())
     ]

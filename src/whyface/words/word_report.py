@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
 from whyface.words.attribute_names import Attribute
 from whyface.words.counterfactual import Direction
-from whyface.words.noise_floor import LEVEL
 from whyface.words.word_score import ErasedScores
 from whyface.words.word_settings import WordSettings
 
@@ -44,9 +43,10 @@ class Word:
     by_chance
         The score after erasing as much at random, on average.
     limit
-        The score that the word has to pass to count, see :func:`whyface.words.noise_floor.noise_floor`.
+        The score that the word has to pass to count: so far the best of as many random erasures as there are words
+        goes in one of 20 tries.
     chance
-        p-value, corrected for the choice among all words.
+        How often the best of as many random erasures, each measured by its own kind's spread, does at least as well.
     """
 
     attribute: Attribute
@@ -64,7 +64,7 @@ class Word:
     @property
     def is_telling(self) -> bool:
         """Whether erasing it does more than noise, and enough to speak of."""
-        return self.change >= SMALLEST_CHANGE and self.chance <= LEVEL
+        return self.change >= SMALLEST_CHANGE and self.chance <= 0.05
 
 
 @dataclass(frozen=True, eq=False)

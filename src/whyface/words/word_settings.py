@@ -8,7 +8,6 @@ from typing import Any, Final, Literal, get_args
 from whyface.errors import InputError
 from whyface.words.erasing import eraser_fill
 from whyface.words.joint_maps import KINDS, LEAST, THRESHOLD, Kind
-from whyface.words.noise_floor import FEWEST_DRAWS
 
 Identity = Literal["similarity", "topk", "threshold"]
 IDENTITIES: Final[tuple[Identity, ...]] = get_args(Identity)
@@ -38,8 +37,8 @@ class WordSettings:
         Let words about gender, age and race into sentences.
     names
         Only these attributes, present or not, learnt or not; None: those that are present, learnt and allowed.
-    draws
-        Random erasures for each word, see :func:`whyface.words.noise_floor.noise_floor`; at least 19.
+    draws, tries
+        Random erasures per word and bootstrap tries, see :mod:`whyface.words.noise_floor`.
     seed
         Of everything random.
 
@@ -60,6 +59,7 @@ class WordSettings:
     sensitive: bool = False
     names: tuple[str, ...] | None = None
     draws: int = 40
+    tries: int = 2000
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,11 +72,8 @@ class WordSettings:
             raise InputError(
                 f"the joint map's threshold and the least share lie in 0..1, got {self.threshold:g} and {self.least:g}"
             )
-        if self.draws < FEWEST_DRAWS:
-            raise InputError(
-                f"at least {FEWEST_DRAWS} draws are needed, since no word can be told from chance with fewer; "
-                f"got {self.draws}"
-            )
+        if self.draws < 10 or self.tries < 100:
+            raise InputError(f"at least 10 draws and 100 tries are needed, got {self.draws} and {self.tries}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

@@ -1,0 +1,1 @@
+"""Files and folders, and nothing of what is in them."""

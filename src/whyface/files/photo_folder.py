@@ -1,0 +1,141 @@
+"""Which files are photos: one rule for every folder and every archive that is read, and for the decoder.
+
+A photo is a file with one of :data:`ENDINGS`, at any depth. Hidden files and hidden folders (their names begin with a
+dot, as do the companions that macOS writes) are passed over, and links to folders are not followed, so that no loop can
+catch the walk and no photo has two names. Everything that is passed over is on record with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Final
+
+from whyface.errors import DataError
+
+ENDINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+        "PNG": (".png",),
+        "WEBP": (".webp",),
+        "BMP": (".bmp",),
+        "TIFF": (".tif", ".tiff"),
+        "GIF": (".gif",),
+    }
+)
+"""What is read: Pillow's name of each format, and how its files end, in lower case."""
+
+PHOTO_ENDINGS: Final = frozenset(ending for endings in ENDINGS.values() for ending in endings)
+
+LARGEST_PHOTO: Final = 512 * 2**20
+"""Files above this many bytes are refused; 50 million pixels of 16 bits in four channels take 400 MB uncompressed."""
+
+_HIDDEN: Final = "hidden"
+
+
+@dataclass(frozen=True)
+class PhotoFolder:
+    """What is in a folder or an archive.
+
+    Attributes
+    ----------
+    photos
+        The photos' names, relative to the folder, with forward slashes, sorted.
+    folders
+        The folders in it, likewise; those of an archive are not listed.
+    skipped
+        Why a file or folder is passed over, by name.
+    """
+
+    photos: tuple[str, ...]
+    folders: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def passed_over(self) -> dict[str, str]:
+        """What is passed over apart from hidden files, which nobody expects to be read."""
+        return {name: reason for name, reason in self.skipped.items() if reason != _HIDDEN}
+
+
+def describe_passed_over(reasons: Mapping[str, str]) -> str:
+    """Return in one line how many files are passed over for which reason; empty if there are none."""
+    counts = Counter(reasons.values())
+    listed = ", ".join(f"{number} {reason}" for reason, number in sorted(counts.items()))
+    return f"Passed over, no photos: {listed}" if counts else ""
+
+
+def list_photos(folder: str | Path) -> PhotoFolder:
+    """List the photos of a folder, at any depth.
+
+    Raises
+    ------
+    DataError
+        If it is not a folder, or cannot be read.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(f"{root}: not a folder; give a folder of photos")
+    files: list[str] = []
+    folders: list[str] = []
+    skipped: dict[str, str] = {}
+    waiting = [""]
+    while waiting:
+        here = waiting.pop()
+        try:
+            entries = _entries(root / here)
+        except OSError as error:
+            if not here:
+                raise DataError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
+            skipped[here] = f"unreadable folder ({error.strerror})"
+            continue
+        for entry in entries:
+            name = f"{here}/{entry.name}" if here else entry.name
+            kind = _kind(entry)
+            if entry.name.startswith("."):
+                skipped[name] = _HIDDEN
+            elif kind == "folder":
+                folders.append(name)
+                waiting.append(name)
+            elif kind == "file":
+                files.append(name)
+            else:
+                skipped[name] = kind
+    found = sort_names(files)
+    return PhotoFolder(found.photos, tuple(sorted(folders)), dict(sorted({**skipped, **found.skipped}.items())))
+
+
+def sort_names(names: Iterable[str]) -> PhotoFolder:
+    """Tell photos from other files by their names, as in an archive."""
+    photos: list[str] = []
+    skipped: dict[str, str] = {}
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        if any(part.startswith(".") for part in path.parts):
+            skipped[name] = _HIDDEN
+        elif path.suffix.lower() in PHOTO_ENDINGS:
+            photos.append(name)
+        else:
+            skipped[name] = f"ending in {path.suffix.lower()}" if path.suffix else "without an ending"
+    return PhotoFolder(tuple(photos), skipped=skipped)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return ``"folder"``, ``"file"``, or why it is neither."""
+    try:
+        if entry.is_dir():
+            return "link to a folder" if entry.is_symlink() else "folder"
+        if entry.is_file():
+            return "file"
+    except OSError:
+        # A link to itself, or to where we may not look.
+        return "link that leads nowhere"
+    return "link that leads nowhere" if entry.is_symlink() else "no regular file"
