@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from records import publish
 
+from records import publish
 from whyface.demo import demo_photo
-from whyface.explain.xcos_method import software_versions
+from whyface.explain.verdict import software_versions
 from whyface.onnx_runtime import PRIVACY
 
 

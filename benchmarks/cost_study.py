@@ -27,8 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.xcos.model import XcosModel
-from whyface.xcos.pair_graph import PairGraph
+from whyface.xcos.model import PairGraph, XcosModel
 
 KINDS: Final = ("fc", "u", "p", "l")
 BACKBONES: Final = ("mobilefacenet", "ir-se-50")
@@ -43,9 +42,8 @@ def networks(backbone: str) -> tuple[Any, Any, Any, Any]:
     """
     import torch  # noqa: PLC0415 - the process that measures memory does without
 
+    from whyface.models.backbones import IResNet, MobileFaceNet  # noqa: PLC0415
     from whyface.models.heads import FcHead, GdcHead, GridHead, PlacedGridHead  # noqa: PLC0415
-    from whyface.models.iresnet import IResNet  # noqa: PLC0415
-    from whyface.models.mobilefacenet import MobileFaceNet  # noqa: PLC0415
     from whyface.train.networks import ScaledPixels  # noqa: PLC0415
     from whyface.xcos.learned import LearnedAttention  # noqa: PLC0415
 
@@ -200,7 +198,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Measure all backbones."""
     import torch  # noqa: PLC0415
 
-    from whyface.explain.xcos_method import software_versions  # noqa: PLC0415
+    from whyface.explain.verdict import software_versions  # noqa: PLC0415
 
     rng = np.random.default_rng(args.seed)
     report: dict[str, Any] = {}
@@ -295,7 +293,7 @@ def main() -> None:
         backbone, kind, folder = args.peak
         print(peak_of_this_process(backbone, kind, Path(folder), args.threads))
         return
-    from whyface.models.atomic_write import write_atomic  # noqa: PLC0415
+    from whyface.files.integrity import write_atomic  # noqa: PLC0415
 
     record = measure(args)
     print(table(record))

@@ -22,18 +22,17 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from whyface.data.pair_lists import read_lfw_pairs
+from whyface.data.protocols import PairProtocol
 from whyface.errors import FaceError, ModelError
-from whyface.evaluate.folds import best_threshold
 from whyface.evaluate.intervals import wilson
-from whyface.evaluate.lfw_protocol import read_lfw_pairs
-from whyface.evaluate.pictures import TarPictures
-from whyface.evaluate.progress import progress_bar
-from whyface.evaluate.protocols import PairProtocol
+from whyface.evaluate.rates import best_threshold
 from whyface.faces.align import align
-from whyface.faces.centerface import CenterFaceDetector, CentreSettings
-from whyface.faces.centerface_network import open_centerface
+from whyface.faces.centerface import CenterFaceDetector, CentreSettings, open_centerface
 from whyface.faces.detection import Detection, Detector
-from whyface.faces.detectors import open_detector
+from whyface.faces.load import open_detector
+from whyface.faces.pictures import TarPictures
+from whyface.files.progress import progress_bar
 from whyface.models.onnx_embedder import OnnxEmbedder
 
 Photo = NDArray[np.uint8]

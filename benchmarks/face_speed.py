@@ -4,9 +4,9 @@
         --pairs lfw-pairs.txt --cfp cfp-aligned-112.tar --out docs/studies/benchmarks/face_speed.json
 
 The settings take turns in random order, so that whatever else the machine does hits all of them. ``int8`` is made by
-scripts/quantise.py, ``float16`` by ONNX Runtime's converter (which computes in float32 on most processors and pays for
-converting), ``bfloat16`` has its weights rounded to 8 bits of mantissa: ONNX Runtime has no bfloat16 convolution for
-this kind of processor, so that only its accuracy and not its speed can differ.
+studies/quantisation/study.py, ``float16`` by ONNX Runtime's converter (which computes in float32 on most processors and
+pays for converting), ``bfloat16`` has its weights rounded to 8 bits of mantissa: ONNX Runtime has no bfloat16
+convolution for this kind of processor, so that only its accuracy and not its speed can differ.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from records import publish
+from studies.quantisation.quantised import quantise, write_variant
 
-from whyface.evaluate.pictures import open_pictures
-from whyface.evaluate.progress import progress_bar
-from whyface.evaluate.protocol_names import open_protocol, parse_protocol
+from records import publish
+from whyface.data.open_protocol import open_protocol, parse_protocol
 from whyface.evaluate.scoring import score_xcos, summarise_scores
-from whyface.explain.xcos_method import software_versions
+from whyface.explain.verdict import software_versions
+from whyface.faces.pictures import open_pictures
+from whyface.files.progress import progress_bar
 from whyface.gallery.kernel import usable_cores
-from whyface.models.zoo import DEFAULT_MODEL, model_entry, model_file
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
 from whyface.onnx_runtime import onnx_runtime
-from whyface.xcos.quantised import quantise, write_variant
 
 onnxruntime: Any = onnx_runtime()
 

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from whyface.gallery.kernel import Probes
 from whyface.onnx_runtime import CPU, onnx_runtime
-from whyface.xcos.clipped import ClippedAttention
+from whyface.xcos.separable import ClippedAttention
 
 Scorer = Callable[[], NDArray[np.float32]]
 _BLOCK = 256

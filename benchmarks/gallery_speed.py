@@ -27,25 +27,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import gallery_kernels
 import numpy as np
 from numpy.typing import NDArray
-from records import publish
 
-from whyface.evaluate.folds import fold_accuracy
-from whyface.evaluate.lfw_protocol import read_lfw_pairs
-from whyface.evaluate.pictures import open_pictures
-from whyface.evaluate.progress import progress_bar
-from whyface.explain.xcos_method import software_versions
+import gallery_kernels
+from records import publish
+from whyface.data.pair_lists import read_lfw_pairs
+from whyface.evaluate.rates import fold_accuracy
+from whyface.explain.verdict import software_versions
+from whyface.faces.pictures import open_pictures
+from whyface.files.progress import progress_bar
 from whyface.gallery import feature_file, name_table
+from whyface.gallery.feature_file import HEADER, Storage
 from whyface.gallery.features import GalleryFeatures
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.kernel import BLOCK, score_records, usable_cores
-from whyface.gallery.layout import HEADER, Storage
-from whyface.models.zoo import DEFAULT_MODEL
+from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.xcos.attention import AttentionKind
-from whyface.xcos.model import XcosModel, open_xcos
-from whyface.xcos.pair_graph import PairGraph
+from whyface.xcos.model import PairGraph, XcosModel, open_xcos
 
 Floats = NDArray[np.float32]
 STORAGES: Final[tuple[Storage, ...]] = ("float32", "int16")

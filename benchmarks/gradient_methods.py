@@ -28,25 +28,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from records import publish
 from torch import Tensor, nn
 from torch.nn import functional
 
+from records import publish
 from whyface.demo import demo_photo
-from whyface.evaluate.progress import progress_bar
 from whyface.explain.fggb import weighted_sizes
-from whyface.explain.pair_score import CosineScore
-from whyface.explain.xcos_method import software_versions
+from whyface.explain.gradient_method import CosineScore
+from whyface.explain.verdict import software_versions
 from whyface.explain.xssab import argument_gradients
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
-from whyface.models.freed_memory import keep_freed_memory
+from whyface.files.progress import progress_bar
+from whyface.models.backbones import MobileFaceNet
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
 from whyface.models.heads import GdcHead
-from whyface.models.mobilefacenet import MobileFaceNet
-from whyface.models.pointwise import PointwiseConv2d
 from whyface.models.torch_embedder import TorchEmbedder
+from whyface.models.torch_layers import PointwiseConv2d, keep_freed_memory
 from whyface.models.weights import load_safetensors
-from whyface.models.zoo import DEFAULT_MODEL, model_entry, model_file
 
 THRESHOLD = 0.3
 Calls = Mapping[str, Callable[[], Any]]

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from records import publish
 
-from whyface.evaluate.lfw_protocol import read_lfw_pairs
-from whyface.evaluate.pictures import open_pictures
-from whyface.evaluate.progress import progress_bar
-from whyface.explain.xcos_method import software_versions
-from whyface.models.zoo import DEFAULT_MODEL
+from records import publish
+from whyface.data.pair_lists import read_lfw_pairs
+from whyface.explain.verdict import software_versions
+from whyface.faces.pictures import open_pictures
+from whyface.files.progress import progress_bar
+from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.xcos.grid import grid_cosine
 from whyface.xcos.model import XcosModel
 from whyface.xcos.open_model import open_model

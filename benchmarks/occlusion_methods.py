@@ -28,17 +28,16 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from records import publish
 
+from records import publish
 from whyface.demo import demo_photo
-from whyface.explain.occluders import patches
-from whyface.explain.painted_faces import usable_cores
-from whyface.explain.xcos_method import software_versions
-from whyface.explain.xface import XfaceMethod
+from whyface.explain.black_box import usable_cores
+from whyface.explain.verdict import software_versions
+from whyface.explain.xface import XfaceMethod, patches
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
+from whyface.models.catalogue import DEFAULT_MODEL, open_embedder
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.zoo import DEFAULT_MODEL, open_embedder
 
 Pairing = Literal["one", "all", "both"]
 

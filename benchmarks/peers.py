@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from records import publish
 
+from records import publish
 from whyface.demo import demo_photo
-from whyface.explain.xcos_method import software_versions
-from whyface.models.integrity import sha256_of
+from whyface.explain.verdict import software_versions
+from whyface.files.integrity import sha256_of
 from whyface.onnx_runtime import PRIVACY
 
 PREAMBLE: Final = """

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from whyface.models.atomic_write import write_atomic
+from whyface.files.integrity import write_atomic
 
 
 def publish(record: dict[str, Any], out: Path | None) -> None:

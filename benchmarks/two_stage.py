@@ -39,17 +39,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from records import publish
 
-from whyface.evaluate.pictures import open_pictures
-from whyface.evaluate.progress import progress_bar
-from whyface.explain.xcos_method import software_versions
+from records import publish
+from whyface.explain.verdict import software_versions
+from whyface.faces.pictures import open_pictures
+from whyface.files.integrity import write_atomic
+from whyface.files.progress import progress_bar
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.kernel import score_records, usable_cores
-from whyface.gallery.shortlist import Recipe, Shortlist, build_shortlist, faiss_module, probe_vectors
-from whyface.gallery.two_stage import search_shortlist
-from whyface.models.atomic_write import write_atomic
-from whyface.models.zoo import DEFAULT_MODEL
+from whyface.gallery.shortlist import Recipe, Shortlist, build_shortlist, faiss_module, probe_vectors, search_shortlist
+from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.xcos.model import XcosModel, open_xcos
 
 Floats = NDArray[np.float32]
@@ -305,8 +304,8 @@ def likeness(paths: list[Path], real: int, names: NDArray[np.str_], people: NDAr
 
 def draw(record: dict[str, Any], path: Path) -> None:
     """Draw cost and recall."""
-    from whyface.figures.save import save_figure  # noqa: PLC0415 - matplotlib is slow to import
-    from whyface.figures.two_stage import two_stage_figure  # noqa: PLC0415
+    from two_stage_figure import two_stage_figure  # noqa: PLC0415
+    from whyface.figures.style import save_figure  # noqa: PLC0415 - matplotlib is slow to import
 
     save_figure(two_stage_figure(record), path)
 

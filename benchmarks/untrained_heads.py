@@ -21,18 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whyface.evaluate.folds import fold_accuracy
-from whyface.evaluate.lfw_protocol import read_lfw_pairs
-from whyface.evaluate.pictures import open_pictures
-from whyface.evaluate.progress import progress_bar
-from whyface.evaluate.protocols import PairProtocol
-from whyface.evaluate.rates import tar_at_far
-from whyface.explain.xcos_method import software_versions
-from whyface.models.atomic_write import write_atomic
+from whyface.data.pair_lists import read_lfw_pairs
+from whyface.data.protocols import PairProtocol
+from whyface.evaluate.rates import fold_accuracy, tar_at_far
+from whyface.explain.verdict import software_versions
+from whyface.faces.pictures import open_pictures
+from whyface.files.integrity import write_atomic
+from whyface.files.progress import progress_bar
+from whyface.models.backbones import MobileFaceNet
 from whyface.models.heads import GdcHead, PlacedGridHead
-from whyface.models.mobilefacenet import MobileFaceNet
 from whyface.train.corpus import load_corpus, people_left_out
-from whyface.train.teachers import read_safetensors, split_state
+from whyface.train.networks import read_safetensors, split_state
 from whyface.xcos.learned import grid_cosine
 
 CHUNK = 500

@@ -19,17 +19,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from records import publish
 
+from records import publish
 from whyface.demo import demo_photo
-from whyface.explain.xcos_method import software_versions
+from whyface.explain.verdict import software_versions
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
+from whyface.models.backbones import MobileFaceNet
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
 from whyface.models.heads import GdcHead
-from whyface.models.mobilefacenet import MobileFaceNet
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.zoo import DEFAULT_MODEL, model_entry, model_file
-from whyface.train.teachers import read_safetensors
+from whyface.train.networks import read_safetensors
 from whyface.xcos.export import export_faces
 from whyface.xcos.model import open_xcos
 

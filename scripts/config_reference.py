@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from whyface.train.config_reference import END, START, reference_table
+from config_table import END, START, reference_table
 
 
 def main() -> None:

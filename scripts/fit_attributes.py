@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.evaluate.lfw_protocol import read_lfw_pairs
-from whyface.evaluate.pictures import open_pictures
-from whyface.evaluate.progress import progress_bar
+from attribute_fit import LinearFit, calibrated, fit_logistic
+from attribute_labels import LOWEST_CUT, AttributeLabels, read_attribute_labels, soft_targets
+from attribute_measures import contrast_map, locality, measure_attribute
+from whyface.data.pair_lists import read_lfw_pairs
 from whyface.evaluate.rates import auc
-from whyface.evaluate.words_attributes import contrast_map, locality, measure_attribute
-from whyface.explain.xcos_method import software_versions
-from whyface.models.atomic_write import write_atomic
+from whyface.explain.verdict import software_versions
+from whyface.faces.pictures import open_pictures
+from whyface.files.integrity import write_atomic
+from whyface.files.progress import progress_bar
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file, shipped_models
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.zoo import DEFAULT_MODEL, model_entry, model_file, shipped_models
-from whyface.words.attribute_fit import LinearFit, calibrated, fit_logistic
-from whyface.words.attribute_labels import LOWEST_CUT, AttributeLabels, read_attribute_labels, soft_targets
 from whyface.words.attribute_model import LEARNT_AUC, PRESENT, SHIPPED_NAME, AttributeHeads, save_attributes
 
 TENSORS = {"last map": "hardtanh_31", "grid": "grid"}

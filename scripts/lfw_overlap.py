@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from whyface.evaluate.embed import embed_all
-from whyface.evaluate.pictures import PictureSource, open_pictures
+from whyface.evaluate.scoring import embed_all
 from whyface.faces.face import FACE_SIZE
+from whyface.faces.pictures import PictureSource, open_pictures
 from whyface.models.embedder import Embedder, l2_normalise
 from whyface.models.onnx_embedder import OnnxEmbedder
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from whyface.evaluate.pictures import PictureSource, open_pictures
-from whyface.evaluate.progress import progress_bar
-from whyface.explain.mean_map import mean_map, save_mean_map, shipped_mean_maps
-from whyface.explain.xcos_method import software_versions
-from whyface.models.zoo import model_entry, open_embedder
+from whyface.explain.places import mean_map, save_mean_map, shipped_mean_maps
+from whyface.explain.verdict import software_versions
+from whyface.faces.pictures import PictureSource, open_pictures
+from whyface.files.progress import progress_bar
+from whyface.models.catalogue import model_entry, open_embedder
 from whyface.train.corpus import people_left_out
 
 

@@ -13,15 +13,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from whyface.evaluate.lfw_protocol import read_lfw_pairs
-from whyface.evaluate.pictures import open_pictures
-from whyface.evaluate.progress import progress_bar
+from attention_figure import attention_figure
+from whyface.data.pair_lists import read_lfw_pairs
 from whyface.evaluate.scoring import score_embedder, score_xcos, summarise_scores
-from whyface.explain.xcos_method import software_versions
-from whyface.figures.attention import attention_figure
-from whyface.figures.save import save_figure
-from whyface.models.atomic_write import write_atomic
-from whyface.models.zoo import model_entry, open_embedder, update_entry, zoo_path
+from whyface.explain.verdict import software_versions
+from whyface.faces.pictures import open_pictures
+from whyface.figures.style import save_figure
+from whyface.files.integrity import write_atomic
+from whyface.files.progress import progress_bar
+from whyface.models.catalogue import model_entry, open_embedder, update_entry, zoo_path
 from whyface.xcos.model import open_xcos
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from whyface.faces.centerface_network import SHA256
+from whyface.faces.centerface import SHA256
 
 SOURCE_SHA256: Final = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
 OUTPUT_CHANNELS: Final = (1, 2, 2, 10)

@@ -20,14 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from whyface.explain.xcos_method import software_versions
+from norms import restate_norms
+from whyface.explain.verdict import software_versions
+from whyface.models.backbones import MobileFaceNet
+from whyface.models.catalogue import DEFAULT_MODEL, shipped_models, update_entry, zoo_path
 from whyface.models.heads import GridHead, PlacedGridHead
-from whyface.models.mobilefacenet import MobileFaceNet
 from whyface.models.weights import save_safetensors
-from whyface.models.zoo import DEFAULT_MODEL, shipped_models, update_entry, zoo_path
 from whyface.train.corpus import Corpus, load_corpus, people_left_out
-from whyface.train.norms import restate_norms
-from whyface.train.teachers import mobilefacenet_teacher, read_safetensors
+from whyface.train.networks import mobilefacenet_teacher, read_safetensors
 from whyface.xcos.attention import PearsonAttention
 from whyface.xcos.export import export_faces, export_pair
 from whyface.xcos.learned import LearnedAttention, XcosNetwork, grid_cosine

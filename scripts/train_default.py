@@ -22,13 +22,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from whyface.models.backbones import MobileFaceNet
 from whyface.models.heads import GdcHead, GridHead, PlacedGridHead, flatten_grid
-from whyface.models.mobilefacenet import MobileFaceNet
+from whyface.train.augmentation import blend_people, jitter_geometry, jitter_light, occlude
 from whyface.train.corpus import Corpus, load_corpus, people_left_out, sample_batch
-from whyface.train.distillation import WeightAverage, all_pairs, balanced_regression, compare_all, tie_pair_halves
-from whyface.train.margins import MarginHead
-from whyface.train.mixing import blend_people, jitter_geometry, jitter_light, occlude
-from whyface.train.teachers import channels_last, mobilefacenet_teacher, read_safetensors, split_state
+from whyface.train.losses import MarginHead, WeightAverage, all_pairs, balanced_regression, compare_all, tie_pair_halves
+from whyface.train.networks import channels_last, mobilefacenet_teacher, read_safetensors, split_state
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
 
 STEM_BLOCKS = 5

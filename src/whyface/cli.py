@@ -16,12 +16,10 @@ from whyface.commands.batch import batch
 from whyface.commands.benchmark import benchmark
 from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
-from whyface.commands.export import export
 from whyface.commands.gallery import app as gallery
 from whyface.commands.identify import identify
-from whyface.commands.models import models
-from whyface.commands.train import train
-from whyface.commands.verify import demo, verify
+from whyface.commands.train import export, train
+from whyface.commands.verify import demo, models, verify
 from whyface.commands.words import words
 from whyface.errors import WhyfaceError
 

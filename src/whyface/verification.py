@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from whyface.errors import InputError, ModelError
-from whyface.explain.confidence import with_probability
-from whyface.explain.cosine_method import CosineMethod
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import ThresholdSource
-from whyface.explain.xcos_method import XcosMethod
+from whyface.explain.verdict import CosineMethod, XcosMethod, with_probability
 from whyface.faces.face import Face
 from whyface.faces.load import load_face
 from whyface.faces.photo import MAX_PIXELS
+from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.models.catalogue_schema import ModelEntry
 from whyface.models.preprocessing import Preprocessing
-from whyface.models.zoo import DEFAULT_MODEL
-from whyface.models.zoo_schema import ModelEntry
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.model import XcosModel
 from whyface.xcos.open_model import attention_kind, known_entry, open_model

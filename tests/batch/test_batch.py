@@ -215,7 +215,7 @@ def test_killed_hard(noise: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_part_is_made_again(noise: Path, tmp_path: Path) -> None:
     source, out = open_pair_source(noise), tmp_path / "r.parquet"
-    original = __import__("whyface.batch.result_file", fromlist=["ResultParts"]).ResultParts.merge
+    original = __import__("whyface.batch.run", fromlist=["ResultParts"]).ResultParts.merge
 
     def merge_later(self: Any, *arguments: Any) -> tuple[int, int]:
         (self.folder / "part-00001.parquet").write_bytes(b"PAR1 not")
@@ -223,7 +223,7 @@ def test_a_damaged_part_is_made_again(noise: Path, tmp_path: Path) -> None:
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("whyface.batch.result_file.ResultParts.merge", merge_later)
+        patch.setattr("whyface.batch.run.ResultParts.merge", merge_later)
         with pytest.raises(DataError, match="run the same command again"):
             run_batch(source, ALIGNED, out, chunk=4)
     report = run_batch(source, ALIGNED, out, chunk=4)
@@ -251,7 +251,7 @@ def test_other_settings_do_not_go_on(noise: Path, tmp_path: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("whyface.batch.result_file.ResultParts.merge", stop)
+        patch.setattr("whyface.batch.run.ResultParts.merge", stop)
         with pytest.raises(KeyboardInterrupt):
             run_batch(source, ALIGNED, out)
     with pytest.raises(DataError, match="results of other settings"):

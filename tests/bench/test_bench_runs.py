@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from helpers.toy_bench import FlatMethod, Pictures, ProductMethod, subject_of
-from whyface.bench.bench_test import Rows
 from whyface.bench.erasure import ErasureTest
-from whyface.bench.part_files import ResultTable, open_folder, part_path, read_results, write_part
-from whyface.bench.replacement import ReplacementTest
+from whyface.bench.planted import ReplacementTest
 from whyface.bench.run import run_bench
 from whyface.bench.summary import area, differences, paired_difference, summarise_method
 from whyface.errors import DataError, OutputError
+from whyface.files.parts import ResultTable, Rows, open_folder, part_path, read_results, write_part
 
 NUMBERS = np.arange(8)
 

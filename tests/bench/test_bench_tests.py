@@ -6,16 +6,13 @@ import numpy as np
 import pytest
 
 from helpers.toy_bench import FlatMethod, Pictures, ProductMethod, chunk_of, subject_of
-from whyface.bench.bench_test import BenchTest, Rows, Subject
+from whyface.bench.base import BenchTest, PairChunk, Subject, choose_pairs, descending, first_pixels, to_pixels
 from whyface.bench.erasure import FILLS, STEPS, ErasureTest, filled
-from whyface.bench.pair_chunk import PairChunk, choose_pairs
-from whyface.bench.patches import patch_chance, patched_faces
-from whyface.bench.pixel_ranking import descending, first_pixels, to_pixels
-from whyface.bench.pointing import PointingTest, pasted_faces
-from whyface.bench.replacement import ReplacementTest
+from whyface.bench.planted import PointingTest, ReplacementTest, pasted_faces, patch_chance, patched_faces
 from whyface.bench.run import run_chunk
-from whyface.bench.stability import StabilityTest, rank_correlation, shifted
+from whyface.bench.sanity import StabilityTest, rank_correlation, shifted
 from whyface.errors import InputError
+from whyface.files.parts import Rows
 
 GENUINE, IMPOSTORS = [0, 1, 2], [6, 7, 8]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.toy_bench import Pictures, chunk_of
-from whyface.bench.patches import PATCH_SIDE, patch_chance, patch_mask, patched_faces
+from whyface.bench.planted import PATCH_SIDE, patch_chance, patch_mask, patched_faces
 from whyface.errors import InputError
 
 

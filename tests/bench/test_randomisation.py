@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from helpers.toy_bench import Pictures, chunk_of, subject_of
-from whyface.bench.randomisation import SHARES, RandomisationTest
+from whyface.bench.sanity import SHARES, RandomisationTest
 from whyface.errors import InputError
-from whyface.explain.method_table import METHODS
+from whyface.explain.registry import METHODS
 
 torch = pytest.importorskip("torch")
 
@@ -20,7 +20,7 @@ from whyface.bench.randomised import (  # noqa: E402
     open_on_torch,
     randomised_score,
 )
-from whyface.explain.pair_score import CosineScore, PairScore, XcosScore  # noqa: E402
+from whyface.explain.gradient_method import CosineScore, PairScore, XcosScore  # noqa: E402
 from whyface.models.torch_embedder import TorchEmbedder  # noqa: E402
 from whyface.xcos.learned import LearnedAttention  # noqa: E402
 

@@ -17,7 +17,7 @@ from PIL import Image
 from helpers.command_line import run_whyface as run
 from whyface.demo import demo_photo
 from whyface.explain.explanation import Explanation
-from whyface.models.zoo import shipped_models
+from whyface.models.catalogue import shipped_models
 
 PORTRAIT, SPEECH, OTHER = (
     str(demo_photo(name)) for name in ("obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg")
@@ -216,7 +216,7 @@ def test_model_file_with_a_wrong_hash(
 ) -> None:
     copy = tmp_path / "models"
     shutil.copytree(shipped_models(), copy)
-    monkeypatch.setattr("whyface.models.zoo.shipped_models", lambda: copy)
+    monkeypatch.setattr("whyface.models.catalogue.shipped_models", lambda: copy)
     graph = copy / "xcos-mobilefacenet.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"x")
     code, out, err = run(monkeypatch, capsys, "verify", PORTRAIT, SPEECH)

@@ -16,8 +16,8 @@ from helpers.gallery_models import faces
 from helpers.tiny_networks import write_tiny
 from whyface.cli import main
 from whyface.demo import demo_photo
+from whyface.gallery.feature_file import HEADER
 from whyface.gallery.gallery import Gallery
-from whyface.gallery.layout import HEADER
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -16,9 +16,9 @@ from whyface.batch.comparer import ComparerSettings
 from whyface.batch.pair_source import PhotoPair
 from whyface.batch.ray_engine import _Worker
 from whyface.demo import demo_photo
-from whyface.explain.linear_head import linear_head
-from whyface.faces import detectors
+from whyface.faces import load as detectors
 from whyface.faces.load import load_face
+from whyface.models.linear_head import linear_head
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.onnx_runtime import onnx_runtime
 from whyface.verification import Verifier
@@ -127,8 +127,7 @@ def test_galleries(
 def test_photographs_of_a_protocol(
     sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from whyface.data.open_protocol import open_any_protocol
-    from whyface.evaluate.protocol_names import parse_protocol
+    from whyface.data.open_protocol import open_any_protocol, parse_protocol
 
     (tmp_path / "photos").mkdir()
     for name, photo in (("a.jpg", A), ("b.jpg", B), ("c.jpg", OTHER), ("d.jpg", OTHER)):

@@ -16,11 +16,11 @@ from helpers.picture_files import encoded, flat, shared_data, write_tree
 from whyface.data.aligning import AligningPictures
 from whyface.demo import demo_photo
 from whyface.errors import DataError, OutputError
-from whyface.evaluate.pictures import FolderPictures, PictureSource, TarPictures
 from whyface.faces.align import template
 from whyface.faces.detection import Detection
 from whyface.faces.load import load_face
 from whyface.faces.photo import decode_photo, read_photo
+from whyface.faces.pictures import FolderPictures, PictureSource, TarPictures
 
 
 class Counting:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from helpers.picture_files import flat, write_tar, write_tree
 from whyface.data.folders import LabelledPictures, label_by_folder, label_pictures, open_labelled
 from whyface.errors import DataError, InputError
-from whyface.evaluate.pictures import FolderPictures, open_pictures
+from whyface.faces.pictures import FolderPictures, open_pictures
 
 
 def files(names: list[str]) -> dict[str, bytes]:

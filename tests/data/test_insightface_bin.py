@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.picture_files import flat
-from whyface.data.insightface_bin import BinPictures, read_bin
-from whyface.data.joined_people import contradictions, join_people
+from whyface.data.insightface_bin import BinPictures, contradictions, join_people, read_bin
 from whyface.errors import DataError, InputError
-from whyface.evaluate.pictures import LARGEST_FILE, PictureSource
+from whyface.faces.pictures import LARGEST_FILE, PictureSource
 
 
 def jpeg(level: int, size: int = 112) -> bytes:

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from helpers.picture_files import encoded, flat, shared_data, write_tree
-from whyface.data.open_protocol import open_any_protocol
+from whyface.data.open_protocol import ProtocolName, open_any_protocol, parse_protocol
+from whyface.data.pair_lists import read_lfw_pairs
+from whyface.data.protocols import build_protocol
 from whyface.errors import DataError, InputError
-from whyface.evaluate.embed import embed_all, pair_scores
-from whyface.evaluate.lfw_protocol import read_lfw_pairs
-from whyface.evaluate.pictures import TarPictures
-from whyface.evaluate.protocol_names import ProtocolName, parse_protocol
-from whyface.evaluate.protocols import build_protocol
-from whyface.models.zoo import open_embedder
+from whyface.evaluate.scoring import embed_all, pair_scores
+from whyface.faces.pictures import TarPictures
+from whyface.models.catalogue import open_embedder
 
 
 @pytest.fixture

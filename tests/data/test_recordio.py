@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from helpers.picture_files import flat
 from helpers.record_writer import MAGIC, image, pack, write_records
-from whyface.data.record_file import RecordFile, read_index
-from whyface.data.recordio import RecordPictures, open_records, read_header
+from whyface.data.recordio import RecordFile, RecordPictures, open_records, read_header, read_index
 from whyface.errors import DataError
-from whyface.evaluate.pictures import PictureSource
+from whyface.faces.pictures import PictureSource
 
 PICTURES = [flat(level) for level in range(4)]
 INSIGHTFACE = [

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from whyface.data.pair_lists import read_cfp_pairs
 from whyface.errors import DataError, InputError
-from whyface.evaluate.cfp_protocol import read_cfp_pairs
-from whyface.evaluate.pictures import FolderPictures
+from whyface.faces.pictures import FolderPictures
 
 PEOPLE = 500
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
 from whyface.errors import InputError
-from whyface.evaluate.curve_replicates import percentile_interval, replicate_curves, weighted_curves
+from whyface.evaluate.bootstrap import percentile_interval, replicate_curves, weighted_curves
 from whyface.evaluate.rates import equal_error, tar_at_far
 
 TARGETS = np.array([0.01, 0.05, 0.1, 0.5, 1.0])

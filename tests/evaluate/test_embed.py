@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from whyface.errors import DataError, InputError, ModelError
-from whyface.evaluate.embed import embed_all, pair_scores
-from whyface.evaluate.progress import progress_bar
+from whyface.evaluate.scoring import embed_all, pair_scores
+from whyface.files.progress import progress_bar
 from whyface.models.embedder import Batch
 
 

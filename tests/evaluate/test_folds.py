@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from whyface.errors import InputError
-from whyface.evaluate.folds import best_threshold, fold_accuracy, published_grid
+from whyface.evaluate.rates import best_threshold, fold_accuracy, published_grid
 
 Floats = NDArray[np.float64]
 

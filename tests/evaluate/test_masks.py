@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from whyface.data.masks import Fill, apply_mask, free_form_mask, free_form_masks
 from whyface.errors import InputError
-from whyface.evaluate.masks import Fill, apply_mask, free_form_mask, free_form_masks
 
 
 def rng(seed: int = 0) -> np.random.Generator:

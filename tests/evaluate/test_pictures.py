@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from helpers.picture_files import encoded, write_tar, write_tree
 from whyface.errors import DataError
-from whyface.evaluate.pictures import (
+from whyface.faces.pictures import (
     LARGEST_FILE,
     FolderPictures,
     PictureSource,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from helpers.picture_files import flat, write_tree
+from whyface.data.open_protocol import ProtocolName, open_protocol, parse_protocol
 from whyface.errors import DataError, InputError
-from whyface.evaluate.protocol_names import ProtocolName, open_protocol, parse_protocol
 
 
 @pytest.fixture

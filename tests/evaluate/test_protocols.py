@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from whyface.data.pair_lists import read_lfw_pairs, read_pair_list
+from whyface.data.protocols import PairProtocol, build_protocol
 from whyface.errors import DataError, InputError
-from whyface.evaluate.lfw_protocol import read_lfw_pairs
-from whyface.evaluate.pair_list import read_pair_list
-from whyface.evaluate.protocols import PairProtocol, build_protocol
 
 LFW = "2\t1\nAnn\t1\t2\nAnn\t1\tBob\t3\nCy\t4\t10\nAnn\t2\tCy\t4\n"
 

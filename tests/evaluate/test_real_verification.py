@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whyface.evaluate.cfp_protocol import read_cfp_pairs
-from whyface.evaluate.embed import embed_all, pair_scores
-from whyface.evaluate.folds import fold_accuracy
-from whyface.evaluate.lfw_protocol import read_lfw_pairs
-from whyface.evaluate.pictures import PictureSource, open_pictures
-from whyface.evaluate.protocols import PairProtocol
-from whyface.evaluate.rates import tar_at_far
+from whyface.data.pair_lists import read_cfp_pairs, read_lfw_pairs
+from whyface.data.protocols import PairProtocol
+from whyface.evaluate.rates import fold_accuracy, tar_at_far
+from whyface.evaluate.scoring import embed_all, pair_scores
+from whyface.faces.pictures import PictureSource, open_pictures
 from whyface.models.onnx_embedder import OnnxEmbedder
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from helpers.tiny_networks import write_tiny
-from whyface.evaluate.pair_list import read_pair_list
-from whyface.evaluate.pictures import FolderPictures
-from whyface.evaluate.protocols import PairProtocol
+from whyface.data.pair_lists import read_pair_list
+from whyface.data.protocols import PairProtocol
 from whyface.evaluate.scoring import score_embedder, score_xcos, summarise_scores
+from whyface.faces.pictures import FolderPictures
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.xcos.model import XcosModel
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from whyface.data.protocols import build_protocol
+from whyface.data.video_sets import SetProtocol, evenly_spaced
 from whyface.errors import DataError, InputError
-from whyface.evaluate.protocols import build_protocol
-from whyface.evaluate.set_protocol import SetProtocol, evenly_spaced
 
 PEOPLE = {"a/0": "a", "a/1": "a", "b/0": "b"}
 PAIRS = [("a/0", "a/1", True, 0), ("a/0", "b/0", False, 0), ("a/1", "b/0", False, 1)]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from helpers.picture_files import encoded, flat, shared_data, write_tree
 from helpers.tiny_networks import write_tiny
+from whyface.data.protocols import build_protocol
+from whyface.data.video_sets import SetProtocol
 from whyface.errors import InputError
-from whyface.evaluate.pictures import FolderPictures, TarPictures
-from whyface.evaluate.protocols import build_protocol
-from whyface.evaluate.scoring_model import ScoringModel, mirrored, open_scoring_model
-from whyface.evaluate.set_protocol import SetProtocol
+from whyface.evaluate.scoring import ScoringModel, mirrored, open_scoring_model
 from whyface.evaluate.set_scoring import Aggregation, score_sets
+from whyface.faces.pictures import FolderPictures, TarPictures
 from whyface.models.embedder import Batch, l2_normalise
 from whyface.xcos.model import XcosModel
 

@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from whyface.evaluate.report import report_document
+from whyface.evaluate.report import report_document, report_text
 from whyface.evaluate.summary import TARGET_FMRS, Summary, summarise
-from whyface.evaluate.text_table import report_text
 
 METADATA: dict[str, Any] = {
     "model": {"name": "tiny"},

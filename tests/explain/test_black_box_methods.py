@@ -13,9 +13,8 @@ from helpers.made_up_networks import CornerEmbedder, LinearEmbedder, both_maps, 
 from whyface.errors import InputError
 from whyface.explain.black_box import BlackBoxMethod
 from whyface.explain.controls import CentreMethod, RandomMethod
-from whyface.explain.corrrise import CorrRiseMethod, random_masks
+from whyface.explain.corrrise import CorrRiseMethod, StreamedCorrelation, random_masks
 from whyface.explain.explanation import Explanation
-from whyface.explain.streamed_correlation import StreamedCorrelation
 from whyface.explain.xface import PAIRINGS, XfaceMethod
 from whyface.faces.face import stack_faces
 

@@ -16,16 +16,15 @@ from helpers.tiny_networks import shared_weights, write_tiny
 from helpers.tiny_torch import CornerTrunk, curved_embedder, curved_parts, linear_embedder, random_faces
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError
-from whyface.explain.cell_terms import cell_parts, cell_terms, spread_constant
-from whyface.explain.cells import CellsMethod
-from whyface.explain.linear_head import linear_head
+from whyface.explain.cells import CellsMethod, cell_parts, cell_terms, spread_constant
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
+from whyface.models.catalogue import open_embedder
 from whyface.models.embedder import Embedder
 from whyface.models.heads import FcHead, GdcHead
+from whyface.models.linear_head import linear_head
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.torch_embedder import TorchEmbedder, open_torch_embedder
-from whyface.models.zoo import open_embedder
 
 
 @settings(max_examples=30, deadline=None)

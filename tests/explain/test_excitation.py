@@ -10,8 +10,7 @@ from torch.nn import functional
 
 from helpers.tiny_torch import curved_embedder, random_faces
 from whyface.errors import ModelError
-from whyface.explain.ebp import EbpMethod, winning_pixels
-from whyface.explain.excitation import ExcitationMode
+from whyface.explain.ebp import EbpMethod, ExcitationMode, winning_pixels
 from whyface.faces.face import Face
 from whyface.models.preprocessing import ARCFACE, Preprocessing
 from whyface.models.torch_embedder import TorchEmbedder

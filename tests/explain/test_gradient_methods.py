@@ -15,8 +15,7 @@ from whyface.errors import InputError, ModelError
 from whyface.explain.ebp import EbpMethod
 from whyface.explain.fggb import FggbMethod
 from whyface.explain.gradcam import GradCamMethod
-from whyface.explain.gradient_method import GradientMethod
-from whyface.explain.pair_score import CosineScore, PairScore, XcosScore, open_pair_score
+from whyface.explain.gradient_method import CosineScore, GradientMethod, PairScore, XcosScore, open_pair_score
 from whyface.explain.xssab import XssabMethod, argument_gradients
 from whyface.faces.face import Face
 from whyface.models.onnx_embedder import OnnxEmbedder

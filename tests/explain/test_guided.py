@@ -8,8 +8,8 @@ import torch
 
 from helpers.tiny_torch import curved_embedder, random_faces
 from whyface.errors import InputError, ModelError
-from whyface.explain.guided import XcosGuidedMethod, scaled, smoothed
-from whyface.explain.pair_score import XcosScore
+from whyface.explain.gradcam import XcosGuidedMethod, scaled, smoothed
+from whyface.explain.gradient_method import XcosScore
 from whyface.models.torch_embedder import TorchEmbedder
 
 THRESHOLD = 0.2

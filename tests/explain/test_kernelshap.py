@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from helpers.made_up_networks import CornerEmbedder, LinearEmbedder, both_maps, noisy_face, quartered_face
 from whyface.errors import InputError
-from whyface.explain.kernelshap import KernelShapMethod
-from whyface.explain.shapley import coalitions, shapley_values
+from whyface.explain.kernelshap import KernelShapMethod, coalitions, shapley_values
 from whyface.faces.regions import REGIONS, region_masks
 
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from helpers.tiny_torch import curved_embedder, random_faces
 from whyface.errors import InputError, ModelError
-from whyface.explain.mean_map import (
+from whyface.explain.places import (
     FEWEST,
     known_mean_map,
     mean_map,
@@ -18,7 +18,7 @@ from whyface.explain.mean_map import (
     save_mean_map,
     shipped_mean_maps,
 )
-from whyface.models.zoo import known_models, model_entry
+from whyface.models.catalogue import known_models, model_entry
 
 
 def test_it_is_the_mean_however_it_is_cut() -> None:

@@ -12,13 +12,12 @@ from helpers.made_up_networks import LinearEmbedder, both_maps, noisy_face
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError
 from whyface.explain.black_box import BlackBoxMethod
-from whyface.explain.cosine_method import CosineMethod
-from whyface.explain.method_table import METHODS, method_entry, parse_methods, without_gradients
 from whyface.explain.methods import default_methods, open_method
 from whyface.explain.pair_method import PairMethod
 from whyface.explain.pair_scorer import XcosScorer
 from whyface.explain.provenance import ThresholdSource
-from whyface.explain.xcos_method import XcosMethod
+from whyface.explain.registry import METHODS, method_entry, parse_methods, without_gradients
+from whyface.explain.verdict import CosineMethod, XcosMethod
 from whyface.verification import Verifier
 
 COSINE = CosineMethod(LinearEmbedder(), threshold=0.5, source=ThresholdSource(name="made up"))

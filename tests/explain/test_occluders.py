@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyface.errors import InputError
-from whyface.explain.fills import FILL_NAMES, check_fill, fill_picture
-from whyface.explain.occluders import Patches, PatchPainter, patches, starts
-from whyface.explain.painted_faces import painted_features
+from whyface.explain.black_box import FILL_NAMES, check_fill, fill_picture, painted_features
+from whyface.explain.xface import Patches, PatchPainter, patches, starts
 
 
 @pytest.mark.parametrize(("size", "stride", "last"), [(7, 5, 105), (14, 5, 98), (28, 5, 84), (28, 28, 84), (112, 9, 0)])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from whyface.demo import demo_photo
 from whyface.errors import DataError, InputError
-from whyface.explain.other_photos import other_photos
+from whyface.faces.load import other_photos
 
 
 def test_every_kind_of_photo_counts_and_the_rest_is_named(tmp_path: Path) -> None:

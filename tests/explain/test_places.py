@@ -16,17 +16,16 @@ from helpers.tiny_networks import shared_weights, write_tiny
 from helpers.tiny_torch import curved_embedder, curved_parts, linear_embedder, random_faces
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError
-from whyface.explain.cosine_method import CosineMethod
-from whyface.explain.mean_map import mean_map
 from whyface.explain.methods import default_methods
-from whyface.explain.places import PlacesMethod, compare_places, neighbourhoods
+from whyface.explain.places import PlacesMethod, compare_places, mean_map, neighbourhoods
 from whyface.explain.provenance import ThresholdSource
+from whyface.explain.verdict import CosineMethod
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
+from whyface.models.catalogue import open_embedder
 from whyface.models.embedder import Embedder
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.torch_embedder import TorchEmbedder, open_torch_embedder
-from whyface.models.zoo import open_embedder
 
 ALONE = 1e-3
 """So narrow a neighbourhood that every place is by itself."""

@@ -7,8 +7,8 @@ import pytest
 
 from helpers.tiny_torch import random_faces
 from whyface.errors import InputError, ModelError
-from whyface.explain.xcos_evidence import XcosEvidenceMethod
-from whyface.models.zoo import DEFAULT_MODEL
+from whyface.explain.cells import XcosEvidenceMethod
+from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.xcos.model import XcosModel, open_xcos
 
 

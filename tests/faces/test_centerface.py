@@ -5,9 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from whyface.errors import InputError, ModelIntegrityError
-from whyface.faces import centerface_network
-from whyface.faces.centerface import CenterFaceDetector, CentreSettings, Tensor
-from whyface.faces.centerface_network import open_centerface
+from whyface.faces import centerface as centerface_network
+from whyface.faces.centerface import CenterFaceDetector, CentreSettings, Tensor, open_centerface
 
 ONE_LOOK = CentreSettings(shortest_search=32, close_up=0)
 # Shares of the box, (y, x) as the network gives them: eyes, nose, mouth corners.

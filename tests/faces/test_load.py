@@ -14,8 +14,7 @@ from PIL import Image
 from whyface.errors import FaceError, InputError, ModelError, PhotoError
 from whyface.faces.align import apply_affine, template
 from whyface.faces.detection import Detection, Detector, largest_first
-from whyface.faces.detectors import default_detector, open_detector
-from whyface.faces.load import detect_faces, load_face
+from whyface.faces.load import default_detector, detect_faces, load_face, open_detector
 
 PHOTOS = Path(str(resources.files("whyface"))) / "assets" / "photos"
 NAMES = ("obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg")
@@ -174,7 +173,7 @@ def test_mtcnn_on_a_demo_photograph() -> None:
 
 def test_importing_costs_no_heavy_package() -> None:
     code = (
-        "import sys, whyface.faces.load, whyface.faces.centerface_network, whyface.faces.mtcnn_weights; "
+        "import sys, whyface.faces.load, whyface.faces.centerface, whyface.faces.mtcnn_networks; "
         "print([name for name in ('onnxruntime', 'torch', 'matplotlib', 'mtcnn', 'lz4') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

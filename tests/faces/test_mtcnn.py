@@ -9,10 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 from whyface.errors import ModelError
-from whyface.faces import mtcnn_weights
+from whyface.faces import mtcnn_networks as mtcnn_weights
 from whyface.faces.mtcnn import CascadeSettings, MtcnnDetector
-from whyface.faces.mtcnn_networks import Networks, Tensor, convolve, face_probability, max_pool, prelu
-from whyface.faces.mtcnn_weights import arrays_of_joblib, load_networks
+from whyface.faces.mtcnn_networks import (
+    Networks,
+    Tensor,
+    arrays_of_joblib,
+    convolve,
+    face_probability,
+    load_networks,
+    max_pool,
+    prelu,
+)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

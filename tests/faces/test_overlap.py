@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whyface.faces.overlap import box_areas, suppress_overlaps
+from whyface.faces.detection import box_areas, suppress_overlaps
 
 # Neighbours share half of each: 50 of 150 (union) and 50 of 100 (the smaller).
 ROW = np.array([(0, 0, 10, 10), (5, 0, 15, 10), (10, 0, 20, 10)], float)

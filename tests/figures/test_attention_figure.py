@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attention_figure import attention_figure
 from whyface.errors import InputError
-from whyface.figures.attention import attention_figure
 
 
 def test_one_panel_per_map_with_percent_in_the_cells() -> None:

@@ -6,8 +6,7 @@ import pytest
 from whyface.bench.summary import Curve, Merit, MethodSummary
 from whyface.errors import InputError
 from whyface.evaluate.intervals import Interval
-from whyface.figures.bench_curves import curves_figure
-from whyface.figures.bench_merits import merits_figure
+from whyface.figures.bench import curves_figure, merits_figure
 
 
 def summary_of(level: float, pairs: int = 100) -> MethodSummary:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.evaluate.summary import Summary, summarise
-from whyface.figures.det import det_figure, probit
-from whyface.figures.roc import roc_figure
+from whyface.figures.error_curves import det_figure, probit, roc_figure
 
 
 def made_up(apart: float) -> Summary:

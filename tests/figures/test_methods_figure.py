@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
-from whyface.explain.method_table import METHODS
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
+from whyface.explain.registry import METHODS
 from whyface.figures.methods import PER_BAND, full_colour, methods_figure
 
 FACE = np.full((112, 112, 3), 128, np.uint8)

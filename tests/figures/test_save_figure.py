@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from whyface.errors import OutputError
-from whyface.figures.save import save_figure
+from whyface.figures.style import save_figure
 
 
 def figure() -> Figure:

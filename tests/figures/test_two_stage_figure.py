@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from two_stage_figure import SHIPPED, two_stage_figure
 from whyface.errors import InputError
-from whyface.figures.two_stage import SHIPPED, two_stage_figure
 
 WAYS = ("exhaustive", "shortlist of 100", "shortlist of 500", "index alone")
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from whyface.errors import DataError, PhotoError
-from whyface.evaluate.pictures import open_pictures
 from whyface.faces.photo import FORMATS, read_photo
+from whyface.faces.pictures import open_pictures
 from whyface.files.photo_folder import (
     ENDINGS,
     LARGEST_PHOTO,

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from helpers.gallery_models import TinyGrids, faces, shipped, tiny_xcos
 from whyface.errors import DataError, InputError, ModelError, OutputError
+from whyface.gallery.feature_file import HEADER
 from whyface.gallery.gallery import Gallery, pixel_digest
-from whyface.gallery.layout import HEADER
 from whyface.gallery.name_table import NameTable
 from whyface.xcos.attention import AttentionKind
 

@@ -13,10 +13,10 @@ from helpers.gallery_models import tiny_xcos
 from helpers.tiny_networks import write_tiny
 from helpers.tiny_torch import curved_parts, linear_embedder, random_faces
 from whyface.errors import InputError, ModelError
-from whyface.explain.cell_terms import cell_parts, cell_terms, spread_constant
-from whyface.explain.linear_head import linear_head
-from whyface.gallery.cells import explain_cells, with_cells
+from whyface.explain.cells import cell_parts, cell_terms, spread_constant
 from whyface.gallery.gallery import Gallery
+from whyface.gallery.search import explain_cells, with_cells
+from whyface.models.linear_head import linear_head
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.torch_embedder import TorchEmbedder
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from helpers.gallery_models import faces, tiny_xcos
 from whyface.errors import DataError, InputError
+from whyface.gallery.feature_file import HEADER
 from whyface.gallery.gallery import Gallery
-from whyface.gallery.layout import HEADER
 from whyface.gallery.shortlist import (
     ABOUT_NAME,
     INDEX_NAME,
@@ -22,8 +22,8 @@ from whyface.gallery.shortlist import (
     open_shortlist,
     probe_vectors,
     save_shortlist,
+    search_shortlist,
 )
-from whyface.gallery.two_stage import search_shortlist
 from whyface.models.embedder import Batch, l2_normalise
 from whyface.xcos.attention import AttentionKind
 

@@ -11,10 +11,9 @@ from whyface.explain.pair_scorer import XcosScorer
 from whyface.faces.face import Face
 from whyface.models.embedder import Batch, l2_normalise
 from whyface.words.attribute_model import AttributeEvidence, AttributeHeads
-from whyface.words.identity_cells import identity_cells
-from whyface.words.identity_classes import IdentityClasses
+from whyface.words.identity_evidence import IdentityClasses, identity_cells
 from whyface.words.word_explainer import WordExplainer
-from whyface.words.word_settings import WordSettings
+from whyface.words.word_report import WordSettings
 from whyface.xcos.model import XcosModel
 
 COLOURS = ("Red", "Green", "Blue")

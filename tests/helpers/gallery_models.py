@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.models.embedder import Batch, l2_normalise
-from whyface.models.zoo import DEFAULT_MODEL
 from whyface.xcos.model import XcosModel, open_xcos
 
 

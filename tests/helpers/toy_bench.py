@@ -7,9 +7,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.bench.bench_test import Subject
-from whyface.bench.pair_chunk import PairChunk
-from whyface.evaluate.protocols import PairProtocol, build_protocol
+from whyface.bench.base import PairChunk, Subject
+from whyface.data.protocols import PairProtocol, build_protocol
 from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.models.embedder import Batch
 
@@ -104,7 +103,7 @@ class Pictures:
 
 def chunk_of(pictures: Pictures, numbers: list[int], seed: int = 0) -> PairChunk:
     """Read pairs of the toy protocol as one chunk."""
-    from whyface.bench.pair_chunk import read_chunks
+    from whyface.bench.base import read_chunks
 
     wanted = np.asarray(numbers, np.intp)
     (chunk,) = read_chunks(pictures.protocol(), pictures, wanted, size=len(numbers), seed=seed)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from whyface.errors import InputError, ModelError, OutputError
-from whyface.identify.evidential_head import EvidentialHead, load_evidential_head
+from whyface.identify.evidential import EvidentialHead, load_evidential_head
 
 
 def head(**changes: object) -> EvidentialHead:

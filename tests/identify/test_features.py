@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whyface.errors import InputError
-from whyface.identify.features import cell_parts, grid_features
+from whyface.identify.gallery_people import cell_parts, grid_features
 from whyface.xcos.attention import uniform_attention
 from whyface.xcos.grid import grid_cosine, xcos_score
 

@@ -8,8 +8,8 @@ import pytest
 from whyface.errors import InputError, ModelError
 from whyface.evaluate.open_set import fpir_of
 from whyface.identify.gallery_threshold import extrapolated_threshold, fmr_for, gallery_threshold, pair_threshold
-from whyface.models.zoo import DEFAULT_MODEL, model_entry
-from whyface.models.zoo_schema import ModelEntry
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue_schema import ModelEntry
 
 
 def test_rates_turn_into_each_other() -> None:

@@ -15,9 +15,8 @@ from whyface.faces.face import Face
 from whyface.figures.identify import identification_figure
 from whyface.gallery.gallery import Gallery
 from whyface.identify.gallery_people import gallery_head, gallery_people, head_features, head_path
-from whyface.identify.identification import identify
-from whyface.identify.identification_sentences import sentences
-from whyface.train.evidential_gallery import fit_gallery_head
+from whyface.identify.identification import identify, sentences
+from whyface.train.evidential_fit import fit_gallery_head
 
 USER = ThresholdSource(kind="user", name="set by the user")
 

@@ -114,7 +114,7 @@ def test_fit_then_words(
     assert "Uncertainty u = " in out
 
     # Where no word fits, it says so and draws none.
-    monkeypatch.setattr("whyface.identify.photo_words.word_masks", lambda *_, **__: {})
+    monkeypatch.setattr("whyface.identify.uncertainty_words.word_masks", lambda *_, **__: {})
     chart.unlink()
     code, out, _ = run_whyface(monkeypatch, capsys, *arguments, "--words", "--words-figure", str(chart))
     assert (code, chart.exists()) == (0, False)

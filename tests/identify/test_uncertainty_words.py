@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.faces.regions import region_masks
-from whyface.identify.evidential_head import EvidentialHead
+from whyface.identify.evidential import EvidentialHead
 from whyface.identify.uncertainty_words import erase_together, uncertainty_words
 
 MASKS = {

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from whyface.errors import InputError
-from whyface.models.affine_head import Head, place_weights, probe_weights, unnormalised
 from whyface.models.heads import FcHead, GdcHead
-from whyface.models.placed_fc import PlacedFcHead
+from whyface.models.placed_fc import Head, PlacedFcHead, place_weights, probe_weights, unnormalised
 
 Measure = Callable[[Head, tuple[int, int, int]], Tensor]
 

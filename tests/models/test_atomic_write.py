@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from whyface.errors import OutputError
-from whyface.models.atomic_write import write_atomic
+from whyface.files.integrity import write_atomic
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyface.errors import InputError, ModelError
-from whyface.models.confidence import Calibration, calibration_from_dict, percent
+from whyface.models.calibration import Calibration, calibration_from_dict, percent
 
 PLATT = Calibration("platt", {"slope": 10.0, "intercept": -3.0}, "LFW", 3000, 3000)
 ISOTONIC = Calibration("isotonic", {"scores": [0.1, 0.3, 0.5], "probabilities": [0.0, 0.5, 1.0]}, "LFW", 50, 100)

@@ -8,7 +8,7 @@ import torch
 
 from whyface.errors import InputError, ModelError
 from whyface.models.heads import FcHead, GdcHead, GridHead, PlacedGridHead, flatten_grid
-from whyface.train.teachers import FrozenNetwork, split_state
+from whyface.train.networks import FrozenNetwork, split_state
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from whyface.errors import ModelError, ModelIntegrityError
-from whyface.models.integrity import check_sha256, read_model, sha256_of
+from whyface.files.integrity import check_sha256, read_model, sha256_of
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch", reason="needs torch (the extra torch)")
 from torch import Tensor, nn  # noqa: E402
 
 from whyface.errors import InputError  # noqa: E402
-from whyface.models import iresnet  # noqa: E402
-from whyface.models.iresnet import DEPTHS, IResNet, IRUnit, SqueezeExcite  # noqa: E402
+from whyface.models import backbones as iresnet  # noqa: E402
+from whyface.models.backbones import DEPTHS, IResNet, IRUnit, SqueezeExcite  # noqa: E402
 
 
 def _parameters(module: nn.Module) -> int:

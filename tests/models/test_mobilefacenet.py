@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from whyface.models.backbones import MEAN, STD, MobileFaceNet
 from whyface.models.heads import GdcHead
-from whyface.models.mobilefacenet import MEAN, STD, MobileFaceNet
 from whyface.onnx_runtime import onnx_runtime
-from whyface.train.teachers import mobilefacenet_teacher, read_safetensors, split_state
+from whyface.train.networks import mobilefacenet_teacher, read_safetensors, split_state
 
 WEIGHTS = Path(__file__).parents[2] / "../shared/weights"
 

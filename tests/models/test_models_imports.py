@@ -11,7 +11,7 @@ MODULES = ("embedder", "preprocessing", "integrity", "onnx_tap", "onnx_embedder"
 
 def test_the_core_modules_import_nothing_heavy() -> None:
     lines = [f"import whyface.models.{name}" for name in MODULES]
-    lines += ["import sys", "whyface.models.zoo.known_models()"]
+    lines += ["import sys", "whyface.models.catalogue.known_models()"]
     lines += ["print(sorted({'torch', 'onnx', 'onnxruntime', 'matplotlib', 'safetensors'} & set(sys.modules)))"]
     result = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.tiny_networks import shared_weights, write_tiny
 from whyface.errors import ModelError
-from whyface.models.onnx_grids import GridTensor, list_grids
+from whyface.models.onnx_session import GridTensor, list_grids
 
 
 def test_tiny_network(tmp_path: Path) -> None:

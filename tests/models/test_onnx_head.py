@@ -13,10 +13,9 @@ from helpers.tiny_networks import write_tiny
 from helpers.tiny_torch import random_faces
 from whyface.errors import ModelError
 from whyface.explain.cells import CellsMethod
-from whyface.explain.linear_head import linear_head
 from whyface.explain.places import PlacesMethod
+from whyface.models.linear_head import OnnxHead, linear_head, measure_head
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.onnx_head import OnnxHead, measure_head
 from whyface.models.onnx_tap import cut_graph, summarise
 
 

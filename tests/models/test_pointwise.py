@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402 - only where torch is there
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
-from whyface.models.pointwise import PointwiseConv2d, with_fast_pointwise  # noqa: E402
+from whyface.models.torch_layers import PointwiseConv2d, with_fast_pointwise  # noqa: E402
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch is built without oneDNN")
 

@@ -10,10 +10,10 @@ from torch import nn
 from helpers.tiny_networks import shared_weights
 from helpers.tiny_torch import curved_embedder, curved_parts, linear_embedder, random_faces
 from whyface.errors import InputError, ModelError
+from whyface.models.catalogue import open_embedder
 from whyface.models.embedder import GridEmbedder
 from whyface.models.preprocessing import ARCFACE, Preprocessing
 from whyface.models.torch_embedder import TorchEmbedder, open_torch_embedder
-from whyface.models.zoo import open_embedder
 
 
 def test_it_is_an_embedder_with_a_grid() -> None:

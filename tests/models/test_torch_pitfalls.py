@@ -15,7 +15,7 @@ from helpers.tiny_torch import curved_parts, linear_parts, random_faces
 from whyface.errors import ModelError
 from whyface.explain.cells import CellsMethod
 from whyface.explain.gradcam import GradCamMethod
-from whyface.explain.linear_head import linear_head
+from whyface.models.linear_head import linear_head
 from whyface.models.preprocessing import ARCFACE
 from whyface.models.torch_embedder import TorchEmbedder
 

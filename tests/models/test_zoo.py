@@ -10,9 +10,8 @@ import pytest
 
 from helpers.tiny_networks import flat_faces, shared_weights, write_tiny
 from whyface.errors import ModelError, ModelIntegrityError, OutputError
-from whyface.models import zoo
-from whyface.models.preprocessing import RAW
-from whyface.models.zoo import (
+from whyface.models import catalogue as zoo
+from whyface.models.catalogue import (
     DEFAULT_MODEL,
     known_models,
     model_entry,
@@ -22,7 +21,8 @@ from whyface.models.zoo import (
     update_entry,
     zoo_path,
 )
-from whyface.models.zoo_schema import ATTENTIONS, ModelEntry, parse_zoo
+from whyface.models.catalogue_schema import ATTENTIONS, ModelEntry, parse_zoo
+from whyface.models.preprocessing import RAW
 
 POINT: dict[str, Any] = {
     "name": "FMR 1e-3",

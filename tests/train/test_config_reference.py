@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from config_table import END, START, reference_table
 from whyface.train.config import PRESETS, TrainConfig, preset_text
-from whyface.train.config_reference import END, START, reference_table
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "configuration.md"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from whyface.train.distillation import (
+from whyface.train.losses import (
     WeightAverage,
     all_pairs,
     balanced_regression,

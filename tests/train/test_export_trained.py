@@ -11,9 +11,9 @@ from whyface.errors import ModelError, OutputError
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.weights import save_safetensors
 from whyface.train.config import NetworkConfig
-from whyface.train.export_trained import export_trained
+from whyface.train.export import export_trained
 from whyface.train.networks import build_network
-from whyface.train.trained import describe_trained
+from whyface.train.run_files import describe_trained
 from whyface.verification import Verifier
 from whyface.xcos.model import CORRELATED_TENSOR, XcosModel
 from whyface.xcos.open_model import open_model
@@ -74,6 +74,6 @@ def test_bad_sources_and_targets(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whyface.train.export_trained.FACE_TOLERANCE", -1.0)
+    monkeypatch.setattr("whyface.train.export.FACE_TOLERANCE", -1.0)
     with pytest.raises(ModelError, match="differs from torch"):
         export_trained(trained(tmp_path / "network.safetensors", "fc"), tmp_path / "x", name="x")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from whyface.errors import InputError
-from whyface.train.margins import MarginHead
+from whyface.train.losses import MarginHead
 
 
 def head(kind: str, **options: float) -> MarginHead:

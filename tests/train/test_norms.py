@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from norms import restate_norms
 from whyface.errors import InputError
-from whyface.train.norms import restate_norms
 
 
 def network() -> torch.nn.Sequential:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyface.errors import InputError
-from whyface.train.pair_sampler import draw_partners, epoch_batch, people_batch, step_generator, steps_per_epoch
+from whyface.train.corpus import draw_partners, epoch_batch, people_batch, step_generator, steps_per_epoch
 
 
 def labelled(counts: list[int], shuffle: int = 0) -> tuple[torch.Tensor, list[torch.Tensor]]:

@@ -15,10 +15,10 @@ from torch import nn
 from helpers.face_folders import write_faces
 from helpers.tiny_networks import shared_weights, write_tiny
 from helpers.tiny_torch import curved_parts, random_faces
+from whyface.data.pair_lists import read_lfw_pairs
 from whyface.errors import InputError, ModelError, OutputError
-from whyface.evaluate.folds import best_threshold
-from whyface.evaluate.lfw_protocol import read_lfw_pairs
-from whyface.evaluate.pictures import open_pictures
+from whyface.evaluate.rates import best_threshold
+from whyface.faces.pictures import open_pictures
 from whyface.models.embedder import Embedder
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import ARCFACE

@@ -2,8 +2,7 @@
 
 import pytest
 
-from whyface.train.config import OptimiserConfig
-from whyface.train.schedules import rate_factor
+from whyface.train.config import OptimiserConfig, rate_factor
 
 
 @pytest.mark.parametrize(

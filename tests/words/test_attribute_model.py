@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attribute_fit import calibrated, fit_logistic
+from attribute_labels import read_attribute_labels, soft_targets
+from attribute_measures import contrast_map, locality, measure_attribute
 from whyface.demo import demo_photo
 from whyface.errors import DataError, InputError, ModelError
-from whyface.evaluate.words_attributes import contrast_map, locality, measure_attribute
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
-from whyface.words.attribute_fit import calibrated, fit_logistic
-from whyface.words.attribute_labels import read_attribute_labels, soft_targets
 from whyface.words.attribute_model import (
     AttributeHeads,
     open_attributes,

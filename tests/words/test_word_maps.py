@@ -12,14 +12,27 @@ from hypothesis import strategies as st
 from whyface.errors import InputError
 from whyface.explain.pair_scorer import CosineScorer, XcosScorer
 from whyface.faces.face import FACE_SIZE
-from whyface.models.zoo import DEFAULT_MODEL
+from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.words.attribute_names import ATTRIBUTES
-from whyface.words.counterfactual import class_activation, counterfactual_map, to_unit_range
 from whyface.words.erasing import ERASERS, erased_faces
-from whyface.words.identity_cells import LinearCells, XcosCells, identity_cells
-from whyface.words.identity_classes import IdentityClasses, chosen_classes, fit_classes
-from whyface.words.joint_maps import erased_pixels, joint_maps, to_pixels
-from whyface.words.word_places import PLACES, word_places
+from whyface.words.identity_evidence import (
+    IdentityClasses,
+    LinearCells,
+    XcosCells,
+    chosen_classes,
+    fit_classes,
+    identity_cells,
+)
+from whyface.words.word_maps import (
+    PLACES,
+    class_activation,
+    counterfactual_map,
+    erased_pixels,
+    joint_maps,
+    to_pixels,
+    to_unit_range,
+    word_places,
+)
 from whyface.xcos.model import open_xcos
 
 OWN = np.array([[[0.0, 2.0], [4.0, -1.0]]])
@@ -192,7 +205,7 @@ def test_evidence_of_the_default_model_adds_up() -> None:
 
 def test_linear_evidence_adds_up_but_for_the_constant() -> None:
     from helpers.coloured_faces import ColourNetwork
-    from whyface.explain.linear_head import LinearHead
+    from whyface.models.linear_head import LinearHead
 
     cells = LinearCells.__new__(LinearCells)
     rng = np.random.default_rng(5)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from whyface.models.zoo import DEFAULT_MODEL
-from whyface.xcos.clipped import clipped_attention
+from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.xcos.model import open_xcos
-from whyface.xcos.separable import SeparableAttention, separable_attention, split_attention
+from whyface.xcos.separable import SeparableAttention, clipped_attention, separable_attention, split_attention
 
 
 def split(slope: float, *, side: int = 7, seed: int = 0) -> SeparableAttention:

@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import save_file
 
 from whyface.errors import InputError, ModelError
-from whyface.models.zoo import DEFAULT_MODEL
+from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.xcos.attention import learned_attention
 from whyface.xcos.learned import LearnedAttention
 from whyface.xcos.model import XcosModel, open_xcos

@@ -10,10 +10,10 @@ from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face
+from whyface.models.backbones import MobileFaceNet
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
 from whyface.models.heads import PlacedGridHead
-from whyface.models.mobilefacenet import MobileFaceNet
-from whyface.models.zoo import DEFAULT_MODEL, model_entry, model_file
-from whyface.train.teachers import read_safetensors
+from whyface.train.networks import read_safetensors
 from whyface.xcos.attention import AttentionKind, learned_attention
 from whyface.xcos.grid import flatten_grid, grid_cosine, xcos_score
 from whyface.xcos.learned import LearnedAttention, XcosNetwork

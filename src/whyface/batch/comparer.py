@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from whyface.batch.pair_source import PhotoPair
 from whyface.errors import FaceError, PhotoError
-from whyface.explain.cosine_method import CosineMethod
+from whyface.explain.verdict import CosineMethod
 from whyface.faces.load import load_face
 from whyface.models.preprocessing import Preprocessing
 from whyface.verification import Verifier

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from whyface.errors import DataError, InputError
+from whyface.files.integrity import sha256_of
 from whyface.files.photo_folder import PHOTO_ENDINGS, describe_passed_over, list_photos
-from whyface.models.integrity import sha256_of
 
 PHOTOS: Final = ("a", "b")
 """The columns of a CSV file that name the two photos."""

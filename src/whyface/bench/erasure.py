@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.bench.bench_test import BenchTest, Explain, Rows, Subject, rows
-from whyface.bench.pair_chunk import Faces, PairChunk
-from whyface.bench.pixel_ranking import first_pixels
+from whyface.bench.base import BenchTest, Explain, Faces, PairChunk, Subject, first_pixels, rows
 from whyface.errors import InputError
+from whyface.files.parts import Rows
 
 STEPS: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.65, 0.9)
 Fill = Literal["mean", "blur", "noise"]

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from whyface.errors import InputError, ModelError
-from whyface.explain.gradient_method import GradientMethod, to_array
-from whyface.explain.method_table import MethodEntry
+from whyface.explain.gradient_method import GradientMethod, PairScore, XcosScore, to_array
 from whyface.explain.pair_method import PairMaps, PairMethod
-from whyface.explain.pair_score import PairScore, XcosScore
 from whyface.explain.pair_scorer import Features
+from whyface.explain.registry import MethodEntry
 from whyface.models.embedder import Batch
 
 
@@ -84,7 +83,7 @@ class ScoreFromTorch:
 
 
 class EvidenceFromTorch(GradientMethod):
-    """:class:`~whyface.explain.xcos_evidence.XcosEvidenceMethod` on a torch network."""
+    """:class:`~whyface.explain.cells.XcosEvidenceMethod` on a torch network."""
 
     name: ClassVar[str] = "xcos"
 

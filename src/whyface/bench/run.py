@@ -1,23 +1,69 @@
-"""Run tests on one method and one model, chunk by chunk, resumable."""
+"""How much work a run of the bench is: methods that need thousands of network runs a pair may have to do with fewer."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.bench.bench_test import BenchTest, Rows, Subject, rows
-from whyface.bench.pair_chunk import Faces, PairChunk, read_chunks
-from whyface.bench.part_files import part_path, write_part
-from whyface.evaluate.pictures import PictureSource
-from whyface.evaluate.progress import ProgressCallback
-from whyface.evaluate.protocols import PairProtocol
+from whyface.bench.base import BenchTest, Faces, PairChunk, Subject, read_chunks, rows
+from whyface.data.protocols import PairProtocol
 from whyface.explain.pair_method import PairMaps
+from whyface.faces.pictures import PictureSource
+from whyface.files.parts import Rows, part_path, write_part
+from whyface.files.progress import ProgressCallback
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Settings that trade precision for time; results files record them.
+
+    Attributes
+    ----------
+    options
+        Options of methods, by the method's name.
+    slow_pairs
+        So many of the first pairs for the methods in :data:`SLOW`; None for all.
+    limits
+        So many of the first pairs for tests, by the test's name.
+    """
+
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    slow_pairs: int | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+SLOW: Final = frozenset({"xface", "corrrise", "kernelshap", "fggb", "ebp"})
+"""Methods that take long: hundreds of network runs a pair, or runs with every layer watched."""
+
+EFFORTS: Final[Mapping[str, Effort]] = {
+    "full": Effort(),
+    "light": Effort(
+        options={
+            "xface": {"patch_sizes": (28,), "stride": 12},
+            "corrrise": {"masks": 128},
+            "kernelshap": {"trials": 96},
+            "fggb": {"dimensions": 48},
+        },
+        slow_pairs=100,
+        limits={
+            "erasure": 500,
+            "erasure-blur": 100,
+            "erasure-noise": 100,
+            "pointing": 300,
+            "stability": 60,
+            "randomisation": 10,
+        },
+    ),
+}
+"""``full``: every method with its own defaults, on all pairs; ``light``: about a tenth of the network runs."""
+
 
 CHUNK: Final = 10
 """Pairs that are explained together and stand in one file."""
@@ -92,7 +138,7 @@ def run_bench(
     limits: Mapping[str, int] | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:
-    """Run all chunks that have no file yet; call :func:`whyface.bench.part_files.open_folder` before.
+    """Run all chunks that have no file yet; call :func:`whyface.files.parts.open_folder` before.
 
     Parameters
     ----------

@@ -11,21 +11,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.bench.bench_test import Subject
-from whyface.bench.pair_chunk import read_chunks
+from whyface.bench.base import Subject, read_chunks
+from whyface.data.protocols import PairProtocol
 from whyface.errors import ModelError
-from whyface.evaluate.pictures import PictureSource
-from whyface.evaluate.progress import ProgressCallback
-from whyface.evaluate.protocols import PairProtocol
 from whyface.evaluate.rates import equal_error
-from whyface.explain.cosine_method import CosineMethod
-from whyface.explain.method_table import METHODS, MethodEntry, method_entry
+from whyface.explain.cells import XcosEvidenceMethod
 from whyface.explain.methods import open_method
 from whyface.explain.pair_method import PairMethod
 from whyface.explain.pair_scorer import CosineScorer, PairScorer, XcosScorer
 from whyface.explain.provenance import ThresholdSource
-from whyface.explain.xcos_evidence import XcosEvidenceMethod
-from whyface.explain.xcos_method import XcosMethod
+from whyface.explain.registry import METHODS, MethodEntry, method_entry
+from whyface.explain.verdict import CosineMethod, XcosMethod
+from whyface.faces.pictures import PictureSource
+from whyface.files.progress import ProgressCallback
 from whyface.xcos.model import XcosModel
 from whyface.xcos.open_model import OpenedModel, attention_kind
 
@@ -88,7 +86,7 @@ def open_subject(
     Parameters
     ----------
     name
-        See :data:`~whyface.explain.method_table.METHODS`.
+        See :data:`~whyface.explain.registry.METHODS`.
     model, scorer
         The model, and what :func:`scorer_of` returned for it.
     threshold
@@ -136,7 +134,7 @@ def _randomised(
     if importlib.util.find_spec("torch") is None:
         return None
     from whyface.bench.randomised import open_on_torch, randomised_score  # noqa: PLC0415 - imports torch
-    from whyface.explain.pair_score import open_pair_score  # noqa: PLC0415
+    from whyface.explain.gradient_method import open_pair_score  # noqa: PLC0415
     from whyface.models.torch_embedder import TORCH_MODELS  # noqa: PLC0415
 
     if model.name not in TORCH_MODELS:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whyface.commands.choices import (
+from whyface.commands.options import (
     Aligned,
     Attention,
     GridTensor,
@@ -74,7 +74,7 @@ def batch(
     from whyface.batch.comparer import ComparerSettings  # noqa: PLC0415 - start fast
     from whyface.batch.pair_source import open_pair_source  # noqa: PLC0415
     from whyface.batch.run import Engine, run_batch  # noqa: PLC0415
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     check_writable(out, "results")
     source = open_pair_source(pairs, folder=data, pairs="all" if which is FolderChoice.ALL else "genuine")

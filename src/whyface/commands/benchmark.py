@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
-from whyface.commands.reference import Reference, reference_options
+from whyface.commands.options import (
+    Attention,
+    GridTensor,
+    ModelFolder,
+    ModelName,
+    OwnPixels,
+    Reference,
+    Threads,
+    reference_options,
+)
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
-    from whyface.bench.bench_test import BenchTest
+    from whyface.bench.base import BenchTest
 
 TESTS = ("replacement", "erasure", "erasure-blur", "erasure-noise", "pointing", "stability", "randomisation")
 COMPARED = ("replacement", "deletion", "insertion", "deletion blur", "deletion noise")
@@ -60,23 +68,24 @@ def benchmark(
     threads: Threads = None,
 ) -> None:
     """Measure explanation methods on a model: patches, erasure, pointing, stability, random weights, cost."""
-    from whyface.bench.bench_report import summary_document, summary_table  # noqa: PLC0415 - start fast
-    from whyface.bench.effort import EFFORTS, SLOW  # noqa: PLC0415
-    from whyface.bench.pair_chunk import choose_pairs  # noqa: PLC0415
-    from whyface.bench.part_files import open_folder, read_results  # noqa: PLC0415
-    from whyface.bench.run import CHUNK, run_bench  # noqa: PLC0415
+    from whyface.bench.base import choose_pairs  # noqa: PLC0415
+    from whyface.bench.run import CHUNK, EFFORTS, SLOW, run_bench  # noqa: PLC0415  # noqa: PLC0415
     from whyface.bench.subjects import (  # noqa: PLC0415
         equal_error_threshold,
         fitting_methods,
         open_subject,
         scorer_of,
     )
-    from whyface.bench.summary import differences, summarise_method  # noqa: PLC0415
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
-    from whyface.evaluate.protocol_names import open_protocol, parse_protocol  # noqa: PLC0415
-    from whyface.evaluate.score_table import parquet_modules  # noqa: PLC0415
-    from whyface.explain.method_table import METHODS, parse_methods  # noqa: PLC0415
-    from whyface.explain.xcos_method import software_versions  # noqa: PLC0415
+    from whyface.bench.summary import differences, summarise_method, summary_document, summary_table  # noqa: PLC0415 - start fast  # noqa: PLC0415
+    from whyface.data.open_protocol import open_protocol, parse_protocol  # noqa: PLC0415
+    from whyface.explain.registry import METHODS, parse_methods  # noqa: PLC0415
+    from whyface.explain.verdict import software_versions  # noqa: PLC0415
+    from whyface.files.parts import (  # noqa: PLC0415
+        open_folder,
+        parquet_modules,
+        read_results,
+    )
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.xcos.model import XcosModel  # noqa: PLC0415
     from whyface.xcos.open_model import open_model  # noqa: PLC0415
 
@@ -165,10 +174,8 @@ def open_tests(names: str) -> list[BenchTest]:
         If one is unknown or there is none.
     """
     from whyface.bench.erasure import ErasureTest  # noqa: PLC0415
-    from whyface.bench.pointing import PointingTest  # noqa: PLC0415
-    from whyface.bench.randomisation import RandomisationTest  # noqa: PLC0415
-    from whyface.bench.replacement import ReplacementTest  # noqa: PLC0415
-    from whyface.bench.stability import StabilityTest  # noqa: PLC0415
+    from whyface.bench.planted import PointingTest, ReplacementTest  # noqa: PLC0415
+    from whyface.bench.sanity import RandomisationTest, StabilityTest  # noqa: PLC0415
 
     tests: list[BenchTest] = [
         ReplacementTest(),
@@ -196,7 +203,7 @@ def _whose(protocol: str, pairs: int, summaries: Mapping[str, Any]) -> str:
 
 
 def _write(out: Path, document: Mapping[str, Any], table: str) -> None:
-    from whyface.models.atomic_write import write_atomic  # noqa: PLC0415 - start fast
+    from whyface.files.integrity import write_atomic  # noqa: PLC0415 - start fast
 
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(out / "summary.json", f"{text}\n".encode())
@@ -204,9 +211,8 @@ def _write(out: Path, document: Mapping[str, Any], table: str) -> None:
 
 
 def _draw(out: Path, model: str, protocol: str, pairs: int, summaries: dict[str, Any], controls: list[str]) -> None:
-    from whyface.figures.bench_curves import curves_figure  # noqa: PLC0415 - matplotlib is slow to import
-    from whyface.figures.bench_merits import merits_figure  # noqa: PLC0415
-    from whyface.figures.save import save_figure  # noqa: PLC0415
+    from whyface.figures.bench import curves_figure, merits_figure  # noqa: PLC0415
+    from whyface.figures.style import save_figure  # noqa: PLC0415
 
     title, subtitle = f"Which explanation tells the truth? {model}", _whose(protocol, pairs, summaries)
     merits = merits_figure(summaries, title=title, subtitle=subtitle, controls=frozenset(controls))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Sets, Threads
+from whyface.commands.options import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Sets, Threads
 from whyface.errors import OutputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from whyface.data.open_protocol import OpenedProtocol
-    from whyface.evaluate.protocols import PairProtocol
+    from whyface.data.protocols import PairProtocol
     from whyface.evaluate.summary import Summary
 
 SCORES, REPORT, ROC, DET = "scores.parquet", "report.json", "roc.png", "det.png"
@@ -76,14 +76,16 @@ def evaluate(
     threads: Threads = None,
 ) -> None:
     """Measure a model on a verification protocol: accuracy, error rates, intervals, ROC and DET."""
-    from whyface.data.open_protocol import open_any_protocol  # noqa: PLC0415 - start fast
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
-    from whyface.evaluate.protocol_names import parse_protocol  # noqa: PLC0415
-    from whyface.evaluate.report import report_document, run_metadata  # noqa: PLC0415
-    from whyface.evaluate.scoring_model import open_scoring_model, score_pairs  # noqa: PLC0415
+    from whyface.data.open_protocol import open_any_protocol, parse_protocol  # noqa: PLC0415
+    from whyface.evaluate.report import (  # noqa: PLC0415
+        report_document,
+        report_text,
+        run_metadata,
+    )
+    from whyface.evaluate.scoring import open_scoring_model, score_pairs  # noqa: PLC0415
     from whyface.evaluate.set_scoring import score_sets  # noqa: PLC0415
     from whyface.evaluate.summary import summarise  # noqa: PLC0415
-    from whyface.evaluate.text_table import report_text  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     name = parse_protocol(protocol)
     scoring = open_scoring_model(
@@ -186,7 +188,7 @@ def _command(**options: str | float | bool | None) -> str:
 def _aligned(opened: OpenedProtocol) -> OpenedProtocol:
     """Find and align all faces, and leave out the pictures without one."""
     from whyface.data.aligning import AligningPictures  # noqa: PLC0415
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     assert isinstance(opened.source, AligningPictures)
     with progress_bar("Aligning faces") as progress:
@@ -195,7 +197,7 @@ def _aligned(opened: OpenedProtocol) -> OpenedProtocol:
 
 def _prepare(out: Path) -> None:
     """Find out before the work, not after it, that the results have nowhere to go."""
-    from whyface.evaluate.score_table import require_pyarrow  # noqa: PLC0415
+    from whyface.files.parts import require_pyarrow  # noqa: PLC0415
 
     require_pyarrow()
     try:
@@ -220,11 +222,10 @@ def _write(
     summaries: Mapping[str, Summary],
     document: Mapping[str, Any],
 ) -> None:
-    from whyface.evaluate.score_table import write_scores  # noqa: PLC0415
-    from whyface.figures.det import det_figure  # noqa: PLC0415 - matplotlib is slow to import
-    from whyface.figures.roc import roc_figure  # noqa: PLC0415
-    from whyface.figures.save import save_figure  # noqa: PLC0415
-    from whyface.models.atomic_write import write_atomic  # noqa: PLC0415
+    from whyface.data.score_table import write_scores  # noqa: PLC0415
+    from whyface.figures.error_curves import det_figure, roc_figure  # noqa: PLC0415
+    from whyface.figures.style import save_figure  # noqa: PLC0415
+    from whyface.files.integrity import write_atomic  # noqa: PLC0415
 
     metadata = {key: document[key] for key in ("model", "protocol", "settings", "versions")}
     write_scores(out / SCORES, protocol, scores, metadata)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.choices import (
+from whyface.commands.options import (
     Aligned,
     AttentionKind,
     FaceA,
@@ -19,10 +19,11 @@ from whyface.commands.choices import (
     ModelFolder,
     ModelName,
     OwnPixels,
+    Reference,
     Threads,
     Threshold,
+    reference_options,
 )
-from whyface.commands.reference import Reference, reference_options
 from whyface.commands.verify import Prior, check_writable, probability_line, verdict_line
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ SCHEMA = "whyface/explanations/1"
 def _list(value: bool) -> None:
     if not value:
         return
-    from whyface.explain.method_table import METHODS  # noqa: PLC0415 - start fast
+    from whyface.explain.registry import METHODS  # noqa: PLC0415 - start fast
 
     width = max(map(len, METHODS))
     for entry in METHODS.values():
@@ -78,14 +79,12 @@ def explain(
     threads: Threads = None,
 ) -> None:
     """Say where the reasons for a verdict lie, by several methods side by side."""
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.explain.black_box import BlackBoxMethod  # noqa: PLC0415
-    from whyface.explain.confidence import with_probability  # noqa: PLC0415
-    from whyface.explain.cosine_method import CosineMethod  # noqa: PLC0415
-    from whyface.explain.method_table import parse_methods  # noqa: PLC0415
+    from whyface.explain.black_box import BlackBoxMethod, usable_cores  # noqa: PLC0415
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
-    from whyface.explain.painted_faces import usable_cores  # noqa: PLC0415
+    from whyface.explain.registry import parse_methods  # noqa: PLC0415
+    from whyface.explain.verdict import CosineMethod, with_probability  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.verification import Verifier  # noqa: PLC0415
 
     names = None if method is None else parse_methods(method)
@@ -100,7 +99,7 @@ def explain(
         model_directory=model_dir,
         grid=grid,
         preprocessing=None if pixels is None else pixels.preprocessing(),
-        # Methods that look from outside run it on one core each, see whyface.explain.painted_faces.
+        # Methods that look from outside run it on one core each, see whyface.explain.black_box.
         threads=1,
         prior=prior,
     )
@@ -135,7 +134,7 @@ def explain(
             found.append(with_probability(opened(faces), verifier.calibration, prior=prior))
     if figure is not None:
         from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import
-        from whyface.figures.save import save_figure  # noqa: PLC0415
+        from whyface.figures.style import save_figure  # noqa: PLC0415
 
         save_figure(methods_figure(found, faces[0].image, faces[1].image), figure)
     if as_json:
@@ -158,7 +157,7 @@ def _print(verdict: Explanation, found: list[Explanation], figure: Path | None) 
 
 
 def _sentences(explanation: Explanation) -> tuple[str, ...]:
-    from whyface.explain.method_table import METHODS  # noqa: PLC0415 - start fast
+    from whyface.explain.registry import METHODS  # noqa: PLC0415 - start fast
 
     entry = METHODS.get(explanation.method)
     if entry is not None and entry.is_control:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whyface.commands.choices import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.options import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
-    from whyface.gallery.candidates import Candidate
     from whyface.gallery.enroll import Doubt, EnrolReport
     from whyface.gallery.gallery import Gallery
+    from whyface.gallery.search import Candidate
 
 app = typer.Typer(help="Keep people in a gallery on disk and search among them.", no_args_is_help=True)
 
@@ -43,10 +43,13 @@ def enroll(
     threads: Threads = None,
 ) -> None:
     """Add everybody in a folder; makes the gallery if there is none. Run again, it adds what is new."""
-    from whyface.evaluate.pictures import open_pictures  # noqa: PLC0415 - start fast
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
-    from whyface.gallery.enroll import enroll_folder, people_of  # noqa: PLC0415
-    from whyface.gallery.opening import open_or_create  # noqa: PLC0415
+    from whyface.faces.pictures import open_pictures  # noqa: PLC0415 - start fast
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
+    from whyface.gallery.enroll import (  # noqa: PLC0415
+        enroll_folder,
+        open_or_create,
+        people_of,
+    )
 
     if not folder.exists():
         raise InputError(f"{folder}: no such folder or tar file")
@@ -87,8 +90,11 @@ def add(
     """Add photos of one person to a gallery that is there, and point out who looks alike under another name."""
     from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
     from whyface.faces.load import load_face  # noqa: PLC0415
-    from whyface.gallery.enroll import EnrolReport, enroll_faces  # noqa: PLC0415
-    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+    from whyface.gallery.enroll import (  # noqa: PLC0415
+        EnrolReport,
+        enroll_faces,
+        open_for_search,
+    )
 
     batch = stack_faces([load_face(photo, aligned=aligned, threads=threads) for photo in photos])
     with open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads) as opened:
@@ -142,11 +148,11 @@ def search(
     threads: Threads = None,
 ) -> None:
     """Find the most similar people, exactly and among all unless a shortlist is asked for, each with its reasons."""
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.faces.face import stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
-    from whyface.gallery.cells import with_cells  # noqa: PLC0415
-    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.gallery.enroll import open_for_search  # noqa: PLC0415
+    from whyface.gallery.search import with_cells  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
     batch = stack_faces([load_face(photo, aligned=aligned, threads=threads)])
@@ -159,8 +165,7 @@ def search(
                     features, k, attention=kind, threads=threads, one_per_person=not faces, progress=progress
                 )
         else:
-            from whyface.gallery.shortlist import open_shortlist  # noqa: PLC0415 - an extra
-            from whyface.gallery.two_stage import search_shortlist  # noqa: PLC0415
+            from whyface.gallery.shortlist import open_shortlist, search_shortlist  # noqa: PLC0415
 
             (found,) = search_shortlist(
                 opened,
@@ -188,7 +193,7 @@ def index(
     threads: Threads = None,
 ) -> None:
     """Make an index for searches with --shortlist; run it again once many faces have been added."""
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.gallery.gallery import Gallery  # noqa: PLC0415
     from whyface.gallery.shortlist import build_shortlist, save_shortlist  # noqa: PLC0415
 
@@ -206,7 +211,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what a gallery holds, whose features, and whether they are whole. Status 1 if records are damaged."""
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.gallery.gallery import Gallery  # noqa: PLC0415
 
     with Gallery.open(gallery) as opened, progress_bar("checking records") as progress:
@@ -281,7 +286,7 @@ def _damaged(gallery: Gallery, number: int) -> dict[str, Any]:
 
 
 def _search_document(gallery: Gallery, photo: Path, found: Sequence[Candidate]) -> dict[str, Any]:
-    from whyface.explain.xcos_method import software_versions  # noqa: PLC0415 - start fast
+    from whyface.explain.verdict import software_versions  # noqa: PLC0415 - start fast
 
     return {
         "photo": str(photo),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.choices import Attention, Figure, ModelFolder, Threads
+from whyface.commands.options import Attention, Figure, ModelFolder, Threads
 from whyface.commands.verify import check_writable
 from whyface.errors import InputError, ModelError, WhyfaceError
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from whyface.explain.provenance import ThresholdSource
     from whyface.faces.face import Face
-    from whyface.gallery.candidates import Candidate
     from whyface.gallery.gallery import Gallery
-    from whyface.identify.evidential_head import EvidentialHead
+    from whyface.gallery.search import Candidate
+    from whyface.identify.evidential import EvidentialHead
     from whyface.identify.identification import Identification
     from whyface.identify.uncertainty_words import UncertaintyWords
 
@@ -106,7 +106,7 @@ def identify(
 ) -> None:
     """Say who of a gallery is on a photo, and why. Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input."""
     from whyface.faces.load import load_face  # noqa: PLC0415 - start fast
-    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+    from whyface.gallery.enroll import open_for_search  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
     if gallery is None:
@@ -145,8 +145,7 @@ def identify(
 
 def _fit(gallery: Gallery, loss: Loss, divergence: float, *, quiet: bool) -> None:
     try:
-        from whyface.train.evidential_fit import EvidentialSettings  # noqa: PLC0415 - start fast
-        from whyface.train.evidential_gallery import fit_gallery_head  # noqa: PLC0415
+        from whyface.train.evidential_fit import EvidentialSettings, fit_gallery_head  # noqa: PLC0415
     except ImportError as error:
         raise ModelError("--fit needs torch: pip install 'whyface[torch]'") from error
     settings = EvidentialSettings(loss=loss.value, divergence=divergence)
@@ -167,7 +166,7 @@ def _threshold(
 ) -> tuple[float, ThresholdSource]:
     """Take the user's threshold, one for a single comparison, or one for a gallery of this size."""
     from whyface.explain.provenance import ThresholdSource  # noqa: PLC0415 - start fast
-    from whyface.gallery.opening import MODEL_NAME  # noqa: PLC0415
+    from whyface.gallery.enroll import MODEL_NAME  # noqa: PLC0415
     from whyface.identify.gallery_threshold import TARGET_FPIR, gallery_threshold, pair_threshold  # noqa: PLC0415
     from whyface.xcos.open_model import known_entry  # noqa: PLC0415
 
@@ -216,8 +215,11 @@ def _words(
     gallery: Gallery, head: EvidentialHead, probe: Face, *, sensitive: bool, seed: int, threads: int | None
 ) -> UncertaintyWords | None:
     from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
-    from whyface.identify.photo_words import gallery_features, word_masks  # noqa: PLC0415
-    from whyface.identify.uncertainty_words import uncertainty_words  # noqa: PLC0415
+    from whyface.identify.uncertainty_words import (  # noqa: PLC0415
+        gallery_features,
+        uncertainty_words,
+        word_masks,
+    )
     from whyface.words.attribute_model import open_attributes  # noqa: PLC0415
 
     if gallery.layout.kind != "grid":
@@ -232,14 +234,14 @@ def _words(
 
 
 def _document(found: Identification, told: UncertaintyWords | None, said: str | None) -> dict[str, Any]:
-    from whyface.identify.identification_sentences import sentences  # noqa: PLC0415 - start fast
+    from whyface.identify.identification import sentences  # noqa: PLC0415 - start fast
 
     document = {**found.to_dict(), "sentences": [*sentences(found), *([] if said is None else [said])]}
     return document if told is None else {**document, "words": told.to_dict()}
 
 
 def _print(found: Identification, said: str | None, k: int, figures: list[Path]) -> None:
-    from whyface.identify.identification_sentences import notes, reason_sentence, uncertainty_sentence, verdict_sentence  # noqa: PLC0415 - start fast
+    from whyface.identify.identification import notes, reason_sentence, uncertainty_sentence, verdict_sentence  # noqa: PLC0415 - start fast
 
     typer.echo(verdict_sentence(found))
     shown = found.candidates[:k]
@@ -261,7 +263,7 @@ def _save_figure(
     found: Identification, probe: Face, path: Path, photos: Path | None, *, aligned: bool, threads: int | None
 ) -> None:
     from whyface.figures.identify import identification_figure  # noqa: PLC0415 - start fast
-    from whyface.figures.save import save_figure  # noqa: PLC0415
+    from whyface.figures.style import save_figure  # noqa: PLC0415
 
     pictures = {candidate.record: _picture(candidate, photos, aligned, threads) for candidate in found.candidates[:2]}
     save_figure(identification_figure(found, probe.image, pictures), path)
@@ -278,7 +280,7 @@ def _picture(candidate: Candidate, photos: Path | None, aligned: bool, threads: 
 
 
 def _save_words(told: UncertaintyWords, probe: Face, path: Path) -> None:
-    from whyface.figures.save import save_figure  # noqa: PLC0415 - start fast
+    from whyface.figures.style import save_figure  # noqa: PLC0415 - start fast
     from whyface.figures.uncertainty import erased_words_figure  # noqa: PLC0415
 
     subtitle = f"Each word's place painted {told.eraser}, one at a time; the likeliest person is {told.person}"

@@ -1,14 +1,15 @@
-"""``whyface train``: train xCos, or its baseline, from a configuration."""
+"""``whyface train`` and ``whyface export``: train xCos, and write the network for the other commands."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whyface.commands.choices import ModelFolder
+from whyface.commands.options import ModelFolder
 from whyface.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def train(
         (out / "config.json").write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{out}: cannot be used ({error.strerror}); choose another folder") from error
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     try:
         from whyface.train.run_log import RunLog  # noqa: PLC0415 - after the settings, so that mistakes show at once
@@ -77,3 +78,29 @@ def train(
 
 def _missing(error: ImportError) -> InputError:
     return InputError(f"training needs {error.name}; run: pip install 'whyface[train]'")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run, or its network.safetensors.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model.")],
+    name: Annotated[
+        str | None, typer.Option(help="The model's name; the folder's if not given.", show_default=False)
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Licence, for the description.")] = "not stated",
+    training_data: Annotated[str, typer.Option(help="Training data, for the description.")] = "not stated",
+) -> None:
+    """Write a trained network as ONNX: a graph per face, for xCos one per pair. Needs the extra train."""
+    try:
+        from whyface.train.export import export_trained  # noqa: PLC0415 - extras, slow to import
+    except ImportError as error:
+        raise InputError(f"exporting needs {error.name}; run: pip install 'whyface[train]'") from error
+    name = name or out.resolve().name
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise InputError(f"{name!r} cannot name a model; use letters, digits, '.', '-' and '_' (--name)")
+    report = export_trained(run, out, name=name, licence=licence, training_data=training_data)
+    for role, file in report.folder.entry.files.items():
+        typer.echo(f"{role:12} {file.file_name}  {file.bytes} bytes  SHA-256 {file.sha256}")
+    typer.echo(f"Same as torch on three real faces: features to {report.faces:.1g}")
+    if report.pair is not None:
+        typer.echo(f"S, W and score to {report.pair:.1g}")
+    typer.echo(f"Use it: whyface verify A B --model {out} --threshold T; whyface evaluate --model {out} finds a T")

@@ -1,14 +1,14 @@
-"""``whyface verify`` and ``whyface demo``: a verdict about two photos, with reasons."""
+"""``whyface verify``, ``whyface demo`` and ``whyface models``: verdicts about two photos, and the models."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.choices import (
+from whyface.commands.options import (
     Aligned,
     AttentionKind,
     FaceA,
@@ -22,11 +22,12 @@ from whyface.commands.choices import (
     Threads,
     Threshold,
 )
-from whyface.errors import OutputError
+from whyface.errors import OutputError, WhyfaceError
 
 if TYPE_CHECKING:
     from whyface.explain.explanation import Explanation
     from whyface.verification import Verification
+
 
 MATCH: Final = 0
 NO_MATCH: Final = 1
@@ -135,7 +136,7 @@ def verdict_line(explanation: Explanation) -> str:
 
 def probability_line(probability: float, source: str) -> str:
     """Say the probability and what it rests on in one line."""
-    from whyface.models.confidence import percent  # noqa: PLC0415 - start fast
+    from whyface.models.calibration import percent  # noqa: PLC0415 - start fast
 
     return f"Probability of the same person: {percent(probability)} ({source})"
 
@@ -148,3 +149,36 @@ def check_writable(path: Path, what: str = "figure") -> None:
         raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: the folder {path.parent} cannot be written to; choose another")
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything on record as JSON.")] = False,
+    model_dir: ModelFolder = None,
+) -> None:
+    """List the known models: licence, files, accuracy, thresholds."""
+    from whyface.models.catalogue import known_models, model_file, zoo_path  # noqa: PLC0415
+
+    if as_json:
+        typer.echo(zoo_path().read_text(encoding="utf-8").rstrip())
+        return
+    for entry in known_models():
+        try:
+            for role in entry.files:
+                model_file(entry, role, directory=model_dir)
+            state = "comes with whyface" if entry.shipped else "found"
+        except WhyfaceError as error:
+            state = f"not usable: {error}"
+        typer.echo(f"{entry.name}\n  {entry.summary}\n  licence  {entry.licence}\n  data     {entry.training_data}")
+        typer.echo(f"  files    {state}")
+        for attention, points in entry.thresholds.items():
+            for point in points:
+                typer.echo(f"  {attention:8} {_describe_point(point)}")
+        typer.echo("")
+
+
+def _describe_point(point: Any) -> str:
+    rates = []
+    for name in ("fmr", "fnmr"):
+        low, high = point[f"{name}_interval"]
+        rates.append(f"{name.upper()} {point[name]:.2%} ({low:.2%} to {high:.2%})")
+    return f"{point['name']}: threshold {point['threshold']:.4f}, {', '.join(rates)}; {point['dataset']}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.choices import (
+from whyface.commands.options import (
     Aligned,
     AttentionKind,
     FaceA,
@@ -29,8 +29,8 @@ from whyface.errors import InputError
 if TYPE_CHECKING:
     from whyface.models.preprocessing import Preprocessing
     from whyface.verification import Verifier
-    from whyface.words.identity_classes import IdentityClasses
-    from whyface.words.word_settings import WordSettings
+    from whyface.words.identity_evidence import IdentityClasses
+    from whyface.words.word_report import WordSettings
 
 
 class Eraser(StrEnum):
@@ -96,7 +96,7 @@ def words(
 ) -> None:
     """Say in words what tells two faces apart, or shows them alike, and test each word by erasing it."""
     from whyface.verification import Verifier  # noqa: PLC0415 - start fast
-    from whyface.words.word_settings import WordSettings  # noqa: PLC0415
+    from whyface.words.word_report import WordSettings  # noqa: PLC0415
 
     if figure is not None:
         check_writable(figure)
@@ -157,17 +157,16 @@ def _pair(
     figure: Path | None,
     as_json: bool,
 ) -> None:
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.words.open_words import open_words  # noqa: PLC0415
-    from whyface.words.word_sentences import describe_words  # noqa: PLC0415
-    from whyface.words.words_json import words_document  # noqa: PLC0415
+    from whyface.words.report_writing import describe_words, words_document  # noqa: PLC0415
 
     explainer = open_words(verifier, settings=settings, classes=classes)
     verification = verifier(*photos, aligned=aligned, face_a=which[0], face_b=which[1])
     with progress_bar("erasing") as progress:
         report = explainer(verification.face_a, verification.face_b, progress=progress)
     if figure is not None:
-        from whyface.figures.save import save_figure  # noqa: PLC0415 - matplotlib is slow to import
+        from whyface.figures.style import save_figure  # noqa: PLC0415 - matplotlib is slow to import
         from whyface.figures.words import words_figure  # noqa: PLC0415
 
         save_figure(words_figure(report, verification.face_a.image, verification.face_b.image), figure)
@@ -184,9 +183,8 @@ def _pair(
 def _against_many(
     verifier: Verifier, settings: WordSettings, photo: Path, folder: Path, *, aligned: bool, face: int, as_json: bool
 ) -> None:
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.explain.other_photos import other_photos  # noqa: PLC0415
-    from whyface.faces.load import load_face  # noqa: PLC0415
+    from whyface.faces.load import load_face, other_photos  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.words.open_words import open_words  # noqa: PLC0415
     from whyface.words.special_attribute import describe_special, special_attributes  # noqa: PLC0415
 
@@ -208,8 +206,8 @@ def _against_many(
 
 
 def _people(verifier: Verifier, path: Path) -> IdentityClasses:
-    from whyface.evaluate.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.words.people_at_hand import classes_of_pictures  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.words.open_words import classes_of_pictures  # noqa: PLC0415
 
     with progress_bar("learning people") as progress:
         return classes_of_pictures(verifier, path, progress=progress)

@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whyface.errors import DataError, OutputError, PhotoError
-from whyface.evaluate.closing import Closing
-from whyface.evaluate.pictures import PictureSource, decode_aligned
-from whyface.evaluate.progress import ProgressCallback
 from whyface.faces.detection import Detector
-from whyface.faces.detectors import DETECTORS, open_detector
-from whyface.faces.load import find_faces
+from whyface.faces.load import DETECTORS, find_faces, open_detector
 from whyface.faces.photo import MAX_PIXELS, decode_photo
-from whyface.models.atomic_write import write_atomic
+from whyface.faces.pictures import Closing, PictureSource, decode_aligned
+from whyface.files.integrity import write_atomic
+from whyface.files.progress import ProgressCallback
 
 ALIGNMENT: Final = "1"
 """Version of what lies between a photograph and its crop, apart from the detector; raised when crops change."""
@@ -47,7 +45,7 @@ class AligningPictures(Closing):
     cache
         Folder for the aligned faces, made where it is missing; None keeps them in a temporary folder until the end.
     detector
-        Name of the detector (:data:`whyface.faces.detectors.DETECTORS`).
+        Name of the detector (:data:`whyface.faces.load.DETECTORS`).
     finder
         The detector itself, in place of the one of that name; the name must then say all about it.
     max_pixels

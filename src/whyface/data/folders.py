@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError
-from whyface.evaluate.pictures import PictureSource, open_pictures
+from whyface.faces.pictures import PictureSource, open_pictures
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,9 @@
-"""insightface's verification files (``lfw.bin``, ``cfp_fp.bin``, ``agedb_30.bin``, ...).
-
-The file is a pickle of ``(pictures, same)``: 2 N encoded pictures, of which 2 k and 2 k + 1 make pair k, and N
-booleans. It is never given to the plain unpickler (:mod:`whyface.data.restricted_pickle`).
-"""
+"""Who is who where a set says only which pairs are genuine."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +11,48 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.data.joined_people import contradictions, join_people
+from whyface.data.protocols import PairProtocol, build_protocol
 from whyface.data.restricted_pickle import PickledArray, restricted_loads
 from whyface.errors import DataError, InputError
-from whyface.evaluate.closing import Closing
-from whyface.evaluate.pictures import LARGEST_FILE, decode_aligned
-from whyface.evaluate.protocols import PairProtocol, build_protocol
+from whyface.faces.pictures import LARGEST_FILE, Closing, decode_aligned
+
+
+def join_people(count: int, genuine_pairs: Iterable[tuple[int, int]]) -> NDArray[np.intp]:
+    """Join the pictures of genuine pairs, directly or through others, to people.
+
+    Parameters
+    ----------
+    count
+        Number of pictures.
+    genuine_pairs
+        Numbers of two pictures of one person.
+
+    Returns
+    -------
+    ndarray
+        For each picture the smallest number among its person's pictures, shape (count,) intp.
+    """
+    parent = list(range(count))
+
+    def root(number: int) -> int:
+        while parent[number] != number:
+            parent[number] = parent[parent[number]]
+            number = parent[number]
+        return number
+
+    for left, right in genuine_pairs:
+        one, other = root(left), root(right)
+        parent[max(one, other)] = min(one, other)
+    return np.array([root(number) for number in range(count)], np.intp)
+
+
+def contradictions(
+    people: NDArray[np.intp], left: NDArray[np.intp], right: NDArray[np.intp], genuine: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    """Return the numbers of the impostor pairs whose pictures were joined to one person."""
+    same: NDArray[Any] = people[left] == people[right]
+    return np.flatnonzero(same & ~genuine)
+
 
 LARGEST_BIN: Final = 2**30
 """Files above this many bytes are refused unless the caller allows more; the usual ones have 50 to 100 MB."""

@@ -1,21 +1,193 @@
-"""Open any protocol with its pictures: aligned or photographs, in a folder, a tar file or a file of its own."""
+"""From what a user calls a protocol, such as ``lfw`` or ``pairs:FILE``, to its pairs and pictures.
+
+Protocols in a format of their own (``bin:FILE``, ``ytf:FILE``) are opened by :mod:`whyface.data.open_protocol`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from whyface.data.aligning import AligningPictures
 from whyface.data.insightface_bin import read_bin
-from whyface.data.video_sets import read_video_sets
-from whyface.errors import InputError
-from whyface.evaluate.closing import Closing
-from whyface.evaluate.pictures import PictureSource, open_pictures
-from whyface.evaluate.protocol_names import ProtocolName, check_data, check_folds, read_protocol
-from whyface.evaluate.protocols import PairProtocol
-from whyface.evaluate.set_protocol import SetProtocol
+from whyface.data.pair_lists import read_cfp_pairs, read_lfw_pairs, read_pair_list
+from whyface.data.protocols import PairProtocol
+from whyface.data.video_sets import SetProtocol, read_video_sets
+from whyface.errors import DataError, InputError
+from whyface.faces.pictures import Closing, PictureSource, open_pictures
+
+PLAIN: Final = ("lfw", "cfp-ff", "cfp-fp")
+"""Protocols that need no file in their name."""
+
+WITH_FILE: Final = ("pairs", "bin", "ytf")
+"""Protocols that are written ``kind:FILE``."""
+
+_LFW_FILES: Final = ("lfw-pairs.txt", "pairs.txt")
+
+
+@dataclass(frozen=True)
+class ProtocolName:
+    """A protocol as it was asked for.
+
+    Attributes
+    ----------
+    kind
+        One of :data:`PLAIN` or :data:`WITH_FILE`.
+    file
+        The file after the colon, or None.
+    """
+
+    kind: str
+    file: Path | None = None
+
+
+def parse_protocol(text: str) -> ProtocolName:
+    """Take a protocol's name apart.
+
+    Raises
+    ------
+    InputError
+        If there is no such protocol, or a file is missing or too much.
+    """
+    kind, colon, file = text.partition(":")
+    if kind in WITH_FILE:
+        if not file:
+            raise InputError(f"protocol {kind!r} needs a file: {kind}:FILE")
+        return ProtocolName(kind, Path(file))
+    if kind in PLAIN and not colon:
+        return ProtocolName(kind)
+    known = ", ".join((*PLAIN, *(f"{name}:FILE" for name in WITH_FILE)))
+    close = difflib.get_close_matches(kind.lower(), (*PLAIN, *WITH_FILE), n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise InputError(f"unknown protocol {text!r}; {hint}known: {known}")
+
+
+def open_protocol(
+    name: ProtocolName, data: Path, *, pairs: Path | None = None, folds: int = 10
+) -> tuple[PictureSource, PairProtocol]:
+    """Read a protocol and open its pictures, making sure that every picture is there.
+
+    Parameters
+    ----------
+    name
+        What :func:`parse_protocol` returned.
+    data
+        Folder or uncompressed tar file of aligned pictures.
+    pairs
+        LFW's pair file; by default ``lfw-pairs.txt`` or ``pairs.txt`` in ``data`` or beside it.
+    folds
+        How many folds a plain pair list is dealt out to.
+
+    Returns
+    -------
+    The open pictures, to be closed by the caller, and the pairs.
+
+    Raises
+    ------
+    DataError
+        If pictures or pairs are missing or malformed.
+    InputError
+        If options do not fit the protocol, or it has fewer than two folds.
+    """
+    check_data(data)
+    source = open_pictures(data)
+    try:
+        return source, read_protocol(name, source, data, pairs=pairs, folds=folds)
+    except BaseException:
+        source.close()
+        raise
+
+
+def check_data(data: Path) -> None:
+    """Raise DataError if there is nothing at a path."""
+    if not data.exists():
+        raise DataError(f"{data}: no such folder or tar file; give the pictures")
+
+
+def read_protocol(
+    name: ProtocolName, source: PictureSource, data: Path, *, pairs: Path | None = None, folds: int = 10
+) -> PairProtocol:
+    """Read a protocol whose pictures are open already, making sure that every one of them is there.
+
+    Parameters
+    ----------
+    name
+        What :func:`parse_protocol` returned.
+    source
+        The pictures.
+    data
+        Where they come from.
+    pairs, folds
+        As for :func:`open_protocol`.
+
+    Raises
+    ------
+    DataError, InputError
+        As for :func:`open_protocol`.
+    """
+    if pairs is not None and name.kind != "lfw":
+        raise InputError(f"a pair file of its own is for the protocol lfw, not {name.kind}; leave --pairs out")
+    protocol = _read(name, source, data, pairs, folds)
+    check_folds(protocol)
+    _check_pictures(protocol.pictures, source, data)
+    return protocol
+
+
+def _read(name: ProtocolName, source: PictureSource, data: Path, pairs: Path | None, folds: int) -> PairProtocol:
+    if name.kind not in (*PLAIN, "pairs"):
+        raise InputError(f"the protocol {name.kind} cannot be used here; use {', '.join(PLAIN)} or pairs:FILE")
+    if name.file is not None:
+        return read_pair_list(name.file, folds=folds)
+    if name.kind == "lfw":
+        return read_lfw_pairs(pairs or _find_lfw_pairs(data), folder=_folder_around(source.names()), name="lfw")
+    return read_cfp_pairs(source, "FF" if name.kind == "cfp-ff" else "FP")
+
+
+def _folder_around(names: tuple[str, ...]) -> str:
+    """People's folders may lie at the top or, as in LFW's own archives ("lfw", "lfw-deepfunneled"), in a folder."""
+    if any(name.startswith("lfw/") for name in names):
+        return "lfw"
+    tops = {name.partition("/")[0] for name in names}
+    return tops.pop() if len(tops) == 1 and all(name.count("/") == 2 for name in names) else ""
+
+
+def _find_lfw_pairs(data: Path) -> Path:
+    folders = ([data] if data.is_dir() else []) + [data.absolute().parent]
+    for folder in folders:
+        for file in _LFW_FILES:
+            if (folder / file).is_file():
+                return folder / file
+    raise DataError(f"{data}: no {' or '.join(_LFW_FILES)} in it or beside it; give LFW's pair file with --pairs")
+
+
+def check_folds(protocol: PairProtocol) -> None:
+    """Raise InputError if a protocol has fewer than two folds."""
+    if len(set(protocol.fold.tolist())) < 2:
+        raise InputError(f"{protocol.name} has a single fold, but accuracy needs two or more; use another pair file")
+
+
+def _check_pictures(wanted: Iterable[str], source: PictureSource, data: Path) -> None:
+    """Find out before the work, not in its middle, that pictures are missing."""
+    listed = set(source.names())
+    pictures = list(wanted)
+    missing = [name for name in pictures if name not in listed and not _readable(name, source)]
+    if missing:
+        raise DataError(
+            f"{data}: {len(missing)} of the {len(pictures)} pictures that the protocol needs are missing, first "
+            f"{missing[0]}; check that the pictures and the protocol belong together"
+        )
+
+
+def _readable(name: str, source: PictureSource) -> bool:
+    # Names may be written in another way ("./a.jpg") or end in another suffix than those that are listed.
+    try:
+        source.read_bytes(name)
+    except DataError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +275,11 @@ def open_any_protocol(
     Parameters
     ----------
     name
-        What :func:`whyface.evaluate.protocol_names.parse_protocol` returned.
+        What :func:`whyface.data.open_protocol.parse_protocol` returned.
     data
         Folder or uncompressed tar file of pictures; None for ``bin``, whose file holds them.
     pairs
-        LFW's pair file, see :func:`whyface.evaluate.protocol_names.open_protocol`.
+        LFW's pair file, see :func:`whyface.data.open_protocol.open_protocol`.
     folds
         How many folds a pair list or a ``.bin`` file is divided into.
     frames

@@ -19,13 +19,11 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from whyface.data.video_sets import SetProtocol
 from whyface.errors import InputError
-from whyface.evaluate.embed import embed_all
-from whyface.evaluate.pictures import PictureSource
-from whyface.evaluate.progress import ProgressCallback
-from whyface.evaluate.scoring import GridAsEmbedding
-from whyface.evaluate.scoring_model import COSINE, ScoringModel, mirrored
-from whyface.evaluate.set_protocol import SetProtocol
+from whyface.evaluate.scoring import COSINE, GridAsEmbedding, ScoringModel, embed_all, mirrored
+from whyface.faces.pictures import PictureSource
+from whyface.files.progress import ProgressCallback
 from whyface.models.embedder import Embedder, l2_normalise
 from whyface.xcos.attention import AttentionKind, uniform_attention
 from whyface.xcos.grid import normalise_cells

@@ -10,11 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whyface.errors import InputError
-from whyface.evaluate.bootstrap import Measure, accuracy_measure, auc_measure, bootstrap_intervals
-from whyface.evaluate.curve_replicates import CurveReplicates, percentile_interval, replicate_curves
-from whyface.evaluate.folds import FoldAccuracy, fold_accuracy
+from whyface.evaluate.bootstrap import (
+    CurveReplicates,
+    Measure,
+    accuracy_measure,
+    auc_measure,
+    bootstrap_intervals,
+    percentile_interval,
+    replicate_curves,
+)
 from whyface.evaluate.intervals import Interval, people_wilson, wilson
 from whyface.evaluate.rates import (
+    FoldAccuracy,
     Labels,
     Roc,
     Scores,
@@ -22,6 +29,7 @@ from whyface.evaluate.rates import (
     checked_pairs,
     equal_error,
     error_rates,
+    fold_accuracy,
     roc_curve,
     supports_fmr,
     threshold_at_fmr,

@@ -1,24 +1,172 @@
-"""What methods have in common that look at a network from outside: change the face, see what happens to the score."""
+"""What methods have in common that look at a network from outside: change the face, see what happens."""
 
 from __future__ import annotations
 
+import os
+import queue
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.explain.fills import Fill, check_fill, fill_picture
-from whyface.explain.painted_faces import Painter, painted_features
 from whyface.explain.pair_method import PairMaps, PairMethod, check_pairing
 from whyface.explain.pair_scorer import CosineScorer, Features, PairScorer
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
 
 if TYPE_CHECKING:
-    from whyface.evaluate.progress import ProgressCallback
+    from whyface.files.progress import ProgressCallback
+
+
+Fill = float | str
+"""A grey level in 0..255, or one of :data:`FILL_NAMES`."""
+
+FILL_NAMES: Final = ("mean", "blur", "noise")
+"""The face's own mean colour; the face blurred beyond recognition; seeded uniform noise."""
+
+_BLUR_SIGMA: Final = 12.0
+
+
+def check_fill(fill: Fill) -> Fill:
+    """Return the fill as it is.
+
+    Raises
+    ------
+    InputError
+        If it is neither a grey level nor a known name.
+    """
+    if isinstance(fill, str):
+        if fill not in FILL_NAMES:
+            raise InputError(f"unknown fill {fill!r}; use a grey level in 0..255 or one of {', '.join(FILL_NAMES)}")
+    elif not 0 <= fill <= 255:
+        raise InputError(f"a fill must be a grey level in 0..255, got {fill:g}")
+    return fill
+
+
+def fill_picture(face: NDArray[Any], fill: Fill, seed: int = 0) -> NDArray[Any]:
+    """Make the picture that shows wherever a face is covered.
+
+    Parameters
+    ----------
+    face
+        (3, H, W), RGB, uint8 or float32 in 0..255.
+    fill
+        See :data:`Fill`.
+    seed
+        For ``"noise"``.
+
+    Returns
+    -------
+    Picture of the same shape and dtype.
+    """
+    check_fill(fill)
+    if not isinstance(fill, str):
+        return np.full_like(face, _as(face, np.asarray(fill)))
+    make: dict[str, Callable[[], NDArray[Any]]] = {
+        "mean": lambda: np.broadcast_to(face.mean(axis=(1, 2), dtype=np.float64, keepdims=True), face.shape),
+        "blur": lambda: np.stack([cv2.GaussianBlur(plane, (0, 0), _BLUR_SIGMA) for plane in face]),
+        "noise": lambda: np.random.default_rng(seed).uniform(0, 255, face.shape),
+    }
+    return _as(face, make[fill]())
+
+
+def _as(face: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    return (np.rint(values) if face.dtype == np.uint8 else values).astype(face.dtype)
+
+
+class Painter(Protocol):
+    """Changes of a face, numbered from 0."""
+
+    def paint(self, row: NDArray[Any], index: int) -> None:
+        """Change the face in ``row``, (3, H, W), in place."""
+        ...
+
+    def undo(self, row: NDArray[Any], index: int) -> None:
+        """Take this change back."""
+        ...
+
+
+def painted_features(
+    features: Callable[[Batch], Features],
+    face: NDArray[Any],
+    painter: Painter,
+    count: int,
+    *,
+    batch_size: int = 64,
+    workers: int = 1,
+    advance: Callable[[int], None] | None = None,
+) -> Features:
+    """Run the network on ``count`` changed copies of a face.
+
+    No copy of the face is made per change: each row of a buffer is changed in place, and only what was changed is
+    written back afterwards.
+
+    Parameters
+    ----------
+    features
+        The network: (n, 3, H, W) -> (n, ...).
+    face
+        (3, H, W), uint8 or float32.
+    painter
+        Makes and undoes the changes.
+    count
+        How many there are, at least 1.
+    batch_size
+        At most so many faces are in memory and in the network at once, all workers together.
+    workers
+        Threads that feed the network. On a CPU several single-threaded runs beside each other are faster than one run
+        on several threads, since no thread waits for another after each layer.
+    advance
+        Called after each run with the number of faces in it.
+
+    Returns
+    -------
+    (count, ...), in the order of the changes.
+    """
+    workers = max(1, min(workers, batch_size, count))
+    size = min(max(1, batch_size // workers), -(-count // workers))
+    buffers: queue.SimpleQueue[NDArray[Any]] = queue.SimpleQueue()
+    for _ in range(workers):
+        buffers.put(np.repeat(face[None], size, axis=0))
+
+    def run(start: int) -> Features:
+        buffer = buffers.get()
+        try:
+            rows = range(min(size, count - start))
+            for row in rows:
+                painter.paint(buffer[row], start + row)
+            made = features(buffer[: len(rows)])
+            for row in rows:
+                painter.undo(buffer[row], start + row)
+            return made
+        finally:
+            buffers.put(buffer)
+
+    starts = range(0, count, size)
+    parts: list[Features] = []
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for made in pool.map(run, starts) if workers > 1 else map(run, starts):
+                parts.append(made)
+                if advance is not None:
+                    advance(len(made))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return np.concatenate(parts)
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
 
 OnePair = tuple[NDArray[np.float32], NDArray[np.float32], dict[str, Any]]
 
@@ -38,7 +186,7 @@ class BlackBoxMethod(PairMethod):
     seed
         For everything random.
     workers
-        Threads that feed the network, see :func:`~whyface.explain.painted_faces.painted_features`.
+        Threads that feed the network, see :func:`~whyface.explain.black_box.painted_features`.
     progress
         Called while one pair is explained, with the passes done and their number.
 

@@ -2,14 +2,150 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
-from whyface.explain.excitation import ExcitationMode
+from whyface.errors import ModelError
 from whyface.explain.gradient_method import GradientMethod, to_array
 from whyface.explain.pair_method import PairMaps
+
+Linear = Callable[..., Tensor]
+
+# Names of torch functions, without the underscores of operators and of what works in place.
+# One input per output: whatever comes in goes on, whole. A gate (the smaller factor of a product) gets nothing.
+_ACTIVATIONS: Final = ("relu", "relu6", "hardtanh", "prelu", "leaky_relu", "elu", "silu", "gelu", "sigmoid", "tanh")
+_HARD: Final = ("hardswish", "hardsigmoid", "clamp", "dropout", "batch_norm", "normalize")
+_PRODUCTS: Final = ("mul", "rmul", "imul", "div", "truediv", "itruediv", "neg")
+_DIFFERENCES: Final = ("sub", "isub", "rsub")
+_ONE_TO_ONE: Final = frozenset((*_ACTIVATIONS, *_HARD, *_PRODUCTS))
+_SUMS: Final = frozenset(("add", "radd", "iadd"))
+_WEIGHTED: Final = frozenset(("conv2d", "linear"))
+# Sums with weights of one sign: 1 or 1 / n.
+_AVERAGES: Final = frozenset(("avg_pool2d", "adaptive_avg_pool2d", "mean", "sum"))
+# Places only move, or the largest takes all, which is what autograd does anyway.
+_SHAPES: Final = ("flatten", "view", "reshape", "unflatten", "permute", "transpose", "contiguous", "squeeze")
+_PARTS: Final = ("getitem", "cat", "concat", "stack", "tensor_split", "chunk", "split", "unbind", "unsqueeze", "expand")
+_CASTS: Final = ("to", "float", "double", "type", "type_as", "cpu", "cuda")
+_MOVES: Final = frozenset((*_SHAPES, *_PARTS, *_CASTS, "clone", "flip", "pad", "max_pool2d"))
+# Questions about a tensor, and new tensors that take over no more than its kind.
+_QUESTIONS: Final = ("get", "size", "dim", "numel", "is_floating_point", "is_contiguous", "len", "detach")
+_NEW: Final = ("new_tensor", "new_zeros", "new_ones", "new_full", "new_empty")
+_LIKE: Final = ("zeros_like", "ones_like", "full_like", "empty_like")
+_PLAIN: Final = frozenset((*_QUESTIONS, *_NEW, *_LIKE))
+
+
+class ExcitationMode(TorchFunctionMode):
+    """A context in which networks run forward, so that winning probabilities can go backward.
+
+    Raises
+    ------
+    ModelError
+        While a network runs: it has a kind of layer without a rule.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Replace one call of a torch function."""
+        kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "").strip("_")
+        needing = [arg for arg in args if isinstance(arg, Tensor) and arg.requires_grad]
+        if name in _PLAIN or name in _MOVES or not _any_needs(args):
+            return func(*args, **kwargs)
+        if name in _WEIGHTED:
+            return _weighted(func, args, kwargs)
+        if name in _SUMS and len(needing) == 2:
+            return _shares(torch.add, torch.add, None, *needing)
+        if name in _AVERAGES:
+            average: Linear = lambda x: func(x, *args[1:], **kwargs)  # noqa: E731
+            return _shares(average, average, None, args[0])
+        if name in _ONE_TO_ONE or (name in (*_SUMS, *_DIFFERENCES) and len(needing) == 1):
+            return _one_to_one(func, args, kwargs)
+        raise ModelError(
+            f"excitation backprop has no rule for {name!r}, which this network uses; choose another method"
+        )
+
+
+def _any_needs(args: Any) -> bool:
+    return any(
+        arg.requires_grad if isinstance(arg, Tensor) else isinstance(arg, list | tuple) and _any_needs(arg)
+        for arg in args
+    )
+
+
+def _weighted(func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
+    weight: Tensor = args[1] if len(args) > 1 else kwargs.pop("weight")
+    bias = args[2] if len(args) > 2 else kwargs.pop("bias", None)
+    rest = args[3:]
+
+    def part(sign: float) -> Linear:
+        chosen = weight.clamp(min=0) if sign > 0 else weight.clamp(max=0)
+        return lambda x: func(x, chosen, None, *rest, **kwargs)
+
+    return _shares(lambda x: func(x, weight, bias, *rest, **kwargs), part(1), part(-1), args[0])
+
+
+def _one_to_one(func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
+    tensors = [index for index, arg in enumerate(args) if isinstance(arg, Tensor) and arg.requires_grad]
+    main = max(tensors, key=lambda index: args[index].numel())
+    fixed = [arg.detach() if isinstance(arg, Tensor) else arg for arg in args]
+    # The copy is for functions that work in place.
+    actual: Linear = lambda x: func(*fixed[:main], x.clone(), *fixed[main + 1 :], **kwargs)  # noqa: E731
+    output: Tensor = _Whole.apply(actual, args[main])  # type: ignore[no-untyped-call]
+    return output
+
+
+def _shares(actual: Linear, plus: Linear, minus: Linear | None, *inputs: Tensor) -> Tensor:
+    output: Tensor = _Shares.apply(actual, plus, minus, *inputs)  # type: ignore[no-untyped-call]
+    return output
+
+
+class _Whole(torch.autograd.Function):
+    """A layer with one input per output."""
+
+    @staticmethod
+    def forward(ctx: Any, actual: Linear, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return actual(x)
+
+    @staticmethod
+    def backward(ctx: Any, *probability: Tensor) -> Any:
+        return None, probability[0].sum_to_size(ctx.shape)
+
+
+class _Shares(torch.autograd.Function):
+    """A layer whose outputs are sums: ``actual``, and its parts with positive and with negative weights."""
+
+    @staticmethod
+    def forward(ctx: Any, actual: Linear, plus: Linear, minus: Linear | None, *inputs: Tensor) -> Tensor:
+        output = actual(*inputs)
+        ctx.plus, ctx.minus = plus, minus
+        ctx.save_for_backward(output, *inputs)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *probability: Tensor) -> Any:
+        output, *inputs = ctx.saved_tensors
+        with torch.enable_grad():
+            raised = [x.clamp(min=0).detach().requires_grad_() for x in inputs]
+            lowered = [x.clamp(max=0).detach().requires_grad_() for x in inputs]
+            for_more, for_less = ctx.plus(*raised), ctx.plus(*lowered)
+            if ctx.minus is not None:
+                for_more, for_less = for_more + ctx.minus(*lowered), for_less + ctx.minus(*raised)
+            # Per output: its probability over the sum of the contributions that have its sign.
+            scale = [
+                torch.where(went & (total != 0), probability[0] / torch.where(total != 0, total, 1), 0)
+                for went, total in ((output > 0, for_more.detach()), (output < 0, for_less.detach()))
+            ]
+            factors = torch.autograd.grad((for_more, for_less), [*raised, *lowered], scale)
+        count = len(inputs)
+        masses = [
+            up.detach() * factor_up + down.detach() * factor_down
+            for up, down, factor_up, factor_down in zip(raised, lowered, factors[:count], factors[count:], strict=True)
+        ]
+        return None, None, None, *masses
 
 
 class EbpMethod(GradientMethod):
@@ -17,7 +153,7 @@ class EbpMethod(GradientMethod):
 
     The score is one more neuron on top of the embedding of A, with e_B as its weights. Its winning probability, 1, is
     shared among the dimensions that raise it, in proportion to their arguments e_A,n * e_B,n, and handed down layer by
-    layer to the pixels (see :mod:`whyface.explain.excitation`). The contrast is the neuron with the weights -e_B, which
+    layer to the pixels (see :mod:`whyface.explain.ebp`). The contrast is the neuron with the weights -e_B, which
     the dimensions drive that speak against a match. The map is the first map minus the second, each summing to 1, so it
     sums to 0 (unless no dimension at all is on one side): what both share, such as what any face excites, goes out. For
     the other face the same with e_A.
@@ -64,7 +200,7 @@ def winning_pixels(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tenso
     Parameters
     ----------
     features
-        (N, ...), computed from ``pixels`` inside :class:`~whyface.explain.excitation.ExcitationMode`.
+        (N, ...), computed from ``pixels`` inside :class:`~whyface.explain.ebp.ExcitationMode`.
     pixels
         (N, 3, H, W), requiring gradients.
     arguments

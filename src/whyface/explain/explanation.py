@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError
-from whyface.explain import json_values as values
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
+from whyface.files import json_values as values
 
 SCHEMA: Final = "whyface/explanation/1"
 """The schema that :meth:`Explanation.to_dict` writes and :meth:`Explanation.from_dict` reads."""

@@ -1,22 +1,189 @@
-"""What the methods that need gradients have in common (needs the extra ``torch``)."""
+"""Pair scores with gradients, and what the methods that use them have in common (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import copy
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from whyface.errors import InputError, ModelError
-from whyface.explain.batched_method import BatchedPairMethod
-from whyface.explain.method_table import without_gradients
-from whyface.explain.pair_method import PairMaps
-from whyface.explain.pair_score import CosineScore, PairScore
+from whyface.explain.pair_method import BatchedPairMethod, PairMaps
 from whyface.explain.provenance import ThresholdSource
+from whyface.explain.registry import without_gradients
+from whyface.models.catalogue import model_entry, model_file
 from whyface.models.embedder import Batch, Embedder
-from whyface.models.freed_memory import keep_freed_memory
-from whyface.models.torch_embedder import TorchEmbedder
+from whyface.models.torch_embedder import TorchEmbedder, open_torch_embedder
+from whyface.models.torch_layers import keep_freed_memory
+from whyface.models.weights import load_safetensors
+from whyface.xcos.attention import AttentionKind, normalise_attention
+from whyface.xcos.grid import COSINE_EPS
+from whyface.xcos.learned import LearnedAttention, XcosOutput
+from whyface.xcos.model import read_correlated
+
+
+class Arguments(NamedTuple):
+    """A score taken apart.
+
+    ``terms`` (N, K) add up to the score. ``shares`` (N, K), without gradient, add up to 1: which part of the threshold
+    a term has to reach to speak for "same person".
+    """
+
+    terms: Tensor
+    shares: Tensor
+
+
+class PairScore(ABC):
+    """How a torch network scores pairs.
+
+    Attributes
+    ----------
+    embedder
+        The network.
+    """
+
+    def __init__(self, embedder: TorchEmbedder) -> None:
+        self.embedder = embedder
+
+    @abstractmethod
+    def features_of(self, spatial: Tensor) -> Tensor:
+        """Turn the last spatial map (N, C, H, W) into what is compared, (N, ...)."""
+
+    @abstractmethod
+    def arguments(self, first: Tensor, second: Tensor) -> Arguments:
+        """Take the scores of N pairs of features apart."""
+
+    @abstractmethod
+    def unit_features(self, features: Tensor) -> Tensor:
+        """Flatten features to the factors of the arguments, (N, K): of unit length, whole or cell by cell."""
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Turn pixels (N, 3, 112, 112) in 0..255 into what is compared."""
+        return self.features_of(self.embedder.map_of(pixels))
+
+    def score(self, first: Tensor, second: Tensor) -> Tensor:
+        """Score N pairs of features: (N,)."""
+        return self.arguments(first, second).terms.sum(dim=1)
+
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        """Score N pairs of faces' pixels: (N,)."""
+        return self.score(self.features(first), self.features(second))
+
+
+class CosineScore(PairScore):
+    """The cosine of two embeddings: the sum over dimensions of e_A,n * e_B,n."""
+
+    def features_of(self, spatial: Tensor) -> Tensor:
+        """Turn the map into the L2-normalised embedding (N, D)."""
+        return self.embedder.embedding_of(spatial)
+
+    def unit_features(self, features: Tensor) -> Tensor:
+        """Give the embedding as it is."""
+        return features
+
+    def arguments(self, first: Tensor, second: Tensor) -> Arguments:
+        """Take the cosine apart by dimension; all have the same share of the threshold."""
+        terms = first * second
+        return Arguments(terms, torch.full_like(terms, 1 / terms.shape[1]).detach())
+
+
+class XcosScore(PairScore):
+    """The xCos score: the sum over cells and channels of W_ij * u_A,cij * u_B,cij, with u the unit vectors of cells.
+
+    W depends on both faces where attention is learned, and its gradient is part of the score's.
+
+    Parameters
+    ----------
+    embedder
+        Its spatial map is the grid that is compared.
+    attention
+        The learned attention, or fixed weights (H, W) that sum to 1.
+    """
+
+    def __init__(self, embedder: TorchEmbedder, attention: LearnedAttention | Tensor) -> None:
+        super().__init__(embedder)
+        if isinstance(attention, nn.Module):
+            attention = copy.deepcopy(attention).eval().requires_grad_(False)
+        self.attention = attention.to(embedder.device)
+
+    def features_of(self, spatial: Tensor) -> Tensor:
+        """Take the grid (N, C, H, W) as it is."""
+        return spatial
+
+    def unit_features(self, features: Tensor) -> Tensor:
+        """Normalise each cell and flatten in C, H, W order: (N, C * H * W)."""
+        return torch.flatten(functional.normalize(features, dim=1, eps=COSINE_EPS), 1)
+
+    def arguments(self, first: Tensor, second: Tensor) -> Arguments:
+        """Take the score apart by channel and cell; a cell's share of the threshold is its weight W."""
+        weights = self.weights(first, second)
+        one, two = (functional.normalize(grid, dim=1, eps=COSINE_EPS) for grid in (first, second))
+        terms = weights[:, None] * one * two
+        shares = (weights.detach() / terms.shape[1])[:, None].expand_as(terms)
+        return Arguments(torch.flatten(terms, 1), torch.flatten(shares, 1))
+
+    def weights(self, first: Tensor, second: Tensor) -> Tensor:
+        """Give W (N, H, W)."""
+        if isinstance(self.attention, nn.Module):
+            weights: Tensor = self.attention(first, second)
+            return weights
+        if self.attention.shape != first.shape[2:]:
+            raise ModelError(
+                f"model {self.embedder.name!r}: attention {tuple(self.attention.shape)} and grid "
+                f"{tuple(first.shape[2:])} differ in shape"
+            )
+        return self.attention.expand(len(first), -1, -1)
+
+    def cells(self, first: Tensor, second: Tensor) -> XcosOutput:
+        """Give S, W (N, H, W) and the score of N pairs of grids."""
+        one, two = (functional.normalize(grid, dim=1, eps=COSINE_EPS) for grid in (first, second))
+        similarity, weights = (one * two).sum(dim=1), self.weights(first, second)
+        return XcosOutput(similarity, weights, (similarity * weights).sum(dim=(1, 2)))
+
+
+def open_pair_score(
+    name: str, *, attention: AttentionKind | None = None, directory: Path | str | None = None
+) -> PairScore:
+    """Open a known model's score with gradients.
+
+    Parameters
+    ----------
+    name
+        See :func:`whyface.models.torch_embedder.open_torch_embedder`.
+    attention
+        ``"u"``, ``"p"`` or ``"l"`` for an xCos model (by default the one on record), which then scores by xCos; None
+        for any other, which scores by the cosine. ``"u"`` works with all.
+    directory
+        Where models that do not come with whyface lie.
+
+    Raises
+    ------
+    ModelError
+        The model is unknown, is not there as a torch network, lacks that attention, or its file is unusable.
+    """
+    embedder = open_torch_embedder(name, directory=directory)
+    entry = model_entry(name)
+    is_xcos = entry.kind == "xcos"
+    if attention is None and not is_xcos:
+        return CosineScore(embedder)
+    kind = attention or entry.default_attention
+    shape = entry.grid.shape if entry.grid else (0, 7, 7)
+    if kind == "u":
+        return XcosScore(embedder, torch.full(shape[1:], 1 / (shape[1] * shape[2])))
+    if not is_xcos:
+        raise ModelError(f"model {name!r} has no attention {kind!r}; it has u (uniform)")
+    path = model_file(entry, "safetensors", directory=directory)
+    if kind == "p":
+        return XcosScore(embedder, torch.from_numpy(normalise_attention(read_correlated(path))))
+    learned = LearnedAttention(shape[0])
+    load_safetensors(learned, path, prefix="xcos.attention.")
+    return XcosScore(embedder, learned)
 
 
 class GradientMethod(BatchedPairMethod):

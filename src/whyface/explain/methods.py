@@ -1,4 +1,4 @@
-"""The one way to open any explanation method of :mod:`whyface.explain.method_table`.
+"""The one way to open any explanation method of :mod:`whyface.explain.registry`.
 
 Modules are imported only when their method is asked for, so that nobody needs PyTorch for a method that does without.
 """
@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from whyface.errors import ModelError
-from whyface.explain.cosine_method import CosineMethod
 from whyface.explain.explanation import Explanation
-from whyface.explain.mean_map import mean_map_file
-from whyface.explain.method_table import MethodEntry, method_entry, without_gradients
 from whyface.explain.pair_scorer import XcosScorer
-from whyface.explain.xcos_method import FacePair, XcosMethod
+from whyface.explain.places import mean_map_file
+from whyface.explain.registry import MethodEntry, method_entry, without_gradients
+from whyface.explain.verdict import CosineMethod, FacePair, XcosMethod
+from whyface.models.catalogue import model_entry
 from whyface.models.embedder import Embedder
-from whyface.models.zoo import model_entry
 
 if TYPE_CHECKING:
-    from whyface.evaluate.progress import ProgressCallback
+    from whyface.files.progress import ProgressCallback
 
 
 class Explains(Protocol):
@@ -50,7 +49,7 @@ def open_method(
     Parameters
     ----------
     name
-        See :data:`~whyface.explain.method_table.METHODS`.
+        See :data:`~whyface.explain.registry.METHODS`.
     verdict
         How the model compares faces, with its threshold; :attr:`whyface.verification.Verifier.method` is one.
     directory
@@ -83,7 +82,7 @@ def open_method(
         common["batch_size"] = batch_size
     if entry.needs == "torch":
         _require_torch(entry, embedder)
-        from whyface.explain.pair_score import open_pair_score  # noqa: PLC0415 - imports torch
+        from whyface.explain.gradient_method import open_pair_score  # noqa: PLC0415 - imports torch
 
         attention = verdict.attention if isinstance(verdict, XcosMethod) else None
         score = open_pair_score(embedder.name, attention=attention, directory=directory)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeVar, cast
 
 from whyface.errors import DataError, InputError
-from whyface.explain.json_values import count, items, mapping, number, numbers, optional, text
 from whyface.faces.face import Face
+from whyface.files.json_values import count, items, mapping, number, numbers, optional, text
 
 _T = TypeVar("_T")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

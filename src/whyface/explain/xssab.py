@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from whyface.errors import InputError
-from whyface.explain.gradient_method import GradientMethod, to_array
+from whyface.explain.gradient_method import GradientMethod, PairScore, to_array
 from whyface.explain.pair_method import PairMaps
-from whyface.explain.pair_score import PairScore
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Embedder
 

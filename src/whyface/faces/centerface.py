@@ -6,18 +6,20 @@ Scientific Programming 2020, arXiv:1911.03599.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import resources
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError
+from whyface.errors import InputError, ModelError, ModelIntegrityError
 from whyface.faces.align import apply_affine, invert_affine, warp
-from whyface.faces.detection import Detection, check_photo, largest_first
-from whyface.faces.overlap import suppress_overlaps
+from whyface.faces.detection import Detection, check_photo, largest_first, suppress_overlaps
+from whyface.onnx_runtime import open_session
 
 Tensor = NDArray[np.float32]
 Network = Callable[[Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
@@ -71,7 +73,7 @@ class CenterFaceDetector:
     Parameters
     ----------
     network
-        Runs the network; :func:`whyface.faces.centerface_network.open_centerface` opens the one that comes with
+        Runs the network; :func:`whyface.faces.centerface.open_centerface` opens the one that comes with
         whyface.
     settings
         How it searches.
@@ -164,3 +166,43 @@ def _distinct(faces: list[Detection], overlap: float) -> list[Detection]:
         return []
     boxes, scores = np.array([face.box for face in faces]), np.array([face.score for face in faces])
     return [faces[k] for k in suppress_overlaps(boxes, scores, overlap)]
+
+
+ASSET: Final = "assets/detector/centerface.onnx"
+"""The network's file within the package; see NOTICE.md beside it."""
+
+SHA256: Final = "5f9d0c07eee7d7daef429829ae7ad720f1662b21b18bc7fb8f6247de66fb34fe"
+
+
+def open_centerface(*, threads: int | None = None) -> Network:
+    """Open the network.
+
+    Parameters
+    ----------
+    threads
+        Threads within one operator; None leaves it to ONNX Runtime.
+
+    Raises
+    ------
+    ModelIntegrityError
+        If the file is not the one on record.
+    ModelError
+        If it is missing or ONNX Runtime refuses it.
+    """
+    try:
+        model = (resources.files("whyface") / ASSET).read_bytes()
+    except OSError as error:
+        raise ModelError(f"{ASSET}: the face detector's file cannot be read; install whyface again") from error
+    if hashlib.sha256(model).hexdigest() != SHA256:
+        raise ModelIntegrityError(f"{ASSET}: the face detector's file has been changed; install whyface again")
+    try:
+        session = open_session(model, threads=threads)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own.
+        raise ModelError(f"{ASSET}: ONNX Runtime cannot open it; update onnxruntime") from error
+    name = session.get_inputs()[0].name
+
+    def run(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        heat, sizes, offsets, landmarks = session.run(None, {name: pixels})
+        return heat, sizes, offsets, landmarks
+
+    return run

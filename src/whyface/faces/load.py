@@ -2,17 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from functools import cache
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import FaceError, InputError
+from whyface.errors import FaceError, InputError, PhotoError
 from whyface.faces.align import align
 from whyface.faces.detection import Detection, Detector
-from whyface.faces.detectors import default_detector
 from whyface.faces.face import FACE_SIZE, Face
 from whyface.faces.photo import MAX_PIXELS, read_photo
+from whyface.files.photo_folder import describe_passed_over, list_photos
+from whyface.files.progress import ProgressCallback
+
+DETECTORS: Final = ("centerface", "mtcnn")
+"""The names that :func:`open_detector` knows; the first is the default. docs/studies/detectors.md compares them."""
+
+
+def open_detector(name: str = DETECTORS[0], *, threads: int | None = None) -> Detector:
+    """Open a face detector with its usual settings.
+
+    Parameters
+    ----------
+    name
+        ``"centerface"``, which comes with whyface, or ``"mtcnn"``, which needs ``pip install 'whyface[mtcnn]'``.
+    threads
+        Threads of ONNX Runtime for ``"centerface"``; None leaves it to ONNX Runtime.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown.
+    ModelError
+        If the detector's weights are missing or not those on record.
+    """
+    # The imports wait: neither the other detector nor ONNX Runtime should cost anything where it is not used.
+    if name == "centerface":
+        from whyface.faces.centerface import CenterFaceDetector, open_centerface  # noqa: PLC0415
+
+        return CenterFaceDetector(open_centerface(threads=threads))
+    if name == "mtcnn":
+        from whyface.faces.mtcnn import MtcnnDetector  # noqa: PLC0415
+        from whyface.faces.mtcnn_networks import load_networks  # noqa: PLC0415
+
+        return MtcnnDetector(load_networks())
+    raise InputError(f"unknown detector {name!r}; use one of: {', '.join(DETECTORS)}")
+
+
+def default_detector(*, threads: int | None = None) -> Detector:
+    """Return the detector that is used where none is given, opened at the first call and then kept.
+
+    Parameters
+    ----------
+    threads
+        Threads of ONNX Runtime; None leaves it to ONNX Runtime. One detector is kept for each number.
+
+    Raises
+    ------
+    ModelError
+        If its weights are missing or not those on record.
+    """
+    return _kept_detector(threads)
+
+
+@cache
+def _kept_detector(threads: int | None) -> Detector:
+    return open_detector(threads=threads)
 
 
 def load_face(
@@ -37,7 +95,7 @@ def load_face(
     max_pixels
         Largest picture that is read (:func:`whyface.faces.photo.read_photo`).
     detector
-        Finds the faces; :func:`whyface.faces.detectors.default_detector` unless given.
+        Finds the faces; :func:`whyface.faces.load.default_detector` unless given.
     threads
         Threads of ONNX Runtime for the default detector; None leaves it to ONNX Runtime.
 
@@ -140,3 +198,54 @@ def _aligned_face(path: str | Path, index: int, max_pixels: int) -> Face:
 
 def _there_are(count: int) -> str:
     return "there is one face" if count == 1 else f"there are {count} faces"
+
+
+def other_photos(
+    folder: Path,
+    *,
+    besides: Collection[Path] = (),
+    aligned: bool = False,
+    threads: int | None = None,
+    progress: ProgressCallback | None = None,
+) -> tuple[list[Face], list[str]]:
+    """Read one face from every picture of a folder, leaving out those without one.
+
+    Parameters
+    ----------
+    folder
+        Photos, in folders of it too.
+    besides
+        Photos that do not count, wherever they are.
+    aligned
+        The photos are aligned 112 x 112 crops.
+    threads
+        Threads of ONNX Runtime for the face detector; None leaves it to ONNX Runtime.
+    progress
+        Called with the number of photos read and their total.
+
+    Returns
+    -------
+    The faces, and why each picture was left out that shows none or cannot be read.
+
+    Raises
+    ------
+    InputError
+        If none is left.
+    """
+    listed = list_photos(folder)
+    files = [folder / name for name in listed.photos]
+    skipped = {path.resolve() for path in besides}
+    faces, left_out = [], []
+    for number, path in enumerate(files, start=1):
+        if path.resolve() not in skipped:
+            try:
+                faces.append(load_face(path, aligned=aligned, threads=threads))
+            except (FaceError, PhotoError) as error:
+                left_out.append(str(error))
+        if progress is not None:
+            progress(number, len(files))
+    if listed.passed_over:
+        left_out.append(f"{folder}: {describe_passed_over(listed.passed_over)}")
+    if not faces:
+        raise InputError(f"{folder}: no picture in it shows a face; give a folder with photos of other people")
+    return faces, left_out

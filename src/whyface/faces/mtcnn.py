@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.faces.align import warp
-from whyface.faces.detection import Detection, check_photo, largest_first
+from whyface.faces.detection import Detection, check_photo, largest_first, suppress_overlaps
 from whyface.faces.mtcnn_networks import Networks, Tensor
-from whyface.faces.overlap import suppress_overlaps
 
 _WINDOW: Final = 12
 _STRIDE: Final = 2

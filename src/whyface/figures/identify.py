@@ -13,14 +13,13 @@ from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
 from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet
-from whyface.identify.identification import Identification, contributions
-from whyface.identify.identification_sentences import notes, reason_sentence, uncertainty_sentence
+from whyface.identify.identification import Identification, contributions, notes, reason_sentence, uncertainty_sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from whyface.gallery.candidates import Candidate
+    from whyface.gallery.search import Candidate
 
 # All sizes in pixels.
 _WIDTH: Final = 1400

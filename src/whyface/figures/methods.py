@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
-from whyface.explain.method_table import METHODS
+from whyface.explain.registry import METHODS
 from whyface.explain.sentences import score_and_threshold
 from whyface.explain.shares import explanation_shares
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
-from whyface.figures.face_labels import face_labels
+from whyface.figures.panels import face_labels
 from whyface.figures.style import BLUE, MUTED, RED, Sheet
-from whyface.models.confidence import percent
+from whyface.models.calibration import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

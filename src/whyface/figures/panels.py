@@ -1,21 +1,83 @@
-"""The panels of a verdict's figure, each drawn into axes of its own."""
+"""What stands beside the faces of a figure: the caller's names, else the files' names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whyface.explain.provenance import FaceInfo
 from whyface.faces.face import FACE_SIZE
-from whyface.figures.face_outline import draw_outline
+from whyface.faces.regions import TEMPLATE
 from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import CenteredNorm, Colormap, Normalize
     from matplotlib.image import AxesImage
+
+
+def face_labels(faces: tuple[FaceInfo, FaceInfo] | None, labels: tuple[str, str] | None = None) -> tuple[str, str]:
+    """Name the two faces of a pair.
+
+    Parameters
+    ----------
+    faces
+        Where they come from; None for faces that were arrays from the start.
+    labels
+        Names that the caller gave; they win.
+
+    Returns
+    -------
+    Two names; empty where nobody knows one.
+    """
+    if labels is not None:
+        return labels
+    if faces is None:
+        return "", ""
+    first, second = (PurePath(face.source).name for face in faces)
+    return first, second
+
+
+def outline_curves() -> list[NDArray[np.float64]]:
+    """Give the lines of face, brows, eyes, nose and mouth, each (N, 2) points (x, y) in pixels of the 112 x 112 crop.
+
+    Everything follows from the five points that alignment maps the face to.
+    """
+    left, right, nose, corner_l, corner_r = np.asarray(TEMPLATE)
+    eyes, mouth = (left + right) / 2, (corner_l + corner_r) / 2
+    across, down = right[0] - left[0], mouth[1] - eyes[1]
+    turn = np.linspace(0, 2 * np.pi, 61)
+    half = np.linspace(0, np.pi, 31)
+    # The chin lies two thirds of the eye-to-mouth distance below the mouth and is narrower than the temples.
+    height = np.sin(turn)
+    width = np.where(height > 0, 1.08 - 0.22 * height**2, 1.08)
+    face = np.stack([eyes[0] + across * width * np.cos(turn), eyes[1] + 0.15 * down + 1.5 * down * height], axis=1)
+    curves = [face]
+    for eye in (left, right):
+        lid = 0.09 * down * np.sin(half)
+        x = eye[0] - 0.25 * across * np.cos(half)
+        curves.append(np.concatenate([np.stack([x, eye[1] - lid], 1), np.stack([x, eye[1] + lid], 1)[::-1]]))
+        brow = eye[1] - (0.22 + 0.1 * np.sin(half)) * down
+        curves.append(np.stack([eye[0] - 0.32 * across * np.cos(half), brow], axis=1))
+    wing = 0.19 * across
+    curves.append(np.stack([nose[0] - wing * np.cos(half), nose[1] + 0.12 * down * np.sin(half)], axis=1))
+    curves.append(np.stack([np.full(2, nose[0]), [eyes[1] + 0.1 * down, nose[1] - 0.08 * down]], axis=1))
+    lips = np.linspace(corner_l[0], corner_r[0], 31)
+    bow = np.sin(half)
+    curves.append(np.stack([lips, mouth[1] + 0.02 * down * bow], axis=1))
+    curves.extend(np.stack([lips, mouth[1] + swing * down * bow], axis=1) for swing in (-0.10, 0.17))
+    return curves
+
+
+def draw_outline(axes: Axes, color: str, alpha: float = 0.35) -> None:
+    """Draw the sketch into axes whose data are pixels of the aligned crop."""
+    for curve in outline_curves():
+        axes.plot(curve[:, 0], curve[:, 1], color=color, alpha=alpha, linewidth=1.0, zorder=2, clip_on=True)
+
 
 DIVERGING: Final = "RdBu"
 SEQUENTIAL: Final = "Purples"

@@ -176,7 +176,7 @@ def word_rises_figure(words: Mapping[str, Mapping[str, float]], *, least: int = 
     Parameters
     ----------
     words
-        Word -> ``photos``, ``mean_rise``, ``mean_rise_by_chance``; ``scripts/uncertainty_words_study.py`` gives them.
+        Word -> ``photos``, ``mean_rise``, ``mean_rise_by_chance``; ``studies/words/uncertainty.py`` gives them.
     least
         Words in fewer photos are left out; of the others the fifteen with the largest rise are drawn.
     title, subtitle

@@ -13,10 +13,9 @@ from whyface.explain.sentences import CLOSE_MARGIN, MOST_NAMED, describe, points
 from whyface.explain.shares import explanation_shares, neutral_similarity, ranked, region_shares
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
-from whyface.figures.face_labels import face_labels
-from whyface.figures.save import save_figure
-from whyface.figures.style import BLUE, DPI, INK, MUTED, RED, Sheet
-from whyface.models.confidence import percent
+from whyface.figures.panels import face_labels
+from whyface.figures.style import BLUE, DPI, INK, MUTED, RED, Sheet, save_figure
+from whyface.models.calibration import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
-from whyface.figures.face_labels import face_labels
+from whyface.figures.panels import face_labels
 from whyface.figures.style import BLUE, HAIRLINE, INK, MUTED, RED, Sheet, Weight
 from whyface.words.erasing import erased_faces
+from whyface.words.report_writing import describe_words
 from whyface.words.word_report import Where, Word, WordReport
-from whyface.words.word_sentences import describe_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,20 +1,185 @@
-"""The feature file on disk: memory-mapped for reading, append-only for writing.
-
-How many records count is not written here but in the table of names, which is written after them. Whatever a crash
-leaves behind the last counted record was never promised to anybody and is written over.
-"""
+"""The feature file of a gallery: a header, records with checksums, memory-mapped reading and append-only writing."""
 
 from __future__ import annotations
 
+import json
 import os
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import DataError, OutputError
-from whyface.gallery.layout import HEADER, Layout, read_header
+from whyface.errors import DataError, InputError, OutputError
+
+MAGIC: Final = b"WHYFACE\x01"
+VERSION: Final = 1
+HEADER: Final = 4096
+LARGEST: Final = 32767
+"""The integer that stands for a record's largest value in 16-bit storage."""
+
+_ALIGNMENT: Final = 64
+_PREFIX: Final = struct.Struct("<8sII")
+
+Storage = Literal["int16", "float32"]
+Kind = Literal["grid", "embedding"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What each record holds.
+
+    Attributes
+    ----------
+    kind
+        ``"grid"``: unit vectors per cell, and the attention's terms; ``"embedding"``: one unit vector.
+    model
+        What reports call the model.
+    sha256
+        SHA-256 of the model's files by role.
+    shape
+        (C, H, W) of a grid, (D,) of an embedding.
+    terms
+        Numbers of an attention term, 0 without learned attention.
+    storage
+        ``"int16"``: each record's values as 16-bit integers and one scale; ``"float32"``: as they are.
+    """
+
+    kind: Kind
+    model: str
+    sha256: Mapping[str, str]
+    shape: tuple[int, ...]
+    terms: int = 0
+    storage: Storage = "int16"
+
+    def __post_init__(self) -> None:
+        if self.storage not in {"int16", "float32"}:
+            raise InputError(f"storage must be 'int16' or 'float32', got {self.storage!r}")
+        wanted = {"grid": 3, "embedding": 1}.get(self.kind)
+        if wanted is None or len(self.shape) != wanted or min(self.shape) < 1 or self.terms < 0:
+            raise InputError(f"no gallery has records of the kind {self.kind!r} and shape {self.shape}")
+
+    @property
+    def values(self) -> int:
+        """Numbers of the unit vectors."""
+        return int(np.prod(self.shape))
+
+    @property
+    def record(self) -> np.dtype[Any]:
+        """One record as a structured dtype: crc, number, unit_scale, term_scale, unit, terms, base.
+
+        ``base`` is what follows from the terms alone (see :mod:`whyface.xcos.separable`), one number for each cell.
+        """
+        number = np.dtype("<i2") if self.storage == "int16" else np.dtype("<f4")
+        start = 16 + self.values * number.itemsize
+        # On a multiple of 4, as the processor likes it.
+        base = -(-(start + self.terms * number.itemsize) // 4) * 4
+        cells = self.values // self.shape[0] if self.terms else 0
+        size = base + 4 * cells
+        return np.dtype(
+            {
+                "names": ["crc", "number", "unit_scale", "term_scale", "unit", "terms", "base"],
+                "formats": ["<u4", "<u4", "<f4", "<f4", (number, self.values), (number, self.terms), ("<f4", cells)],
+                "offsets": [0, 4, 8, 12, 16, start, base],
+                "itemsize": -(-size // _ALIGNMENT) * _ALIGNMENT,
+            }
+        )
+
+    def header(self) -> bytes:
+        """Write the header."""
+        document = {"version": VERSION, **asdict(self), "sha256": dict(self.sha256)}
+        text = json.dumps(document, sort_keys=True).encode()
+        if len(text) > HEADER - _PREFIX.size:
+            raise InputError(f"the model's name {self.model[:40]!r} is too long for a gallery's header")
+        return (_PREFIX.pack(MAGIC, zlib.crc32(text), len(text)) + text).ljust(HEADER, b"\0")
+
+
+def read_header(data: bytes, source: str) -> Layout:
+    """Read a header.
+
+    Raises
+    ------
+    DataError
+        If it is none, is damaged, or of a version that this release does not know.
+    """
+    if len(data) < HEADER or data[: len(MAGIC)] != MAGIC:
+        raise DataError(f"{source}: not a whyface gallery")
+    _, crc, length = _PREFIX.unpack(data[: _PREFIX.size])
+    text = data[_PREFIX.size : _PREFIX.size + length]
+    if length > HEADER - _PREFIX.size or zlib.crc32(text) != crc:
+        raise DataError(f"{source}: the header is damaged; put back a copy of the file, or enroll again")
+    document = json.loads(text)
+    version = document.pop("version")
+    if version != VERSION:
+        raise DataError(f"{source}: written in format {version}, this release reads {VERSION}; update whyface")
+    return Layout(**{**document, "shape": tuple(document["shape"])})
+
+
+def make_records(
+    layout: Layout,
+    start: int,
+    unit: NDArray[np.float32],
+    terms: NDArray[np.float32] | None = None,
+    base: NDArray[np.float32] | None = None,
+) -> NDArray[Any]:
+    """Put N faces into records, checksummed and numbered from ``start``.
+
+    Parameters
+    ----------
+    unit
+        (N, ``layout.values``), unit vectors.
+    terms, base
+        (N, ``layout.terms``) and (N, cells), None without learned attention.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit the layout or hold values that are not finite.
+    """
+    terms = np.zeros((len(unit), 0), np.float32) if terms is None else terms
+    base = np.zeros((len(unit), 0), np.float32) if base is None else base
+    dtype = layout.record
+    if any(
+        values.shape != (len(unit), *dtype[name].shape)
+        for name, values in (("unit", unit), ("terms", terms), ("base", base))
+    ):
+        raise InputError(f"features {unit.shape}, terms {terms.shape} and base {base.shape} do not fit this gallery")
+    if not (np.isfinite(unit).all() and np.isfinite(terms).all() and np.isfinite(base).all()):
+        raise InputError("features hold values that are not finite")
+    records = np.zeros(len(unit), dtype)
+    records["number"] = np.arange(start, start + len(unit))
+    records["base"] = base
+    for values, field, scale in ((unit, "unit", "unit_scale"), (terms, "terms", "term_scale")):
+        if layout.storage == "float32":
+            records[field], records[scale] = values, 1
+        else:
+            peak = np.abs(values).max(axis=1, initial=1e-20)
+            records[field] = np.rint(values * (LARGEST / peak)[:, None])
+            records[scale] = peak / LARGEST
+    for record in records:
+        record["crc"] = checksum(record)
+    return records
+
+
+def checksum(record: Any) -> int:
+    """Work out the CRC-32 of a record without its first four bytes."""
+    return zlib.crc32(record.tobytes()[4:])
+
+
+def intact(records: NDArray[Any], start: int = 0) -> NDArray[np.bool_]:
+    """Say of every record, the first of which should have the number ``start``, whether it is as it was written."""
+    return np.array(
+        [
+            int(record["crc"]) == checksum(record) and int(record["number"]) == start + index
+            for index, record in enumerate(records)
+        ],
+        bool,
+    )
+
 
 FILE_NAME: Final = "features.bin"
 

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
+from whyface.gallery.feature_file import Layout, Storage, make_records
 from whyface.gallery.kernel import Probes
-from whyface.gallery.layout import Layout, Storage, make_records
 from whyface.models.embedder import Batch, Embedder, l2_normalise
 from whyface.xcos.attention import AttentionKind, uniform_attention
-from whyface.xcos.clipped import ClippedAttention, clipped_attention
 from whyface.xcos.model import XcosModel
-from whyface.xcos.separable import separable_attention, unit_cells
+from whyface.xcos.separable import ClippedAttention, clipped_attention, separable_attention, unit_cells
 
 Model = XcosModel | Embedder
 """An xCos model, whose grids are compared place by place, or any network, whose embeddings are."""
@@ -59,7 +58,7 @@ class GalleryFeatures:
         return Layout(kind, self.embedder.name, self.sha256, shape, terms, storage)  # type: ignore[arg-type]
 
     def records(self, layout: Layout, start: int, features: NDArray[np.float32]) -> NDArray[Any]:
-        """Put N faces into records, numbered from ``start``; see :func:`whyface.gallery.layout.make_records`."""
+        """Put N faces into records, numbered from ``start``; see :func:`whyface.gallery.feature_file.make_records`."""
         unit = self._cells(features).reshape(len(features), -1)
         if self.attention is None:
             return make_records(layout, start, unit)

@@ -15,14 +15,12 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, ModelError, OutputError
-from whyface.evaluate.progress import ProgressCallback
+from whyface.files.progress import ProgressCallback
 from whyface.gallery import feature_file, name_table
-from whyface.gallery.candidates import Candidate
-from whyface.gallery.feature_file import FeatureFile
+from whyface.gallery.feature_file import FeatureFile, Layout, Storage, intact
 from whyface.gallery.features import GalleryFeatures, Model
-from whyface.gallery.layout import Layout, Storage, intact
 from whyface.gallery.name_table import FaceRow, NameTable
-from whyface.gallery.search import search
+from whyface.gallery.search import Candidate, search
 from whyface.xcos.attention import AttentionKind
 
 LOCK_NAME: Final = "writer.lock"

@@ -1,8 +1,8 @@
 """The search's inner loop: probes against all records, in blocks that stay in a core's cache.
 
 NumPy and its BLAS alone. Per pair a learned attention costs one clipping, a narrow matrix product, a softmax over the
-cells and one dot product per cell (see :mod:`whyface.xcos.clipped`); ``benchmarks/gallery_speed.py`` compares this with
-ONNX Runtime, PyTorch and compiled loops.
+cells and one dot product per cell (see :mod:`whyface.xcos.separable`); ``benchmarks/gallery_speed.py`` compares this
+with ONNX Runtime, PyTorch and compiled loops.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from whyface.xcos.clipped import ClippedAttention
+from whyface.xcos.separable import ClippedAttention
 
 BLOCK: Final = 384
 """Records per step: larger ones leave the cache, smaller ones cost more calls (``benchmarks/gallery_speed.py``)."""
@@ -58,7 +58,7 @@ def score_records(
     Parameters
     ----------
     records
-        As :mod:`whyface.gallery.layout` describes them.
+        As :mod:`whyface.gallery.feature_file` describes them.
     probes
         The probes.
     attention

@@ -3,21 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError
-from whyface.evaluate.progress import ProgressCallback
-from whyface.gallery.candidates import Candidate
+from whyface.errors import InputError, ModelError
+from whyface.explain.cells import cell_parts, spread_constant
+from whyface.files.progress import ProgressCallback
+from whyface.gallery.feature_file import intact
 from whyface.gallery.kernel import Probes, explain_records, score_records
-from whyface.gallery.layout import intact
+from whyface.models.linear_head import linear_head
 from whyface.xcos.attention import AttentionKind
 
 if TYPE_CHECKING:
     from whyface.gallery.gallery import Gallery
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One face that a search found.
+
+    Attributes
+    ----------
+    record
+        Number of the record in the gallery.
+    name
+        The person.
+    source
+        Where the picture came from.
+    score
+        The similarity, in [-1, 1].
+    similarity, attention
+        S and W, (H, W) float32; the sum of S * W is the score. None for embeddings.
+    cells
+        For embeddings of a network with an affine head: what each cell of the probe adds to the cosine, (H, W)
+        float32, adding up to the score; else None.
+    """
+
+    record: int
+    name: str
+    source: str
+    score: float
+    similarity: NDArray[np.float32] | None = None
+    attention: NDArray[np.float32] | None = None
+    cells: NDArray[np.float32] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON values."""
+        return {
+            "record": self.record,
+            "name": self.name,
+            "source": self.source,
+            "score": self.score,
+            **{
+                key: [[float(value) for value in line] for line in values]
+                for key, values in (("S", self.similarity), ("W", self.attention), ("cells", self.cells))
+                if values is not None
+            },
+        }
+
 
 _PROBES_AT_ONCE: Final = 16
 
@@ -218,3 +264,48 @@ def _highest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     else:
         chosen = np.arange(len(scores))
     return np.asarray(chosen[np.argsort(-scores[chosen], kind="stable")][:count], np.int64)
+
+
+def explain_cells(gallery: Gallery, face: NDArray[np.uint8], candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Add to each candidate what every cell of the probe's face adds to the score.
+
+    The embedding of the probe is a sum over its cells, and the candidate's is in the gallery, so that the cosine splits
+    over the probe's cells without rest; no picture of the candidate is needed (see
+    :class:`whyface.explain.cells.CellsMethod`).
+
+    Parameters
+    ----------
+    gallery
+        Of embeddings, opened with its model.
+    face
+        The probe's aligned face, (3, 112, 112).
+    candidates
+        What the search found for it.
+
+    Raises
+    ------
+    InputError
+        If the gallery holds grids, whose candidates carry S and W already.
+    ModelError
+        If the network has no grid, or the head behind it is not affine.
+    """
+    if gallery.layout.kind != "embedding":
+        raise InputError("candidates from grids carry their reasons already; cells are for embeddings")
+    grids, head = linear_head(gallery.model.embedder)
+    parts = cell_parts(grids.grid(face[None]), head.weights)[0]
+    whole = parts.sum(axis=(1, 2)) + head.constant
+    records = gallery.records[[candidate.record for candidate in candidates]]
+    others = records["unit"].astype(np.float64) * records["unit_scale"][:, None]
+    terms = np.einsum("dhw,nd->nhw", parts, others) / np.linalg.norm(whole)
+    maps = spread_constant(terms, others @ head.constant / np.linalg.norm(whole))
+    return [replace(candidate, cells=cells) for candidate, cells in zip(candidates, maps, strict=True)]
+
+
+def with_cells(gallery: Gallery, face: NDArray[np.uint8], candidates: list[Candidate]) -> list[Candidate]:
+    """Explain candidates where they carry no reasons and the network allows it; else return them as they are."""
+    if gallery.layout.kind != "embedding" or not candidates:
+        return candidates
+    try:
+        return explain_cells(gallery, face, candidates)
+    except ModelError:
+        return candidates

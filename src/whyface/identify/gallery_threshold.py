@@ -16,7 +16,7 @@ import numpy as np
 
 from whyface.errors import InputError, ModelError
 from whyface.explain.provenance import ThresholdSource
-from whyface.models.zoo_schema import ModelEntry
+from whyface.models.catalogue_schema import ModelEntry
 
 TARGET_FPIR: Final = 0.01
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
+from whyface.files.integrity import check_digest, read_model
 from whyface.models.embedder import Batch, check_batch, l2_normalise
-from whyface.models.integrity import check_digest, read_model
 from whyface.models.onnx_session import FaceSession, read_summary
 from whyface.models.onnx_tap import Summary, add_output
 from whyface.models.preprocessing import RAW, Preprocessing
@@ -40,7 +40,7 @@ class OnnxEmbedder:
         What the network wants done to RGB values in 0..255.
     grid
         Name of the tensor that holds the last spatial map (N, C, H, W), inner or declared as an output;
-        :func:`whyface.models.onnx_grids.list_grids` shows the candidates. None: the embedder has no grid.
+        :func:`whyface.models.onnx_session.list_grids` shows the candidates. None: the embedder has no grid.
     output
         Name of the tensor that holds the embedding; None takes the first declared output that is not
         `grid`, or `grid` itself where there is no other. Further dimensions are flattened in C, H, W order.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 
 from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
-from whyface.models.onnx_tap import Summary, summarise
-from whyface.models.preprocessing import Preprocessing
+from whyface.files.integrity import read_model
+from whyface.models.onnx_tap import Summary, add_output, summarise
+from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.onnx_runtime import CPU, open_session
 
 if TYPE_CHECKING:
     from whyface.onnx_runtime import InferenceSession
+
 
 _LONGEST_REASON: Final = 200
 _INPUT_TYPES: Final[dict[str, type[np.generic]]] = {
@@ -170,3 +173,41 @@ def _check_input(
 
 def _shape(sizes: Sequence[object]) -> str:
     return " x ".join(str(size) for size in sizes)
+
+
+_LARGEST_SIDE: Final = 32
+
+
+@dataclass(frozen=True)
+class GridTensor:
+    """A tensor that can serve as a grid: its name and its shape (C, H, W)."""
+
+    name: str
+    shape: tuple[int, int, int]
+
+
+def list_grids(path: Path | str, *, preprocessing: Preprocessing = RAW) -> list[GridTensor]:
+    """Find the spatial maps of an ONNX network by running it once on a blank face.
+
+    Returns
+    -------
+    list of GridTensor
+        In file order, those with more than one cell and at most 32 x 32; the last is the usual choice.
+
+    Raises
+    ------
+    ModelError
+        The network cannot be read or run.
+    """
+    file = Path(path)
+    data = read_model(file)
+    summary = read_summary(data, file)
+    names = summary.spatial()
+    inner = [name for name in names if name not in summary.outputs]
+    session = FaceSession(add_output(data, *inner), file, preprocessing, threads=1)
+    blank = preprocessing.apply(np.zeros((1, 3, FACE_SIZE, FACE_SIZE), np.uint8))
+    found = []
+    for name, shape in zip(names, session.shapes(names, blank), strict=True):
+        if len(shape) == 4 and shape[2] * shape[3] > 1 and max(shape[2:]) <= _LARGEST_SIDE:
+            found.append(GridTensor(name, (shape[1], shape[2], shape[3])))
+    return found

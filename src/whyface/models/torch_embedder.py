@@ -18,14 +18,21 @@ from torch.nn.parameter import is_lazy
 
 from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
+from whyface.models.backbones import MobileFaceNet
+from whyface.models.catalogue import model_entry, model_file
 from whyface.models.embedder import Batch, check_batch, l2_normalise
 from whyface.models.heads import GdcHead, PlacedGridHead
-from whyface.models.layer_split import CalledPart, LayerHead, LayerTrunk, check_split, run_part, split_at_layer
-from whyface.models.mobilefacenet import MobileFaceNet
-from whyface.models.pointwise import with_fast_pointwise
 from whyface.models.preprocessing import RAW, Preprocessing
+from whyface.models.torch_layers import (
+    CalledPart,
+    LayerHead,
+    LayerTrunk,
+    check_split,
+    run_part,
+    split_at_layer,
+    with_fast_pointwise,
+)
 from whyface.models.weights import load_safetensors
-from whyface.models.zoo import model_entry, model_file
 
 _CHUNK: Final = 32
 _FOLDED: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from whyface.errors import ModelError
-from whyface.models.atomic_write import write_atomic
-from whyface.models.integrity import read_model
+from whyface.files.integrity import read_model, write_atomic
 
 _SHOWN: Final = 3
 # BatchNorm's step counter: no weight, and many published files leave it out.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from whyface.errors import InputError
-from whyface.train.margins import MarginKind
+from whyface.train.losses import MarginKind
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -350,3 +351,31 @@ def _absolute(config: TrainConfig, base: Path) -> TrainConfig:
     if teacher is not None and teacher.endswith((".onnx", ".safetensors")):
         teacher = str(base / teacher)
     return config.model_copy(update={"data": data, "network": network, "teacher": teacher})
+
+
+def rate_factor(config: OptimiserConfig, step: int, *, steps: int, epoch_steps: int) -> float:
+    """Give the factor at a step (from 0).
+
+    ``milestones``: x gamma after each of these epochs (the paper: x 0.1 after 12, 15 and 18); ``step``: x gamma every
+    so many epochs; ``cosine``: from 1 to 0 over the run; ``constant``: 1. Warm-up rises linearly over the first steps.
+
+    Parameters
+    ----------
+    config
+        The schedule.
+    step
+        From 0.
+    steps
+        Length of the run.
+    epoch_steps
+        Steps per epoch.
+    """
+    epoch = step // epoch_steps
+    factor = 1.0
+    if config.schedule == "milestones":
+        factor = config.gamma ** sum(epoch >= milestone for milestone in config.milestones)
+    elif config.schedule == "step":
+        factor = config.gamma ** (epoch // config.every)
+    elif config.schedule == "cosine":
+        factor = 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps))
+    return factor * min(1.0, (step + 1) / config.warmup) if config.warmup else factor

@@ -1,9 +1,9 @@
-"""Decoded training pictures in memory, by person (needs the extra ``torch``)."""
+"""Training pictures in memory, and which of them meet in a step (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from whyface.errors import DataError
-from whyface.evaluate.pictures import open_pictures
+from whyface.errors import DataError, InputError
 from whyface.faces.face import FACE_SIZE
+from whyface.faces.pictures import open_pictures
 
 CFP_FRONTAL: Final = 10
 """Frontal pictures of each person in CFP."""
@@ -139,3 +139,91 @@ def sample_batch(corpus: Corpus, people: int, pictures: int, generator: torch.Ge
         index.append(rows[order[torch.arange(pictures) % len(rows)]])
     picked = torch.cat(index)
     return corpus.pictures[picked], corpus.labels[picked]
+
+
+_EPOCH, _STEP = 1, 2
+_PRIME: Final = 1_000_003
+
+
+def generator_for(seed: int, purpose: int, *numbers: int) -> torch.Generator:
+    """Make a generator that depends on these numbers alone."""
+    mixed = seed
+    for number in (purpose, *numbers):
+        mixed = (mixed * _PRIME + number + 1) % (2**63 - 1)
+    return torch.Generator().manual_seed(mixed)
+
+
+def steps_per_epoch(pictures: int, size: int) -> int:
+    """Say how many batches an epoch has; the last one may be smaller."""
+    return -(-pictures // size)
+
+
+def epoch_batch(pictures: int, size: int, seed: int, step: int) -> Tensor:
+    """Give the numbers of the pictures of one step: every picture once an epoch, in an order of the epoch's own."""
+    epoch, part = divmod(step, steps_per_epoch(pictures, size))
+    order = torch.randperm(pictures, generator=generator_for(seed, _EPOCH, epoch))
+    return order[part * size : (part + 1) * size]
+
+
+def draw_partners(
+    index: Tensor, labels: Tensor, rows: Sequence[Tensor], *, genuine: float, generator: torch.Generator
+) -> Tensor:
+    """Draw a partner for every picture: with probability ``genuine`` another picture of the same person.
+
+    Otherwise a picture of somebody else: a person uniformly, then one of their pictures. A person with one picture only
+    has no genuine pair, and always meets somebody else.
+
+    Parameters
+    ----------
+    index
+        Numbers of the pictures (n,).
+    labels, rows
+        The person in every picture; each person's pictures.
+    genuine
+        In 0..1.
+    generator
+        Source of randomness.
+
+    Raises
+    ------
+    InputError
+        If there is only one person.
+    """
+    if len(rows) < 2:
+        raise InputError("pairs need pictures of at least two people")
+    counts = torch.tensor([len(part) for part in rows])
+    starts = torch.cumsum(counts, 0) - counts
+    order = torch.cat(list(rows))
+    own = labels[index]
+    same = (torch.rand(len(index), generator=generator) < genuine) & (counts[own] > 1)
+    # Another person: one of the other K - 1, by stepping over one's own number.
+    other = torch.randint(len(rows) - 1, (len(index),), generator=generator)
+    other = other + (other >= own)
+    chosen = torch.where(same, own, other)
+    place = torch.empty(len(order), dtype=torch.long)
+    place[order] = torch.arange(len(order))
+    # Another picture: one of the other n - 1, by stepping over the picture's own place.
+    room = counts[chosen] - same.long()
+    drawn = (torch.rand(len(index), generator=generator, dtype=torch.float64) * room).long().clamp_max(room - 1)
+    mine = place[index] - starts[own]
+    drawn = drawn + (same & (drawn >= mine))
+    return order[starts[chosen] + drawn]
+
+
+def people_batch(rows: Sequence[Tensor], people: int, pictures: int, generator: torch.Generator) -> Tensor:
+    """Draw people, each as likely as the root of their picture count, and some pictures of each: numbers (P * K,).
+
+    A person with fewer pictures than asked for gives some of them twice.
+    """
+    weights = torch.tensor([len(part) for part in rows], dtype=torch.float32).sqrt()
+    chosen = torch.multinomial(weights, min(people, len(rows)), generator=generator)
+    index = []
+    for person in chosen.tolist():
+        order = torch.randperm(len(rows[person]), generator=generator)
+        index.append(rows[person][order[torch.arange(pictures) % len(order)]])
+    return torch.cat(index)
+
+
+def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
+    """Make the generator of one process in one step."""
+    return generator_for(seed, _STEP, step, rank)

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from whyface.errors import InputError
-from whyface.identify.evidential import EVIDENCE_KINDS, EvidenceKind
-from whyface.identify.evidential_head import EvidentialHead
+from whyface.explain.verdict import software_versions
+from whyface.gallery.gallery import Gallery
+from whyface.identify.evidential import EVIDENCE_KINDS, EvidenceKind, EvidentialHead
+from whyface.identify.gallery_people import gallery_people, head_path, model_record
 from whyface.models.embedder import l2_normalise
 from whyface.train.evidential_losses import (
     LOSS_KINDS,
@@ -231,3 +233,32 @@ def _scale_and_shift(raw: Tensor) -> tuple[float, float]:
     """Undo the parametrisation of the search: the logarithm of the scale, and the shift in cosines."""
     scale = float(raw[0].detach().exp())
     return scale, scale * float(raw[1].detach())
+
+
+def fit_gallery_head(gallery: Gallery, settings: EvidentialSettings | None = None) -> EvidentialHead:
+    """Fit a head to everybody in a gallery and put it into the gallery's folder.
+
+    Parameters
+    ----------
+    gallery
+        Read only; the features in it are enough, neither model nor photos are needed.
+    settings
+        See :class:`whyface.train.evidential_fit.EvidentialSettings`.
+
+    Raises
+    ------
+    InputError
+        If the gallery is empty, or has fewer than two people with two photos each.
+    OutputError
+        If the folder cannot be written to.
+    """
+    everybody = gallery_people(gallery)
+    if not everybody.people:
+        raise InputError(f"{gallery.path}: the gallery is empty; enroll somebody first")
+    record = {**model_record(gallery), "versions": software_versions()}
+    try:
+        head = fit_evidential_head(everybody.features, everybody.labels, everybody.people, settings, record=record)
+    except InputError as error:
+        raise InputError(f"{gallery.path}: {error}") from error
+    head.save(head_path(gallery))
+    return head

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from whyface.data.folders import open_labelled
 from whyface.errors import InputError
-from whyface.evaluate.progress import ProgressCallback
+from whyface.files.progress import ProgressCallback
 from whyface.models.embedder import Batch, Embedder
 from whyface.train.picture_store import PictureStore
 

@@ -15,8 +15,7 @@ from torch.nn import functional
 from whyface.errors import InputError
 from whyface.models.heads import flatten_grid
 from whyface.train.config import LossConfig, NetworkConfig
-from whyface.train.distillation import PairIndices, all_pairs, balanced_regression, compare_all
-from whyface.train.margins import MarginHead
+from whyface.train.losses import MarginHead, PairIndices, all_pairs, balanced_regression, compare_all
 from whyface.train.networks import FcNetwork, Network, split_trunk
 from whyface.xcos.learned import XcosNetwork
 

@@ -17,8 +17,8 @@ from whyface.data.aligning import AligningPictures
 from whyface.data.folders import LabelledPictures, label_pictures, open_labelled
 from whyface.data.recordio import open_records
 from whyface.errors import DataError
-from whyface.evaluate.pictures import PictureSource, open_pictures
-from whyface.evaluate.progress import ProgressCallback
+from whyface.faces.pictures import PictureSource, open_pictures
+from whyface.files.progress import ProgressCallback
 from whyface.train.config import DataConfig, SourceConfig
 from whyface.train.corpus import people_left_out
 

@@ -18,21 +18,19 @@ from torch import nn
 from torch.optim import AdamW
 
 from whyface.errors import InputError, ModelError
-from whyface.evaluate.progress import ProgressCallback
-from whyface.explain.linear_head import linear_head
+from whyface.files.progress import ProgressCallback
 from whyface.models.embedder import Batch
 from whyface.models.heads import GridHead
+from whyface.models.linear_head import linear_head
 from whyface.models.placed_fc import PlacedFcHead
-from whyface.train.config import LossConfig, NetworkConfig, OptimiserConfig
-from whyface.train.correlation import correlated_attention
-from whyface.train.distillation import WeightAverage, tie_pair_halves
+from whyface.train.config import LossConfig, NetworkConfig, OptimiserConfig, rate_factor
+from whyface.train.corpus import people_batch, step_generator
+from whyface.train.export import write_plug_in
 from whyface.train.frozen_maps import FrozenMaps, MapNetwork, freeze_maps
-from whyface.train.margins import MarginHead
+from whyface.train.losses import MarginHead, WeightAverage, tie_pair_halves
 from whyface.train.networks import settle
 from whyface.train.objective import Objective
-from whyface.train.pair_sampler import people_batch, step_generator
-from whyface.train.plug_in_files import write_plug_in
-from whyface.train.schedules import rate_factor
+from whyface.train.validation import correlated_attention
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
 from whyface.xcos.model_folder import NOT_STATED, ModelFolder
 

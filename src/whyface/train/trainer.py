@@ -16,26 +16,43 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from whyface.data.open_protocol import open_protocol, parse_protocol
 from whyface.errors import InputError
-from whyface.evaluate.progress import ProgressCallback
-from whyface.evaluate.protocol_names import open_protocol, parse_protocol
-from whyface.explain.xcos_method import software_versions
-from whyface.models.atomic_write import write_atomic
+from whyface.explain.verdict import software_versions
+from whyface.files.integrity import write_atomic
+from whyface.files.progress import ProgressCallback
 from whyface.models.weights import save_safetensors
-from whyface.train.augmentation import Augmentation
-from whyface.train.checkpoints import TrainingState, load_checkpoint, remove_checkpoint, save_checkpoint
-from whyface.train.config import TrainConfig
-from whyface.train.correlation import correlated_attention
-from whyface.train.distillation import PairIndices, WeightAverage, all_pairs
-from whyface.train.mixing import blend_people
-from whyface.train.networks import Network, build_network, load_initial, settle
+from whyface.train.augmentation import Augmentation, blend_people
+from whyface.train.config import TrainConfig, rate_factor
+from whyface.train.corpus import draw_partners, epoch_batch, people_batch, step_generator, steps_per_epoch
+from whyface.train.losses import PairIndices, WeightAverage, all_pairs
+from whyface.train.networks import (
+    Network,
+    Teacher,
+    build_network,
+    channels_last,
+    load_initial,
+    open_teacher,
+    read_safetensors,
+    settle,
+)
 from whyface.train.objective import Losses, Objective, build_margin
-from whyface.train.pair_sampler import draw_partners, epoch_batch, people_batch, step_generator, steps_per_epoch
 from whyface.train.picture_store import PictureStore, open_stores
-from whyface.train.schedules import rate_factor
-from whyface.train.teachers import Teacher, channels_last, open_teacher, read_safetensors
-from whyface.train.trained import NETWORK, describe_trained
-from whyface.train.validation import ValidationSet, from_people, from_protocol, verification_accuracy
+from whyface.train.run_files import (
+    NETWORK,
+    TrainingState,
+    describe_trained,
+    load_checkpoint,
+    remove_checkpoint,
+    save_checkpoint,
+)
+from whyface.train.validation import (
+    ValidationSet,
+    correlated_attention,
+    from_people,
+    from_protocol,
+    verification_accuracy,
+)
 from whyface.xcos.learned import XcosNetwork
 from whyface.xcos.model import CORRELATED_TENSOR
 

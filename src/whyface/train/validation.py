@@ -1,25 +1,71 @@
-"""Verification accuracy of a network in training: what the best one is chosen by (needs the extra ``torch``)."""
+"""Verification accuracy of a network in training, and attention P of a trained one (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from whyface.data.protocols import PairProtocol
 from whyface.errors import InputError
-from whyface.evaluate.folds import fold_accuracy
-from whyface.evaluate.pictures import PictureSource
-from whyface.evaluate.protocols import PairProtocol
-from whyface.train.distillation import PairIndices
+from whyface.evaluate.rates import fold_accuracy
+from whyface.faces.pictures import PictureSource
+from whyface.train.corpus import draw_partners
+from whyface.train.losses import PairIndices
 from whyface.train.networks import Network
 from whyface.train.picture_store import PictureStore
+from whyface.xcos.attention import PearsonAttention
+from whyface.xcos.grid import grid_cosine
 from whyface.xcos.learned import XcosNetwork
 
+_PAIRS: Final = 2000
+_ROUNDS: Final = 20
+
+
+def correlated_attention(
+    grids: NDArray[np.float32], embeddings: NDArray[np.float32], people: NDArray[Any], *, seed: int
+) -> NDArray[np.float32]:
+    """Measure P on 40,000 pairs, half of them of one person where there are such.
+
+    Parameters
+    ----------
+    grids
+        (N, C, H, W).
+    embeddings
+        Of the teacher, L2-normalised, (N, D).
+    people
+        Who is in each picture, (N,).
+    seed
+        Draws the pairs.
+
+    Returns
+    -------
+    Raw P, (H, W), in -1..1.
+
+    Raises
+    ------
+    InputError
+        If there is only one person.
+    """
+    labels = torch.from_numpy(np.unique(people, return_inverse=True)[1].astype(np.int64))
+    rows = torch.split(torch.argsort(labels, stable=True), torch.bincount(labels).tolist())
+    generator = torch.Generator().manual_seed(seed)
+    pearson = PearsonAttention()
+    for _ in range(_ROUNDS):
+        drawn = torch.randint(len(labels), (_PAIRS,), generator=generator)
+        second = draw_partners(drawn, labels, rows, genuine=0.5, generator=generator).numpy()
+        first = drawn.numpy()
+        cosine = (embeddings[first] * embeddings[second]).sum(axis=1)
+        pearson.update(grid_cosine(grids[first], grids[second]), cosine)
+    return pearson.raw()
+
+
 FOLDS = 10
-_BATCH, _PAIRS, _MOST = 128, 2048, 6000
+_BATCH, _VALIDATION_PAIRS, _MOST = 128, 2048, 6000
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +121,9 @@ def verification_accuracy(network: Network, validation: ValidationSet, *, half: 
     features = torch.cat(parts)
     scores = []
     for first, second in zip(
-        torch.split(validation.pairs.first, _PAIRS), torch.split(validation.pairs.second, _PAIRS), strict=True
+        torch.split(validation.pairs.first, _VALIDATION_PAIRS),
+        torch.split(validation.pairs.second, _VALIDATION_PAIRS),
+        strict=True,
     ):
         a, b = features[first.to(device)], features[second.to(device)]
         scores.append(network.xcos(a, b).score if isinstance(network, XcosNetwork) else (a * b).sum(dim=1))

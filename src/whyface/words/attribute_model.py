@@ -20,10 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from whyface.errors import InputError, ModelError
-from whyface.models.atomic_write import write_atomic
+from whyface.files.integrity import write_atomic
+from whyface.models.catalogue import model_entry, model_file, shipped_models
 from whyface.models.embedder import Batch
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.zoo import model_entry, model_file, shipped_models
 from whyface.words.attribute_names import SENSITIVE_GROUPS, UNUSED_GROUPS, attribute
 
 PRESENT: Final = 0.5

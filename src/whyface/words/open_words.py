@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from whyface.errors import DataError
 from whyface.explain.pair_scorer import CosineScorer, PairScorer, XcosScorer
-from whyface.explain.xcos_method import XcosMethod
+from whyface.explain.verdict import XcosMethod
+from whyface.faces.pictures import open_pictures
+from whyface.files.progress import ProgressCallback
 from whyface.words.attribute_model import AttributeReader, open_attributes
-from whyface.words.identity_cells import IdentityCells, identity_cells
+from whyface.words.identity_evidence import IdentityCells, IdentityClasses, fit_classes, identity_cells
 from whyface.words.word_explainer import WordExplainer
-from whyface.words.word_settings import WordSettings
+from whyface.words.word_report import WordSettings
 
 if TYPE_CHECKING:
     from whyface.verification import Verifier
-    from whyface.words.identity_classes import IdentityClasses
 
 
 def scorer_and_cells(verifier: Verifier, *, with_cells: bool = True) -> tuple[PairScorer, IdentityCells | None]:
@@ -48,7 +52,7 @@ def open_words(
     verifier
         The model with its threshold.
     settings
-        See :class:`~whyface.words.word_settings.WordSettings`.
+        See :class:`~whyface.words.word_report.WordSettings`.
     attributes
         Attribute heads, or the file of some; the shipped ones if left out.
     classes
@@ -83,3 +87,53 @@ def open_words(
         settings=chosen,
         classes=classes,
     )
+
+
+_BATCH = 64
+
+
+def classes_of_pictures(
+    verifier: Verifier, path: Path | str, *, least: int = 2, progress: ProgressCallback | None = None
+) -> IdentityClasses:
+    """Fit a classifier to aligned pictures, 112 x 112, named ``.../Person/picture.jpg``.
+
+    Parameters
+    ----------
+    verifier
+        Whose embeddings are classified.
+    path
+        A folder or an uncompressed tar file.
+    least
+        People with fewer pictures are left out.
+    progress
+        Called with the number of pictures read and their total.
+
+    Raises
+    ------
+    DataError
+        If a picture cannot be read or lies in no person's folder.
+    InputError
+        If fewer than two people are left.
+    """
+    _, cells = scorer_and_cells(verifier)
+    assert cells is not None
+    embeddings, owners = [], []
+    with open_pictures(path) as source:
+        names = source.names()
+        for start in range(0, len(names), _BATCH):
+            part = names[start : start + _BATCH]
+            batch = np.ascontiguousarray(np.stack([source.read(name) for name in part]).transpose(0, 3, 1, 2))
+            embeddings.append(cells.embedding(cells.read(batch)))
+            owners += [_person(name, path) for name in part]
+            if progress is not None:
+                progress(len(owners), len(names))
+    if not owners:
+        raise DataError(f"{path}: holds no pictures; give a folder with a folder of aligned pictures for each person")
+    return fit_classes(np.concatenate(embeddings), owners, least=least)
+
+
+def _person(name: str, path: Path | str) -> str:
+    folder = PurePosixPath(name).parent.name
+    if not folder:
+        raise DataError(f"{path}: {name} lies in no person's folder; sort the pictures into one folder for each person")
+    return folder

@@ -10,18 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.evaluate.progress import ProgressCallback
 from whyface.explain.pair_scorer import features_in_parts
 from whyface.explain.provenance import ModelInfo
-from whyface.explain.xcos_method import software_versions
+from whyface.explain.verdict import software_versions
 from whyface.faces.face import Face, stack_faces
+from whyface.files.progress import ProgressCallback
 from whyface.words.attribute_model import PRESENT
 from whyface.words.attribute_names import attribute
-from whyface.words.erasing import erased_faces
+from whyface.words.erasing import BATCH, erased_faces
 from whyface.words.noise_floor import noise_floor, random_blobs
 from whyface.words.word_explainer import WordExplainer
-from whyface.words.word_score import BATCH
-from whyface.words.word_settings import WordSettings
+from whyface.words.word_report import WordSettings
 
 SCHEMA: Final = "whyface/special-attribute/1"
 

@@ -8,24 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.evaluate.progress import ProgressCallback
 from whyface.explain.pair_scorer import Features, PairScorer, features_in_parts
 from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
-from whyface.explain.xcos_method import software_versions
+from whyface.explain.verdict import software_versions
 from whyface.faces.face import FACE_SIZE, Face, stack_faces
+from whyface.files.progress import ProgressCallback
 from whyface.models.embedder import Batch
 from whyface.words.attribute_model import AttributeEvidence, AttributeReader
 from whyface.words.attribute_names import attribute, match_names
-from whyface.words.counterfactual import Direction, counterfactual_map
-from whyface.words.erasing import erased_faces
-from whyface.words.identity_cells import IdentityCells
-from whyface.words.identity_classes import IdentityClasses, chosen_classes
-from whyface.words.joint_maps import erased_pixels, joint_maps
+from whyface.words.erasing import BATCH, ErasedFace, ErasedScores, erase_in_face, erased_faces, erased_scores
+from whyface.words.identity_evidence import IdentityCells, IdentityClasses, chosen_classes
 from whyface.words.noise_floor import noise_floor, random_blobs
-from whyface.words.word_places import word_places
-from whyface.words.word_report import SIDES, Where, Word, WordReport
-from whyface.words.word_score import BATCH, ErasedFace, ErasedScores, erase_in_face, erased_scores
-from whyface.words.word_settings import WordSettings
+from whyface.words.word_maps import Direction, counterfactual_map, erased_pixels, joint_maps, word_places
+from whyface.words.word_report import SIDES, Where, Word, WordReport, WordSettings
 
 FloatArray = NDArray[np.floating[Any]]
 _ONE = np.full((1, 1), 1, np.float32)
@@ -39,14 +34,14 @@ class WordExplainer:
     scorer
         The score that decides.
     cells
-        How identity is seen place by place (:func:`~whyface.words.identity_cells.identity_cells`); None only without
+        How identity is seen place by place (:func:`~whyface.words.identity_evidence.identity_cells`); None only without
         the counterfactual map (``kind="no counterfactual"``).
     attributes
         Reads attributes and their evidence.
     threshold, source
         Match iff score > threshold, and where that comes from.
     settings
-        See :class:`~whyface.words.word_settings.WordSettings`.
+        See :class:`~whyface.words.word_report.WordSettings`.
     classes
         For ``identity="topk"`` and ``"threshold"``.
 

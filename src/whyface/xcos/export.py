@@ -19,7 +19,7 @@ from torch.fx.experimental.optimization import fuse
 
 from whyface.errors import OutputError
 from whyface.faces.face import FACE_SIZE
-from whyface.models.atomic_write import write_atomic
+from whyface.files.integrity import write_atomic
 from whyface.models.heads import flatten_grid
 from whyface.xcos.learned import LearnedAttention, Xcos, XcosNetwork, XcosOutput
 

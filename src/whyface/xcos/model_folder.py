@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from whyface.errors import ModelError
-from whyface.models.atomic_write import write_atomic
-from whyface.models.integrity import check_sha256, sha256_of, unreadable
+from whyface.files.integrity import check_sha256, sha256_of, unreadable, write_atomic
+from whyface.models.catalogue_schema import FIELDS, FORMAT, Kind, ModelEntry, parse_zoo
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW, Preprocessing
-from whyface.models.zoo_schema import FIELDS, FORMAT, Kind, ModelEntry, parse_zoo
-from whyface.xcos.model import CORRELATED_TENSOR, XcosModel
-from whyface.xcos.pair_graph import PairGraph
+from whyface.xcos.model import CORRELATED_TENSOR, PairGraph, XcosModel
 
 DESCRIPTION: Final = "model.json"
 """Name of the description in a model's folder."""
@@ -186,7 +184,7 @@ def write_model_folder(
     files
         Role (``"onnx"``, ``"pair"``, ``"safetensors"``) -> path in that folder.
     name, kind, embedding_size, preprocessing, summary, licence, training_data, source, results
-        See :class:`~whyface.models.zoo_schema.ModelEntry`.
+        See :class:`~whyface.models.catalogue_schema.ModelEntry`.
     grid
         Name and shape (C, H, W) of the grid tensor, or None.
     default_attention

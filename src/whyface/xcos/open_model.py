@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final, get_args
 
 from whyface.errors import InputError, ModelError
+from whyface.models.catalogue import model_entry, open_embedder
+from whyface.models.catalogue_schema import ModelEntry
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW, Preprocessing
-from whyface.models.zoo import model_entry, open_embedder
-from whyface.models.zoo_schema import ModelEntry
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.model import XcosModel, open_xcos
 from whyface.xcos.model_folder import DESCRIPTION, ModelFolder, find_model_folder

@@ -1,0 +1,241 @@
+"""What a test of the bench is: a chunk of pairs and a way to explain go in, rows of numbers come out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.data.protocols import PairProtocol
+from whyface.errors import InputError
+from whyface.explain.pair_method import PairMaps, PairMethod
+from whyface.explain.pair_scorer import PairScorer, features_in_parts
+from whyface.faces.face import FACE_SIZE
+from whyface.faces.pictures import PictureSource
+from whyface.files.parts import Rows
+
+PIXELS: Final = FACE_SIZE * FACE_SIZE
+
+
+def to_pixels(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring maps (N, H, W) to (N, 112, 112), bilinearly.
+
+    Raises
+    ------
+    InputError
+        If the array has another number of dimensions, is empty, or has values that are not finite.
+    """
+    if maps.ndim != 3 or maps.size == 0:
+        raise InputError(f"maps must be (N, H, W) with cells, got {maps.shape}; give one map per face")
+    if not np.isfinite(maps).all():
+        raise InputError("a map has values that are not finite; the method failed on this pair")
+    if maps.shape[1:] == (FACE_SIZE, FACE_SIZE):
+        return maps
+    size = (FACE_SIZE, FACE_SIZE)
+    return np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in maps]).astype(np.float32)
+
+
+def descending(pixel_map: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Order the pixels of a map (112, 112) from highest to lowest, (12544,) flat indices; ties fall at random."""
+    return np.lexsort((rng.permutation(pixel_map.size), -pixel_map.reshape(-1))).astype(np.intp)
+
+
+def first_pixels(order: NDArray[np.intp], share: float) -> NDArray[np.bool_]:
+    """Mark the first floor(share * 12544) pixels of an order, (112, 112) bool."""
+    mask = np.zeros(PIXELS, np.bool_)
+    mask[order[: int(share * PIXELS + 1e-9)]] = True
+    return mask.reshape(FACE_SIZE, FACE_SIZE)
+
+
+Faces = NDArray[np.uint8]
+"""Aligned faces (N, 3, 112, 112), RGB uint8."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairChunk:
+    """N pairs.
+
+    Attributes
+    ----------
+    numbers
+        (N,): the pairs' numbers in the protocol.
+    first, second
+        Their faces.
+    other
+        For each pair a face of somebody else than the two, drawn at random.
+    genuine
+        (N,) bool.
+    seed
+        The bench's seed.
+    """
+
+    numbers: NDArray[np.intp]
+    first: Faces
+    second: Faces
+    other: Faces
+    genuine: NDArray[np.bool_]
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def only(self, wanted: NDArray[np.bool_]) -> PairChunk:
+        """Keep some of the pairs, ``wanted`` (N,) bool."""
+        return PairChunk(
+            self.numbers[wanted],
+            self.first[wanted],
+            self.second[wanted],
+            self.other[wanted],
+            self.genuine[wanted],
+            self.seed,
+        )
+
+    def generators(self, purpose: int) -> list[np.random.Generator]:
+        """Return a generator for each pair that depends on seed, purpose and pair, not on how pairs are chunked."""
+        return [np.random.default_rng((self.seed, purpose, int(number))) for number in self.numbers]
+
+
+def choose_pairs(protocol: PairProtocol, count: int, seed: int) -> NDArray[np.intp]:
+    """Draw pairs, genuine and impostor ones in turn, and return their numbers as drawn.
+
+    Fewer pairs from the same seed are the beginning of more, so that a slow method can be compared on the first of
+    the pairs, and a run that was cut off has measured a fair sample.
+
+    Raises
+    ------
+    InputError
+        If ``count`` is below 2 or the protocol has too few pairs of either kind.
+    """
+    if count < 2:
+        raise InputError(f"the bench needs at least 2 pairs, one genuine and one impostor, got {count}")
+    rng = np.random.default_rng((seed, 0))
+    chosen = []
+    for wanted, size in ((True, (count + 1) // 2), (False, count // 2)):
+        numbers = np.flatnonzero(protocol.genuine == wanted)
+        if len(numbers) < size:
+            kind = "genuine" if wanted else "impostor"
+            raise InputError(f"protocol {protocol.name} has {len(numbers)} {kind} pairs, not {size}; use fewer pairs")
+        chosen.append(rng.permutation(numbers)[:size])
+    drawn = np.empty(count, np.intp)
+    drawn[::2], drawn[1::2] = chosen
+    return drawn
+
+
+def read_chunks(
+    protocol: PairProtocol, source: PictureSource, numbers: NDArray[np.intp], *, size: int, seed: int
+) -> Iterator[PairChunk]:
+    """Read the pairs' faces, ``size`` pairs at a time.
+
+    Raises
+    ------
+    DataError
+        If a picture cannot be read.
+    """
+    people = np.asarray(protocol.people)
+    for start in range(0, len(numbers), size):
+        part = numbers[start : start + size]
+        others = [_somebody_else(people, protocol, int(number), seed) for number in part]
+        yield PairChunk(
+            numbers=part,
+            first=_read(source, protocol, protocol.left[part]),
+            second=_read(source, protocol, protocol.right[part]),
+            other=_read(source, protocol, np.asarray(others, np.intp)),
+            genuine=protocol.genuine[part],
+            seed=seed,
+        )
+
+
+def _somebody_else(people: NDArray[np.str_], protocol: PairProtocol, number: int, seed: int) -> int:
+    pair = {people[protocol.left[number]], people[protocol.right[number]]}
+    rng = np.random.default_rng((seed, 1, number))
+    if set(people) <= pair:
+        raise InputError(f"protocol {protocol.name} has nobody else than the two people of a pair; use a larger one")
+    while True:
+        drawn = int(rng.integers(len(people)))
+        if people[drawn] not in pair:
+            return drawn
+
+
+def _read(source: PictureSource, protocol: PairProtocol, rows: NDArray[np.intp]) -> Faces:
+    faces = np.stack([source.read(protocol.pictures[row]) for row in rows])
+    return np.ascontiguousarray(faces.transpose(0, 3, 1, 2))
+
+
+Explain = Callable[[Faces, Faces], PairMaps]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One method on one model.
+
+    Attributes
+    ----------
+    method
+        The method.
+    scorer
+        The model that it explains.
+    threshold
+        Match iff score > threshold.
+    is_unsigned
+        Whether the maps rank places by importance only, without saying for which verdict, as controls do.
+    other_seed
+        Opens the method with another seed, where it has one.
+    randomised
+        Opens the method on the network with a share of its layers, from the top, made random; where that can be done.
+    """
+
+    method: PairMethod
+    scorer: PairScorer
+    threshold: float
+    is_unsigned: bool = False
+    other_seed: Callable[[], PairMethod] | None = None
+    randomised: Callable[[float], PairMethod] | None = None
+
+    def scores(self, first: Faces, second: Faces) -> NDArray[np.float64]:
+        """Score pairs of faces."""
+        one, other = (features_in_parts(self.scorer, faces, self.method.batch_size) for faces in (first, second))
+        return self.scorer.scores(one, other).astype(np.float64)
+
+    def most_telling_first(
+        self, maps: NDArray[np.float32], towards_match: NDArray[np.bool_], generators: Sequence[np.random.Generator]
+    ) -> list[NDArray[np.intp]]:
+        """Order each map's pixels: those that support "same" first where ``towards_match``, else those against it."""
+        pixel_maps = to_pixels(maps)
+        flip = ~towards_match if not self.is_unsigned else np.zeros(len(maps), np.bool_)
+        return [
+            descending(-one if against else one, rng)
+            for one, against, rng in zip(pixel_maps, flip, generators, strict=True)
+        ]
+
+
+class BenchTest(ABC):
+    """One test; it must not depend on how the pairs are chunked."""
+
+    name: str
+
+    @abstractmethod
+    def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
+        """Measure a chunk.
+
+        Parameters
+        ----------
+        chunk
+            The pairs.
+        subject
+            Method, model and threshold.
+        explain
+            Gives the method's maps of faces; remembers the chunk's own, so that several tests share them.
+        """
+
+
+def rows(measure: str, chunk: PairChunk, steps: Sequence[float], values: NDArray[np.float64]) -> Rows:
+    """Lay out values (N,) or (N, steps) as rows."""
+    table = values.reshape(len(chunk), len(steps))
+    return Rows(
+        measure, np.repeat(chunk.numbers, len(steps)), np.tile(np.asarray(steps, np.float64), len(chunk)), table.ravel()
+    )

@@ -1,0 +1,164 @@
+"""Tests with planted truth: patches that mislead the model, and parts of a stranger in a genuine pair."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.bench.base import BenchTest, Explain, Faces, PairChunk, Subject, descending, first_pixels, rows, to_pixels
+from whyface.errors import InputError
+from whyface.faces.face import FACE_SIZE
+from whyface.faces.regions import region_masks
+from whyface.files.parts import Rows
+
+PATCHES: Final = 27
+PATCH_SIDE: Final = 16
+_PURPOSE: Final = 2
+
+
+def patch_mask(rng: np.random.Generator, *, patches: int = PATCHES, side: int = PATCH_SIDE) -> NDArray[np.bool_]:
+    """Place square patches at random, overlaps allowed; (112, 112) bool, True where a patch lies.
+
+    Raises
+    ------
+    InputError
+        If a patch is larger than the face.
+    """
+    if not 1 <= side <= FACE_SIZE or patches < 0:
+        raise InputError(f"{patches} patches of {side} x {side} do not fit a face of {FACE_SIZE} x {FACE_SIZE}")
+    mask = np.zeros((FACE_SIZE, FACE_SIZE), np.bool_)
+    for top, left in rng.integers(0, FACE_SIZE - side + 1, (patches, 2)):
+        mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def patch_chance(*, patches: int = PATCHES, side: int = PATCH_SIDE) -> NDArray[np.float64]:
+    """Give each pixel's probability to lie under a patch, (112, 112).
+
+    It is the same for all pixels but a frame as wide as a patch, where fewer places of a patch reach: a map that only
+    prefers the middle finds more patches than its share of pixels, and must be compared with this.
+    """
+    places = FACE_SIZE - side + 1
+    starts = np.arange(FACE_SIZE)
+    reached = np.minimum(starts, places - 1) - np.maximum(starts - side + 1, 0) + 1
+    chance: NDArray[np.float64] = 1 - (1 - np.outer(reached, reached) / places**2) ** patches
+    return chance
+
+
+def patched_faces(chunk: PairChunk) -> tuple[Faces, NDArray[np.bool_]]:
+    """Patch the first face of every pair, so that the pair is pushed over to the wrong side.
+
+    An impostor pair's patches come from the second face, a genuine pair's from somebody else, each from the same place
+    in that picture.
+
+    Returns
+    -------
+    The patched faces, and the masks (N, 112, 112) bool.
+    """
+    masks = np.stack([patch_mask(rng) for rng in chunk.generators(_PURPOSE)])
+    source = np.where(chunk.genuine[:, None, None, None], chunk.other, chunk.second)
+    return np.where(masks[:, None], source, chunk.first), masks
+
+
+STEPS: Final = tuple(round(0.05 * step, 2) for step in range(20))
+POINTED: Final = 0.1
+"""Share of the pixels that is looked at for patches."""
+
+_REPLACEMENT_PURPOSE, _TRUTH_PURPOSE = 3, 7
+
+
+class ReplacementTest(BenchTest):
+    """Scores along the replacement curve, 0 to 95 % of the pixels, and whether the map knows where the patches are.
+
+    A stranger's patches on a genuine pair must speak against a match, whatever the verdict, and the other face's own
+    patches on an impostor pair for one. Measures: ``score`` (by step; step 0 is the patched pair), ``clean`` (the
+    unpatched pair), ``patch precision`` (share of patch among the 10 % of pixels that speak most that way) and ``patch
+    chance`` (what it would be if the patches had fallen anew).
+    """
+
+    name = "replacement"
+
+    def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
+        """Measure a chunk."""
+        patched, masks = patched_faces(chunk)
+        second = subject.scorer.features(chunk.second)
+        before = subject.scorer.scores(subject.scorer.features(patched), second)
+        found = explain(patched, chunk.second)
+        orders = subject.most_telling_first(
+            found.map_a, before > subject.threshold, chunk.generators(_REPLACEMENT_PURPOSE)
+        )
+        truth = subject.most_telling_first(found.map_a, ~chunk.genuine, chunk.generators(_TRUTH_PURPOSE))
+        pointed = np.stack([first_pixels(order, POINTED) for order in truth])
+        precision, chance = ((where * pointed).sum(axis=(1, 2)) / pointed[0].sum() for where in (masks, patch_chance()))
+        values = np.empty((len(chunk), len(STEPS)))
+        for row, order in enumerate(orders):
+            values[row, 0] = before[row]
+            masks_of_steps = [first_pixels(order, step) for step in STEPS[1:]]
+            replaced = np.stack([np.where(mask, chunk.first[row], patched[row]) for mask in masks_of_steps])
+            values[row, 1:] = subject.scorer.scores(subject.scorer.features(replaced), second[row : row + 1])
+        clean = subject.scorer.scores(subject.scorer.features(chunk.first), second).astype(np.float64)
+        return [
+            rows("score", chunk, STEPS, values),
+            rows("clean", chunk, (0.0,), clean),
+            rows("patch precision", chunk, (POINTED,), precision),
+            rows("patch chance", chunk, (POINTED,), chance),
+        ]
+
+
+PASTED: Final = (("left eye", "left brow"), ("right eye", "right brow"), ("nose bridge", "nose tip"), ("mouth",))
+"""The parts that are pasted, in turn."""
+
+_FEATHER: Final = 2.0
+_POINTING_PURPOSE: Final = 6
+
+
+def pasted_faces(chunk: PairChunk) -> tuple[Faces, NDArray[np.bool_]]:
+    """Give each first face one part of somebody else's face, at the same place, with a soft edge of 2 pixels.
+
+    Returns
+    -------
+    The faces, and where the pasted part is (N, 112, 112) bool.
+    """
+    known = region_masks(FACE_SIZE, FACE_SIZE)
+    parts = [np.logical_or.reduce([known[name] for name in names]) for names in PASTED]
+    masks = np.stack([parts[int(number) % len(parts)] for number in chunk.numbers])
+    alpha = np.stack([cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _FEATHER) for mask in masks])[:, None]
+    blended = alpha * chunk.other + (1 - alpha) * chunk.first
+    return blended.round().clip(0, 255).astype(np.uint8), masks
+
+
+class PointingTest(BenchTest):
+    """How well the map of the pasted face points at the pasted part; genuine pairs only.
+
+    Measures: ``negative share`` (share of the map's negative mass inside the part, 0 if it has none), ``overlap``
+    (share of the part among the equally many lowest pixels), ``area`` (the part's share of the face: what chance
+    gives for both) and ``drop`` (by how much the score fell).
+    """
+
+    name = "pointing"
+
+    def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
+        """Measure a chunk."""
+        part = chunk.only(chunk.genuine)
+        if not len(part):
+            return []
+        pasted, masks = pasted_faces(part)
+        found = to_pixels(explain(pasted, part.second).map_a)
+        low = -found if not subject.is_unsigned else found
+        negative = np.maximum(low, 0)
+        total = negative.sum(axis=(1, 2), dtype=np.float64)
+        inside = (negative * masks).sum(axis=(1, 2), dtype=np.float64)
+        share = np.divide(inside, total, out=np.zeros_like(total), where=total > 0)
+        area = masks.mean(axis=(1, 2))
+        overlap = np.array(
+            [
+                mask[first_pixels(descending(one, rng), float(mask.mean()))].mean()
+                for one, mask, rng in zip(low, masks, part.generators(_POINTING_PURPOSE), strict=True)
+            ]
+        )
+        drop = subject.scores(part.first, part.second) - subject.scores(pasted, part.second)
+        measured = (("negative share", share), ("overlap", overlap), ("area", area), ("drop", drop))
+        return [rows(measure, part, (0.0,), values) for measure, values in measured]

@@ -1,0 +1,150 @@
+"""Choices and options that several commands offer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whyface.errors import InputError
+
+if TYPE_CHECKING:
+    from whyface.evaluate.set_scoring import Aggregation
+    from whyface.models.embedder import Embedder
+    from whyface.models.preprocessing import Preprocessing
+
+
+class Attention(StrEnum):
+    """Kinds of attention on the command line."""
+
+    U = "u"
+    P = "p"
+    L = "l"
+
+
+class Sets(StrEnum):
+    """How sets of pictures are compared."""
+
+    GRIDS = "grids"
+    SCORES = "scores"
+
+    def aggregation(self) -> Aggregation:
+        """Return what this stands for."""
+        return "grids" if self is Sets.GRIDS else "scores"
+
+
+class Pixels(StrEnum):
+    """What a network of the user's own wants done to pixels."""
+
+    RAW = "raw"
+    ARCFACE = "arcface"
+    IMAGENET = "imagenet"
+
+    def preprocessing(self) -> Preprocessing:
+        """Return what this stands for."""
+        from whyface.models.preprocessing import ARCFACE, IMAGENET, RAW  # noqa: PLC0415 - start fast
+
+        return {Pixels.RAW: RAW, Pixels.ARCFACE: ARCFACE, Pixels.IMAGENET: IMAGENET}[self]
+
+
+ModelName = Annotated[str, typer.Option(help="Known model, or path of an ONNX network of your own.")]
+
+ModelFolder = Annotated[
+    Path | None,
+    typer.Option(envvar="WHYFACE_MODELS", help="Folder of models that do not come with whyface.", show_default=False),
+]
+
+GridTensor = Annotated[
+    str | None, typer.Option(help="Own ONNX network: the tensor with its last spatial map.", show_default=False)
+]
+
+OwnPixels = Annotated[
+    Pixels | None, typer.Option(help="Own ONNX network: what it wants done to the pixels.", show_default=False)
+]
+
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default=False)]
+
+AttentionKind = Annotated[
+    Attention | None,
+    typer.Option(help="u uniform, p correlated, l learned; the model's own if not given.", show_default=False),
+]
+
+Threshold = Annotated[
+    float | None, typer.Option(help="Match above this score, instead of a measured threshold.", show_default=False)
+]
+
+Fmr = Annotated[
+    float | None,
+    typer.Option(
+        help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
+    ),
+]
+
+Figure = Annotated[Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)]
+
+Aligned = Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")]
+
+FaceA = Annotated[int, typer.Option(min=0, help="Which face of photo A; 0 is the largest.")]
+
+FaceB = Annotated[int, typer.Option(min=0, help="Which face of photo B; 0 is the largest.")]
+
+
+METHOD = "places"
+"""The method that it is for."""
+
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        help="Method places with an own network: folder of faces of other people, two dozen or more.",
+        show_default=False,
+    ),
+]
+
+
+def reference_options(
+    folder: Path | None,
+    embedder: Embedder | None,
+    methods: Collection[str] | None,
+    *,
+    aligned: bool,
+    besides: Collection[Path] = (),
+    threads: int | None = None,
+) -> Mapping[str, Mapping[str, Any]]:
+    """Make options from the faces in a folder, by the method that they are for; nothing where none was given.
+
+    Parameters
+    ----------
+    folder
+        What the user gave.
+    embedder
+        The network; None if it is an xCos model, which the method refuses by itself.
+    methods
+        Methods asked for; None for all that fit.
+    aligned, besides, threads
+        See :func:`~whyface.faces.load.other_photos`.
+
+    Raises
+    ------
+    InputError
+        If the method is not among those asked for, or the folder holds too few faces.
+    """
+    from whyface.explain.places import mean_map  # noqa: PLC0415
+    from whyface.faces.face import stack_faces  # noqa: PLC0415
+    from whyface.faces.load import other_photos  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
+
+    if folder is None:
+        return {}
+    if methods is not None and METHOD not in methods:
+        raise InputError(f"--reference is for method {METHOD!r}; add it to --method, or leave --reference out")
+    if embedder is None:
+        return {}
+    with progress_bar("reading faces") as progress:
+        faces, left_out = other_photos(folder, besides=besides, aligned=aligned, threads=threads, progress=progress)
+    for reason in left_out:
+        typer.echo(f"Left out of the reference: {reason}", err=True)
+    with progress_bar("mean of faces") as progress:
+        return {METHOD: {"reference": mean_map(embedder, stack_faces(faces), progress=progress)}}

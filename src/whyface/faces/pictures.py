@@ -1,0 +1,258 @@
+"""Aligned pictures of a data set: a folder tree or an uncompressed tar file, one decoded picture at a time."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import threading
+from abc import ABC, abstractmethod
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Final, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from whyface.errors import DataError
+from whyface.faces.face import FACE_SIZE
+from whyface.files.photo_folder import ENDINGS, LARGEST_PHOTO, PhotoFolder, list_photos, sort_names
+
+
+class Closing(ABC):
+    """Something that ``with`` closes at its end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what is open; reading afterwards is an error."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+LARGEST_FILE: Final = 16 * 2**20
+"""Aligned pictures above this many bytes are refused: none of 112 x 112 comes near it. Whole photographs, which
+:meth:`PictureSource.read_bytes` returns, may have :data:`whyface.files.photo_folder.LARGEST_PHOTO`."""
+
+
+@runtime_checkable
+class PictureSource(Protocol):
+    """Random access to aligned pictures (and to the text files that lie beside them) by name."""
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all pictures, sorted."""
+        ...
+
+    def read(self, name: str) -> NDArray[np.uint8]:
+        """Return one picture as RGB uint8 of shape (112, 112, 3); raise DataError where that cannot be."""
+        ...
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return the content of any file, picture or text; raise DataError if there is none of that name."""
+        ...
+
+    def close(self) -> None:
+        """Release what is open; reading afterwards is an error."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class FolderPictures(Closing):
+    """Pictures in a folder tree.
+
+    Parameters
+    ----------
+    root
+        The folder that the names are relative to.
+
+    Raises
+    ------
+    DataError
+        If ``root`` is not a folder.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self._root = Path(root)
+        if not self._root.is_dir():
+            raise DataError(f"{self._root}: not a folder; give the folder that holds the aligned pictures")
+        self._resolved = self._root.resolve()
+        self._listed: PhotoFolder | None = None
+
+    def listed(self) -> PhotoFolder:
+        """Return what is in the folder. The tree is walked once."""
+        if self._listed is None:
+            self._listed = list_photos(self._root)
+        return self._listed
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all pictures, sorted."""
+        return self.listed().photos
+
+    def read(self, name: str) -> NDArray[np.uint8]:
+        """Return one picture, RGB uint8 (112, 112, 3)."""
+        return decode_aligned(self._bytes(name, LARGEST_FILE), f"{self._root.as_posix()}/{name}")
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return the content of one file below the root."""
+        return self._bytes(name, LARGEST_PHOTO)
+
+    def _bytes(self, name: str, largest: int) -> bytes:
+        path = (self._resolved / _safe_name(name, str(self._root))).resolve()
+        # A symbolic link may lead out of the tree although the name looks harmless.
+        if not path.is_relative_to(self._resolved):
+            raise DataError(f"{self._root}: {name} leads out of the folder; names must stay inside it")
+        try:
+            _check_size(path.stat().st_size, largest, f"{self._root}: {name}")
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(_missing(name, str(self._root))) from error
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+
+class TarPictures(Closing):
+    """Pictures in an uncompressed tar file, indexed once and then read by offset.
+
+    Reading is safe from several threads. Links and device entries in the archive are ignored; where a name
+    occurs twice the later entry counts, as it would after unpacking.
+
+    Parameters
+    ----------
+    path
+        The tar file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, is no uncompressed tar file, is cut off, or holds a name that leads out of it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._lock = threading.Lock()
+        self._index: dict[str, tuple[int, int]] = {}
+        try:
+            self._file = self._path.open("rb")
+        except OSError as error:
+            raise DataError(f"{self._path}: cannot be opened ({error.strerror}); check the path") from error
+        try:
+            self._build_index()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _build_index(self) -> None:
+        length = self._path.stat().st_size
+        try:
+            with tarfile.open(fileobj=self._file, mode="r:") as archive:
+                for member in archive:
+                    if member.isreg():
+                        name = _safe_name(member.name, str(self._path))
+                        self._index[name] = (member.offset_data, member.size)
+        except tarfile.TarError as error:
+            raise DataError(
+                f"{self._path}: not an uncompressed tar file ({error}); unpack it or fetch it again"
+            ) from error
+        if any(offset + size > length for offset, size in self._index.values()):
+            raise DataError(f"{self._path}: the file is cut off; fetch it again")
+
+    def listed(self) -> PhotoFolder:
+        """Return what is in the archive."""
+        return sort_names(self._index)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all pictures, sorted."""
+        return self.listed().photos
+
+    def read(self, name: str) -> NDArray[np.uint8]:
+        """Return one picture, RGB uint8 (112, 112, 3)."""
+        return decode_aligned(self._bytes(name, LARGEST_FILE), f"{self._path}: {name}")
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return the content of one entry."""
+        return self._bytes(name, LARGEST_PHOTO)
+
+    def _bytes(self, name: str, largest: int) -> bytes:
+        entry = self._index.get(_safe_name(name, str(self._path)))
+        if entry is None:
+            raise DataError(_missing(name, str(self._path)))
+        offset, size = entry
+        _check_size(size, largest, f"{self._path}: {name}")
+        with self._lock:
+            if self._file.closed:
+                raise DataError(f"{self._path}: already closed; open it again to read {name}")
+            self._file.seek(offset)
+            return self._file.read(size)
+
+    def close(self) -> None:
+        """Close the tar file."""
+        self._file.close()
+
+
+def open_pictures(path: str | Path) -> FolderPictures | TarPictures:
+    """Open a folder or an uncompressed tar file of pictures, whichever ``path`` is."""
+    return FolderPictures(path) if Path(path).is_dir() else TarPictures(path)
+
+
+def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode one aligned picture.
+
+    Parameters
+    ----------
+    data
+        The encoded file.
+    name
+        What to call it in an error message.
+
+    Returns
+    -------
+    ndarray
+        RGB uint8, shape (112, 112, 3).
+
+    Raises
+    ------
+    DataError
+        If the bytes are no readable picture or it is not 112 x 112.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(ENDINGS)) as picture:
+            size = picture.size
+            # The size is known from the header, so an oversized picture is refused before it is decoded.
+            pixels = np.asarray(picture.convert("RGB")) if size == (FACE_SIZE, FACE_SIZE) else None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise DataError(f"{name}: not a readable picture; replace the file") from error
+    if pixels is None:
+        raise DataError(
+            f"{name}: {size[0]} x {size[1]} pixels, but aligned pictures must be {FACE_SIZE} x {FACE_SIZE}; "
+            "align it first"
+        )
+    return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def _safe_name(name: str, where: str) -> str:
+    """Return ``name`` without ``./`` parts, or raise DataError if it is absolute or climbs upwards."""
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
+        raise DataError(f"{where}: unsafe name {name!r}; names must be relative and stay inside the source")
+    return path.as_posix()
+
+
+def _check_size(size: int, largest: int, what: str) -> None:
+    if size > largest:
+        raise DataError(f"{what}: {size} bytes is too large for a picture here (limit {largest})")
+
+
+def _missing(name: str, where: str) -> str:
+    return f"{where}: holds no readable file {name}; check that the pictures and the protocol belong together"

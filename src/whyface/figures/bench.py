@@ -1,0 +1,243 @@
+"""Figures of the bench: curves of erasing and replacing, and every figure of merit by method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from whyface.bench.summary import MethodSummary
+from whyface.errors import InputError
+from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet, dress
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+PANELS: Final = (
+    ("replacement", "Undoing patches", "Errors (mean of FMR and FNMR), %"),
+    ("deletion", "Deletion", "Accuracy, %"),
+    ("insertion", "Insertion", "Accuracy, %"),
+)
+_COLORS: Final = (BLUE, "#b8730a", "#1b7837", RED, "#6a3d9a", INK)
+_DASHES: Final[tuple[tuple[float, ...], ...]] = ((), (5, 1.6))
+_CONTROL_DASHES: Final[tuple[tuple[float, ...], ...]] = ((1.4, 1.4), (6, 1.4, 1.4, 1.4), (3, 3))
+_SIDE, _LEFT, _TOP, _PANEL, _GAP, _KEY = 40, 84, 116, 290, 66, 150
+MOST_LINES: Final = len(_COLORS) * len(_DASHES)
+"""Lines that can be told apart, controls not counted."""
+
+
+def curves_figure(
+    summaries: Mapping[str, MethodSummary], *, title: str, subtitle: str = "", controls: Sequence[str] = ()
+) -> Figure:
+    """Draw the curves of all methods on one model, a panel for each test; controls are thin and grey.
+
+    Raises
+    ------
+    InputError
+        If nothing was measured or there are more methods than can be told apart.
+    """
+    panels = [panel for panel in PANELS if any(panel[0] in found.curves for found in summaries.values())]
+    methods = [method for method in summaries if method not in controls]
+    if not panels:
+        raise InputError("the results hold no curves; run the tests 'replacement' or 'erasure' of the benchmark")
+    if len(methods) > MOST_LINES:
+        raise InputError(f"{len(methods)} lines cannot be told apart; draw at most {MOST_LINES} methods at once")
+    width = _LEFT + len(panels) * (_PANEL + _GAP) + _KEY
+    height = _TOP + _PANEL + 72
+    sheet = Sheet(width, height)
+    sheet.text(_SIDE, 46, sheet.shorten(title, width - 2 * _SIDE, 15, "bold"), size=15, weight="bold")
+    sheet.text(_SIDE, 72, sheet.shorten(subtitle, width - 2 * _SIDE, 9.5), size=9.5, color=MUTED)
+    for number, (curve, heading, label) in enumerate(panels):
+        x = _LEFT + number * (_PANEL + _GAP)
+        sheet.text(x, _TOP - 14, heading, size=10.5, weight="bold")
+        axes = sheet.figure.add_axes(sheet.box(x, _TOP, _PANEL, _PANEL))
+        _draw_panel(axes, curve, label, summaries, methods, controls)
+    _draw_key(sheet, _LEFT + len(panels) * (_PANEL + _GAP) - 20, methods, controls)
+    return sheet.figure
+
+
+def _stroke(method: str, methods: Sequence[str], controls: Sequence[str]) -> tuple[str, tuple[float, ...]]:
+    if method in controls:
+        return MUTED, _CONTROL_DASHES[controls.index(method) % len(_CONTROL_DASHES)]
+    position = methods.index(method)
+    return _COLORS[position % len(_COLORS)], _DASHES[position // len(_COLORS)]
+
+
+def _draw_panel(
+    axes: Axes,
+    curve: str,
+    label: str,
+    summaries: Mapping[str, MethodSummary],
+    methods: Sequence[str],
+    controls: Sequence[str],
+) -> None:
+    for method, found in summaries.items():
+        if curve not in found.curves:
+            continue
+        shown = found.curves[curve]
+        mean = 50 * (shown.genuine + shown.impostor)
+        color, dashes = _stroke(method, methods, controls)
+        (line,) = axes.plot(100 * shown.steps, mean, color=color, lw=1.1 if method in controls else 1.7, label=method)
+        if dashes:
+            line.set_dashes(dashes)
+    axes.set_xlim(0, None)
+    dress(axes)
+    axes.set_xlabel("Share of the pixels, %", size=10, color=INK, family=FONT, labelpad=8)
+    axes.set_ylabel(label, size=10, color=INK, family=FONT, labelpad=8)
+
+
+def _draw_key(sheet: Sheet, x: float, methods: Sequence[str], controls: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D  # noqa: PLC0415 - slow to import
+
+    y = float(_TOP + 12)
+    for method in (*methods, *controls):
+        color, dashes = _stroke(method, methods, controls)
+        height = 1 - (y - 4) / sheet.height
+        mark = Line2D([x / sheet.width, (x + 28) / sheet.width], [height, height], color=color, lw=2)
+        if dashes:
+            mark.set_dashes(dashes)
+        sheet.figure.add_artist(mark)
+        sheet.text(x + 38, y, method, size=10, color=MUTED if method in controls else INK)
+        y += 22
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of merit as a reader meets it: its name in the summary, heading, what it asks, factor, and direction."""
+
+    merit: str
+    heading: str
+    question: str
+    factor: float = 100.0
+    lower_is_better: bool = False
+    logarithmic: bool = False
+
+
+COLUMNS: Final = (
+    Column("replacement", "Undoing patches", "errors left, %: less is better", lower_is_better=True),
+    Column("patch lift", "Finding patches", "% beyond chance: more is better"),
+    Column("deletion", "Deletion", "accuracy left, %: less is better", lower_is_better=True),
+    Column("insertion", "Insertion", "accuracy back, %: more is better"),
+    Column("overlap", "Pointing", "pasted part found, %: more is better"),
+    Column("shift", "Steadiness", "shifted by 1 pixel: 100 = same", factor=100.0),
+    Column("processor", "Time", "processor seconds a pair", factor=1.0, lower_is_better=True, logarithmic=True),
+)
+_BENCH_MERITS_LEFT, _BENCH_MERITS_TOP, _ROW, _BENCH_MERITS_SIDE, _BENCH_MERITS_GAP, _WIDTH = 170, 150, 30, 40, 34, 156
+
+
+def merits_figure(
+    summaries: Mapping[str, MethodSummary], *, title: str, subtitle: str = "", controls: frozenset[str] = frozenset()
+) -> Figure:
+    """Draw what the bench found for several methods on one model.
+
+    Methods are in the order of their first column, best on top; controls are grey; in every column the best method
+    that is no control, and all whose intervals reach its value, are filled.
+
+    Parameters
+    ----------
+    summaries
+        By method.
+    title, subtitle
+        What was measured.
+    controls
+        Names of the methods that only serve for comparison.
+
+    Raises
+    ------
+    InputError
+        If there are no methods or nothing was measured.
+    """
+    columns = [column for column in COLUMNS if any(column.merit in found.merits for found in summaries.values())]
+    if not columns:
+        raise InputError("the results hold nothing to draw; run at least one test of the benchmark")
+    methods = _ranked(summaries, columns[0])
+    width = _BENCH_MERITS_LEFT + len(columns) * (_WIDTH + _BENCH_MERITS_GAP) - _BENCH_MERITS_GAP + _BENCH_MERITS_SIDE
+    height = _BENCH_MERITS_TOP + len(methods) * _ROW + 84
+    sheet = Sheet(width, height)
+    sheet.text(
+        _BENCH_MERITS_SIDE, 46, sheet.shorten(title, width - 2 * _BENCH_MERITS_SIDE, 15, "bold"), size=15, weight="bold"
+    )
+    sheet.text(
+        _BENCH_MERITS_SIDE, 72, sheet.shorten(subtitle, width - 2 * _BENCH_MERITS_SIDE, 9.5), size=9.5, color=MUTED
+    )
+    for row, method in enumerate(methods):
+        y = _BENCH_MERITS_TOP + (row + 0.5) * _ROW
+        color = MUTED if method in controls else INK
+        sheet.text(_BENCH_MERITS_LEFT - 14, y + 4, method, size=10.5, align="right", color=color)
+    for number, column in enumerate(columns):
+        x = _BENCH_MERITS_LEFT + number * (_WIDTH + _BENCH_MERITS_GAP)
+        sheet.text(x, _BENCH_MERITS_TOP - 38, column.heading, size=10.5, weight="bold")
+        sheet.text(
+            x, _BENCH_MERITS_TOP - 20, sheet.wrap(column.question, _WIDTH + _BENCH_MERITS_GAP, 7), size=7, color=MUTED
+        )
+        axes = sheet.figure.add_axes(sheet.box(x, _BENCH_MERITS_TOP, _WIDTH, len(methods) * _ROW))
+        _draw_column(axes, column, methods, summaries, controls)
+    note = (
+        "Lines: 95 % intervals, resampling people. Filled: the best method, and all whose interval reaches its value. "
+        "Grey: controls that do not look at the model."
+    )
+    sheet.text(
+        _BENCH_MERITS_SIDE, height - 26, sheet.wrap(note, width - 2 * _BENCH_MERITS_SIDE, 8.5), size=8.5, color=MUTED
+    )
+    return sheet.figure
+
+
+def _ranked(summaries: Mapping[str, MethodSummary], column: Column) -> list[str]:
+    worst = np.inf if column.lower_is_better else -np.inf
+
+    def value(method: str) -> float:
+        merit = summaries[method].merits.get(column.merit)
+        return worst if merit is None else merit.value
+
+    return sorted(summaries, key=value, reverse=not column.lower_is_better)
+
+
+def _draw_column(
+    axes: Axes,
+    column: Column,
+    methods: list[str],
+    summaries: Mapping[str, MethodSummary],
+    controls: frozenset[str],
+) -> None:
+    found = {m: summaries[m].merits[column.merit] for m in methods if column.merit in summaries[m].merits}
+    contenders = [merit.value for method, merit in found.items() if method not in controls]
+    best = (min if column.lower_is_better else max)(contenders) if contenders else None
+    for row, method in enumerate(methods):
+        axes.axhline(row, color=HAIRLINE, lw=0.6, zorder=0)
+        if method not in found:
+            continue
+        merit = found[method]
+        color = MUTED if method in controls else BLUE
+        leads = best is not None and method not in controls
+        if merit.interval is not None:
+            low, high = merit.interval.low, merit.interval.high
+            axes.plot([low * column.factor, high * column.factor], [row, row], color=color, lw=1.6, alpha=0.55)
+            leads = leads and best is not None and low <= best <= high
+        else:
+            leads = leads and merit.value == best
+        axes.plot(
+            [merit.value * column.factor], [row], "o", ms=6.5, mec=color, mew=1.4, color=color if leads else "white"
+        )
+    axes.set_ylim(len(methods) - 0.5, -0.5)
+    axes.set_yticks([])
+    if column.logarithmic:
+        axes.set_xscale("log")
+        # Whole powers of ten at both ends, so that at least two of them are labelled.
+        powers = np.log10([merit.value * column.factor for merit in found.values() if merit.value > 0] or [1.0])
+        axes.set_xlim(10 ** np.floor(powers.min() - 0.05), 10 ** np.ceil(powers.max() + 0.05))
+        axes.set_xticks([], minor=True)
+    if not column.logarithmic:
+        axes.margins(x=0.12)
+    axes.tick_params(axis="x", which="both", length=0, labelsize=8, labelcolor=MUTED, labelfontfamily=FONT, pad=5)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    if not column.logarithmic:
+        axes.locator_params(axis="x", nbins=4)
+    axes.grid(axis="x", color=HAIRLINE, lw=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(HAIRLINE)

@@ -1,0 +1,205 @@
+"""Results in Parquet parts on disk: one file per chunk, so that a killed run can go on."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import DataError, InputError, OutputError
+from whyface.files.integrity import write_atomic
+
+METADATA_KEY: Final = b"whyface"
+"""Key of the JSON text in the file's metadata."""
+SETTINGS: Final = "settings.json"
+
+
+def require_pyarrow() -> None:
+    """Make sure that Parquet can be written, before any work is done.
+
+    Raises
+    ------
+    InputError
+        If pyarrow is not installed; the message says what to install.
+    """
+    parquet_modules()
+
+
+def parquet_modules() -> tuple[Any, Any]:
+    """Import ``pyarrow`` and ``pyarrow.parquet``.
+
+    Raises
+    ------
+    InputError
+        If they are not installed; the message says what to install.
+    """
+    try:
+        import pyarrow as arrow  # noqa: PLC0415 - an extra
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError("Parquet files need pyarrow; run: pip install 'whyface[evaluate]'") from error
+    return arrow, parquet
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Measured values, one per pair and step.
+
+    Attributes
+    ----------
+    measure
+        What was measured.
+    pair
+        (R,): number of the pair in the protocol.
+    step
+        (R,) float64: where on the curve, 0 where there is none.
+    value
+        (R,) float64.
+    """
+
+    measure: str
+    pair: NDArray[np.intp]
+    step: NDArray[np.float64]
+    value: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ResultTable:
+    """All rows of one method on one model.
+
+    Attributes
+    ----------
+    settings
+        What the run was started with, as JSON values.
+    test, measure
+        (R,) str.
+    pair
+        (R,) int, the pair's number in the protocol.
+    step, value
+        (R,) float64.
+    """
+
+    settings: Mapping[str, Any]
+    test: NDArray[np.str_]
+    measure: NDArray[np.str_]
+    pair: NDArray[np.intp]
+    step: NDArray[np.float64]
+    value: NDArray[np.float64]
+
+    def steps(self, test: str, measure: str) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+        """Return one measure as (pairs (N,), steps (K,), values (N, K)); N is 0 if it was not measured."""
+        chosen = (self.test == test) & (self.measure == measure)
+        pairs, rows = np.unique(self.pair[chosen], return_inverse=True)
+        steps, columns = np.unique(self.step[chosen], return_inverse=True)
+        values = np.full((len(pairs), len(steps)), np.nan)
+        values[rows, columns] = self.value[chosen]
+        return pairs, steps, values
+
+
+def open_folder(folder: Path, settings: Mapping[str, Any], *, growing: str | None = None, step: int = 1) -> None:
+    """Make the folder of a run, or make sure that it belongs to a run with the same settings.
+
+    Parameters
+    ----------
+    folder, settings
+        Of the run.
+    growing
+        A number of pairs that may be larger than it was, so that a run is continued with more of them; null stands for
+        all.
+    step
+        Pairs per file: only whole files can be continued after.
+
+    Raises
+    ------
+    DataError
+        If it holds results of other settings.
+    OutputError
+        If it cannot be written.
+    """
+    path = folder / SETTINGS
+    text = json.dumps(settings, indent=1, sort_keys=True, allow_nan=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = path.read_text(encoding="utf-8") if path.exists() else None
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
+    if before is not None and before.strip() != text and not _continues(before, settings, growing, step):
+        raise DataError(f"{folder}: holds results of other settings; choose another folder or remove it")
+    if before is None or before.strip() != text:
+        write_atomic(path, f"{text}\n".encode())
+
+
+def _continues(before: str, settings: Mapping[str, Any], growing: str | None, step: int) -> bool:
+    try:
+        old = json.loads(before)
+    except ValueError:
+        return False
+    if growing is None or not isinstance(old, dict) or not isinstance(old.get(growing), int) or old[growing] % step:
+        return False
+    now = settings.get(growing)
+    larger = now is None or (isinstance(now, int) and now > old[growing])
+    return larger and {**old, growing: now} == json.loads(json.dumps(settings))
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """Name the file of a chunk."""
+    return folder / f"part-{number:05d}.parquet"
+
+
+def write_part(path: Path, results: Sequence[tuple[str, Rows]]) -> None:
+    """Write the rows of one chunk, (test, rows) each, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If pyarrow is missing.
+    OutputError
+        If the file cannot be written.
+    """
+    arrow, parquet = parquet_modules()
+    counts = [len(rows.value) for _, rows in results]
+    columns = {
+        "test": np.repeat([test for test, _ in results], counts),
+        "measure": np.repeat([rows.measure for _, rows in results], counts),
+        "pair": np.concatenate([rows.pair for _, rows in results]).astype(np.int64),
+        "step": np.concatenate([rows.step for _, rows in results]),
+        "value": np.concatenate([rows.value for _, rows in results]),
+    }
+    table = arrow.table({name: arrow.array(column) for name, column in columns.items()})
+    buffer = io.BytesIO()
+    parquet.write_table(table.replace_schema_metadata({METADATA_KEY: b"{}"}), buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def read_results(folder: Path) -> ResultTable:
+    """Read all parts of a run.
+
+    Raises
+    ------
+    DataError
+        If there are none or one is not readable.
+    InputError
+        If pyarrow is missing.
+    """
+    arrow, parquet = parquet_modules()
+    parts = sorted(folder.glob("part-*.parquet"))
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        table = arrow.concat_tables([parquet.read_table(io.BytesIO(part.read_bytes())) for part in parts])
+        columns = {name: table.column(name).to_numpy() for name in ("test", "measure", "pair", "step", "value")}
+    except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
+        raise DataError(f"{folder}: no complete results of a benchmark; run it again ({error})") from error
+    return ResultTable(
+        settings,
+        columns["test"].astype(str),
+        columns["measure"].astype(str),
+        columns["pair"].astype(np.intp),
+        columns["step"].astype(np.float64),
+        columns["value"].astype(np.float64),
+    )

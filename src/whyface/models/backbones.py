@@ -1,0 +1,234 @@
+"""The backbones MobileFaceNet and the ArcFace IR and IR-SE residual networks (needs the extra ``torch``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from whyface.errors import InputError
+
+# (expansion, output channels, blocks, stride of the first block)
+_STAGES: Final = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
+MEAN: Final = (0.485, 0.456, 0.406)
+STD: Final = (0.229, 0.224, 0.225)
+
+
+def _conv_bn(channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels_out), nn.ReLU6(inplace=True))
+
+
+class _DepthwiseSeparable(nn.Module):
+    """Depthwise 3 x 3 and pointwise convolution, each with BN and ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.bn1(self.depthwise(x)))
+        return torch.relu(self.bn2(self.pointwise(x)))
+
+
+class _InvertedResidual(nn.Module):
+    """Expand, depthwise 3 x 3, linear projection; identity shortcut where the shapes agree."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = channels_in * expansion
+        self.shortcut = stride == 1 and channels_in == channels_out
+        self.conv = nn.Sequential(
+            _conv_bn(channels_in, hidden, 1),
+            _conv_bn(hidden, hidden, 3, stride, groups=hidden),
+            nn.Conv2d(hidden, channels_out, 1, bias=False),
+            nn.BatchNorm2d(channels_out),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x)
+        return x + y if self.shortcut else y
+
+
+class MobileFaceNet(nn.Module):
+    """The trunk: faces to the last spatial map.
+
+    The normalisation ``(x / 255 - mean) / std`` is part of the module, so it takes plain pixel values.
+
+    Shapes
+    ------
+    input
+        (N, 3, 112, 112), RGB, 0..255, float32.
+    output
+        (N, 512, 7, 7) float32, >= 0 (ReLU6).
+    """
+
+    out_channels: Final = 512
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255, persistent=False)
+        self.conv1 = _conv_bn(3, 64, 3, 2)
+        self.dw_conv = _DepthwiseSeparable(64)
+        blocks: list[nn.Module] = []
+        channels = 64
+        for expansion, width, repeats, stride in _STAGES:
+            for i in range(repeats):
+                blocks.append(_InvertedResidual(channels, width, stride if i == 0 else 1, expansion))
+                channels = width
+        self.features = nn.Sequential(*blocks)
+        self.conv2 = _conv_bn(channels, self.out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map faces (N, 3, 112, 112) in 0..255 to (N, 512, 7, 7)."""
+        x = (x - self.mean) / self.std
+        y: Tensor = self.conv2(self.features(self.dw_conv(self.conv1(x))))
+        return y
+
+
+# Units per stage.
+_UNITS: Final = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 14, 3),
+    100: (3, 13, 30, 3),
+    152: (3, 8, 36, 3),
+}
+_WIDTHS: Final = (64, 128, 256, 512)
+DEPTHS: Final = tuple(_UNITS)
+"""The depths that :class:`IResNet` knows."""
+
+
+class SqueezeExcite(nn.Module):
+    """Weigh each channel by a gate that sees the averages of all channels.
+
+    Shapes: (N, C, H, W) -> (N, C, H, W).
+    """
+
+    def __init__(self, channels: int, *, ratio: int = 16) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // ratio, 1, bias=False)
+        self.excite = nn.Conv2d(channels // ratio, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W)."""
+        gate = torch.relu(self.squeeze(x.mean((2, 3), keepdim=True)))
+        return x * torch.sigmoid(self.excite(gate))
+
+
+class IRUnit(nn.Module):
+    """The improved residual unit: BN, 3 x 3, PReLU, 3 x 3, BN, optionally SE, plus a shortcut.
+
+    Nothing follows the sum.
+    Shapes: (N, channels_in, H, W) -> (N, channels_out, H / stride, W / stride).
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, *, se: bool) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            nn.BatchNorm2d(channels_in),
+            nn.Conv2d(channels_in, channels_out, 3, 1, 1, bias=False),
+            nn.PReLU(channels_out),
+            nn.Conv2d(channels_out, channels_out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(channels_out),
+        ]
+        if se:
+            layers.append(SqueezeExcite(channels_out))
+        self.residual = nn.Sequential(*layers)
+        self.shortcut: nn.Module
+        if channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+            )
+        elif stride > 1:
+            # A pool of one pixel only skips pixels; the networks of this family have no weights here.
+            self.shortcut = nn.MaxPool2d(1, stride)
+        else:
+            self.shortcut = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, channels_in, H, W) to (N, channels_out, H / stride, W / stride)."""
+        y: Tensor = self.residual(x) + self.shortcut(x)
+        return y
+
+
+class IResNet(nn.Module):
+    """The trunk: faces to the last spatial map.
+
+    Parameters
+    ----------
+    depth
+        18, 34, 50, 100 or 152.
+    se
+        Squeeze-and-excitation in every unit (ratio 16).
+
+    Shapes
+    ------
+    input
+        (N, 3, 112, 112), RGB, in [-1, 1] (:data:`whyface.models.preprocessing.ARCFACE`), float32.
+    output
+        (N, 512, 7, 7) float32.
+
+    Raises
+    ------
+    InputError
+        Another depth.
+    """
+
+    out_channels: Final = _WIDTHS[-1]
+
+    def __init__(self, depth: int, *, se: bool = False) -> None:
+        super().__init__()
+        if depth not in _UNITS:
+            raise InputError(f"no IResNet of depth {depth}; choose one of {', '.join(map(str, DEPTHS))}")
+        self.depth = depth
+        self.se = se
+        self.stem = nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
+        stages: list[nn.Module] = []
+        channels = 64
+        for width, units in zip(_WIDTHS, _UNITS[depth], strict=True):
+            stages.append(_stage(channels, width, units, se))
+            channels = width
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map faces (N, 3, 112, 112) in [-1, 1] to (N, 512, 7, 7)."""
+        y: Tensor = self.stages(self.stem(x))
+        return y
+
+
+def _stage(channels: int, width: int, units: int, se: bool) -> nn.Sequential:
+    first = IRUnit(channels, width, 2, se=se)
+    return nn.Sequential(first, *(IRUnit(width, width, 1, se=se) for _ in range(units - 1)))
+
+
+def iresnet18(*, se: bool = False) -> IResNet:
+    """Make the trunk of depth 18."""
+    return IResNet(18, se=se)
+
+
+def iresnet34(*, se: bool = False) -> IResNet:
+    """Make the trunk of depth 34."""
+    return IResNet(34, se=se)
+
+
+def iresnet50(*, se: bool = False) -> IResNet:
+    """Make the trunk of depth 50; with `se` the one of xCos."""
+    return IResNet(50, se=se)
+
+
+def iresnet100(*, se: bool = False) -> IResNet:
+    """Make the trunk of depth 100."""
+    return IResNet(100, se=se)
+
+
+def iresnet152(*, se: bool = False) -> IResNet:
+    """Make the trunk of depth 152."""
+    return IResNet(152, se=se)

@@ -1,0 +1,297 @@
+"""Trained networks and fitted plug-ins as model folders of ONNX graphs (needs the extra ``torch``)."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from whyface.demo import demo_photo
+from whyface.errors import ModelError, OutputError
+from whyface.faces.face import stack_faces
+from whyface.faces.load import load_face
+from whyface.files.integrity import read_model, write_atomic
+from whyface.models.embedder import Embedder
+from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.preprocessing import RAW
+from whyface.models.torch_embedder import TorchEmbedder
+from whyface.models.torch_layers import LayerTrunk
+from whyface.models.weights import save_safetensors
+from whyface.train.networks import FcNetwork, Network
+from whyface.train.run_files import load_trained, trained_correlation
+from whyface.xcos.export import OPSET, clear_notes, export_faces, export_pair, to_onnx
+from whyface.xcos.learned import Xcos, XcosNetwork
+from whyface.xcos.model import CORRELATED_TENSOR
+from whyface.xcos.model_folder import ModelFolder, write_model_folder
+
+FACE_TOLERANCE: Final = 1e-4
+"""Largest difference of a unit vector's numbers between torch and ONNX that is let through."""
+PAIR_TOLERANCE: Final = 1e-5
+"""Largest difference of S, W and score from the same grids."""
+
+_PHOTOS: Final = ("obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg")
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and the largest differences from torch on real faces; ``pair`` is None for a baseline."""
+
+    folder: ModelFolder
+    faces: float
+    pair: float | None
+
+
+def export_trained(
+    source: Path | str, folder: Path, *, name: str, licence: str = "not stated", training_data: str = "not stated"
+) -> ExportReport:
+    """Write a trained network as ONNX: one graph per face, for xCos another per pair; and check both against torch.
+
+    Parameters
+    ----------
+    source
+        A run's folder, or its ``network.safetensors``.
+    folder
+        Where the files go; made if it is not there.
+    name
+        The model's name.
+    licence, training_data
+        For the description.
+
+    Raises
+    ------
+    ModelError
+        If the source is no trained network, or the graphs differ from it.
+    OutputError
+        If a file cannot be written.
+    """
+    network, _ = load_trained(source)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
+    files = {"onnx": folder / f"{name}.onnx", "safetensors": folder / f"{name}.safetensors"}
+    # The description names what is there and comes last; an old one must not speak of new files.
+    (folder / "model.json").unlink(missing_ok=True)
+    faces = real_faces()
+    with torch.no_grad():
+        features = (network.grid if isinstance(network, XcosNetwork) else network)(faces)
+    output = "grid" if isinstance(network, XcosNetwork) else "embedding"
+    export_faces(network.backbone, network.head, files["onnx"], output=output)
+    state = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    correlated = trained_correlation(source)
+    if correlated is not None:
+        state[CORRELATED_TENSOR] = correlated
+    save_safetensors(state, files["safetensors"], {"format": "pt", "model": name})
+    grid: tuple[str, tuple[int, int, int]] | None = None
+    if isinstance(network, XcosNetwork):
+        channels, height, width = (int(size) for size in features.shape[1:])
+        grid = ("grid", (channels, height, width))
+        files["pair"] = folder / f"{name}-pair.onnx"
+        export_pair(network, files["pair"], channels=channels, cells=(height, width))
+    written = write_model_folder(
+        folder,
+        files,
+        name=name,
+        kind="cosine" if isinstance(network, FcNetwork) else "xcos",
+        embedding_size=int(features[0].numel()),
+        grid=grid,
+        licence=licence,
+        training_data=training_data,
+        source="whyface train",
+    )
+    return _checked(written, network, faces, features)
+
+
+def check_xcos(folder: ModelFolder, xcos: Xcos, faces: Tensor, expected: NDArray[np.float32]) -> tuple[float, float]:
+    """Compare an exported xCos model with torch on N >= 3 faces.
+
+    Parameters
+    ----------
+    folder
+        What was written.
+    xcos
+        The metric in torch, in eval mode.
+    faces
+        (N, 3, 112, 112) float32 in 0..255.
+    expected
+        Their grids from torch, (N, C, H, W).
+
+    Returns
+    -------
+    The largest difference of the grids, whose cells are scaled to length 1, and that of S, W and score.
+
+    Raises
+    ------
+    ModelError
+        If one is larger than :data:`FACE_TOLERANCE` or :data:`PAIR_TOLERANCE`.
+    """
+    model = folder.open_xcos()
+    grid = model.grid(faces.numpy())
+    unit = [value / np.linalg.norm(value, axis=1, keepdims=True).clip(1e-12) for value in (grid, expected)]
+    difference = _close(unit[0], unit[1], FACE_TOLERANCE, "grid")
+    first, second = np.array([0, 0, 1]), np.array([1, 2, 2])
+    maps = model.compare_grids(grid[first], grid[second], "l")
+    with torch.no_grad():
+        output = xcos(torch.from_numpy(grid[first]), torch.from_numpy(grid[second]))
+    names = ("similarity", "attention", "score")
+    return difference, max(
+        _close(getattr(maps, name), getattr(output, name).numpy(), PAIR_TOLERANCE, name) for name in names
+    )
+
+
+def real_faces() -> Tensor:
+    """Align the demo's three photographs: (3, 3, 112, 112) float32 in 0..255."""
+    faces = [load_face(demo_photo(name)) for name in _PHOTOS]
+    return torch.from_numpy(np.ascontiguousarray(stack_faces(faces))).float()
+
+
+def _checked(folder: ModelFolder, network: Network, faces: Tensor, features: Tensor) -> ExportReport:
+    if isinstance(network, XcosNetwork):
+        return ExportReport(folder, *check_xcos(folder, network.xcos, faces, features.numpy()))
+    found = folder.open_embedder().embed(faces.numpy())
+    return ExportReport(folder, _close(found, features.numpy(), FACE_TOLERANCE, "embedding"), None)
+
+
+def _close(found: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float, what: str) -> float:
+    difference = float(np.abs(found - expected).max())
+    if not difference <= tolerance:
+        raise ModelError(
+            f"the exported graph's {what} differs from torch by {difference:.2g} (at most {tolerance:g} is let "
+            "through); please report this with the network's configuration"
+        )
+    return difference
+
+
+_GRID = "grid"
+_PREFIX = "xcos/"
+
+
+def write_plug_in(
+    network: Embedder,
+    xcos: XcosNetwork,
+    correlated: NDArray[np.float32],
+    folder: Path,
+    *,
+    name: str,
+    licence: str,
+    training_data: str,
+    about: Mapping[str, Any],
+) -> ModelFolder:
+    """Write the files and check them; see :meth:`whyface.train.plug_in.PlugIn.save`.
+
+    Parameters
+    ----------
+    network
+        The frozen network: an OnnxEmbedder or a TorchEmbedder.
+    xcos
+        Head and metric, whose backbone is empty.
+    correlated
+        Raw P, (H, W).
+    folder, name, licence, training_data
+        Where to, and the description.
+    about
+        JSON values that go into the safetensors file's metadata.
+
+    Raises
+    ------
+    InputError, ModelError, OutputError
+        As there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
+    files = {"onnx": folder / f"{name}.onnx", "safetensors": folder / f"{name}.safetensors"}
+    # The description names what is there and comes last; an old one must not speak of new files.
+    (folder / "model.json").unlink(missing_ok=True)
+    faces = real_faces()
+    if not isinstance(network, OnnxEmbedder | TorchEmbedder):
+        raise ModelError(f"model {network.name!r}: only ONNX and torch networks can be written as ONNX")
+    maps = network.grid(faces.numpy())
+    with torch.no_grad():
+        grids = xcos.head(torch.from_numpy(maps)).numpy()
+    if isinstance(network, OnnxEmbedder):
+        write_atomic(files["onnx"], _behind(network, xcos.head, maps.shape[1:]))
+    else:
+        export_faces(_Trunk(network), xcos.head, files["onnx"], output=_GRID, fold=False)
+    channels, height, width = (int(size) for size in grids.shape[1:])
+    files["pair"] = folder / f"{name}-pair.onnx"
+    export_pair(xcos, files["pair"], channels=channels, cells=(height, width))
+    state = {key: value for key, value in xcos.state_dict().items() if not key.endswith("num_batches_tracked")}
+    state[CORRELATED_TENSOR] = torch.from_numpy(correlated)
+    save_safetensors(state, files["safetensors"], {"format": "pt", "model": name, "plug_in": json.dumps(dict(about))})
+    written = write_model_folder(
+        folder,
+        files,
+        name=name,
+        kind="xcos",
+        embedding_size=channels * height * width,
+        grid=(_GRID, (channels, height, width)),
+        preprocessing=network.preprocessing if isinstance(network, OnnxEmbedder) else RAW,
+        summary=f"xCos on the frozen network {network.name}.",
+        licence=licence,
+        training_data=training_data,
+        source=f"plug-in on {network.name}, SHA-256 {network.sha256}",
+    )
+    check_xcos(written, xcos.xcos, faces, grids)
+    return written
+
+
+class _Trunk(nn.Module):
+    """A torch embedder's trunk with its preprocessing: faces in 0..255 -> map."""
+
+    def __init__(self, embedder: TorchEmbedder) -> None:
+        super().__init__()
+        self._embedder = copy.copy(embedder)
+        if isinstance(embedder.trunk, LayerTrunk):
+            self._embedder.trunk = copy.deepcopy(embedder.trunk)
+            self._embedder.trunk.through = True
+        self.trunk = self._embedder.trunk
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self._embedder.map_of(faces)
+
+
+def _behind(network: OnnxEmbedder, head: nn.Module, shape: tuple[int, ...]) -> bytes:
+    """Put the head's graph behind the network's spatial map, and leave out what came there before."""
+    import onnx  # noqa: PLC0415 - slow to import
+    from onnx import compose, version_converter  # noqa: PLC0415
+    from onnx.utils import Extractor  # noqa: PLC0415
+
+    data = read_model(network.path)
+    tensor = network.grid_tensor
+    assert tensor is not None
+    before = onnx.load_model_from_string(data)
+    after = to_onnx(head, {"map": torch.randn(2, *shape)}, [_GRID])
+    del before.graph.output[:]
+    sizes: list[str | int | None] = ["n", *shape]
+    before.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, sizes))
+    version = max((opset.version for opset in before.opset_import if opset.domain in {"", "ai.onnx"}), default=OPSET)
+    try:
+        if version < OPSET:
+            before = version_converter.convert_version(before, OPSET)
+        elif version > OPSET:
+            after = version_converter.convert_version(after, version)
+        inputs = [value.name for value in before.graph.input]
+        constants = {constant.name for constant in before.graph.initializer}
+        # Take out what came behind the map.
+        before = Extractor(before).extract_model([one for one in inputs if one not in constants], [tensor])
+        before.ir_version = after.ir_version = max(before.ir_version, after.ir_version)
+        after = compose.add_prefix(after, _PREFIX, rename_inputs=False, rename_outputs=False)
+        merged = compose.merge_models(before, after, io_map=[(tensor, "map")])
+    except Exception as error:  # onnx's errors share no base class
+        reason = " ".join(str(error).split())[:200]
+        raise OutputError(
+            f"{network.path}: the head cannot be put behind this network ({reason}); convert it to opset {OPSET} first"
+        ) from error
+    clear_notes(merged)
+    whole: bytes = merged.SerializeToString()
+    return whole

@@ -1,0 +1,193 @@
+"""The files of a training run: checkpoints and the trained network (needs the extra ``torch``)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from whyface.errors import DataError, ModelError, OutputError
+from whyface.files.integrity import check_sha256, sha256_of, write_atomic
+from whyface.models.weights import save_safetensors
+from whyface.train.config import NetworkConfig
+from whyface.train.networks import Network, build_network, load_part, read_safetensors
+from whyface.xcos.model import CORRELATED_TENSOR
+
+TRAINED: Final = "whyface/trained/1"
+"""Format of a trained network's metadata."""
+
+NETWORK: Final = "network.safetensors"
+"""The file of the best network in a run's folder."""
+
+
+def describe_trained(config: NetworkConfig, **more: Any) -> dict[str, str]:
+    """Make the metadata of a trained network's file."""
+    architecture = config.model_dump(mode="json", exclude={"init"})
+    return {"format": "pt", "whyface": json.dumps({"format": TRAINED, "network": architecture, **more})}
+
+
+def trained_correlation(path: Path | str) -> Tensor | None:
+    """Read the raw attention P, (H, W), of a trained network's file; None where it has none."""
+    return read_safetensors(_file(path)).get(CORRELATED_TENSOR)
+
+
+def is_trained(path: Path | str) -> bool:
+    """Say whether ``whyface train`` wrote a file, or the network in a folder."""
+    try:
+        with safe_open(_file(path), framework="numpy") as file:
+            return "whyface" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
+    """Rebuild a trained network from its ``.safetensors`` file, or from ``network.safetensors`` in a run's folder.
+
+    Returns
+    -------
+    The network in eval mode, and what the file says about itself (see the module's text).
+
+    Raises
+    ------
+    ModelError
+        If it is no file that ``whyface train`` wrote.
+    """
+    path = _file(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            description = json.loads((file.metadata() or {})["whyface"])
+        if description["format"] != TRAINED:
+            raise ValueError(f"format {description['format']!r}")  # noqa: TRY301 - same message as for the others
+        config = NetworkConfig.model_validate(description["network"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: no network that whyface train wrote ({error}); give its folder or file") from error
+    network = build_network(config).eval()
+    load_part(network, read_safetensors(path), path)
+    return network, description
+
+
+def _file(path: Path | str) -> Path:
+    path = Path(path)
+    return path / NETWORK if path.is_dir() else path
+
+
+STATE: Final = "state.json"
+
+
+@dataclass
+class TrainingState:
+    """Everything that a resumed run needs.
+
+    Attributes
+    ----------
+    module
+        Network and margin head.
+    optimisers
+        In a fixed order.
+    average
+        Tensors of the moving average, or empty.
+    step
+        Steps done.
+    best
+        Best verification accuracy so far, 0 before the first.
+    """
+
+    module: nn.Module
+    optimisers: Sequence[Optimizer]
+    average: dict[str, Tensor]
+    step: int = 0
+    best: float = 0.0
+
+
+def save_checkpoint(folder: Path, state: TrainingState, digest: str) -> None:
+    """Write a checkpoint and remove the one before.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the checkpoint before stays as it was.
+    """
+    tensors = {f"module.{name}": tensor for name, tensor in state.module.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in state.average.items()}
+    for number, optimiser in enumerate(state.optimisers):
+        for index, values in optimiser.state_dict()["state"].items():
+            tensors |= {
+                f"optimiser.{number}.{index}.{name}": torch.as_tensor(value)
+                for name, value in values.items()
+                if value is not None
+            }
+    path = folder / f"state-{state.step:07d}.safetensors"
+    save_safetensors(tensors, path)
+    document = {"step": state.step, "best": state.best, "config": digest, "file": path.name, "sha256": sha256_of(path)}
+    write_atomic(folder / STATE, f"{json.dumps(document, indent=1)}\n".encode())
+    _remove_tensors(folder, but=path)
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Remove the current checkpoint, if there is one, so that no run goes on with it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be removed.
+    """
+    try:
+        (folder / STATE).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder / STATE}: cannot be removed ({error.strerror}); choose another folder") from error
+    _remove_tensors(folder)
+
+
+def load_checkpoint(folder: Path, state: TrainingState, digest: str) -> bool:
+    """Load the current checkpoint into ``state``, and say whether there was one.
+
+    Raises
+    ------
+    DataError
+        If it is of a run with other settings, or damaged.
+    ModelError
+        If the tensors are missing or others than on record.
+    """
+    path = folder / STATE
+    if not path.exists():
+        return False
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        step, best, made = int(document["step"]), float(document["best"]), str(document["config"])
+        tensors_path, sha256 = folder / str(document["file"]), str(document["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a usable checkpoint ({error}); start anew with --fresh") from error
+    if made != digest:
+        raise DataError(f"{folder}: holds a run with other settings; choose another folder or start anew with --fresh")
+    check_sha256(tensors_path, sha256)
+    tensors = read_safetensors(tensors_path)
+    state.module.load_state_dict(_part(tensors, "module."))
+    state.average.update(_part(tensors, "average."))
+    for number, optimiser in enumerate(state.optimisers):
+        values: dict[int, dict[str, Any]] = {}
+        for key, tensor in _part(tensors, f"optimiser.{number}.").items():
+            index, name = key.split(".", 1)
+            values.setdefault(int(index), {})[name] = tensor
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": values, "param_groups": groups})
+    state.step, state.best = step, best
+    return True
+
+
+def _remove_tensors(folder: Path, *, but: Path | None = None) -> None:
+    for old in folder.glob("state-*.safetensors"):
+        if old != but:
+            with contextlib.suppress(OSError):
+                old.unlink()
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,228 @@
+"""Where a word lies on a face, where it may be erased, and how much the place matters for the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import InputError
+from whyface.faces.face import FACE_SIZE
+from whyface.faces.regions import REGIONS, region_masks
+
+FloatArray = NDArray[np.floating[Any]]
+Direction = Literal["different", "alike"]
+
+_TINY = 1e-12
+
+
+def to_unit_range(maps: FloatArray) -> NDArray[np.float32]:
+    """Stretch each map (..., H, W) to 0..1; a map that is the same everywhere says nothing and becomes zeros."""
+    values = np.asarray(maps, np.float64)
+    low = values.min(axis=(-2, -1), keepdims=True)
+    span = values.max(axis=(-2, -1), keepdims=True) - low
+    return np.asarray(np.where(span > _TINY, (values - low) / np.maximum(span, _TINY), 0.0), np.float32)
+
+
+def class_activation(evidence: FloatArray) -> NDArray[np.float32]:
+    """Turn signed evidence (..., H, W) into a map in 0..1: what speaks against counts as nothing."""
+    return to_unit_range(np.maximum(evidence, 0))
+
+
+def counterfactual_map(own: FloatArray, other: FloatArray, direction: Direction = "different") -> NDArray[np.float32]:
+    """Combine evidence for A's identity and for B's, both over A, see the module.
+
+    Parameters
+    ----------
+    own, other
+        Signed evidence (..., H, W) of one shape.
+    direction
+        ``"different"`` or ``"alike"``.
+
+    Returns
+    -------
+    (..., H, W) float32 in 0..1.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ or the direction is unknown.
+    """
+    if own.shape != other.shape or own.ndim < 2:
+        raise InputError(f"both maps must have one shape (..., H, W), got {own.shape} and {other.shape}")
+    if direction not in ("different", "alike"):
+        raise InputError(f"direction must be 'different' or 'alike', got {direction!r}")
+    g = class_activation(own)
+    if direction == "alike":
+        return to_unit_range(g * class_activation(other))
+    # c keeps its sign: a place that speaks against B is farther from B than one that says nothing of B.
+    c = to_unit_range(other)
+    return to_unit_range(g * (c.max(axis=(-2, -1), keepdims=True) - c))
+
+
+Kind = Literal["joint", "no attribute", "no counterfactual"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+THRESHOLD: Final = 0.6
+"""Pixels of J above this are erased, unless asked otherwise."""
+
+LEAST: Final = 0.25
+"""At least this share of a word's own places is erased."""
+
+
+def to_pixels(maps: FloatArray, size: int = FACE_SIZE) -> NDArray[np.float32]:
+    """Enlarge maps (N, H, W) to (N, size, size) by linear interpolation between the centres of places."""
+    if not len(maps):
+        return np.empty((0, size, size), np.float32)
+    return np.stack([cv2.resize(one, (size, size), interpolation=cv2.INTER_LINEAR) for one in maps.astype(np.float32)])
+
+
+def joint_maps(
+    counterfactual: FloatArray,
+    evidence: FloatArray,
+    kind: Kind = "joint",
+    *,
+    places: NDArray[np.bool_] | None = None,
+    size: int = FACE_SIZE,
+) -> NDArray[np.float32]:
+    """Give J for every attribute of one face: D * H within the word's own places, stretched to 0..1.
+
+    The published code stretches J to 0..1 with one strategy and not with the other, so that one threshold means two
+    things. Here every J is stretched, whatever D is made of.
+
+    Parameters
+    ----------
+    counterfactual
+        D, (h, w) in 0..1.
+    evidence
+        The attributes' evidence z, (K, H, W), signed, of any resolution; H is what speaks for
+        them, stretched to 0..1.
+    kind
+        ``"joint"``: D * H; ``"no attribute"``: D alone, for every attribute; ``"no counterfactual"``: H alone.
+    places
+        Where each word can be, (K, size, size), see :mod:`whyface.words.word_maps`; None: anywhere, as published.
+    size
+        Side of the result in pixels.
+
+    Returns
+    -------
+    (K, size, size) float32 in 0..1; zeros where there is nothing to see.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit or the kind is unknown.
+    """
+    if counterfactual.ndim != 2 or evidence.ndim != 3:
+        raise InputError(f"expected maps (h, w) and (K, H, W), got {counterfactual.shape} and {evidence.shape}")
+    if kind not in KINDS:
+        raise InputError(f"kind of map must be one of {', '.join(KINDS)}, got {kind!r}")
+    if places is not None and places.shape != (len(evidence), size, size):
+        raise InputError(f"places must be {(len(evidence), size, size)}, got {places.shape}")
+    place = to_pixels(counterfactual[None], size)
+    if kind == "no attribute":
+        return np.repeat(to_unit_range(place), len(evidence), axis=0)
+    words = to_pixels(class_activation(evidence), size) if len(evidence) else np.empty((0, size, size), np.float32)
+    if places is not None:
+        words = np.where(places, words, 0)
+    return to_unit_range(words if kind == "no counterfactual" else place * words)
+
+
+def erased_pixels(
+    joint: FloatArray, threshold: float = THRESHOLD, *, places: NDArray[np.bool_] | None = None, least: float = LEAST
+) -> NDArray[np.bool_]:
+    """Tell which pixels are erased: those with J above the threshold.
+
+    Where D is peaked, that may be a sliver of a word's place, and a face with a sliver missing is not one "without
+    bushy eyebrows". So of the places of a word at least a part is erased, the pixels with the highest J.
+
+    Parameters
+    ----------
+    joint
+        J, (K, size, size) in 0..1.
+    threshold
+        From 0 to 1.
+    places
+        Where each word can be, of J's shape. Without it, and for words that can be anywhere, the threshold alone
+        counts.
+    least
+        Share of a word's places.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+    if not 0 <= threshold <= 1 or not 0 <= least <= 1:
+        raise InputError(f"thresholds of a map in 0..1 and shares lie there too, got {threshold:g} and {least:g}")
+    masks = np.asarray(joint > threshold)
+    if places is not None:
+        for mask, values, place in zip(masks, joint, places, strict=True):
+            needed = 0 if place.all() else round(least * place.sum())
+            # Where J is 0 there is nothing of the word.
+            usable = min(needed, int((values > 0).sum()))
+            if mask.sum() < usable:
+                mask[np.unravel_index(np.argpartition(-values.ravel(), usable - 1)[:usable], mask.shape)] = True
+    return masks
+
+
+def _both(*names: str) -> tuple[str, ...]:
+    return tuple(f"{side} {name}" for name in names for side in ("left", "right"))
+
+
+_HAIR: Final = ("forehead", *_both("temple", "edge"))
+_TOP: Final = ("forehead", *_both("edge"))
+_BROWS: Final = _both("brow")
+_EYES: Final = ("nose bridge", *_both("eye", "brow"))
+_MOUTH: Final = ("mouth", "chin")
+_BEARD: Final = ("mouth", "chin", *_both("jaw"))
+_SHAPE: Final = ("chin", *_both("jaw", "cheek"))
+
+PLACES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "5_o_Clock_Shadow": (*_BEARD, "nose tip", *_both("cheek")),
+        "Arched_Eyebrows": _BROWS,
+        "Bags_Under_Eyes": _both("eye", "cheek"),
+        "Bald": _TOP,
+        "Bangs": ("forehead", *_both("brow", "temple")),
+        "Big_Lips": ("mouth",),
+        "Big_Nose": ("nose bridge", "nose tip"),
+        "Black_Hair": _HAIR,
+        "Blond_Hair": _HAIR,
+        "Brown_Hair": _HAIR,
+        "Bushy_Eyebrows": _BROWS,
+        "Chubby": _SHAPE,
+        "Double_Chin": ("chin", *_both("jaw")),
+        "Eyeglasses": (*_EYES, *_both("temple")),
+        "Goatee": _BEARD,
+        "Gray_Hair": _HAIR,
+        "Heavy_Makeup": ("mouth", *_both("eye", "brow", "cheek")),
+        "High_Cheekbones": _both("cheek"),
+        "Mouth_Slightly_Open": _MOUTH,
+        "Mustache": ("nose tip", "mouth"),
+        "Narrow_Eyes": _both("eye"),
+        "No_Beard": _BEARD,
+        "Oval_Face": _SHAPE,
+        "Pointy_Nose": ("nose bridge", "nose tip"),
+        "Receding_Hairline": _TOP,
+        "Rosy_Cheeks": _both("cheek"),
+        "Sideburns": _both("temple", "cheek", "jaw", "edge"),
+        "Smiling": ("mouth", *_both("cheek")),
+        "Straight_Hair": _HAIR,
+        "Wavy_Hair": _HAIR,
+        "Wearing_Earrings": _both("edge", "jaw"),
+        "Wearing_Hat": _TOP,
+        "Wearing_Lipstick": ("mouth",),
+    }
+)
+"""Attribute -> regions (:data:`whyface.faces.regions.REGIONS`); an attribute that is not in here can be anywhere."""
+
+
+def word_places(names: Sequence[str], *, size: int = FACE_SIZE) -> NDArray[np.bool_]:
+    """Give the pixels that may be erased for each attribute, (K, size, size) bool."""
+    masks = region_masks(size, size)
+    return np.stack([np.any([masks[region] for region in PLACES.get(name, REGIONS)], axis=0) for name in names])

@@ -1,0 +1,1 @@
+"""Studies that the project runs on itself; not installed."""

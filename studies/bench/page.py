@@ -1,0 +1,74 @@
+r"""Put the tables of the explanation bench into its page, one for each network.
+
+    python -m studies.bench.page docs/studies/bench.md docs/studies/bench/*-summary.json
+
+The summaries are those of ``whyface benchmark``. The best in bold, controls left aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from studies.occlusion.report import put_between_marks
+from whyface.bench.summary import LOWER_IS_BETTER
+
+MARK: Final = "<!-- results: written by studies/bench/page.py -->"
+CONTROLS: Final = ("random", "centre")
+COLUMNS: Final = {
+    "replacement": "undoing patches",
+    "patch lift": "finding patches",
+    "deletion": "deletion",
+    "insertion": "insertion",
+    "overlap": "pointing",
+    "negative share": "negative mass",
+    "shift": "steadiness",
+    "randomised": "random weights",
+}
+
+
+def table(found: dict[str, Any]) -> str:
+    """Lay out one network's methods, best first at undoing patches, controls last."""
+    methods: dict[str, Any] = found["methods"]
+    shown = {key: name for key, name in COLUMNS.items() if any(key in m["merits"] for m in methods.values())}
+    order = sorted(methods, key=lambda name: (name in CONTROLS, methods[name]["merits"]["replacement"]["value"]))
+    best = {key: _best(methods, key) for key in shown if key != "randomised"}
+    heads = [f"{name} {'↓' if key in LOWER_IS_BETTER else '↑'}" for key, name in shown.items()]
+    lines = [f"| method | pairs | {' | '.join(heads)} |", "|---" * (len(shown) + 2) + "|"]
+    for name in order:
+        cells = [_cell(methods[name]["merits"].get(key), bold=best.get(key) == name) for key in shown]
+        lines.append(f"| {name} | {methods[name]['pairs']:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _best(methods: dict[str, Any], key: str) -> str:
+    values = {name: m["merits"][key]["value"] for name, m in methods.items() if key in m["merits"]}
+    real = {name: value for name, value in values.items() if name not in CONTROLS}
+    return (min if key in LOWER_IS_BETTER else max)(real, key=lambda name: real[name])
+
+
+def _cell(merit: dict[str, Any] | None, *, bold: bool) -> str:
+    if merit is None:
+        return "-"
+    low, high = merit["interval"]
+    text = f"{100 * merit['value']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"**{text}**" if bold else text
+
+
+def main() -> None:
+    """Write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("summaries", type=Path, nargs="+")
+    args = parser.parse_args()
+    parts = []
+    for path in args.summaries:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        parts.append(f"### {found['settings']['model']['name']}\n\n{table(found)}\n")
+    put_between_marks(args.page, "\n".join(parts), MARK)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The default model in 8-bit integers (needs the package onnx, part of the extra ``torch``).
+
+Static quantisation by ONNX Runtime: weights as 8-bit integers per channel, activations by the smallest and largest
+values that some faces show. The first convolutions, whose inputs are pixels, and the head, which makes the grid, stay
+as they are: quantising them costs most of the accuracy and wins little time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from whyface.errors import InputError
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
+from whyface.onnx_runtime import onnx_runtime
+from whyface.xcos.model_folder import ModelFolder, write_model_folder
+
+quantization: Any = onnx_runtime("quantization")
+
+FIRST: Final = 2
+"""Convolutions at the beginning that stay as they are."""
+
+HEAD: Final = 3
+"""Convolutions at the end that stay as they are."""
+
+
+class Faces(quantization.CalibrationDataReader):  # type: ignore[misc]
+    """Faces for calibration, a few at a time."""
+
+    def __init__(self, name: str, faces: NDArray[np.uint8], at_once: int = 8) -> None:
+        self._name = name
+        self._parts = iter([faces[i : i + at_once].astype(np.float32) for i in range(0, len(faces), at_once)])
+
+    def get_next(self) -> dict[str, Any] | None:
+        """Give the next faces, None at the end."""
+        part = next(self._parts, None)
+        return None if part is None else {self._name: part}
+
+
+def quantise(source: Path, target: Path, faces: NDArray[np.uint8], *, first: int = FIRST, head: int = HEAD) -> None:
+    """Write the int8 version of a network.
+
+    Parameters
+    ----------
+    source, target
+        ONNX files.
+    faces
+        (N, 3, 112, 112) uint8.
+    first, head
+        How many convolutions stay as they are at either end.
+
+    Raises
+    ------
+    InputError
+        If there are no faces.
+    """
+    if not len(faces):
+        raise InputError("quantisation needs faces to calibrate with")
+    network = onnx.load(source)
+    convolutions = [node.name for node in network.graph.node if node.op_type == "Conv"]
+    kept = convolutions[:first] + convolutions[len(convolutions) - head :]
+    quantization.quantize_static(
+        source,
+        target,
+        Faces(network.graph.input[0].name, faces),
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        op_types_to_quantize=["Conv", "Add", "Clip"],
+        calibrate_method=quantization.CalibrationMethod.MinMax,
+        nodes_to_exclude=kept,
+    )
+
+
+def write_variant(folder: Path, network: Path) -> ModelFolder:
+    """Put a variant of the default model's network into a model folder, with the attention as it is.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    entry = model_entry(DEFAULT_MODEL)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {
+        "onnx": folder / "model.onnx",
+        "pair": folder / "pair.onnx",
+        "safetensors": folder / "attention.safetensors",
+    }
+    paths["onnx"].write_bytes(network.read_bytes())
+    paths["pair"].write_bytes(model_file(entry, "pair").read_bytes())
+    tensors = load_file(model_file(entry, "safetensors"))
+    # The backbone's and head's own tensors are not those of this network any more.
+    save_file({name: value for name, value in tensors.items() if "attention" in name}, paths["safetensors"])
+    assert entry.grid is not None
+    return write_model_folder(
+        folder,
+        paths,
+        name=folder.name,
+        kind="xcos",
+        embedding_size=entry.embedding_size,
+        grid=(entry.grid.tensor, entry.grid.shape),
+        preprocessing=entry.preprocessing,
+        summary=f"{DEFAULT_MODEL} in another number format.",
+        licence=entry.licence,
+        training_data=entry.training_data,
+        source=entry.source,
+    )
