@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -66,6 +67,10 @@ app.add_typer(gallery, name="gallery")
 
 def main() -> None:
     """Run the command line; every error that a user can cause ends in one line and status 2."""
+    if not sys.warnoptions:
+        # Other packages warn about a photo's odd metadata and about themselves; python -W default shows it. This is
+        # done here alone: a library leaves the filters, which all threads share, to the program that it runs in.
+        warnings.simplefilter("ignore")
     try:
         status = app(standalone_mode=False)
     except WhyfaceError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,6 +95,8 @@ def export(
         from whyface.train.export import export_trained  # noqa: PLC0415 - extras, slow to import
     except ImportError as error:
         raise InputError(f"exporting needs {error.name}; run: pip install 'whyface[train]'") from error
+    # The exporter's remarks on packages that are not needed here are nothing to the user.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     name = name or out.resolve().name
     if not re.fullmatch(r"[\w.-]+", name):
         raise InputError(f"{name!r} cannot name a model; use letters, digits, '.', '-' and '_' (--name)")

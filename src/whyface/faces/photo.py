@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -23,8 +22,21 @@ MAX_PIXELS: Final = 50_000_000
 
 _READABLE: Final = "JPEG, PNG, WebP, BMP, TIFF or GIF"
 _ORIENTATION: Final = 0x0112
-_BROKEN_FILE: Final = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error)
-"""What Pillow's decoders raise on damaged files (UnidentifiedImageError is an OSError)."""
+_BROKEN_FILE: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    struct.error,
+    Warning,
+)
+"""What Pillow's decoders raise on damaged files (UnidentifiedImageError is an OSError).
+
+Pillow's warnings go where Python's filters send them; they are raised only where a program has filters that say so.
+"""
 
 
 def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -101,16 +113,13 @@ def _check_limit(max_pixels: int) -> None:
 
 def _decode(file: BinaryIO, name: str, max_pixels: int) -> NDArray[np.uint8]:
     try:
-        # Pillow warns about large pictures and odd metadata; here max_pixels decides, and metadata do not matter.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=FORMATS) as picture:
-                _check_size(picture.size, max_pixels, name)
-                picture.load()
-                return np.ascontiguousarray(_upright(_rgb(picture, name), _orientation(picture)))
+        with Image.open(file, formats=FORMATS) as picture:
+            _check_size(picture.size, max_pixels, name)
+            picture.load()
+            return np.ascontiguousarray(_upright(_rgb(picture, name), _orientation(picture)))
     except UnidentifiedImageError as error:
         raise PhotoError(f"{name}: not a picture that can be read; give a {_READABLE} file") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(f"{name}: far too many pixels; make the picture smaller first") from error
     except MemoryError as error:
         raise PhotoError(f"{name}: not enough memory to decode it; make the picture smaller first") from error

@@ -6,10 +6,7 @@ Two graphs rather than one, so that a face is run through the backbone once howe
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,36 +50,21 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str])
         If PyTorch cannot export the module.
     """
     batch = torch.export.Dim("n", min=1)
-    with _quiet():
-        program: Any = torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            input_names=list(inputs),
-            output_names=outputs,
-            dynamic_shapes=tuple({0: batch} for _ in inputs),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+    program: Any = torch.onnx.export(
+        module.eval(),
+        tuple(inputs.values()),
+        input_names=list(inputs),
+        output_names=outputs,
+        dynamic_shapes=tuple({0: batch} for _ in inputs),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
     if program is None:
         raise OutputError(f"{type(module).__name__}: PyTorch could not export the network to ONNX")
     model = program.model_proto
     clear_notes(model)
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about its own deprecations and optional packages from the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def clear_notes(model: Any) -> None:
