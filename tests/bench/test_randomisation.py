@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from helpers.toy_bench import Pictures, chunk_of, subject_of
+from whyface.bench.run import run_chunk
 from whyface.bench.sanity import SHARES, RandomisationTest
+from whyface.bench.subjects import fitting_methods, open_subject, scorer_of
 from whyface.errors import InputError
 from whyface.explain.registry import METHODS
+from whyface.xcos.open_model import OpenedModel
 
 torch = pytest.importorskip("torch")
 
@@ -32,6 +35,12 @@ def network() -> TorchEmbedder:
     return TorchEmbedder(trunk, head, fold=False)
 
 
+def split_network() -> TorchEmbedder:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, stride=4), nn.ReLU(), nn.Conv2d(8, 32, 4, stride=4), nn.Flatten()]
+    return TorchEmbedder.from_layer(nn.Sequential(*layers, nn.Linear(32 * 7 * 7, 6)), "2", name="mine")
+
+
 def xcos_score() -> XcosScore:
     torch.manual_seed(1)
     return XcosScore(network(), LearnedAttention(32))
@@ -45,6 +54,30 @@ def test_layers_are_counted_from_the_score_down() -> None:
     layers = layers_from_the_top(CosineScore(network()))
     assert [type(layer).__name__ for layer in layers] == ["Linear", "Conv2d", "Conv2d"]
     assert layers[-1].in_channels == 3
+
+
+def test_layers_of_a_split_network_are_counted_once_and_made_random_from_the_top() -> None:
+    score = CosineScore(split_network())
+    assert [type(layer).__name__ for layer in layers_from_the_top(score)] == ["Linear", "Conv2d", "Conv2d"]
+    changed = randomised_score(score, 1 / 3).embedder
+    faces = chunk_of(Pictures(), [0, 1]).first
+    assert np.array_equal(changed.grid(faces), score.embedder.grid(faces))
+    assert np.abs(changed.embed(faces) - score.embedder.embed(faces)).max() > 0.1
+
+
+def test_the_bench_takes_any_torch_network() -> None:
+    model = OpenedModel.of(split_network())
+    scorer = scorer_of(model)
+    fitting = fitting_methods(model)
+    assert {"xface", "cells", "xssab", "fggb", "gradcam", "ebp", "random"} <= set(fitting)
+    assert not {"xcos", "xcos-guided"} & set(fitting)
+    chunk = chunk_of(Pictures(), [0, 6])
+    for name in ("xssab", "gradcam", "ebp"):
+        subject = open_subject(name, model, scorer, threshold=0.1)
+        results = dict(run_chunk(chunk, subject, [RandomisationTest()]))
+        kept = results["randomisation"].value.reshape(2, -1)
+        assert np.isfinite(kept).all()
+        assert np.abs(kept[:, -1]).max() < 0.9
 
 
 def test_the_head_that_xcos_does_not_use_is_left_out() -> None:

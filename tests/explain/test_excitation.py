@@ -159,3 +159,20 @@ def test_mass_goes_through_the_preprocessing_whole(how: Preprocessing) -> None:
     for given in (found.map_a, found.map_b):
         assert given is not None
         np.testing.assert_allclose(given, expected / (56 * (stop - start)), rtol=1e-4)
+
+
+def test_networks_that_the_rules_cannot_follow_are_refused_when_opened() -> None:
+    class InPlace(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = functional.relu_(x - 128)
+            functional.relu_(y.sub_(64))
+            return functional.avg_pool2d(y, 16)
+
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.softmax(functional.avg_pool2d(x, 16), dim=1)
+
+    script = torch.jit.script(nn.Sequential(nn.AvgPool2d(16)))
+    for trunk, message in ((InPlace(), "changes in place"), (Odd(), "no rule for 'softmax'"), (script, "TorchScript")):
+        with pytest.raises(ModelError, match=message):
+            EbpMethod(TorchEmbedder(trunk, nn.Flatten()))

@@ -27,7 +27,8 @@ def layers_from_the_top(score: PairScore) -> list[nn.Module]:
         # The head only flattens the grid here, and the attention compares the grids.
         parts = [score.embedder.trunk, *([score.attention] if isinstance(score.attention, nn.Module) else [])]
     layers = [layer for part in parts for layer in part.modules() if any(True for _ in layer.parameters(recurse=False))]
-    return layers[::-1]
+    # A split network is part of both trunk and head.
+    return list(dict.fromkeys(layers))[::-1]
 
 
 def randomised_score(score: PairScore, share: float, *, seed: int = 0) -> PairScore:
@@ -78,7 +79,8 @@ class ScoreFromTorch:
     def scores(self, first: Features, second: Features) -> NDArray[np.float32]:
         """Score N pairs of features; a single row on one side stands for N equal ones."""
         count = max(len(first), len(second))
-        one, other = (torch.from_numpy(part).expand(count, *part.shape[1:]) for part in (first, second))
+        device = self._score.embedder.device
+        one, other = (torch.from_numpy(part).to(device).expand(count, *part.shape[1:]) for part in (first, second))
         return to_array(self._score.score(one, other))
 
 

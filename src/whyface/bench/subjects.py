@@ -134,16 +134,15 @@ def _randomised(
     if importlib.util.find_spec("torch") is None:
         return None
     from whyface.bench.randomised import open_on_torch, randomised_score  # noqa: PLC0415 - imports torch
-    from whyface.explain.gradient_method import open_pair_score  # noqa: PLC0415
-    from whyface.models.torch_embedder import TORCH_MODELS  # noqa: PLC0415
+    from whyface.explain.gradient_method import gives_gradients, pair_score  # noqa: PLC0415
 
-    if model.name not in TORCH_MODELS:
+    if not gives_gradients(model.method):
         return None
     attention = scorer.attention if isinstance(scorer, XcosScorer) else None
 
     @functools.cache
     def opened(share: float) -> PairMethod:
-        score = open_pair_score(model.name, attention=attention, directory=directory)
+        score = pair_score(model.method, attention=attention, directory=directory)
         changed = randomised_score(score, share, seed=seed)
         return open_on_torch(entry, changed, threshold=threshold, seed=seed, options=options)
 

