@@ -64,7 +64,7 @@ _TABLE: Final = (
     MethodEntry(
         name="xcos",
         title="xCos",
-        module="xcos_method",
+        module="verdict",
         class_name="XcosMethod",
         needs="xcos",
         unit="points",
@@ -204,7 +204,7 @@ _TABLE: Final = (
     MethodEntry(
         name="xcos-guided",
         title="xCos in detail",
-        module="guided",
+        module="gradcam",
         class_name="XcosGuidedMethod",
         needs="torch",
         unit="gradient",
