@@ -52,7 +52,9 @@ def _protocol() -> list[str]:
         "as many of them, with the same eraser. Intervals are 95 %, over people. Nobody in these pairs was seen by the",
         "attribute heads or the identity classifier; the zoo's threshold was measured on LFW and is "
         "not used in here but",
-        "for the xCos and xSSAB maps.",
+        "for the xCos and xSSAB maps. The rule by which `whyface words` calls a single word more than chance "
+        "plays no part in",
+        "these tables.",
         "",
     ]
 
