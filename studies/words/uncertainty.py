@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result to write")
     parser.add_argument("--figure", type=Path, help="chart of the words to write")
     parser.add_argument("--photos", type=int, default=200)
-    parser.add_argument("--draws", type=int, default=4, help="random erasures of each word's area")
+    parser.add_argument("--draws", type=int, default=20, help="random erasures of each word's area, at least 19")
     parser.add_argument("--eraser", nargs="+", default=["black", "mean"], choices=list(ERASERS))
     parser.add_argument("--threshold", type=float, default=0.6, help="erase above this of the joint map")
     parser.add_argument("--seed", type=int, default=0)

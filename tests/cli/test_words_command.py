@@ -34,7 +34,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 def test_two_photos(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     figure = tmp_path / "words.png"
-    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "--draws", "10", "--figure", str(figure))
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "--draws", "20", "--figure", str(figure))
     assert code == 0
     assert out.startswith("NO MATCH: score 0.0")
     assert "Most telling: " in out or "more than noise" in out
@@ -43,7 +43,7 @@ def test_two_photos(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 
 def test_json_and_asked_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--draws", "10", "-a", "bushy eyebrows", "-a", "big nose", "--json", "--eraser", "mean")
+    arguments = ("--draws", "20", "-a", "bushy eyebrows", "-a", "big nose", "--json", "--eraser", "mean")
     code, out, _ = run(monkeypatch, capsys, *PHOTOS, *arguments)
     assert code == 0
     document = json.loads(out)
@@ -69,17 +69,17 @@ def test_against_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     for name in ("biden-portrait.jpg", "obama-speech.jpg"):
         (tmp_path / name).write_bytes(demo_photo(name).read_bytes())
     (tmp_path / "empty.png").write_bytes(b"")
-    code, out, _ = run(monkeypatch, capsys, PHOTOS[0], str(tmp_path), "--draws", "10", "--json")
+    code, out, _ = run(monkeypatch, capsys, PHOTOS[0], str(tmp_path), "--draws", "20", "--json")
     assert code == 0
     document = json.loads(out)
     assert document["schema"] == "whyface/special-attribute/1"
     assert (document["others"], document["matches"]) == (2, 1)
     assert "leave out photos of the same person" in document["sentences"][-1]
-    assert document["settings"]["draws"] == 10
+    assert document["settings"]["draws"] == 20
     assert document["versions"]["whyface"]
     assert [reason for reason in document["left_out"] if "empty.png" in reason] == document["left_out"]
     assert len(document["left_out"]) == 1
-    code, out, _ = run(monkeypatch, capsys, PHOTOS[0], str(tmp_path), "--draws", "10")
+    code, out, _ = run(monkeypatch, capsys, PHOTOS[0], str(tmp_path), "--draws", "20")
     assert code == 0
     assert "Left out: " in out.splitlines()[-1]
     assert "empty.png" in out.splitlines()[-1]
@@ -92,7 +92,7 @@ def test_people_at_hand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (tmp_path / person).mkdir()
         for number, name in enumerate(names):
             Image.fromarray(load_face(demo_photo(name)).image).save(tmp_path / person / f"{number}.png")
-    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "--draws", "10", "--people", str(tmp_path), "--json")
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "--draws", "20", "--people", str(tmp_path), "--json")
     assert code == 0
     document = json.loads(out)
     assert (document["class1"], document["class2"], document["topk"]) == (["o"], ["b"], 1)
@@ -109,7 +109,7 @@ def test_the_core_install_is_enough() -> None:
         "for name in ('torch', 'scipy', 'sklearn', 'pyarrow'):\n"
         "    sys.modules[name] = None\n"
         "from whyface.cli import main\n"
-        f"sys.argv = ['whyface', 'words', {PHOTOS[0]!r}, {PHOTOS[1]!r}, '--draws', '10', '-a', 'big nose']\n"
+        f"sys.argv = ['whyface', 'words', {PHOTOS[0]!r}, {PHOTOS[1]!r}, '--draws', '20', '-a', 'big nose']\n"
         "main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -78,7 +78,7 @@ def words(
         float | None,
         typer.Option(help="With --people: instead, as few as together exceed this probability.", show_default=False),
     ] = None,
-    draws: Annotated[int, typer.Option(min=10, help="Random erasures for each word, for the noise.")] = 40,
+    draws: Annotated[int, typer.Option(min=19, help="Random erasures for each word, for the noise.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Of the random erasures.")] = 0,
     model: ModelName = "xcos-mobilefacenet",
     attention: AttentionKind = None,

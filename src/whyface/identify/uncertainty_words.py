@@ -17,7 +17,7 @@ from whyface.models.embedder import Batch
 from whyface.words.attribute_model import AttributeReader
 from whyface.words.attribute_names import attribute
 from whyface.words.erasing import erased_faces
-from whyface.words.noise_floor import noise_floor, random_blobs
+from whyface.words.noise_floor import FEWEST_DRAWS, LEVEL, noise_floor, random_blobs
 from whyface.words.word_maps import THRESHOLD, class_activation, erased_pixels, joint_maps
 
 
@@ -102,6 +102,8 @@ class ErasedWord:
         Mean u without random places of the same area.
     limit
         What u has to exceed to be told from chance, the choice among all words counted in.
+    chance
+        p-value, corrected for the same choice, see :func:`whyface.words.noise_floor.noise_floor`.
     """
 
     name: str
@@ -110,11 +112,12 @@ class ErasedWord:
     person: str
     by_chance: float
     limit: float
+    chance: float
 
     @property
     def is_telling(self) -> bool:
         """Whether u rises more than by chance."""
-        return self.uncertainty > self.limit
+        return self.chance <= LEVEL
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,7 @@ def uncertainty_words(
     eraser
         See :data:`whyface.words.erasing.ERASERS`; the same for words and chance.
     draws
-        Random erasures of each word's area, at least 2.
+        Random erasures of each word's area, at least 19: with fewer, no word can be told from chance.
     seed
         Of these.
 
@@ -213,8 +216,8 @@ def uncertainty_words(
     kept = {name: mask for name, mask in masks.items() if mask.any()}
     if not kept:
         raise InputError("no word has a place on this face, so there is nothing to erase")
-    if draws < 2:
-        raise InputError(f"chance needs at least 2 draws, got {draws}")
+    if draws < FEWEST_DRAWS:
+        raise InputError(f"chance needs at least {FEWEST_DRAWS} draws, got {draws}")
     rng = np.random.default_rng(seed)
     stacked = np.stack(list(kept.values()))
     copies = [face[None], erased_faces(face, stacked, eraser, seed=seed)]
@@ -223,7 +226,7 @@ def uncertainty_words(
     u, who = belief.uncertainty, belief.probability.argmax(axis=1)
     count = len(kept)
     chance = u[1 + count :].reshape(count, draws)
-    floor = noise_floor(u[1 : 1 + count] - u[0], chance - u[0], seed=seed)
+    floor = noise_floor(u[1 : 1 + count] - u[0], chance - u[0])
     words = [
         ErasedWord(
             name=name,
@@ -232,6 +235,7 @@ def uncertainty_words(
             person=head.people[int(who[1 + row])],
             by_chance=float(u[0] + floor.mean[row]),
             limit=float(u[0] + floor.limit[row]),
+            chance=float(floor.chance[row]),
         )
         for row, (name, mask) in enumerate(kept.items())
     ]

@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.explain.pair_scorer import features_in_parts
+from whyface.explain.pair_scorer import Features, features_in_parts
 from whyface.explain.provenance import ModelInfo
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.files.progress import ProgressCallback
-from whyface.words.attribute_model import PRESENT
+from whyface.models.embedder import Batch
+from whyface.words.attribute_model import PRESENT, AttributeEvidence
 from whyface.words.attribute_names import attribute
 from whyface.words.erasing import BATCH, erased_faces
-from whyface.words.noise_floor import noise_floor, random_blobs
+from whyface.words.noise_floor import LEVEL, noise_floor, random_blobs
 from whyface.words.word_explainer import WordExplainer
 from whyface.words.word_report import WordSettings
 
@@ -38,12 +39,12 @@ class SpecialWord:
     change
         Mean rise of the similarity to the others when it is erased in the probe.
     by_chance, limit
-        Mean rise by erasing as much at random, and what the word has to exceed to count, see
-        :mod:`whyface.words.noise_floor`.
+        Mean rise by erasing as much at random, the same place against all others, and what the word has to exceed to
+        count, see :func:`whyface.words.noise_floor.noise_floor`.
     mean_rank
         Mean over the others of the word's rank among the words, 1 for the largest rise.
     chance
-        How often the best of as many random erasures does at least as well.
+        p-value, corrected for the choice among all words.
     """
 
     name: str
@@ -54,6 +55,11 @@ class SpecialWord:
     limit: float
     mean_rank: float
     chance: float
+
+    @property
+    def is_special(self) -> bool:
+        """Whether erasing it raises the similarity more than noise does."""
+        return self.chance <= LEVEL
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class SpecialAttributes:
 def special_attributes(
     explainer: WordExplainer, probe: Face, others: Sequence[Face], *, progress: ProgressCallback | None = None
 ) -> SpecialAttributes:
-    """Judge the probe's words against every other face, each with its own counterfactual map, and take the mean.
+    """Judge the probe's words against all other faces: erase each where it is seen and matters against them.
 
     Parameters
     ----------
@@ -126,7 +132,7 @@ def special_attributes(
     others
         Faces of other people, at least two.
     progress
-        Called with the number of others done and their total.
+        Called with the number of words done and their total.
 
     Raises
     ------
@@ -144,28 +150,10 @@ def special_attributes(
     plain = np.asarray(scorer.scores(scorer.features(batch), known), np.float64)
     if not len(numbers):
         return _report(explainer, probe, plain, ())
-    rises = np.empty((len(others), len(numbers)))
-    by_chance = np.empty((len(others), len(numbers)))
-    rng = np.random.default_rng(settings.seed)
-    per_other = max(1, -(-settings.draws // len(others)))
-    drawn: list[NDArray[np.float64]] = []
-    for row, other in enumerate(others):
-        pair = explainer.counterfactual(batch, stack_faces([other]), "different")[0]
-        masks = explainer.masks_of(evidence.maps[0][numbers], pair[0], numbers)
-        copies = [erased_faces(batch[0], masks, settings.eraser, seed=settings.seed)]
-        copies += [
-            erased_faces(batch[0], random_blobs(int(mask.sum()), per_other, rng), settings.eraser, seed=settings.seed)
-            for mask in masks
-        ]
-        scores = scorer.scores(features_in_parts(scorer, np.concatenate(copies), BATCH), known[row : row + 1])
-        rises[row] = scores[: len(numbers)] - plain[row]
-        noise = scores[len(numbers) :].reshape(len(numbers), per_other) - plain[row]
-        by_chance[row] = noise.mean(axis=1)
-        drawn.append(np.asarray(noise, np.float64))
-        if progress is not None:
-            progress(row + 1, len(others))
+    masks = _masks(explainer, batch, others, evidence, numbers)
+    rises, by_chance = _rises(explainer, batch[0], masks, known, plain, progress)
     changes = rises.mean(axis=0)
-    floor = noise_floor(changes, _mean_draws(drawn, settings.tries, rng), tries=settings.tries, seed=settings.seed)
+    floor = noise_floor(changes, by_chance)
     ranks = (np.argsort(np.argsort(-rises, axis=1, kind="stable"), axis=1) + 1).mean(axis=0)
     words = [
         SpecialWord(
@@ -173,7 +161,7 @@ def special_attributes(
             phrase=attribute(explainer.names[number]).phrase,
             probability=float(evidence.probabilities[0, number]),
             change=float(changes[column]),
-            by_chance=float(by_chance[:, column].mean()),
+            by_chance=float(floor.mean[column]),
             limit=float(floor.limit[column]),
             mean_rank=float(ranks[column]),
             chance=float(floor.chance[column]),
@@ -182,6 +170,47 @@ def special_attributes(
     ]
     words.sort(key=lambda word: -word.change)
     return _report(explainer, probe, plain, tuple(words))
+
+
+def _masks(
+    explainer: WordExplainer,
+    probe: Batch,
+    others: Sequence[Face],
+    evidence: AttributeEvidence,
+    numbers: NDArray[np.intp],
+) -> NDArray[np.bool_]:
+    """Give one place for each word, (words, 112, 112), from the mean of the counterfactual maps.
+
+    One for all others, since it is held against random places that are one for all others too. With a place of its own
+    for each other, chance would be a mean of many places and hardly vary, while the word, nearly the same place every
+    time, would vary as much as one place does.
+    """
+    maps = [explainer.counterfactual(probe, stack_faces([other]), "different")[0][0] for other in others]
+    return explainer.masks_of(evidence.maps[0][numbers], np.mean(maps, axis=0), numbers)
+
+
+def _rises(
+    explainer: WordExplainer,
+    probe: NDArray[np.uint8],
+    masks: NDArray[np.bool_],
+    known: Features,
+    plain: NDArray[np.float64],
+    progress: ProgressCallback | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give each word's rises, (others, words), and the mean rises by random places of its area, (words, draws)."""
+    settings, scorer = explainer.settings, explainer.scorer
+    rng = np.random.default_rng(settings.seed)
+    rises = np.empty((len(known), len(masks)))
+    by_chance = np.empty((len(masks), settings.draws))
+    for column, mask in enumerate(masks):
+        places = np.concatenate([mask[None], random_blobs(int(mask.sum()), settings.draws, rng)])
+        copies = features_in_parts(scorer, erased_faces(probe, places, settings.eraser, seed=settings.seed), BATCH)
+        moved = [np.asarray(scorer.scores(copy[None], known), np.float64) - plain for copy in copies]
+        rises[:, column] = moved[0]
+        by_chance[column] = np.mean(moved[1:], axis=1)
+        if progress is not None:
+            progress(column + 1, len(masks))
+    return rises, by_chance
 
 
 def _report(
@@ -232,7 +261,7 @@ def _special(found: SpecialAttributes) -> tuple[str, ...]:
         )
     best = found.words[0]
     before, after, limit = (_shown(found.similarity + moved) for moved in (0.0, best.change, best.limit))
-    if best.change <= best.limit:
+    if not best.is_special:
         return (
             f"No word is special against these {found.others} faces: {best.phrase}, erased, brings the mean similarity "
             f"from {before} to {after}, and chance reaches {limit}.",
@@ -241,7 +270,7 @@ def _special(found: SpecialAttributes) -> tuple[str, ...]:
         f"Most special against {found.others} faces: {best.phrase}. Without it the mean similarity rises from {before} "
         f"to {after}; only what goes above {limit} counts as more than chance."
     )
-    others = [word for word in found.words[1:4] if word.change > word.limit]
+    others = [word for word in found.words[1:4] if word.is_special]
     if not others:
         return (text,)
     named = ", ".join(
@@ -254,11 +283,3 @@ def _special(found: SpecialAttributes) -> tuple[str, ...]:
 def _shown(value: float) -> str:
     """Give three digits; zero has no sign, also where it was rounded to."""
     return f"{round(value, 3) + 0.0:.3f}"
-
-
-def _mean_draws(drawn: list[NDArray[np.float64]], tries: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Bootstrap the mean over the others of one random erasure each, (words, tries)."""
-    noise = np.stack(drawn)
-    others, words, draws = noise.shape
-    chosen = rng.integers(0, draws, (tries, others))
-    return np.stack([noise[np.arange(others), word, chosen].mean(axis=1) for word in range(words)])

@@ -205,9 +205,7 @@ class WordExplainer:
         sign = 1.0 if direction == "different" else -1.0
         changes = np.array([sign * (after[where][number] - scores.similarity) for number, where in candidates])
         by_chance = np.stack([noise[where][judged.index(number)] for number, where in candidates])
-        floor = noise_floor(
-            changes, sign * (by_chance - scores.similarity), tries=self.settings.tries, seed=self.settings.seed
-        )
+        floor = noise_floor(changes, sign * (by_chance - scores.similarity))
         words = [
             Word(
                 attribute=attribute(self.names[number]),

@@ -13,6 +13,7 @@ from whyface.errors import InputError
 from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
 from whyface.words.attribute_names import Attribute
 from whyface.words.erasing import ErasedScores, eraser_fill
+from whyface.words.noise_floor import FEWEST_DRAWS, LEVEL
 from whyface.words.word_maps import KINDS, LEAST, THRESHOLD, Direction, Kind
 
 Identity = Literal["similarity", "topk", "threshold"]
@@ -43,8 +44,8 @@ class WordSettings:
         Let words about gender, age and race into sentences.
     names
         Only these attributes, present or not, learnt or not; None: those that are present, learnt and allowed.
-    draws, tries
-        Random erasures per word and bootstrap tries, see :mod:`whyface.words.noise_floor`.
+    draws
+        Random erasures for each word, see :func:`whyface.words.noise_floor.noise_floor`; at least 19.
     seed
         Of everything random.
 
@@ -65,7 +66,6 @@ class WordSettings:
     sensitive: bool = False
     names: tuple[str, ...] | None = None
     draws: int = 40
-    tries: int = 2000
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,8 +78,11 @@ class WordSettings:
             raise InputError(
                 f"the joint map's threshold and the least share lie in 0..1, got {self.threshold:g} and {self.least:g}"
             )
-        if self.draws < 10 or self.tries < 100:
-            raise InputError(f"at least 10 draws and 100 tries are needed, got {self.draws} and {self.tries}")
+        if self.draws < FEWEST_DRAWS:
+            raise InputError(
+                f"at least {FEWEST_DRAWS} draws are needed, since no word can be told from chance with fewer; "
+                f"got {self.draws}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -116,10 +119,9 @@ class Word:
     by_chance
         The score after erasing as much at random, on average.
     limit
-        The score that the word has to pass to count: so far the best of as many random erasures as there are words
-        goes in one of 20 tries.
+        The score that the word has to pass to count, see :func:`whyface.words.noise_floor.noise_floor`.
     chance
-        How often the best of as many random erasures, each measured by its own kind's spread, does at least as well.
+        p-value, corrected for the choice among all words.
     """
 
     attribute: Attribute
@@ -137,7 +139,7 @@ class Word:
     @property
     def is_telling(self) -> bool:
         """Whether erasing it does more than noise, and enough to speak of."""
-        return self.change >= SMALLEST_CHANGE and self.chance <= 0.05
+        return self.change >= SMALLEST_CHANGE and self.chance <= LEVEL
 
 
 @dataclass(frozen=True, eq=False)
