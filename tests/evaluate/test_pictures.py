@@ -8,9 +8,11 @@ from threading import Thread
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from helpers.picture_files import encoded, write_tar, write_tree
 from whyface.errors import DataError
+from whyface.faces.photo import read_photo
 from whyface.faces.pictures import (
     LARGEST_FILE,
     FolderPictures,
@@ -166,6 +168,26 @@ def test_whole_photographs_may_be_larger_than_crops(tmp_path: Path) -> None:
 def test_other_modes_become_rgb() -> None:
     grey = encoded(np.full((112, 112), 7, np.uint8))
     np.testing.assert_array_equal(decode_aligned(grey, "grey"), np.full((112, 112, 3), 7))
+
+
+@pytest.mark.parametrize("kind", ["transparent", "palette", "deep", "turned"])
+def test_a_crop_is_the_same_face_however_it_is_read(tmp_path: Path, kind: str) -> None:
+    """Enrolled from a folder and looked for as a file: transparency, 16 bits and orientation count alike."""
+    rng = np.random.default_rng(0)
+    colours = Image.fromarray(rng.integers(0, 256, (112, 112, 3), np.uint8))
+    path, exif = tmp_path / "crop.png", Image.Exif()
+    if kind == "deep":
+        picture = Image.fromarray(rng.integers(0, 65_536, (112, 112)).astype(np.uint16))
+    elif kind == "turned":
+        picture = colours
+        exif[0x0112] = 6
+    else:
+        picture = colours.copy()
+        picture.putalpha(Image.fromarray(rng.integers(0, 256, (112, 112), np.uint8)))
+        picture = picture.quantize(16) if kind == "palette" else picture
+    picture.save(path, exif=exif)
+    with open_pictures(tmp_path) as pictures:
+        np.testing.assert_array_equal(pictures.read("crop.png"), read_photo(path))
 
 
 def test_a_truncated_picture_is_refused() -> None:

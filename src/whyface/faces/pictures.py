@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from whyface.errors import DataError
+from whyface.errors import DataError, PhotoError
 from whyface.faces.face import FACE_SIZE
+from whyface.faces.photo import decode_photo
 from whyface.files.photo_folder import ENDINGS, LARGEST_PHOTO, PhotoFolder, list_photos, sort_names
 
 
@@ -206,6 +207,9 @@ def open_pictures(path: str | Path) -> FolderPictures | TarPictures:
     return FolderPictures(path) if Path(path).is_dir() else TarPictures(path)
 
 
+_BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+
 def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode one aligned picture.
 
@@ -228,17 +232,26 @@ def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(data), formats=tuple(ENDINGS)) as picture:
-            size = picture.size
             # The size is known from the header, so an oversized picture is refused before it is decoded.
-            pixels = np.asarray(picture.convert("RGB")) if size == (FACE_SIZE, FACE_SIZE) else None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+            size = picture.size
+        # Photos and crops are decoded alike: else one file would be two faces, in a gallery and in a search.
+        pixels = decode_photo(data, name, max_pixels=FACE_SIZE**2) if size == (FACE_SIZE, FACE_SIZE) else None
+    except (
+        PhotoError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
         raise DataError(f"{name}: not a readable picture; replace the file") from error
     if pixels is None:
         raise DataError(
             f"{name}: {size[0]} x {size[1]} pixels, but aligned pictures must be {FACE_SIZE} x {FACE_SIZE}; "
             "align it first"
         )
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+    return pixels
 
 
 def _safe_name(name: str, where: str) -> str:
