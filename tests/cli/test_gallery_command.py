@@ -135,6 +135,38 @@ def test_photos_that_verify_takes_are_enrolled(
     assert json.loads(out)["passed_over"] == {"Biden/phone.heic": "ending in .heic"}
 
 
+def test_names_that_are_no_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, people: Path
+) -> None:
+    (people / "ann").rename(people / os.fsdecode(b"caf\xe9"))
+    gallery = str(tmp_path / "g")
+    code, out, err = run(monkeypatch, capsys, "enroll", gallery, str(people), "--aligned")
+    assert (code, err) == (0, "")
+    assert "Passed over, no photos: 1 with a name that is not in UTF-8" in out
+    code, out, _ = run(monkeypatch, capsys, "enroll", gallery, str(people), "--aligned", "--json")
+    assert list(json.loads(out)["passed_over"]) == ["caf\\xe9"]
+    for arguments in (("ann", people / os.fsdecode(b"caf\xe9") / "1.png"), ("caf\udce9", people / "bob" / "1.png")):
+        code, out, err = run(monkeypatch, capsys, "add", gallery, *map(str, arguments), "--aligned")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "not in UTF-8" in err
+
+
+def test_a_crop_with_transparency_is_found_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for name, face in zip(("ann", "bob"), faces(2, seed=1), strict=True):
+        picture = Image.fromarray(face.transpose(1, 2, 0))
+        picture.putalpha(Image.fromarray(rng.integers(0, 256, (112, 112), np.uint8)))
+        (tmp_path / "people" / name).mkdir(parents=True)
+        picture.save(tmp_path / "people" / name / "1.png")
+    gallery, photo = str(tmp_path / "g"), str(tmp_path / "people" / "ann" / "1.png")
+    assert run(monkeypatch, capsys, "enroll", gallery, str(tmp_path / "people"), "--aligned")[0] == 0
+    _, out, _ = run(monkeypatch, capsys, "search", gallery, photo, "--aligned")
+    assert out.split()[:2] == ["1.", "ann"]
+    assert float(out.split()[2]) == pytest.approx(1, abs=1e-4)
+
+
 def test_one_face_under_two_names(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -91,6 +91,16 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
         list_photos(tmp_path / "closed")
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """They are shown with their bytes written out, so that whatever prints or stores the reasons can."""
+    touch(tmp_path, "a/1.jpg", os.fsdecode(b"a/caf\xe9.jpg"), os.fsdecode(b"caf\xe9/1.jpg"))
+    found = list_photos(tmp_path)
+    assert (found.photos, found.folders) == (("a/1.jpg",), ("a",))
+    assert found.skipped == dict.fromkeys(["a/caf\\xe9.jpg", "caf\\xe9"], "with a name that is not in UTF-8")
+    assert sort_names(["b/\udce9.jpg"]).skipped == {"b/\\xe9.jpg": "with a name that is not in UTF-8"}
+    assert sort_names(["Zoë/名.jpg"]).photos == ("Zoë/名.jpg",)
+
+
 @pytest.mark.parametrize("name", ["missing", "file.jpg"])
 def test_no_folder(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "file.jpg")

@@ -35,6 +35,7 @@ LARGEST_PHOTO: Final = 512 * 2**20
 """Files above this many bytes are refused; 50 million pixels of 16 bits in four channels take 400 MB uncompressed."""
 
 _HIDDEN: Final = "hidden"
+_NO_TEXT: Final = "with a name that is not in UTF-8"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ def list_photos(folder: str | Path) -> PhotoFolder:
             name = f"{here}/{entry.name}" if here else entry.name
             kind = _kind(entry)
             if entry.name.startswith("."):
-                skipped[name] = _HIDDEN
+                skipped[_shown(name)] = _HIDDEN
+            elif not is_text(name):
+                skipped[_shown(name)] = _NO_TEXT
             elif kind == "folder":
                 folders.append(name)
                 waiting.append(name)
@@ -114,13 +117,24 @@ def sort_names(names: Iterable[str]) -> PhotoFolder:
     skipped: dict[str, str] = {}
     for name in sorted(names):
         path = PurePosixPath(name)
-        if any(part.startswith(".") for part in path.parts):
+        if not is_text(name):
+            skipped[_shown(name)] = _NO_TEXT
+        elif any(part.startswith(".") for part in path.parts):
             skipped[name] = _HIDDEN
         elif path.suffix.lower() in PHOTO_ENDINGS:
             photos.append(name)
         else:
             skipped[name] = f"ending in {path.suffix.lower()}" if path.suffix else "without an ending"
     return PhotoFolder(tuple(photos), skipped=skipped)
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a name can be written as UTF-8; neither a gallery, nor JSON, nor Parquet can hold another."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

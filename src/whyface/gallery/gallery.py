@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, ModelError, OutputError
+from whyface.files.photo_folder import is_text
 from whyface.files.progress import ProgressCallback
 from whyface.gallery import feature_file, name_table
 from whyface.gallery.feature_file import FeatureFile, Layout, Storage, intact
@@ -206,7 +207,7 @@ class Gallery:
         Raises
         ------
         InputError
-            If the numbers of features and names differ, or a name is empty.
+            If the numbers of features and names differ, or a name is empty or not in UTF-8.
         OutputError
             If it cannot be written; then nothing was added.
         """
@@ -219,6 +220,8 @@ class Gallery:
             raise InputError(f"{count} faces need as many names and sources, got {len(people)} and {len(origins)}")
         if not all(name.strip() for name in people):
             raise InputError("every face needs a name")
+        if strange := next((text for text in (*people, *origins) if not is_text(text)), None):
+            raise InputError(f"{strange!r}: a name that is not in UTF-8 cannot be kept; rename it")
         if self.promised > self.file.available():
             raise DataError(
                 f"{self.path}: {self.promised - self.file.available()} faces are missing at the end of the file; "
