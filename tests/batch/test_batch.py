@@ -131,6 +131,32 @@ def test_a_folder_of_scans(
     assert printed.splitlines() == [f"{out}: 6 rows", "Passed over, no photos: 1 ending in .txt"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b,who\nx.png,y.png,Jürgen\n".encode("latin-1"), "not in UTF-8; save it as CSV UTF-8"),
+        ("a,b,Größe\nx.png,y.png,1\n".encode("latin-1"), "not in UTF-8"),
+        (b'a,b,note\nx.png,y.png,"' + b"x" * 200_000, "not a CSV file (field larger"),
+        (b"a,b,case,case\nx.png,y.png,1,2\n", "two columns are called 'case'"),
+        (b"a,b,a\nx.png,y.png,1\n", "two columns are called 'a'"),
+    ],
+)
+def test_tables_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "pairs.csv").write_bytes(content)
+    code, out, err = run(monkeypatch, capsys, str(tmp_path / "pairs.csv"), "--out", str(tmp_path / "r.parquet"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_a_folder_with_a_name_that_is_no_text(noise: Path, tmp_path: Path) -> None:
+    (noise / "ann" / "1.png").rename(noise / "ann" / os.fsdecode(b"caf\xe9.png"))
+    source = open_pair_source(noise, pairs="genuine")
+    assert run_batch(source, ALIGNED, tmp_path / "r.parquet").rows == 4
+    assert source.passed_over() == "Passed over, no photos: 1 with a name that is not in UTF-8"
+
+
 def test_a_folder_within_a_person_s_folder_hides_no_pair(noise: Path) -> None:
     """Sorted by name, ann/2/... lies between ann/1.png and ann/3.png."""
     (noise / "ann" / "2").mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,11 +95,9 @@ class PairSource:
         return {**where, "pairs": self.pairs, "names_sha256": hashlib.sha256(names).hexdigest()}
 
     def _of_csv(self) -> Iterator[PhotoPair]:
-        with _open_csv(self.path) as file:
-            reader = csv.DictReader(file)
-            for row, line in enumerate(reader):
-                a, b = (str(line.get(name) or "").strip() for name in PHOTOS)
-                yield PhotoPair(row, a, b, {name: str(line.get(name) or "") for name in self.columns})
+        for row, line in enumerate(_csv_lines(self.path)):
+            a, b = (line.get(name, "").strip() for name in PHOTOS)
+            yield PhotoPair(row, a, b, {name: line.get(name, "") for name in self.columns})
 
     def _of_folder(self) -> Iterator[PhotoPair]:
         photos = list_photos(self.folder).photos
@@ -139,13 +138,14 @@ def open_pair_source(path: Path, *, folder: Path | None = None, pairs: FolderPai
         return source
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder; give a CSV file with the columns a and b, or a folder")
-    with _open_csv(path) as file:
-        header = csv.DictReader(file).fieldnames or []
+    header = next(_csv_rows(path), [])
     missing = [name for name in PHOTOS if name not in header]
     if missing:
         raise DataError(
             f"{path}: the first line must name the columns a and b (comma between), it lacks {missing[0]!r}"
         )
+    if twice := sorted(name for name, count in Counter(header).items() if name and count > 1):
+        raise DataError(f"{path}: two columns are called {twice[0]!r}; rename one")
     columns = tuple(name for name in header if name and name not in PHOTOS)
     if clash := RESERVED.intersection(columns):
         raise InputError(f"{path}: the column {min(clash)!r} would hide a result of that name; rename it")
@@ -155,9 +155,21 @@ def open_pair_source(path: Path, *, folder: Path | None = None, pairs: FolderPai
     return source
 
 
-def _open_csv(path: Path) -> Any:
+def _csv_lines(path: Path) -> Iterator[dict[str, str]]:
+    """Yield every line below the first, by the names of its columns; empty lines and missing cells are left out."""
+    rows = _csv_rows(path)
+    header = next(rows, [])
+    return (dict(zip(header, row, strict=False)) for row in rows if row)
+
+
+def _csv_rows(path: Path) -> Iterator[list[str]]:
     try:
         # A spreadsheet may begin the file with a byte order mark.
-        return path.open(encoding="utf-8-sig", newline="")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from csv.reader(file)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not in UTF-8; save it as CSV UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV file ({error})") from error
