@@ -16,7 +16,8 @@ from whyface.explain.cells import CellsMethod
 from whyface.explain.places import PlacesMethod
 from whyface.models.linear_head import OnnxHead, linear_head, measure_head
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.onnx_tap import cut_graph, summarise
+from whyface.models.onnx_tap import cut_graph, free_batch, summarise
+from whyface.onnx_runtime import open_session
 
 
 def test_the_head_alone_is_what_the_network_does_behind_the_map(tmp_path: Path) -> None:
@@ -72,8 +73,12 @@ def test_no_grid_and_a_changed_file_are_refused(tmp_path: Path) -> None:
         OnnxHead(embedder)
 
 
-def constant_reshape(batch: int) -> Callable[[Any], None]:
-    """Put a Reshape to a constant shape, which names the batch, and a product in the place of the mean."""
+def constant_reshape(batch: int, kind: str = "raw", head: str = "Reshape") -> Callable[[Any], None]:
+    """Put a Reshape to a constant shape, which names the batch, and a product in the place of the mean.
+
+    ``kind`` says how the shape is written; ``head`` "Mul" puts a product with batch numbers in front, which nothing
+    can free.
+    """
 
     def edit(model: Any) -> None:
         import onnx
@@ -83,15 +88,27 @@ def constant_reshape(batch: int) -> Callable[[Any], None]:
         del model.graph.node[-1]
         model.graph.node.append(helper.make_node("Reshape", ["map", "shape"], ["flat"]))
         model.graph.node.append(helper.make_node("MatMul", ["flat", "product"], ["y"]))
-        model.graph.initializer.append(array(np.array([batch, 98], np.int64), "shape"))
+        shape = array(np.array([batch, 98], np.int64), "shape")
+        if kind == "numbers":
+            shape = helper.make_tensor("shape", onnx.TensorProto.INT64, [2], [batch, 98])
+        if kind == "node":
+            model.graph.node.insert(0, helper.make_node("Constant", [], ["shape"], value=shape))
+        else:
+            model.graph.initializer.append(shape)
+        if head == "Mul":
+            model.graph.initializer.append(array(np.ones((batch, 1), np.float32), "ones"))
+            model.graph.node[-2].output[0] = "loose"
+            model.graph.node.insert(len(model.graph.node) - 1, helper.make_node("Mul", ["loose", "ones"], ["flat"]))
         model.graph.initializer.append(array(weights, "product"))
 
     return edit
 
 
+@pytest.mark.parametrize("head", ["Reshape", "Mul"])
+@pytest.mark.parametrize("kind", ["raw", "numbers", "node"])
 @pytest.mark.parametrize("batch", [1, 4])
-def test_a_head_that_names_its_batch_is_run_in_batches_of_that_size(tmp_path: Path, batch: int) -> None:
-    path = write_tiny(tmp_path / "tiny.onnx", batch=batch, edit=constant_reshape(batch))
+def test_a_head_that_names_its_batch_runs(tmp_path: Path, batch: int, kind: str, head: str) -> None:
+    path = write_tiny(tmp_path / "tiny.onnx", batch=batch, edit=constant_reshape(batch, kind, head))
     embedder = OnnxEmbedder(path, grid="map")
     assert embedder.batch_size == batch
     maps = np.random.default_rng(0).normal(size=(6, 2, 7, 7)).astype(np.float32)
@@ -109,6 +126,20 @@ def test_cells_and_places_of_such_a_network(tmp_path: Path, batch: int) -> None:
     np.testing.assert_allclose(cells.map_a.sum(axis=(1, 2)), cells.score, atol=1e-5)
     places = PlacesMethod(embedder, reference=np.zeros((2, 7, 7))).maps(faces[:3], faces[3:])
     np.testing.assert_allclose(places.score, cells.score, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["raw", "numbers", "node"])
+def test_a_freed_batch_takes_any_number_of_rows(tmp_path: Path, kind: str) -> None:
+    path = write_tiny(tmp_path / "tiny.onnx", batch=4, edit=constant_reshape(4, kind))
+    data = path.read_bytes()
+    freed = cut_graph(free_batch(data, 4), "map", "y")
+    maps = np.random.default_rng(0).normal(size=(3, 2, 7, 7)).astype(np.float32)
+    (found,) = open_session(freed).run(["y"], {"map": maps})
+    np.testing.assert_allclose(found, OnnxHead(OnnxEmbedder(path, grid="map"))(maps), rtol=1e-5, atol=1e-5)
+    # Another batch is not in there, so nothing is changed.
+    assert summarise(free_batch(data, 3)) == summarise(data)
+    with pytest.raises(Exception, match="eshape"):
+        open_session(cut_graph(free_batch(data, 3), "map", "y")).run(["y"], {"map": maps})
 
 
 def test_a_head_that_contradicts_the_networks_batch_is_one_line(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from whyface.files.integrity import check_digest, read_model, sha256_of
 from whyface.models.embedder import Embedder, GridEmbedder, require_grid
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.onnx_session import read_summary
-from whyface.models.onnx_tap import cut_graph
+from whyface.models.onnx_tap import cut_graph, free_batch
 from whyface.onnx_runtime import open_session
 
 Head = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -54,9 +54,11 @@ class OnnxHead:
             raise ModelError(f"{embedder.path}: {error}; name another spatial map") from error
         self._session: Any = _open(part, embedder.path, embedder.threads)
         self._input, self._output = embedder.grid_tensor, embedder.output_tensor
-        self._path = embedder.path
-        self._fixed = embedder.batch_size
+        self._path, self._threads = embedder.path, embedder.threads
         self._size: int | None = None
+        # What the head may insist on, and its bytes, until it has run.
+        self._fixed = embedder.batch_size
+        self._part = part if self._fixed else b""
 
     def __call__(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map (N, C, H, W) to the network's own output (N, D), not normalised.
@@ -69,22 +71,37 @@ class OnnxHead:
         values = np.asarray(maps, np.float32)
         if self._size is None:
             try:
-                return self._run(values)
+                return self._run(self._session, values)
             except ModelError:
                 if self._fixed is None:
                     raise
-            # The head names its batch itself, as a Reshape to a constant shape does.
-            self._size = self._fixed
+            self._settle(self._fixed, values.shape[1:])
+            return self(values)
         size = self._size
         return np.concatenate([self._padded(values[at : at + size], size) for at in range(0, len(values), size)])
 
+    def _settle(self, size: int, shape: tuple[int, ...]) -> None:
+        """Free the batch that the head names itself, as a Reshape to a constant shape does, or else keep to it."""
+        self._size, self._fixed = size, None
+        maps = np.random.default_rng(0).standard_normal((size + 1, *shape)).astype(np.float32)
+        expected = self(maps)
+        try:
+            session = _open(free_batch(self._part, size), self._path, self._threads)
+            found = self._run(session, maps)
+        except (ModelError, ValueError):
+            return
+        finally:
+            self._part = b""
+        if np.abs(found - expected).max() <= _TOLERANCE * np.abs(expected).max():
+            self._session, self._size = session, None
+
     def _padded(self, maps: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         padding = np.zeros((size - len(maps), *maps.shape[1:]), np.float32)
-        return self._run(np.concatenate([maps, padding]))[: len(maps)]
+        return self._run(self._session, np.concatenate([maps, padding]))[: len(maps)]
 
-    def _run(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, session: Any, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
-            (output,) = self._session.run([self._output], {self._input: maps})
+            (output,) = session.run([self._output], {self._input: maps})
         except Exception as error:  # ONNX Runtime's errors share no base class.
             raise _failed(self._path, error) from error
         if output.ndim < 2 or len(output) != len(maps):

@@ -35,7 +35,9 @@ _NODE_ATTRIBUTE: Final = 5
 _ATTRIBUTE_TENSORS: Final = (5, 10)
 _ATTRIBUTE_GRAPHS: Final = (6, 11)
 _ATTRIBUTE_SPARSE: Final = (22, 23)
+_TENSOR_INT64: Final = 7
 _TENSOR_NAME: Final = 8
+_TENSOR_RAW: Final = 9
 _TENSOR_LOCATION: Final = 14
 _TENSOR_INSIDE: Final = 0
 _SPARSE_PARTS: Final = (1, 2)
@@ -159,13 +161,7 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
     ValueError
         ``end`` is made from other inputs than ``start`` too, or not from ``start`` at all.
     """
-    rest = b""
-    graph: list[tuple[int, int | memoryview]] = []
-    for field, value in _fields(memoryview(model)):
-        if field == _MODEL_GRAPH and isinstance(value, memoryview):
-            graph += _fields(value)
-        else:
-            rest += _copied(field, value)
+    rest, graph = _main_graph(model)
     nodes = [(index, *_ends(value)) for index, (field, value) in enumerate(graph) if field == _GRAPH_NODE]
     constants = {
         _name(value, _TENSOR_NAME) for field, value in graph if field in (_GRAPH_INITIALIZER, _GRAPH_SPARSE_INITIALIZER)
@@ -189,6 +185,81 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
         _field(_GRAPH_OUTPUT, _field(_VALUE_NAME, end.encode())),
     ]
     return rest + _field(_MODEL_GRAPH, b"".join(parts))
+
+
+def free_batch(model: bytes, batch: int) -> bytes:
+    """Return the model with reshapes to a constant shape (``batch``, ...) keeping the number of rows that comes in.
+
+    Whether rows are still faces then is not checked.
+
+    Raises
+    ------
+    ValueError
+        A shape cannot be read.
+    """
+    rest, graph = _main_graph(model)
+    nodes = [value for field, value in graph if field == _GRAPH_NODE and isinstance(value, memoryview)]
+    shapes = {
+        _ends(node)[0][1] for node in nodes if _name(node, _NODE_OP_TYPE) == "Reshape" and len(_ends(node)[0]) > 1
+    }
+    parts = []
+    for field, value in graph:
+        if field == _GRAPH_INITIALIZER and isinstance(value, memoryview) and _name(value, _TENSOR_NAME) in shapes:
+            parts.append(_field(field, _freed(value, batch)))
+        elif field == _GRAPH_NODE and isinstance(value, memoryview) and shapes & set(_ends(value)[1]):
+            parts.append(_field(field, _freed_node(value, batch)))
+        else:
+            parts.append(_copied(field, value))
+    return rest + _field(_MODEL_GRAPH, b"".join(parts))
+
+
+def _main_graph(model: bytes) -> tuple[bytes, list[tuple[int, int | memoryview]]]:
+    """Take a model apart: the bytes beside its graph, and the graph's fields."""
+    rest = b""
+    graph: list[tuple[int, int | memoryview]] = []
+    for field, value in _fields(memoryview(model)):
+        if field == _MODEL_GRAPH and isinstance(value, memoryview):
+            graph += _fields(value)
+        else:
+            rest += _copied(field, value)
+    return rest, graph
+
+
+def _freed_node(node: memoryview, batch: int) -> bytes:
+    """Free the tensor of a Constant node."""
+    parts = []
+    for field, value in _fields(node):
+        if field == _NODE_ATTRIBUTE and isinstance(value, memoryview):
+            inner = (
+                _field(part, _freed(one, batch))
+                if part == _ATTRIBUTE_TENSORS[0] and isinstance(one, memoryview)
+                else _copied(part, one)
+                for part, one in _fields(value)
+            )
+            parts.append(_field(field, b"".join(inner)))
+        else:
+            parts.append(_copied(field, value))
+    return b"".join(parts)
+
+
+def _freed(tensor: memoryview, batch: int) -> bytes:
+    """Write 0, "as it comes in", in the place of a shape's first number, where that is the batch."""
+    sizes = b""
+    for field, value in _fields(tensor):
+        if field == _TENSOR_RAW and isinstance(value, memoryview):
+            sizes = bytes(value)
+        elif field == _TENSOR_INT64 and isinstance(value, int):
+            sizes += value.to_bytes(8, "little")
+        elif field == _TENSOR_INT64 and isinstance(value, memoryview):
+            at = 0
+            while at < len(value):
+                number, at = _varint(value, at)
+                sizes += number.to_bytes(8, "little")
+    # A shape of one number is no row per face.
+    if len(sizes) < 16 or int.from_bytes(sizes[:8], "little") != batch:
+        return bytes(tensor)
+    kept = [_copied(*entry) for entry in _fields(tensor) if entry[0] not in (_TENSOR_RAW, _TENSOR_INT64)]
+    return b"".join([*kept, _field(_TENSOR_RAW, bytes(8) + sizes[8:])])
 
 
 def _ends(node: int | memoryview) -> tuple[list[str], list[str]]:
