@@ -31,6 +31,7 @@ from whyface.faces.align import align
 from whyface.faces.centerface import CenterFaceDetector, CentreSettings, open_centerface
 from whyface.faces.detection import Detection, Detector
 from whyface.faces.load import open_detector
+from whyface.faces.photo import decode_photo
 from whyface.faces.pictures import TarPictures
 from whyface.files.progress import progress_bar
 from whyface.models.onnx_embedder import OnnxEmbedder
@@ -47,9 +48,7 @@ def read_photos(path: Path) -> dict[str, Photo]:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             if content is not None:
-                encoded = np.frombuffer(content.read(), np.uint8)
-                bgr = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
-                photos[Path(member.name).name] = np.ascontiguousarray(bgr[:, :, ::-1])
+                photos[Path(member.name).name] = decode_photo(content.read(), member.name)
     return photos
 
 

@@ -153,7 +153,7 @@ def test_bad_protocol_and_data(
     refused(monkeypatch, capsys, "leave --pairs out", *arguments, "--pairs", "pairs.txt")
     picture = faces / "p03" / "1.png"
     picture.write_bytes(picture.read_bytes()[:300])
-    refused(monkeypatch, capsys, "p03/1.png: not a readable picture", *arguments)
+    refused(monkeypatch, capsys, "p03/1.png: damaged or cut off", *arguments)
     picture.unlink()
     refused(monkeypatch, capsys, "1 of the 24 pictures", *arguments)
 

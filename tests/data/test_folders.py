@@ -92,7 +92,7 @@ def test_a_missing_path_is_a_data_error(tmp_path: Path) -> None:
 def test_a_broken_picture_is_no_matter_until_it_is_read(tmp_path: Path) -> None:
     (tree(tmp_path, NAMES) / "ann/a.png").write_bytes(b"no picture")
     found = open_labelled(tmp_path)
-    with pytest.raises(DataError, match=r"ann/a\.png: not a readable picture"):
+    with pytest.raises(DataError, match=r"ann/a\.png: not a picture that can be read"):
         found.source.read("ann/a.png")
     rest = found.without({"ann/a.png"})
     assert rest.names == ("ann/b.png", "bo/2.png")

@@ -85,7 +85,7 @@ def test_wrong_labels_are_counted_not_hidden(tmp_path: Path) -> None:
 
 def test_a_broken_picture_is_named_when_it_is_read(tmp_path: Path) -> None:
     found = read_bin(write(tmp_path / "b.bin", ([A, A[:100], jpeg(1, 64), b"no"], [True, False])), folds=1)
-    with pytest.raises(DataError, match=r"b\.bin: picture 000001: not a readable picture"):
+    with pytest.raises(DataError, match=r"b\.bin: picture 000001: damaged or cut off"):
         found.source.read("000001")
     with pytest.raises(DataError, match=r"picture 000002: 64 x 64 pixels"):
         found.source.read("000002")

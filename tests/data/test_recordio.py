@@ -199,5 +199,5 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     write_records(tmp_path / "x.rec", [image(1, b"no picture")])
-    with pytest.raises(DataError, match=r"x\.rec: record 00000000: not a readable picture"):
+    with pytest.raises(DataError, match=r"x\.rec: record 00000000: not a picture that can be read"):
         open_records(tmp_path / "x.rec").source.read("00000000")

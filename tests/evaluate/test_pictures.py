@@ -65,7 +65,7 @@ def test_text_beside_the_pictures(source: PictureSource) -> None:
 
 
 def test_bad_pictures_are_named(source: PictureSource) -> None:
-    with pytest.raises(DataError, match=r"set/broken\.jpg: not a readable picture"):
+    with pytest.raises(DataError, match=r"set/broken\.jpg: not a picture that can be read"):
         source.read("set/broken.jpg")
     with pytest.raises(DataError, match=r"set/large\.png: 250 x 250 pixels.*112 x 112"):
         source.read("set/large.png")
@@ -191,7 +191,7 @@ def test_a_crop_is_the_same_face_however_it_is_read(tmp_path: Path, kind: str) -
 
 
 def test_a_truncated_picture_is_refused() -> None:
-    with pytest.raises(DataError, match="cut: not a readable picture"):
+    with pytest.raises(DataError, match="cut: damaged or cut off"):
         decode_aligned(encoded(face(3), "jpeg")[:400], "cut")
 
 

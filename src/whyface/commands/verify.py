@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -22,7 +23,7 @@ from whyface.commands.options import (
     Threads,
     Threshold,
 )
-from whyface.errors import OutputError, WhyfaceError
+from whyface.errors import InputError, OutputError, WhyfaceError
 
 if TYPE_CHECKING:
     from whyface.explain.explanation import Explanation
@@ -65,6 +66,8 @@ def verify(
     """Say whether two photos show one person, and why. Exit status: 0 match, 1 no match, 2 bad input."""
     from whyface.verification import Verifier  # noqa: PLC0415 - start fast
 
+    if not math.isfinite(max_megapixels):
+        raise InputError(f"--max-megapixels must be a number, got {max_megapixels}")
     if figure is not None:
         check_writable(figure)
     verifier = Verifier(

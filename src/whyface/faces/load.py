@@ -186,14 +186,15 @@ def _aligned_or_none(
 def _aligned_face(path: str | Path, index: int, max_pixels: int) -> Face:
     if index > 0:
         raise FaceError(f"{path}: an aligned picture holds one face, none has the index {index}; use 0")
-    picture = read_photo(path, max_pixels=max_pixels)
-    height, width = picture.shape[:2]
-    if (width, height) != (FACE_SIZE, FACE_SIZE):
-        raise FaceError(
-            f"{path}: {width} x {height} pixels, but an aligned face must be {FACE_SIZE} x {FACE_SIZE}; "
-            "leave out 'aligned' to find and align the face"
-        )
-    return Face(image=picture, source=str(path))
+
+    def check(width: int, height: int) -> None:
+        if (width, height) != (FACE_SIZE, FACE_SIZE):
+            raise FaceError(
+                f"{path}: {width} x {height} pixels, but an aligned face must be {FACE_SIZE} x {FACE_SIZE}; "
+                "leave out 'aligned' to find and align the face"
+            )
+
+    return Face(image=read_photo(path, max_pixels=max_pixels, check_size=check), source=str(path))
 
 
 def _there_are(count: int) -> str:

@@ -1,9 +1,18 @@
-"""Read a picture file into RGB pixels, upright, whatever way it was stored; or say in one line why not."""
+"""Read a picture file into RGB pixels, upright, whatever way it was stored; or say in one line why not.
+
+Photos and aligned crops alike are decoded here and nowhere else, so that they are held to the same list of formats and
+the same limits: Pillow, left to itself, would hand a PostScript file to Ghostscript, whatever its name says.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
+import re
 import struct
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -20,8 +29,19 @@ FORMATS: Final = tuple(ENDINGS)
 MAX_PIXELS: Final = 50_000_000
 """Pictures of more pixels than this are refused unless the caller allows more."""
 
+MAX_SCANS: Final = 100
+"""Progressive JPEG files of more scans than this are refused, as by libtiff: cameras and programs write about ten, and
+every one costs a pass over all pixels, however few bytes it has."""
+
+SizeCheck = Callable[[int, int], None]
+"""Takes width and height as the file's header has them; raises an error of whyface's if they are not as they should be.
+It is called before anything is decoded."""
+
 _READABLE: Final = "JPEG, PNG, WebP, BMP, TIFF or GIF"
 _ORIENTATION: Final = 0x0112
+# Within a scan 0xFF is followed by 0, and restart markers (D0 to D7) belong to it.
+_JPEG_MARKER: Final = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+_JPEG_END, _JPEG_SCAN, _JPEG_BARE = 0xD9, 0xDA, (0xD8, 0x01)
 _BROKEN_FILE: Final = (
     OSError,
     SyntaxError,
@@ -39,7 +59,9 @@ Pillow's warnings go where Python's filters send them; they are raised only wher
 """
 
 
-def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_photo(
+    path: str | Path, *, max_pixels: int = MAX_PIXELS, check_size: SizeCheck | None = None
+) -> NDArray[np.uint8]:
     """Read a picture file as upright RGB.
 
     JPEG, PNG, WebP, BMP, TIFF and GIF are read, of an animation the first frame. The EXIF orientation is applied.
@@ -52,6 +74,8 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.
         The file.
     max_pixels
         Largest width times height; checked from the file's header, before anything is decoded.
+    check_size
+        What else the size must be.
 
     Returns
     -------
@@ -63,20 +87,22 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.
     PhotoError
         If the file is missing, a folder, empty, unreadable, damaged, cut off, of another format or too large.
     InputError
-        If ``max_pixels`` is not positive.
+        If ``max_pixels`` is not a positive number.
     """
     _check_limit(max_pixels)
     _check_file(path)
     try:
         with Path(path).open("rb") as file:
-            return _decode(file, str(path), max_pixels)
+            return _decode(file, str(path), max_pixels, check_size)
     except PermissionError as error:
         raise PhotoError(f"{path}: no permission to read it; change the file's permissions") from error
     except OSError as error:
         raise _damaged(str(path), error) from error
 
 
-def decode_photo(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def decode_photo(
+    data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, check_size: SizeCheck | None = None
+) -> NDArray[np.uint8]:
     """Decode a picture that is in memory, as :func:`read_photo` does with a file.
 
     Parameters
@@ -85,8 +111,8 @@ def decode_photo(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> NDA
         The encoded file.
     name
         What to call it in an error message.
-    max_pixels
-        Largest width times height.
+    max_pixels, check_size
+        As for :func:`read_photo`.
 
     Returns
     -------
@@ -98,23 +124,31 @@ def decode_photo(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> NDA
     PhotoError
         If the bytes are no picture, damaged, cut off, of another format or too large.
     InputError
-        If ``max_pixels`` is not positive.
+        If ``max_pixels`` is not a positive number.
     """
     _check_limit(max_pixels)
     if not data:
         raise PhotoError(f"{name}: the file is empty; fetch or save the picture again")
-    return _decode(io.BytesIO(data), name, max_pixels)
+    return _decode(io.BytesIO(data), name, max_pixels, check_size)
 
 
 def _check_limit(max_pixels: int) -> None:
-    if max_pixels < 1:
-        raise InputError(f"max_pixels must be at least 1, got {max_pixels}")
+    # Comparisons with NaN are false, so that it would let every picture pass.
+    if not math.isfinite(max_pixels) or max_pixels < 1:
+        raise InputError(f"max_pixels must be a number of at least 1, got {max_pixels}")
 
 
-def _decode(file: BinaryIO, name: str, max_pixels: int) -> NDArray[np.uint8]:
+def _decode(file: BinaryIO, name: str, max_pixels: int, check_size: SizeCheck | None) -> NDArray[np.uint8]:
     try:
         with Image.open(file, formats=FORMATS) as picture:
             _check_size(picture.size, max_pixels, name)
+            if check_size is not None:
+                check_size(*picture.size)
+            if picture.format in ("JPEG", "MPO"):
+                file.seek(0)
+                _check_scans(file.read(), name)
+            elif picture.format == "TIFF":
+                _hush_libtiff()
             picture.load()
             return np.ascontiguousarray(_upright(_rgb(picture, name), _orientation(picture)))
     except UnidentifiedImageError as error:
@@ -125,6 +159,37 @@ def _decode(file: BinaryIO, name: str, max_pixels: int) -> NDArray[np.uint8]:
         raise PhotoError(f"{name}: not enough memory to decode it; make the picture smaller first") from error
     except _BROKEN_FILE as error:
         raise _damaged(name, error) from error
+
+
+def _check_scans(data: bytes, name: str) -> None:
+    """Count a JPEG file's scans without decoding them."""
+    scans, position = 0, 0
+    while (found := _JPEG_MARKER.search(data, position)) is not None and found[1][0] != _JPEG_END:
+        position = found.end()
+        marker = found[1][0]
+        scans += marker == _JPEG_SCAN
+        if scans > MAX_SCANS:
+            raise PhotoError(
+                f"{name}: a JPEG file of more than {MAX_SCANS} scans takes too long to decode; save it again"
+            )
+        if marker not in _JPEG_BARE:
+            # A segment may hold anything, such as a small picture with scans of its own.
+            position += int.from_bytes(data[position : position + 2], "big")
+
+
+@cache
+def _hush_libtiff() -> None:
+    """Keep libtiff from writing to standard error, once for the process.
+
+    It reports damage twice, to Pillow, which raises an error, and in lines of its own. Pillow turns its warnings off in
+    this way, but not its errors. Where Pillow was built without a separate libtiff, the lines stay.
+    """
+    import ctypes  # noqa: PLC0415 - for TIFF files only
+
+    from PIL import _imaging  # noqa: PLC0415
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 def _damaged(name: str, error: Exception) -> PhotoError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import struct
 import tarfile
 import threading
 from abc import ABC, abstractmethod
@@ -13,12 +11,11 @@ from typing import Final, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from whyface.errors import DataError, PhotoError
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.photo import decode_photo
-from whyface.files.photo_folder import ENDINGS, LARGEST_PHOTO, PhotoFolder, list_photos, sort_names
+from whyface.files.photo_folder import LARGEST_PHOTO, PhotoFolder, list_photos, sort_names
 
 
 class Closing(ABC):
@@ -207,11 +204,8 @@ def open_pictures(path: str | Path) -> FolderPictures | TarPictures:
     return FolderPictures(path) if Path(path).is_dir() else TarPictures(path)
 
 
-_BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-
-
 def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode one aligned picture.
+    """Decode one aligned picture, as :func:`whyface.faces.photo.decode_photo` does with every picture.
 
     Parameters
     ----------
@@ -230,28 +224,18 @@ def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
     DataError
         If the bytes are no readable picture or it is not 112 x 112.
     """
+
+    def check(width: int, height: int) -> None:
+        if (width, height) != (FACE_SIZE, FACE_SIZE):
+            raise DataError(
+                f"{name}: {width} x {height} pixels, but aligned pictures must be {FACE_SIZE} x {FACE_SIZE}; "
+                "align it first"
+            )
+
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(ENDINGS)) as picture:
-            # The size is known from the header, so an oversized picture is refused before it is decoded.
-            size = picture.size
-        # Photos and crops are decoded alike: else one file would be two faces, in a gallery and in a search.
-        pixels = decode_photo(data, name, max_pixels=FACE_SIZE**2) if size == (FACE_SIZE, FACE_SIZE) else None
-    except (
-        PhotoError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
-        raise DataError(f"{name}: not a readable picture; replace the file") from error
-    if pixels is None:
-        raise DataError(
-            f"{name}: {size[0]} x {size[1]} pixels, but aligned pictures must be {FACE_SIZE} x {FACE_SIZE}; "
-            "align it first"
-        )
-    return pixels
+        return decode_photo(data, name, check_size=check)
+    except PhotoError as error:
+        raise DataError(str(error)) from error
 
 
 def _safe_name(name: str, where: str) -> str:
