@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TEST_VENV ?= .venv-test
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow lint format docs clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/whyface demo
@@ -23,9 +23,18 @@ format: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/ruff check --fix .
 	$(TEST_VENV)/bin/ruff format .
 
+# A strict build: a broken link or a load from another host ends it (but not with --quiet, which drops warnings).
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build
+	@echo "The site is in site/; look at it with: $(VENV)/bin/python -m http.server -d site"
+
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet .
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet '.[docs]'
 	touch $@
 
 $(TEST_VENV)/.installed: pyproject.toml
@@ -34,4 +43,4 @@ $(TEST_VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(TEST_VENV) build dist
+	rm -rf $(VENV) $(TEST_VENV) build dist site
