@@ -28,13 +28,14 @@ from studies.quantisation.quantised import quantise, write_variant
 
 from records import publish
 from whyface.data.open_protocol import open_protocol, parse_protocol
-from whyface.evaluate.scoring import score_xcos, summarise_scores
+from whyface.evaluate.scoring import score_grids, summarise_scores
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
 from whyface.files.progress import progress_bar
 from whyface.gallery.kernel import usable_cores
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
 from whyface.onnx_runtime import onnx_runtime
+from whyface.xcos.comparison import comparisons
 
 onnxruntime: Any = onnx_runtime()
 
@@ -157,7 +158,7 @@ def accuracies(paths: dict[str, Path], args: argparse.Namespace, folder: Path) -
             pairs = args.pairs if protocol_name == "lfw" else None
             source, protocol = open_protocol(parse_protocol(protocol_name), where, pairs=pairs)
             with source, progress_bar(f"{name} on {protocol_name}") as progress:
-                scores, _ = score_xcos(model, source, protocol, progress=progress)
+                scores, _ = score_grids(comparisons(model), source, protocol, progress=progress)
             report = summarise_scores({kind: scores[kind] for kind in ("u", "l")}, protocol, protocol_name)
             found[name][protocol_name] = {
                 kind: {key: values[key] for key in ("accuracy", "accuracy_standard_error", "eer", "tar_at_far_1e-3")}

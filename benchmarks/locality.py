@@ -53,7 +53,7 @@ def main() -> None:
     protocol = read_lfw_pairs(args.pairs)
     genuine = np.flatnonzero(protocol.genuine)
     chosen = np.random.default_rng(args.seed).choice(genuine, args.count, replace=False)
-    model = open_model(args.model, threads=args.threads).method
+    model = open_model(args.model, threads=args.threads).model
     if not isinstance(model, XcosModel):
         raise SystemExit(f"{args.model} has no grid, so it has no S")
     places = [(i, j) for i in range(CELLS - BLOCK + 1) for j in range(CELLS - BLOCK + 1)]

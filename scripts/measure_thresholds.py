@@ -15,13 +15,14 @@ from typing import Any
 
 from attention_figure import attention_figure
 from whyface.data.pair_lists import read_lfw_pairs
-from whyface.evaluate.scoring import score_embedder, score_xcos, summarise_scores
+from whyface.evaluate.scoring import score_embedder, score_grids, summarise_scores
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
 from whyface.figures.style import save_figure
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.models.catalogue import model_entry, open_embedder, update_entry, zoo_path
+from whyface.xcos.comparison import comparisons
 from whyface.xcos.model import open_xcos
 
 
@@ -45,12 +46,12 @@ def main() -> None:
             extra: dict[str, Any] = {}
             with progress_bar(name) as progress:
                 if entry.kind == "xcos":
-                    scores, means = score_xcos(
-                        open_xcos(name, directory=args.model_dir), source, protocol, progress=progress
+                    scores, means = score_grids(
+                        comparisons(open_xcos(name, directory=args.model_dir)), source, protocol, progress=progress
                     )
-                    report = summarise_scores({str(kind): value for kind, value in scores.items()}, protocol, dataset)
+                    report = summarise_scores(scores, protocol, dataset)
                     extra["mean_attention"] = {kind: mean.round(5).tolist() for kind, mean in means.items()}
-                    drawn = {str(kind): mean for kind, mean in means.items() if kind != "u"}
+                    drawn = {kind: mean for kind, mean in means.items() if kind != "u"}
                     figure = attention_figure(drawn, title=f"Mean attention of {name} over {dataset}")
                     args.figures.mkdir(parents=True, exist_ok=True)
                     save_figure(figure, args.figures / f"attention-{name}.png")

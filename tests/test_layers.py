@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "whyface"
 LAYERS = (
     ("errors", "onnx_runtime", "demo"),
@@ -62,7 +60,6 @@ def test_every_package_has_a_layer() -> None:
     assert tops == set(RANK)
 
 
-@pytest.mark.xfail(strict=True, reason="words and batch still open a Verifier")
 def test_imports_point_down() -> None:
     known = modules()
     upward = [
@@ -75,7 +72,6 @@ def test_imports_point_down() -> None:
     assert not upward
 
 
-@pytest.mark.xfail(strict=True, reason="a gallery and its search still import each other")
 def test_there_is_no_circle() -> None:
     known = modules()
     # A package's own __init__ names its modules lazily; that is no import of theirs.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,10 @@ from studies.reliability.cells import Reliability, apply_reliability
 from whyface.data.masks import Fill, Mask, apply_mask, free_form_mask
 from whyface.data.protocols import PairProtocol
 from whyface.errors import InputError
-from whyface.evaluate.scoring import COSINE, ScoringModel, open_scoring_model, pair_scores
 from whyface.faces.pictures import PictureSource
 from whyface.files.progress import ProgressCallback
-from whyface.models.embedder import l2_normalise
 from whyface.xcos.attention import AttentionKind
-from whyface.xcos.model import XcosModel
-from whyface.xcos.model_folder import find_model_folder
-from whyface.xcos.open_model import attention_kind
+from whyface.xcos.open_model import OpenedModel, open_model
 
 Cover = Literal["one", "both"]
 Features = NDArray[np.float32]
@@ -89,35 +85,29 @@ class StudyModel:
     """
 
     label: str
-    scoring: ScoringModel
+    scoring: OpenedModel
     reliability: Mapping[AttentionKind, Reliability] = field(default_factory=dict)
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The scores that it gives: its own, then those that heed reliability."""
-        own = self.scoring.kinds
+        own = tuple(self.scoring.comparisons)
         return (*own, *(f"{kind}{RELIABLE}" for kind in own if kind in self.reliability))
 
     def features(self, batch: NDArray[np.uint8]) -> Features:
         """Map faces (N, 3, 112, 112) to what is compared."""
-        method = self.scoring.method
-        return method.grid(batch) if isinstance(method, XcosModel) else l2_normalise(method.embed(batch))
+        return self.scoring.comparison().features(batch)
 
     def compare(self, left: Features, right: Features) -> dict[str, NDArray[np.float64]]:
         """Score P pairs of features, (P,) for each kind."""
-        method = self.scoring.method
-        if not isinstance(method, XcosModel):
-            rows = np.arange(len(left))
-            return {COSINE: pair_scores(np.concatenate([left, right]), rows, rows + len(left))}
         parts: dict[str, list[NDArray[np.float32]]] = {kind: [] for kind in self.kinds}
         for start in range(0, len(left), _CHUNK):
             a, b = left[start : start + _CHUNK], right[start : start + _CHUNK]
-            for name in self.scoring.kinds:
-                kind = attention_kind(name)
-                maps = method.compare_grids(a, b, kind)
-                parts[kind].append(maps.score)
-                if kind in self.reliability:
-                    seen = self.reliability[kind]
+            for kind, comparison in self.scoring.comparisons.items():
+                maps = comparison.maps(a, b)
+                parts[kind].append(comparison.scores(a, b) if maps is None else maps.score)
+                seen = None if comparison.attention is None else self.reliability.get(comparison.attention)
+                if maps is not None and seen is not None:
                     parts[f"{kind}{RELIABLE}"].append(apply_reliability(maps, seen(a), seen(b)).score)
         return {kind: np.concatenate(scores).astype(np.float64) for kind, scores in parts.items()}
 
@@ -152,19 +142,11 @@ def open_study_model(
     InputError
         If a label is no plain name, or a network without grid is given reliability.
     """
-    folder = find_model_folder(model)
-    if folder is None:
-        scoring = open_scoring_model(model, directory=directory, threads=threads)
-    else:
-        method: Any = folder.open_xcos(threads=threads) if folder.entry.kind == "xcos" else None
-        kinds: tuple[str, ...] = (COSINE,) if method is None else method.attentions
-        hashes = {role: file.sha256 for role, file in folder.entry.files.items()}
-        opened = folder.open_embedder(threads=threads) if method is None else method
-        scoring = ScoringModel(folder.entry.name, opened, kinds, hashes, folder.entry.preprocessing)
+    scoring = open_model(model, directory=directory, threads=threads)
     name = label or scoring.name
     if not name or name.startswith(".") or "/" in name or "\\" in name:
         raise InputError(f"{name!r} cannot name a model's results; give a plain label as LABEL=MODEL")
-    if reliability and not isinstance(scoring.method, XcosModel):
+    if reliability and scoring.comparison().attention is None:
         raise InputError(f"{name} compares embeddings, so there are no cells whose reliability could be heeded")
     return StudyModel(name, scoring, dict(reliability or {}))
 

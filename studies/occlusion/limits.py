@@ -56,7 +56,7 @@ def main() -> None:
 
     fitted, _ = open_reliability(args.reliability) if args.reliability else ({}, {})
     model = open_study_model(args.model, threads=args.threads)
-    method = model.scoring.method
+    method = model.scoring.model
     if not isinstance(method, XcosModel):
         raise ModelError(f"{args.model}: has no grid, so there is no attention to weigh")
     protocol = read_lfw_pairs(args.pairs)
@@ -70,7 +70,7 @@ def main() -> None:
     kept = np.maximum(grid_cosine(sides[0], whole[0]) * grid_cosine(sides[1], whole[1]), LEAST)
     seen = np.maximum(shares, LEAST)
     rows: dict[str, dict[str, dict[str, float]]] = {}
-    for name in model.scoring.kinds:
+    for name in model.scoring.comparisons:
         kind = attention_kind(name)
         before = method.compare_grids(whole[0], whole[1], kind)
         maps = method.compare_grids(sides[0], sides[1], kind)

@@ -32,10 +32,10 @@ from studies.reliability.cells import CellStatistics, Reliability
 from whyface.data.protocols import PairProtocol, build_protocol
 from whyface.errors import DataError, InputError, ModelError
 from whyface.evaluate.rates import fold_accuracy
-from whyface.evaluate.scoring import ScoringModel
 from whyface.models.preprocessing import RAW
 from whyface.xcos.attention import uniform_attention
 from whyface.xcos.model import XcosModel
+from whyface.xcos.open_model import OpenedModel
 
 PEOPLE, PICTURES = 24, 4
 
@@ -81,7 +81,7 @@ def toy_protocol() -> PairProtocol:
 
 
 def fc_model() -> StudyModel:
-    return StudyModel("FC", ScoringModel("toy", BlockMeans(), ("cosine",), {"onnx": "0"}, RAW))
+    return StudyModel("FC", OpenedModel("toy", BlockMeans(), None, {"onnx": "0"}, RAW))
 
 
 def xcos_model() -> StudyModel:
@@ -89,7 +89,7 @@ def xcos_model() -> StudyModel:
     weight = np.zeros((3, 2, 2), np.float32)
     weight[0] = -1
     reliability = Reliability(statistics, weight, np.full((2, 2), 3, np.float32))
-    scoring = ScoringModel("toy", XcosModel(BlockMeans()), ("u",), {"onnx": "0"}, RAW)
+    scoring = OpenedModel("toy", XcosModel(BlockMeans()), None, {"onnx": "0"}, RAW)
     return StudyModel("xCos", scoring, {"u": reliability})
 
 

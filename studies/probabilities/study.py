@@ -22,7 +22,7 @@ from studies.probabilities.figure import reliability_figure
 from whyface.data.pair_lists import read_lfw_pairs
 from whyface.data.protocols import PairProtocol
 from whyface.errors import DataError
-from whyface.evaluate.scoring import score_embedder, score_xcos
+from whyface.evaluate.scoring import score_embedder, score_grids
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
 from whyface.figures.style import save_figure
@@ -30,6 +30,7 @@ from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.models.calibration import NAMES, CalibrationKind
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry, open_embedder, update_entry, zoo_path
+from whyface.xcos.comparison import comparisons
 from whyface.xcos.model import open_xcos
 
 SHIPPED: CalibrationKind = "platt"
@@ -69,8 +70,9 @@ def main() -> None:
     scores: dict[str, NDArray[np.float64]] = {}
     with open_pictures(args.lfw) as source, progress_bar(args.model) as progress:
         if entry.kind == "xcos":
-            found, _ = score_xcos(open_xcos(args.model, directory=args.model_dir), source, protocol, progress=progress)
-            scores |= {str(kind): values.astype(np.float64) for kind, values in found.items()}
+            kinds = comparisons(open_xcos(args.model, directory=args.model_dir))
+            found, _ = score_grids(kinds, source, protocol, progress=progress)
+            scores |= {kind: values.astype(np.float64) for kind, values in found.items()}
         else:
             embedder = open_embedder(args.model, directory=args.model_dir)
             scores["cosine"] = score_embedder(embedder, source, protocol, progress=progress).astype(np.float64)

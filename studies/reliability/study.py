@@ -50,7 +50,7 @@ def main() -> None:
     args = parser.parse_args()
 
     model = open_study_model(args.model)
-    method = model.scoring.method
+    method = model.scoring.model
     if not isinstance(method, XcosModel):
         raise ModelError(f"{args.model}: has no grid, so there are no cells whose reliability could be fitted")
     pictures, people = read_faces(args.cfp, args.glint, people_left_out(args.overlap), args.per_person)

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.explain.pair_scorer import Features, PairScorer, features_in_parts
 from whyface.models.embedder import Batch
 from whyface.words.attribute_model import AttributeEvidence
 from whyface.words.erasing import ERASERS, erased_faces
-from whyface.words.identity_evidence import XcosCells
 from whyface.words.noise_floor import random_blobs
 from whyface.words.word_explainer import WordExplainer
 from whyface.words.word_maps import Direction
 from whyface.words.word_report import WordSettings
+from whyface.xcos.comparison import Comparison, Features, features_in_parts
 
 _BATCH: Final = 64
 
@@ -104,9 +103,9 @@ def read_side(explainer: WordExplainer, batch: Batch) -> PairSide:
     """
     if explainer.cells is None:
         raise InputError("the arms need a model that can be read place by place")
-    features = features_in_parts(explainer.scorer, batch, _BATCH)
+    features = features_in_parts(explainer.comparison, batch, _BATCH)
     # In an xCos model both are the grid.
-    identity = features if isinstance(explainer.cells, XcosCells) else explainer.cells.read(batch)
+    identity = features if explainer.comparison.attention is not None else explainer.cells.read(batch)
     return PairSide(batch, features, identity, explainer.attributes(batch))
 
 
@@ -192,14 +191,14 @@ def arm_scores(
             places += [(row, side, int(word)) for word in chosen]
             area[row, side, chosen] = masks.mean(axis=(1, 2))
     if places:
-        found = score_copies(explainer.scorer, copies, [(row, side) for row, side, _ in places], sides)
+        found = score_copies(explainer.comparison, copies, [(row, side) for row, side, _ in places], sides)
         for (row, side, word), value in zip(places, found, strict=True):
             score[row, side, word] = value
     return ArmScores(score, area)
 
 
 def score_copies(
-    scorer: PairScorer,
+    comparison: Comparison,
     copies: Sequence[NDArray[Any]],
     places: Sequence[tuple[int, int]],
     sides: tuple[PairSide, PairSide],
@@ -208,7 +207,7 @@ def score_copies(
 
     Parameters
     ----------
-    scorer
+    comparison
         The score.
     copies
         Blocks of copies, M in all.
@@ -217,7 +216,7 @@ def score_copies(
     sides
         The faces as they were.
     """
-    features = features_in_parts(scorer, np.concatenate(copies), _BATCH)
+    features = features_in_parts(comparison, np.concatenate(copies), _BATCH)
     rows = np.array([row for row, _ in places])
     first = np.array([side == 0 for _, side in places])
     found = np.empty(len(rows), np.float32)
@@ -226,5 +225,5 @@ def score_copies(
         if chosen.any():
             plain = other.features[rows[chosen]]
             pair = (features[chosen], plain) if is_first else (plain, features[chosen])
-            found[chosen] = scorer.scores(*pair)
+            found[chosen] = comparison.scores(*pair)
     return found

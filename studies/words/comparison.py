@@ -106,7 +106,7 @@ def compare_methods(
                     [top_pixels(single, share, rng), top_pixels(joint, share, rng), random_blobs(pixels, tries, rng)]
                 )
                 copies = erased_faces(pair[side][0], masks, explainer.settings.eraser, seed=explainer.settings.seed)
-                scores = score_copies(explainer.scorer, [copies], [(row, side)] * len(copies), sides)
+                scores = score_copies(explainer.comparison, [copies], [(row, side)] * len(copies), sides)
                 best = np.min if genuine[row] else np.max
                 for order, name in enumerate([*methods, "counterfactual map"]):
                     found[name][row, side, column] = scores[order]

@@ -36,8 +36,8 @@ from whyface.files.progress import progress_bar
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.verification import Verifier
 from whyface.words.attribute_model import AttributeReader, open_attributes
-from whyface.words.identity_evidence import IdentityClasses, fit_classes
-from whyface.words.open_words import open_words, scorer_and_cells
+from whyface.words.identity_evidence import IdentityClasses, fit_classes, identity_cells
+from whyface.words.open_words import open_words
 from whyface.words.word_explainer import WordExplainer
 from whyface.words.word_report import WordSettings
 from whyface.xcos.open_model import open_model
@@ -74,7 +74,7 @@ def learn_people(verifier: Verifier, source: PictureSource, protocol: PairProtoc
         person = name.split("/")[-2]
         if person not in tested:
             pictures.setdefault(person, []).append(name)
-    _, cells = scorer_and_cells(verifier)
+    cells = identity_cells(verifier.method.comparison)
     assert cells is not None
     rows, owners = [], []
     for person, names in pictures.items():
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace, protocol: PairProtocol, numbers: NDArray[np.in
             genuine = protocol.genuine[part]
             found: dict[str, NDArray[Any]] = {
                 "number": part,
-                "score": plain.scorer.scores(sides[0].features, sides[1].features),
+                "score": plain.comparison.scores(sides[0].features, sides[1].features),
             }
             if args.part == "arms":
                 found |= _arms(verifier, reader, classes, sides, part, genuine, args.seed)
@@ -173,8 +173,8 @@ def _rows(side: PairSide, rows: NDArray[np.intp]) -> PairSide:
 
 def _methods(verifier: Verifier) -> dict[str, PairMethod]:
     model = open_model(DEFAULT_MODEL)
-    scorer, _ = scorer_and_cells(verifier)
-    return {name: open_subject(name, model, scorer, threshold=verifier.method.threshold).method for name in METHODS}
+    comparison = verifier.method.comparison
+    return {name: open_subject(name, model, comparison, threshold=verifier.method.threshold).method for name in METHODS}
 
 
 def _faces(source: PictureSource, protocol: PairProtocol, pictures: NDArray[np.intp]) -> NDArray[np.uint8]:

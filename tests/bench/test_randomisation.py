@@ -8,7 +8,7 @@ import pytest
 from helpers.toy_bench import Pictures, chunk_of, subject_of
 from whyface.bench.run import run_chunk
 from whyface.bench.sanity import SHARES, RandomisationTest
-from whyface.bench.subjects import fitting_methods, open_subject, scorer_of
+from whyface.bench.subjects import fitting_methods, open_subject
 from whyface.errors import InputError
 from whyface.explain.registry import METHODS
 from whyface.xcos.open_model import OpenedModel
@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402 - only where torch is there
 
 from whyface.bench.randomised import (  # noqa: E402
-    ScoreFromTorch,
+    ComparisonFromTorch,
     layers_from_the_top,
     open_on_torch,
     randomised_score,
@@ -67,13 +67,13 @@ def test_layers_of_a_split_network_are_counted_once_and_made_random_from_the_top
 
 def test_the_bench_takes_any_torch_network() -> None:
     model = OpenedModel.of(split_network())
-    scorer = scorer_of(model)
+    comparison = model.comparison()
     fitting = fitting_methods(model)
     assert {"xface", "cells", "xssab", "fggb", "gradcam", "ebp", "random"} <= set(fitting)
     assert not {"xcos", "xcos-guided"} & set(fitting)
     chunk = chunk_of(Pictures(), [0, 6])
     for name in ("xssab", "gradcam", "ebp"):
-        subject = open_subject(name, model, scorer, threshold=0.1)
+        subject = open_subject(name, model, comparison, threshold=0.1)
         results = dict(run_chunk(chunk, subject, [RandomisationTest()]))
         kept = results["randomisation"].value.reshape(2, -1)
         assert np.isfinite(kept).all()
@@ -126,10 +126,10 @@ def test_methods_open_on_an_xcos_score_and_explain_it(name: str) -> None:
 
 
 def test_a_torch_score_from_outside_pairs_one_with_many() -> None:
-    scorer = ScoreFromTorch(CosineScore(network()))
+    comparison = ComparisonFromTorch(CosineScore(network()))
     chunk = chunk_of(Pictures(), [0, 1])
-    features = scorer.features(chunk.first)
-    assert scorer.scores(features[:1], features) == pytest.approx(
+    features = comparison.features(chunk.first)
+    assert comparison.scores(features[:1], features) == pytest.approx(
         [1, float((features[0] * features[1]).sum())], abs=1e-6
     )
 

@@ -11,9 +11,10 @@ from PIL import Image
 from helpers.tiny_networks import write_tiny
 from whyface.data.pair_lists import read_pair_list
 from whyface.data.protocols import PairProtocol
-from whyface.evaluate.scoring import score_embedder, score_xcos, summarise_scores
+from whyface.evaluate.scoring import score_embedder, score_grids, summarise_scores
 from whyface.faces.pictures import FolderPictures
 from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.xcos.comparison import comparisons
 from whyface.xcos.model import XcosModel
 
 
@@ -36,7 +37,7 @@ def test_cosine_and_uniform_grid_agree_on_flat_faces(tmp_path: Path, protocol: P
     embedder = OnnxEmbedder(write_tiny(tmp_path / "net.onnx"), grid="map")
     with FolderPictures(tmp_path / "faces") as source:
         cosine = score_embedder(embedder, source, protocol)
-        scores, means = score_xcos(XcosModel(embedder), source, protocol)
+        scores, means = score_grids(comparisons(XcosModel(embedder)), source, protocol)
     assert set(scores) == {"u"}
     np.testing.assert_allclose(scores["u"], cosine, atol=1e-5)
     np.testing.assert_allclose(cosine[protocol.genuine], 1, atol=1e-5)

@@ -14,11 +14,13 @@ from helpers.tiny_networks import write_tiny
 from whyface.data.protocols import build_protocol
 from whyface.data.video_sets import SetProtocol
 from whyface.errors import InputError
-from whyface.evaluate.scoring import ScoringModel, mirrored, open_scoring_model
+from whyface.evaluate.scoring import mirrored
 from whyface.evaluate.set_scoring import Aggregation, score_sets
 from whyface.faces.pictures import FolderPictures, TarPictures
 from whyface.models.embedder import Batch, l2_normalise
+from whyface.models.preprocessing import RAW
 from whyface.xcos.model import XcosModel
+from whyface.xcos.open_model import OpenedModel, open_model
 
 # The tiny network maps (r, g, b) to (r + 2 g + 3 b, 4 r + 5 g + 6 b): red to (1, 4), green to (2, 5), blue to (3, 6).
 RED, GREEN, BLUE = (100, 0, 0), (0, 100, 0), (0, 0, 100)
@@ -37,7 +39,7 @@ def toy(tmp_path: Path) -> tuple[FolderPictures, SetProtocol]:
 
 def test_cosine_of_mean_embeddings_by_hand(tmp_path: Path) -> None:
     source, protocol = toy(tmp_path)
-    model = open_scoring_model(str(write_tiny(tmp_path / "net.onnx")))
+    model = open_model(str(write_tiny(tmp_path / "net.onnx")))
     means = [U_RED + U_GREEN, U_BLUE, U_RED + 2 * U_BLUE]
     a, b, c = (mean / np.linalg.norm(mean) for mean in means)
     found = score_sets(model, source, protocol, aggregation="grids")
@@ -46,7 +48,7 @@ def test_cosine_of_mean_embeddings_by_hand(tmp_path: Path) -> None:
 
 def test_mean_of_all_cosines_by_hand(tmp_path: Path) -> None:
     source, protocol = toy(tmp_path)
-    model = open_scoring_model(str(write_tiny(tmp_path / "net.onnx")))
+    model = open_model(str(write_tiny(tmp_path / "net.onnx")))
     a, b, c = [U_RED, U_GREEN], [U_BLUE], [U_RED, U_BLUE, U_BLUE]
     expected = [np.mean([x @ y for x in one for y in other]) for one, other in ((a, b), (a, c), (b, c))]
     found = score_sets(model, source, protocol, aggregation="scores")
@@ -56,7 +58,7 @@ def test_mean_of_all_cosines_by_hand(tmp_path: Path) -> None:
 def test_mean_grids_are_not_normalised_first(tmp_path: Path) -> None:
     """A dark frame has short features and counts less: set c is red + 1.5 blue, not red + 2 blue."""
     source, protocol = toy(tmp_path)
-    model = open_scoring_model(str(write_tiny(tmp_path / "net.onnx")), attention="u", grid="map")
+    model = open_model(str(write_tiny(tmp_path / "net.onnx")), attention="u", grid="map")
     a, b, c = (np.array(v) / np.linalg.norm(v) for v in ((3.0, 9.0), (3.0, 6.0), (1 + 4.5, 4 + 9.0)))
     found = score_sets(model, source, protocol, aggregation="grids")
     assert found["u"] == pytest.approx([a @ b, a @ c, b @ c], abs=1e-6)
@@ -90,7 +92,7 @@ class PairSoftmax:
 
 
 @pytest.fixture
-def noisy(tmp_path: Path) -> tuple[ScoringModel, FolderPictures, SetProtocol]:
+def noisy(tmp_path: Path) -> tuple[OpenedModel, FolderPictures, SetProtocol]:
     rng = np.random.default_rng(7)
     sizes = {"a": 70, "b": 3, "c": 1, "d": 2}
     frames = tuple(tuple(f"{one}/{k:02d}.png" for k in range(size)) for one, size in sizes.items())
@@ -101,14 +103,16 @@ def noisy(tmp_path: Path) -> tuple[ScoringModel, FolderPictures, SetProtocol]:
     protocol = build_protocol("noise", pairs, {"a": "p", "b": "p", "c": "q", "d": "r"})
     correlated = rng.random((7, 7)).astype(np.float32)
     network = XcosModel(Noise(), pair=PairSoftmax(), correlated=correlated)  # type: ignore[arg-type]
-    model = open_scoring_model("xcos-mobilefacenet")
-    scoring = ScoringModel("noise", network, ("u", "p", "l"), {}, model.preprocessing)
+    scoring = OpenedModel("noise", network, None, {}, RAW)
     return scoring, FolderPictures(root), SetProtocol(protocol, frames)
 
 
-def brute_force(model: XcosModel, source: FolderPictures, protocol: SetProtocol, kind: Any) -> list[float]:
+def brute_force(
+    model: XcosModel, source: FolderPictures, protocol: SetProtocol, kind: Any, *, mirror: bool = False
+) -> list[float]:
     def grids(number: int) -> NDArray[np.float32]:
-        return model.grid(np.stack([source.read(name).transpose(2, 0, 1) for name in protocol.frames[number]]))
+        faces = np.stack([source.read(name).transpose(2, 0, 1) for name in protocol.frames[number]])
+        return model.grid(mirrored(faces) if mirror else faces)
 
     scores = []
     for left, right in zip(protocol.pairs.left, protocol.pairs.right, strict=True):
@@ -122,26 +126,26 @@ def brute_force(model: XcosModel, source: FolderPictures, protocol: SetProtocol,
 @pytest.mark.parametrize("cache_bytes", [2**30, 0])
 @pytest.mark.parametrize("mirror", [False, True])
 def test_mean_of_scores_is_that_of_all_pairs_of_frames(
-    noisy: tuple[ScoringModel, FolderPictures, SetProtocol], mirror: bool, cache_bytes: int
+    noisy: tuple[OpenedModel, FolderPictures, SetProtocol], mirror: bool, cache_bytes: int
 ) -> None:
     model, source, protocol = noisy
     found = score_sets(model, source, protocol, aggregation="scores", mirror=mirror, cache_bytes=cache_bytes)
     assert list(found) == ["u", "p", "l"]
-    assert isinstance(model.method, XcosModel)
+    assert isinstance(model.model, XcosModel)
     for kind, values in found.items():
-        expected = np.array(brute_force(model.method, source, protocol, kind))
+        expected = np.array(brute_force(model.model, source, protocol, kind))
         if mirror:
-            expected = (expected + brute_force(mirrored(model.method), source, protocol, kind)) / 2
+            expected = (expected + brute_force(model.model, source, protocol, kind, mirror=True)) / 2
         np.testing.assert_allclose(values, expected, atol=2e-6)
 
 
-def test_mean_of_grids_in_batches(noisy: tuple[ScoringModel, FolderPictures, SetProtocol]) -> None:
+def test_mean_of_grids_in_batches(noisy: tuple[OpenedModel, FolderPictures, SetProtocol]) -> None:
     model, source, protocol = noisy
     seen: list[tuple[int, int]] = []
     found = score_sets(model, source, protocol, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (76, 76)
-    assert isinstance(model.method, XcosModel)
-    network = model.method
+    assert isinstance(model.model, XcosModel)
+    network = model.model
     means = [
         network.grid(np.stack([source.read(n).transpose(2, 0, 1) for n in names])).mean(axis=0)[None]
         for names in protocol.frames
@@ -156,17 +160,17 @@ def test_mean_of_grids_in_batches(noisy: tuple[ScoringModel, FolderPictures, Set
 
 @pytest.mark.parametrize("aggregation", ["grids", "scores"])
 def test_sets_of_one_picture_are_pictures(
-    noisy: tuple[ScoringModel, FolderPictures, SetProtocol], aggregation: Aggregation
+    noisy: tuple[OpenedModel, FolderPictures, SetProtocol], aggregation: Aggregation
 ) -> None:
     model, source, protocol = noisy
     single = protocol.at_most(1)
     found = score_sets(model, source, single, aggregation=aggregation)
-    assert isinstance(model.method, XcosModel)
+    assert isinstance(model.model, XcosModel)
     for kind, values in found.items():
-        np.testing.assert_allclose(values, brute_force(model.method, source, single, kind), atol=2e-6)
+        np.testing.assert_allclose(values, brute_force(model.model, source, single, kind), atol=2e-6)
 
 
-def test_unknown_aggregation(noisy: tuple[ScoringModel, FolderPictures, SetProtocol]) -> None:
+def test_unknown_aggregation(noisy: tuple[OpenedModel, FolderPictures, SetProtocol]) -> None:
     with pytest.raises(InputError, match="grids, scores"):
         score_sets(*noisy, aggregation="mean")  # type: ignore[arg-type]
 
@@ -189,7 +193,7 @@ def test_more_pictures_of_real_people_tell_more() -> None:
             person, half = video.split("/")
             frames.append(tuple(by_person[person][4 * int(half) : 4 * int(half) + 4]))
         protocol = SetProtocol(pairs, tuple(frames))
-        model = open_scoring_model("xcos-mobilefacenet")
+        model = open_model("xcos-mobilefacenet")
 
         def gap(sets: SetProtocol, aggregation: Aggregation) -> float:
             scores = score_sets(model, source, sets, aggregation=aggregation)["l"]

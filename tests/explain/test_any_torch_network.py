@@ -14,13 +14,13 @@ from whyface.explain.methods import open_method
 from whyface.explain.pair_method import PairMethod
 from whyface.explain.provenance import ThresholdSource
 from whyface.explain.registry import METHODS
-from whyface.explain.verdict import CosineMethod, XcosMethod
+from whyface.explain.verdict import VerdictMethod
 from whyface.faces.face import Face
-from whyface.models.catalogue import open_embedder
 from whyface.models.preprocessing import Preprocessing
 from whyface.models.torch_embedder import TorchEmbedder
 from whyface.xcos.attention import AttentionKind
-from whyface.xcos.model import XcosModel
+from whyface.xcos.comparison import CosineComparison, XcosComparison
+from whyface.xcos.model import XcosModel, open_xcos
 
 GRADIENTS = [name for name, entry in METHODS.items() if entry.needs == "torch"]
 
@@ -56,7 +56,7 @@ def test_known_answers_by_hand(name: str, left: float, right: float) -> None:
 @pytest.mark.parametrize("name", [name for name in GRADIENTS if name != "xcos-guided"])
 def test_gradient_methods_open_on_an_embedder_or_its_verdict(name: str) -> None:
     embedder, faces = curved_embedder(), random_faces(2)
-    verdict = CosineMethod(embedder, threshold=0.2, source=ThresholdSource(kind="user"))
+    verdict = VerdictMethod(CosineComparison(embedder), threshold=0.2, source=ThresholdSource(kind="user"))
     entry = METHODS[name]
     expected = entry.load()(embedder, threshold=0.2).maps(faces[:1], faces[1:])
     for method in (open_method(name, embedder=embedder, threshold=0.2), open_method(name, verdict)):
@@ -70,7 +70,7 @@ def test_gradient_methods_open_on_an_embedder_or_its_verdict(name: str) -> None:
 def test_an_xcos_model_on_a_torch_network(kind: AttentionKind) -> None:
     correlated = np.arange(49, dtype=np.float32).reshape(7, 7)
     model, source = XcosModel(curved_embedder(), correlated=correlated), ThresholdSource(kind="user")
-    verdict = XcosMethod(model, attention=kind, threshold=0.2, source=source)
+    verdict = VerdictMethod(XcosComparison(model, kind), threshold=0.2, source=source)
     faces = tuple(Face(np.ascontiguousarray(face.transpose(1, 2, 0))) for face in random_faces(2))
     found = open_method("xcos-guided", verdict)((faces[0], faces[1]))
     assert found.score == pytest.approx(verdict((faces[0], faces[1])).score, abs=1e-5)
@@ -78,15 +78,13 @@ def test_an_xcos_model_on_a_torch_network(kind: AttentionKind) -> None:
 
 def test_which_score_is_made_and_what_is_refused() -> None:
     embedder = curved_embedder()
-    assert isinstance(pair_score(embedder), CosineScore)
-    assert isinstance(pair_score(XcosModel(embedder)), XcosScore)
-    with pytest.raises(ModelError, match="no attention 'l'"):
-        pair_score(XcosModel(embedder), attention="l")
+    assert isinstance(pair_score(CosineComparison(embedder)), CosineScore)
+    assert isinstance(pair_score(XcosComparison(XcosModel(embedder), "u")), XcosScore)
     with pytest.raises(ModelError, match="needs a model with attention"):
         open_method("xcos-guided", embedder=embedder)
     with pytest.raises(InputError, match="either a verdict .* or an embedder"):
         open_method("xface")
-    assert isinstance(pair_score(open_embedder("xcos-mobilefacenet")), XcosScore)
+    assert isinstance(pair_score(XcosComparison(open_xcos("xcos-mobilefacenet"))), XcosScore)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -177,7 +177,7 @@ def test_xface_all_pairings_for_the_price_of_one() -> None:
     embedder = LinearEmbedder(3, 3)
     method = XfaceMethod(embedder, patch_sizes=(30,), stride=20)
     batch = stack_faces([first, second])
-    plain = method.scorer.features(batch)
+    plain = method.comparison.features(batch)
     embedder.seen.clear()
     found = method.explain_pairings((batch[0], batch[1]), (plain[:1], plain[1:]))
     assert sum(embedder.seen) == method.passes - 2

@@ -14,13 +14,13 @@ from whyface.errors import InputError, ModelError
 from whyface.explain.black_box import BlackBoxMethod
 from whyface.explain.methods import default_methods, open_method
 from whyface.explain.pair_method import PairMethod
-from whyface.explain.pair_scorer import XcosScorer
 from whyface.explain.provenance import ThresholdSource
 from whyface.explain.registry import METHODS, method_entry, parse_methods, without_gradients
-from whyface.explain.verdict import CosineMethod, XcosMethod
+from whyface.explain.verdict import VerdictMethod
 from whyface.verification import Verifier
+from whyface.xcos.comparison import CosineComparison
 
-COSINE = CosineMethod(LinearEmbedder(), threshold=0.5, source=ThresholdSource(name="made up"))
+COSINE = VerdictMethod(CosineComparison(LinearEmbedder()), threshold=0.5, source=ThresholdSource(name="made up"))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -76,11 +76,11 @@ def test_a_method_that_does_not_fit_the_model() -> None:
 
 def test_black_box_methods_explain_the_score_that_decides() -> None:
     verifier = Verifier(threads=1)
-    assert isinstance(verifier.method, XcosMethod)
+    assert verifier.method.name == "xcos"
     assert default_methods(verifier.method) == ("xcos", "xface")
     assert open_method("xcos", verifier.method) is verifier.method
     method: Any = open_method("xface", verifier.method, patch_sizes=(28,), stride=28)
-    assert isinstance(method.scorer, XcosScorer)
+    assert method.comparison.kind == "l"
     result = verifier(demo_photo("obama-portrait.jpg"), demo_photo("obama-speech.jpg"))
     explanation = method((result.face_a, result.face_b))
     assert explanation.score == pytest.approx(result.score, abs=1e-5)

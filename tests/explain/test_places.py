@@ -19,13 +19,14 @@ from whyface.errors import InputError, ModelError
 from whyface.explain.methods import default_methods
 from whyface.explain.places import PlacesMethod, compare_places, mean_map, neighbourhoods
 from whyface.explain.provenance import ThresholdSource
-from whyface.explain.verdict import CosineMethod
+from whyface.explain.verdict import VerdictMethod
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.models.catalogue import open_embedder
 from whyface.models.embedder import Embedder
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.torch_embedder import TorchEmbedder, open_torch_embedder
+from whyface.xcos.comparison import CosineComparison
 
 ALONE = 1e-3
 """So narrow a neighbourhood that every place is by itself."""
@@ -156,7 +157,7 @@ def test_known_networks_need_no_reference(name: str) -> None:
     check(embedder, faces, sigma=1.0)
     same, other = (one["places_score"] for one in PlacesMethod(embedder).maps(faces[:2], faces[2:]).details)
     assert same > other + 0.2
-    verdict = CosineMethod(embedder, threshold=0.3, source=ThresholdSource(name="made up"))
+    verdict = VerdictMethod(CosineComparison(embedder), threshold=0.3, source=ThresholdSource(name="made up"))
     assert default_methods(verdict) == ("places", "xface")
 
 

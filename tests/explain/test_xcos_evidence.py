@@ -9,6 +9,7 @@ from helpers.tiny_torch import random_faces
 from whyface.errors import InputError, ModelError
 from whyface.explain.cells import XcosEvidenceMethod
 from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.xcos.comparison import CosineComparison, comparisons
 from whyface.xcos.model import XcosModel, open_xcos
 
 
@@ -20,9 +21,9 @@ def model() -> XcosModel:
 @pytest.mark.parametrize("attention", ["u", "p", "l"])
 def test_evidence_adds_up_to_the_margin_and_products_to_the_score(model: XcosModel, attention: str) -> None:
     faces = random_faces(4)
-    options = {"threshold": 0.3, "attention": attention, "batch_size": 3}
-    evidence = XcosEvidenceMethod(model, **options).maps(faces[:2], faces[2:])  # type: ignore[arg-type]
-    plain = XcosEvidenceMethod(model, excess=False, **options).maps(faces[:2], faces[2:])  # type: ignore[arg-type]
+    comparison, options = comparisons(model)[attention], {"threshold": 0.3, "batch_size": 3}
+    evidence = XcosEvidenceMethod(comparison, **options).maps(faces[:2], faces[2:])  # type: ignore[arg-type]
+    plain = XcosEvidenceMethod(comparison, excess=False, **options).maps(faces[:2], faces[2:])  # type: ignore[arg-type]
     expected = model.compare(faces[:2], faces[2:], attention)  # type: ignore[arg-type]
     np.testing.assert_allclose(evidence.score, expected.score, atol=1e-6)
     np.testing.assert_allclose(evidence.map_a.sum(axis=(1, 2)), expected.score - 0.3, atol=1e-5)
@@ -34,6 +35,6 @@ def test_evidence_adds_up_to_the_margin_and_products_to_the_score(model: XcosMod
 def test_bad_input(model: XcosModel) -> None:
     faces = random_faces(2)
     with pytest.raises(InputError, match="cannot pair"):
-        XcosEvidenceMethod(model).maps(faces, faces[:1])
-    with pytest.raises(ModelError, match="no attention"):
-        XcosEvidenceMethod(XcosModel(model.embedder), attention="l")
+        XcosEvidenceMethod(comparisons(model)["l"]).maps(faces, faces[:1])
+    with pytest.raises(ModelError, match="needs an xCos score"):
+        XcosEvidenceMethod(CosineComparison(model.embedder))

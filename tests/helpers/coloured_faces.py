@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.explain.pair_scorer import XcosScorer
 from whyface.faces.face import Face
 from whyface.models.embedder import Batch, l2_normalise
 from whyface.words.attribute_model import AttributeEvidence, AttributeHeads
 from whyface.words.identity_evidence import IdentityClasses, identity_cells
 from whyface.words.word_explainer import WordExplainer
 from whyface.words.word_report import WordSettings
+from whyface.xcos.comparison import XcosComparison
 from whyface.xcos.model import XcosModel
 
 COLOURS = ("Red", "Green", "Blue")
@@ -64,7 +64,9 @@ def planted_pair(seed: int, red: tuple[slice, slice], green: tuple[slice, slice]
 
 def colour_words(*, threshold: float = 0.999, classes: IdentityClasses | None = None, **settings: Any) -> WordExplainer:
     """Words about colours, decided by xCos with uniform attention."""
-    scorer = XcosScorer(XcosModel(ColourNetwork()), "u")
+    comparison = XcosComparison(XcosModel(ColourNetwork()), "u")
     chosen = WordSettings(**{"eraser": "mean", "draws": 20, **settings})
     reader: Any = ColourReader()
-    return WordExplainer(scorer, identity_cells(scorer), reader, threshold=threshold, settings=chosen, classes=classes)
+    return WordExplainer(
+        comparison, identity_cells(comparison), reader, threshold=threshold, settings=chosen, classes=classes
+    )

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from whyface.bench.base import PairChunk, Subject
 from whyface.data.protocols import PairProtocol, build_protocol
 from whyface.explain.pair_method import PairMaps, PairMethod
-from whyface.models.embedder import Batch
+from whyface.models.embedder import Batch, Embedder
+from whyface.xcos.attention import AttentionKind
+from whyface.xcos.comparison import COSINE
+from whyface.xcos.model import XcosMaps
 
 SHA = "0" * 64
 
@@ -20,6 +23,8 @@ class PixelModel:
 
     name = "pixels"
     sha256 = SHA
+    kind: str = COSINE
+    attention: AttentionKind | None = None
 
     def __init__(self, window: tuple[slice, slice] = (slice(None), slice(None))) -> None:
         self.window = window
@@ -35,6 +40,13 @@ class PixelModel:
     def scores(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
         scores: NDArray[np.float32] = (first * second).sum(axis=1)
         return scores
+
+    def maps(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> XcosMaps | None:
+        return None
+
+    @property
+    def embedder(self) -> Embedder:
+        return self
 
 
 class ProductMethod(PairMethod):

@@ -39,10 +39,10 @@ def test_an_xcos_network(tmp_path: Path, head: str) -> None:
     assert report.pair is not None
     assert report.pair <= 1e-5
     opened = open_model(tmp_path / "mine")
-    assert isinstance(opened.method, XcosModel)
-    assert opened.method.attentions == (("u", "p", "l") if head == "grid" else ("u", "l"))
+    assert isinstance(opened.model, XcosModel)
+    assert opened.model.attentions == (("u", "p", "l") if head == "grid" else ("u", "l"))
     batch = np.random.default_rng(0).integers(0, 256, (3, 3, 112, 112)).astype(np.uint8)
-    one = opened.method.compare(batch, batch[::-1].copy(), "l")
+    one = opened.model.compare(batch, batch[::-1].copy(), "l")
     assert one.attention.sum(axis=(1, 2)) == pytest.approx(1, abs=1e-5)
     assert one.score[1] == pytest.approx(1, abs=1e-5)
     verifier = Verifier(tmp_path / "mine", threshold=0.3)
@@ -54,7 +54,7 @@ def test_a_baseline(tmp_path: Path) -> None:
     report = export_trained(tmp_path, tmp_path / "base", name="base")
     assert report.pair is None
     opened = open_model(str(tmp_path / "base"))
-    assert isinstance(opened.method, OnnxEmbedder)
+    assert isinstance(opened.model, OnnxEmbedder)
     assert open_model(tmp_path / "base" / "base.onnx").entry is not None
     assert json.loads((tmp_path / "base" / "model.json").read_text())["models"][0]["kind"] == "cosine"
 

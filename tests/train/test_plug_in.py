@@ -75,11 +75,11 @@ def test_an_onnx_network(tiny: OnnxEmbedder, tmp_path: Path) -> None:
     assert tiny.sha256 in folder.entry.source
     opened = open_model(tmp_path / "mine")
     assert opened.name == "mine"
-    assert isinstance(opened.method, XcosModel)
-    assert opened.method.attentions == ("u", "p", "l")
+    assert isinstance(opened.model, XcosModel)
+    assert opened.model.attentions == ("u", "p", "l")
     faces = faces_of()
-    np.testing.assert_allclose(opened.method.grid(faces), plug.grid(tiny.grid(faces)), rtol=1e-3, atol=1e-2)
-    maps = opened.method.compare(faces, faces, "l")
+    np.testing.assert_allclose(opened.model.grid(faces), plug.grid(tiny.grid(faces)), rtol=1e-3, atol=1e-2)
+    maps = opened.model.compare(faces, faces, "l")
     np.testing.assert_allclose(maps.score, 1, atol=1e-5)
     np.testing.assert_allclose(maps.attention.sum(axis=(1, 2)), 1, atol=1e-5)
     # Nothing of the old head is left in the graph.

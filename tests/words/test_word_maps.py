@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyface.errors import InputError
-from whyface.explain.pair_scorer import CosineScorer, XcosScorer
 from whyface.faces.face import FACE_SIZE
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.words.attribute_names import ATTRIBUTES
@@ -33,6 +32,7 @@ from whyface.words.word_maps import (
     to_unit_range,
     word_places,
 )
+from whyface.xcos.comparison import CosineComparison, XcosComparison
 from whyface.xcos.model import open_xcos
 
 OWN = np.array([[[0.0, 2.0], [4.0, -1.0]]])
@@ -190,12 +190,12 @@ def test_a_classifier_learns_people() -> None:
 def test_evidence_of_the_default_model_adds_up() -> None:
     model = open_xcos(DEFAULT_MODEL, threads=1)
     faces = np.random.default_rng(3).integers(0, 256, (2, 3, 112, 112), np.uint8)
-    scorer = XcosScorer(model)
-    cells = identity_cells(scorer)
+    comparison = XcosComparison(model)
+    cells = identity_cells(comparison)
     assert isinstance(cells, XcosCells)
     features = cells.read(faces)
     swapped = features[::-1].copy()
-    scores = scorer.scores(features, swapped)
+    scores = comparison.scores(features, swapped)
     np.testing.assert_allclose(cells.other(features, swapped).sum(axis=(1, 2)), scores, atol=1e-5)
     np.testing.assert_allclose(cells.own(features).sum(axis=(1, 2)), 1, atol=1e-5)
     embeddings = cells.embedding(features)
@@ -229,4 +229,4 @@ def test_a_network_without_places_is_refused() -> None:
     from whyface.errors import ModelError
 
     with pytest.raises(ModelError, match="without the counterfactual map"):
-        identity_cells(CosineScorer(ColourNetwork()))
+        identity_cells(CosineComparison(ColourNetwork()))

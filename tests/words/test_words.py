@@ -146,8 +146,8 @@ def test_erasing_nothing_keeps_every_score() -> None:
     first, second = planted_pair(0, RED, GREEN)
     masks = np.zeros((3, 112, 112), bool)
     pictures = [face.image.transpose(2, 0, 1) for face in (first, second)]
-    erased = [erase_in_face(words.scorer, picture, masks, "black") for picture in pictures]
-    scores = erased_scores(words.scorer, *erased)
+    erased = [erase_in_face(words.comparison, picture, masks, "black") for picture in pictures]
+    scores = erased_scores(words.comparison, *erased)
     np.testing.assert_array_equal(scores.single, np.float64(np.float32(scores.similarity)))
     np.testing.assert_array_equal(scores.both, scores.single[0])
     np.testing.assert_allclose(scores.own, 1, atol=1e-6)
@@ -172,7 +172,7 @@ def test_unknown_attribute_and_missing_parts() -> None:
         colour_words(identity="topk")
     words = colour_words()
     with pytest.raises(InputError, match="read place by place"):
-        WordExplainer(words.scorer, None, words.attributes, threshold=0.5)
+        WordExplainer(words.comparison, None, words.attributes, threshold=0.5)
 
 
 @pytest.mark.parametrize(

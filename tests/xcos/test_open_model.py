@@ -22,18 +22,18 @@ def network(tmp_path: Path) -> Path:
 def test_an_own_network_compares_embeddings_unless_attention_is_asked_for(network: Path) -> None:
     plain = open_model(network, preprocessing=ARCFACE)
     assert (plain.name, plain.entry, plain.preprocessing) == ("tiny", None, ARCFACE)
-    assert isinstance(plain.method, OnnxEmbedder)
-    assert plain.sha256 == {"onnx": plain.method.sha256}
+    assert isinstance(plain.model, OnnxEmbedder)
+    assert plain.sha256 == {"onnx": plain.model.sha256}
     uniform = open_model(str(network), attention="u", grid="map")
-    assert isinstance(uniform.method, XcosModel)
-    assert uniform.method.attentions == ("u",)
+    assert isinstance(uniform.model, XcosModel)
+    assert uniform.model.attentions == ("u",)
     assert uniform.preprocessing == RAW
 
 
 def test_a_known_xcos_model_has_its_attention_without_being_asked() -> None:
     opened = open_model("xcos-mobilefacenet")
-    assert isinstance(opened.method, XcosModel)
-    assert opened.method.attentions == ("u", "p", "l")
+    assert isinstance(opened.model, XcosModel)
+    assert opened.model.attentions == ("u", "p", "l")
     assert opened.entry == known_entry("xcos-mobilefacenet")
     assert set(opened.sha256) >= {"onnx", "pair", "safetensors"}
 

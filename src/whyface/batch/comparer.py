@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from whyface.batch.pair_source import PhotoPair
 from whyface.errors import FaceError, PhotoError
-from whyface.explain.verdict import CosineMethod
+from whyface.explain.verdict import FaceVerifier
 from whyface.faces.load import load_face
 from whyface.models.preprocessing import Preprocessing
-from whyface.verification import Verifier
 
 KEPT: Final = 4096
 """So many photos' features are kept: 6 kB each for the default model."""
@@ -31,7 +30,7 @@ class ComparerSettings:
     Attributes
     ----------
     model, attention, threshold, fmr, prior, directory, grid, preprocessing
-        As for :class:`whyface.verification.Verifier`.
+        As for :class:`whyface.explain.verdict.FaceVerifier`.
     aligned
         The photos are aligned 112 x 112 faces.
     maps
@@ -84,13 +83,13 @@ class Comparer:
     Raises
     ------
     ModelError, InputError
-        As :class:`whyface.verification.Verifier`.
+        As :class:`whyface.explain.verdict.FaceVerifier`.
     """
 
     def __init__(self, settings: ComparerSettings, folder: Path, *, threads: int | None = None) -> None:
         self.settings = settings
         self.folder = folder
-        self.verifier = Verifier(
+        self.verifier = FaceVerifier(
             settings.model,
             attention=settings.attention,  # type: ignore[arg-type]
             threshold=settings.threshold,
@@ -102,13 +101,13 @@ class Comparer:
             threads=threads,
         )
         self.threshold = self.verifier.method.threshold
+        self.comparison = self.verifier.method.comparison
         self._kept: OrderedDict[str, NDArray[np.float32] | str] = OrderedDict()
 
     @property
     def sha256(self) -> str:
         """SHA-256 of the network."""
-        method = self.verifier.method
-        return method.embedder.sha256 if isinstance(method, CosineMethod) else method.model.embedder.sha256
+        return self.comparison.sha256
 
     def __call__(self, pairs: Sequence[PhotoPair]) -> list[PairResult]:
         """Compare pairs, in order."""
@@ -132,13 +131,10 @@ class Comparer:
     def _compare(self, pairs: list[PhotoPair], features: dict[str, NDArray[np.float32] | str]) -> list[PairResult]:
         first = np.stack([np.asarray(features[pair.a]) for pair in pairs])
         second = np.stack([np.asarray(features[pair.b]) for pair in pairs])
-        method = self.verifier.method
-        if isinstance(method, CosineMethod):
-            scores = np.einsum("nd,nd->n", first, second)
-            maps: list[tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]] = [(None, None)] * len(pairs)
-        else:
-            found = method.model.compare_grids(first, second, method.attention)
-            scores = found.score
+        found = self.comparison.maps(first, second)
+        scores = self.comparison.scores(first, second) if found is None else found.score
+        maps: list[tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]] = [(None, None)] * len(pairs)
+        if found is not None and self.settings.maps:
             maps = list(zip(found.similarity, found.attention, strict=True))
         calibration = self.verifier.calibration
         return [
@@ -147,7 +143,7 @@ class Comparer:
                 float(score),
                 "match" if score > self.threshold else "no match",
                 None if calibration is None else calibration.probability(float(score), prior=self.verifier.prior),
-                *(both if self.settings.maps else (None, None)),
+                *both,
             )
             for pair, score, both in zip(pairs, scores, maps, strict=True)
         ]
@@ -188,6 +184,4 @@ class Comparer:
         if not faces:
             return {}
         batch = np.stack(list(faces.values()))
-        method = self.verifier.method
-        rows = method.embedder.embed(batch) if isinstance(method, CosineMethod) else method.model.grid(batch)
-        return dict(zip(faces, rows, strict=True))
+        return dict(zip(faces, self.comparison.features(batch), strict=True))

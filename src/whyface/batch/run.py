@@ -15,7 +15,7 @@ import numpy as np
 from whyface.batch.comparer import Comparer, ComparerSettings, PairResult
 from whyface.batch.pair_source import PairSource, PhotoPair
 from whyface.errors import DataError, InputError, OutputError
-from whyface.explain.verdict import XcosMethod, software_versions
+from whyface.explain.verdict import software_versions
 from whyface.faces.face import FACE_SIZE
 from whyface.files.integrity import write_atomic
 from whyface.files.parts import METADATA_KEY, open_folder, parquet_modules, part_path
@@ -254,8 +254,7 @@ def _in_this_process(comparer: Comparer) -> Engine:
 
 def _cells(comparer: Comparer) -> int:
     """Count the cells of a grid."""
-    method = comparer.verifier.method
-    if not isinstance(method, XcosMethod):
+    if comparer.comparison.attention is None:
         raise InputError(f"model {comparer.settings.model!r} compares embeddings, so there is no S and W to keep")
-    blank = method.model.grid(np.zeros((1, 3, FACE_SIZE, FACE_SIZE), np.uint8))
+    blank = comparer.comparison.features(np.zeros((1, 3, FACE_SIZE, FACE_SIZE), np.uint8))
     return int(np.prod(blank.shape[2:]))

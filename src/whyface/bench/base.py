@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from whyface.data.protocols import PairProtocol
 from whyface.errors import InputError
 from whyface.explain.pair_method import PairMaps, PairMethod
-from whyface.explain.pair_scorer import PairScorer, features_in_parts
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.pictures import PictureSource
 from whyface.files.parts import Rows
+from whyface.xcos.comparison import Comparison, features_in_parts
 
 PIXELS: Final = FACE_SIZE * FACE_SIZE
 
@@ -177,7 +177,7 @@ class Subject:
     ----------
     method
         The method.
-    scorer
+    comparison
         The model that it explains.
     threshold
         Match iff score > threshold.
@@ -190,7 +190,7 @@ class Subject:
     """
 
     method: PairMethod
-    scorer: PairScorer
+    comparison: Comparison
     threshold: float
     is_unsigned: bool = False
     other_seed: Callable[[], PairMethod] | None = None
@@ -198,8 +198,8 @@ class Subject:
 
     def scores(self, first: Faces, second: Faces) -> NDArray[np.float64]:
         """Score pairs of faces."""
-        one, other = (features_in_parts(self.scorer, faces, self.method.batch_size) for faces in (first, second))
-        return self.scorer.scores(one, other).astype(np.float64)
+        one, other = (features_in_parts(self.comparison, faces, self.method.batch_size) for faces in (first, second))
+        return self.comparison.scores(one, other).astype(np.float64)
 
     def most_telling_first(
         self, maps: NDArray[np.float32], towards_match: NDArray[np.bool_], generators: Sequence[np.random.Generator]

@@ -84,8 +84,8 @@ class ReplacementTest(BenchTest):
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""
         patched, masks = patched_faces(chunk)
-        second = subject.scorer.features(chunk.second)
-        before = subject.scorer.scores(subject.scorer.features(patched), second)
+        second = subject.comparison.features(chunk.second)
+        before = subject.comparison.scores(subject.comparison.features(patched), second)
         found = explain(patched, chunk.second)
         orders = subject.most_telling_first(
             found.map_a, before > subject.threshold, chunk.generators(_REPLACEMENT_PURPOSE)
@@ -98,8 +98,8 @@ class ReplacementTest(BenchTest):
             values[row, 0] = before[row]
             masks_of_steps = [first_pixels(order, step) for step in STEPS[1:]]
             replaced = np.stack([np.where(mask, chunk.first[row], patched[row]) for mask in masks_of_steps])
-            values[row, 1:] = subject.scorer.scores(subject.scorer.features(replaced), second[row : row + 1])
-        clean = subject.scorer.scores(subject.scorer.features(chunk.first), second).astype(np.float64)
+            values[row, 1:] = subject.comparison.scores(subject.comparison.features(replaced), second[row : row + 1])
+        clean = subject.comparison.scores(subject.comparison.features(chunk.first), second).astype(np.float64)
         return [
             rows("score", chunk, STEPS, values),
             rows("clean", chunk, (0.0,), clean),

@@ -5,28 +5,28 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from whyface.errors import InputError, ModelError
-from whyface.explain.gradient_method import GradientMethod, PairScore, XcosScore, to_array
-from whyface.explain.pair_method import PairMaps, PairMethod
-from whyface.explain.pair_scorer import Features
+from whyface.errors import InputError
+from whyface.explain.cells import XcosEvidenceMethod
+from whyface.explain.gradient_method import PairScore, to_array
+from whyface.explain.pair_method import PairMethod
 from whyface.explain.registry import MethodEntry
-from whyface.models.embedder import Batch
+from whyface.models.embedder import Batch, Embedder
+from whyface.xcos.attention import AttentionKind
+from whyface.xcos.comparison import COSINE, Features
+from whyface.xcos.model import XcosMaps
 
 
 def layers_from_the_top(score: PairScore) -> list[nn.Module]:
     """List the layers that have weights of their own, from the score down to the pixels, as they were registered."""
-    parts: list[nn.Module] = [score.embedder.trunk, score.embedder.head]
-    if isinstance(score, XcosScore):
-        # The head only flattens the grid here, and the attention compares the grids.
-        parts = [score.embedder.trunk, *([score.attention] if isinstance(score.attention, nn.Module) else [])]
-    layers = [layer for part in parts for layer in part.modules() if any(True for _ in layer.parameters(recurse=False))]
+    modules = (layer for part in score.weighted_parts() for layer in part.modules())
+    layers = [layer for layer in modules if any(True for _ in layer.parameters(recurse=False))]
     # A split network is part of both trunk and head.
     return list(dict.fromkeys(layers))[::-1]
 
@@ -63,11 +63,14 @@ def randomised_score(score: PairScore, share: float, *, seed: int = 0) -> PairSc
     return changed
 
 
-class ScoreFromTorch:
-    """A torch score for methods that look from outside; see :class:`~whyface.explain.pair_scorer.PairScorer`."""
+class ComparisonFromTorch:
+    """A torch score for methods that look from outside; see :class:`~whyface.xcos.comparison.Comparison`."""
 
     def __init__(self, score: PairScore) -> None:
         self._score = score
+        self.embedder: Embedder = score.embedder
+        self.attention: AttentionKind | None = score.kind
+        self.kind: str = score.kind or COSINE
         self.name, self.sha256 = score.embedder.name, score.embedder.sha256
 
     @torch.no_grad()
@@ -79,24 +82,17 @@ class ScoreFromTorch:
     def scores(self, first: Features, second: Features) -> NDArray[np.float32]:
         """Score N pairs of features; a single row on one side stands for N equal ones."""
         count = max(len(first), len(second))
-        device = self._score.embedder.device
-        one, other = (torch.from_numpy(part).to(device).expand(count, *part.shape[1:]) for part in (first, second))
+        one, other = (self._tensor(part).expand(count, *part.shape[1:]) for part in (first, second))
         return to_array(self._score.score(one, other))
 
-
-class EvidenceFromTorch(GradientMethod):
-    """:class:`~whyface.explain.cells.XcosEvidenceMethod` on a torch network."""
-
-    name: ClassVar[str] = "xcos"
-
     @torch.no_grad()
-    def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
-        """Explain a batch of pairs."""
-        if not isinstance(self.score, XcosScore):
-            raise ModelError(f"method {self.name!r} needs an xCos score; open the model with an attention")
-        found = self.score.cells(*self.score.features(torch.cat([first, second])).tensor_split(2))
-        evidence = to_array((found.similarity - self.threshold) * found.attention)
-        return PairMaps(to_array(found.score), evidence, evidence.copy(), forward=2)
+    def maps(self, first: Features, second: Features) -> XcosMaps | None:
+        """Return S, W and score of N pairs; None where embeddings are compared."""
+        found = self._score.cells(self._tensor(first), self._tensor(second))
+        return None if found is None else XcosMaps(*(to_array(part) for part in found))
+
+    def _tensor(self, features: Features) -> Tensor:
+        return torch.from_numpy(features).to(self._score.embedder.device)
 
 
 def open_on_torch(
@@ -117,10 +113,10 @@ def open_on_torch(
     if "dimensions" in common:
         common["seed"] = seed
     if entry.needs == "xcos":
-        return EvidenceFromTorch(score.embedder, score=score, **common)
+        return XcosEvidenceMethod(ComparisonFromTorch(score), **common)
     if entry.needs == "torch":
         common["score"] = score
     elif entry.needs == "any embedder":
-        common |= {"scorer": ScoreFromTorch(score), "seed": seed}
+        common |= {"comparison": ComparisonFromTorch(score), "seed": seed}
     method: PairMethod = entry.load()(score.embedder, **common)
     return method

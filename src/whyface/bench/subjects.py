@@ -18,28 +18,19 @@ from whyface.evaluate.rates import equal_error
 from whyface.explain.cells import XcosEvidenceMethod
 from whyface.explain.methods import open_method
 from whyface.explain.pair_method import PairMethod
-from whyface.explain.pair_scorer import CosineScorer, PairScorer, XcosScorer
 from whyface.explain.provenance import ThresholdSource
 from whyface.explain.registry import METHODS, MethodEntry, method_entry
-from whyface.explain.verdict import CosineMethod, XcosMethod
+from whyface.explain.verdict import VerdictMethod
 from whyface.faces.pictures import PictureSource
 from whyface.files.progress import ProgressCallback
-from whyface.xcos.model import XcosModel
-from whyface.xcos.open_model import OpenedModel, attention_kind
+from whyface.xcos.comparison import SearchableComparison
+from whyface.xcos.open_model import OpenedModel
 
 _CHUNK: Final = 50
 
 
-def scorer_of(model: OpenedModel, attention: str | None = None) -> PairScorer:
-    """Give the score that decides: xCos with an attention, by default the model's own, or the cosine."""
-    if isinstance(model.method, XcosModel):
-        own = model.entry.default_attention if model.entry is not None else model.method.attentions[-1]
-        return XcosScorer(model.method, attention_kind(attention or own))
-    return CosineScorer(model.method)
-
-
 def equal_error_threshold(
-    scorer: PairScorer,
+    comparison: SearchableComparison,
     protocol: PairProtocol,
     source: PictureSource,
     numbers: NDArray[np.intp],
@@ -49,7 +40,7 @@ def equal_error_threshold(
     """Give the threshold where FMR and FNMR of these pairs are equal: what the bench calls a match lies above it."""
     scores: list[NDArray[np.float32]] = []
     for chunk in read_chunks(protocol, source, numbers, size=_CHUNK, seed=0):
-        scores.append(scorer.scores(scorer.features(chunk.first), scorer.features(chunk.second)))
+        scores.append(comparison.scores(comparison.features(chunk.first), comparison.features(chunk.second)))
         if progress is not None:
             progress(sum(map(len, scores)), len(numbers))
     return float(equal_error(np.concatenate(scores), protocol.genuine[numbers]).threshold)
@@ -59,11 +50,11 @@ def fitting_methods(
     model: OpenedModel, *, directory: Path | None = None, options: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[str]:
     """Name all methods that can explain this model, by trying to open each, with its options; controls included."""
-    scorer = scorer_of(model)
+    comparison = model.comparison()
     fitting = []
     for name in METHODS:
         try:
-            open_subject(name, model, scorer, threshold=0.0, directory=directory, options=(options or {}).get(name))
+            open_subject(name, model, comparison, threshold=0.0, directory=directory, options=(options or {}).get(name))
         except ModelError:
             continue
         fitting.append(name)
@@ -73,7 +64,7 @@ def fitting_methods(
 def open_subject(
     name: str,
     model: OpenedModel,
-    scorer: PairScorer,
+    comparison: SearchableComparison,
     *,
     threshold: float,
     directory: Path | None = None,
@@ -87,8 +78,8 @@ def open_subject(
     ----------
     name
         See :data:`~whyface.explain.registry.METHODS`.
-    model, scorer
-        The model, and what :func:`scorer_of` returned for it.
+    model, comparison
+        The model, and the way of comparing faces that is explained.
     threshold
         Match iff score > threshold.
     directory
@@ -108,23 +99,23 @@ def open_subject(
     entry = method_entry(name)
 
     def opened(seed: int) -> PairMethod:
-        return _open(entry, model, scorer, threshold, directory, seed, workers, options or {})
+        return _open(entry, model, comparison, threshold, directory, seed, workers, options or {})
 
     method = opened(seed)
     return Subject(
         method,
-        scorer,
+        comparison,
         threshold,
         is_unsigned=entry.is_control,
         other_seed=(lambda: opened(seed + 1)) if "seed" in method.settings else None,
-        randomised=_randomised(entry, model, scorer, threshold, directory, seed, options or {}),
+        randomised=_randomised(entry, model, comparison, threshold, directory, seed, options or {}),
     )
 
 
 def _randomised(
     entry: MethodEntry,
     model: OpenedModel,
-    scorer: PairScorer,
+    comparison: SearchableComparison,
     threshold: float,
     directory: Path | None,
     seed: int,
@@ -136,13 +127,12 @@ def _randomised(
     from whyface.bench.randomised import open_on_torch, randomised_score  # noqa: PLC0415 - imports torch
     from whyface.explain.gradient_method import gives_gradients, pair_score  # noqa: PLC0415
 
-    if not gives_gradients(model.method):
+    if not gives_gradients(comparison.embedder):
         return None
-    attention = scorer.attention if isinstance(scorer, XcosScorer) else None
 
     @functools.cache
     def opened(share: float) -> PairMethod:
-        score = pair_score(model.method, attention=attention, directory=directory)
+        score = pair_score(comparison, directory=directory)
         changed = randomised_score(score, share, seed=seed)
         return open_on_torch(entry, changed, threshold=threshold, seed=seed, options=options)
 
@@ -152,7 +142,7 @@ def _randomised(
 def _open(
     entry: MethodEntry,
     model: OpenedModel,
-    scorer: PairScorer,
+    comparison: SearchableComparison,
     threshold: float,
     directory: Path | None,
     seed: int,
@@ -163,13 +153,9 @@ def _open(
         "threshold": threshold,
         "source": ThresholdSource(kind="user", name="equal error on the bench's pairs"),
     }
-    if isinstance(model.method, XcosModel):
-        attention = scorer.attention if isinstance(scorer, XcosScorer) else "l"
-        if entry.needs == "xcos":
-            return XcosEvidenceMethod(model.method, attention=attention, **common)
-        verdict: XcosMethod | CosineMethod = XcosMethod(model.method, attention=attention, **common)
-    else:
-        verdict = CosineMethod(model.method, **common)
+    if entry.needs == "xcos":
+        return XcosEvidenceMethod(comparison, **common)
+    verdict = VerdictMethod(comparison, **common)
     method = open_method(entry.name, verdict, directory=directory, seed=seed, workers=workers, **options)
     if not isinstance(method, PairMethod):
         raise ModelError(f"method {entry.name!r} gives no maps for each face of {model.name!r}")

@@ -69,14 +69,13 @@ def benchmark(
 ) -> None:
     """Measure explanation methods on a model: patches, erasure, pointing, stability, random weights, cost."""
     from whyface.bench.base import choose_pairs  # noqa: PLC0415
-    from whyface.bench.run import CHUNK, EFFORTS, SLOW, run_bench  # noqa: PLC0415  # noqa: PLC0415
+    from whyface.bench.run import CHUNK, EFFORTS, SLOW, run_bench  # noqa: PLC0415
     from whyface.bench.subjects import (  # noqa: PLC0415
         equal_error_threshold,
         fitting_methods,
         open_subject,
-        scorer_of,
     )
-    from whyface.bench.summary import differences, summarise_method, summary_document, summary_table  # noqa: PLC0415 - start fast  # noqa: PLC0415
+    from whyface.bench.summary import differences, summarise_method, summary_document, summary_table  # noqa: PLC0415
     from whyface.data.open_protocol import open_protocol, parse_protocol  # noqa: PLC0415
     from whyface.explain.registry import METHODS, parse_methods  # noqa: PLC0415
     from whyface.explain.verdict import software_versions  # noqa: PLC0415
@@ -86,7 +85,6 @@ def benchmark(
         read_results,
     )
     from whyface.files.progress import progress_bar  # noqa: PLC0415
-    from whyface.xcos.model import XcosModel  # noqa: PLC0415
     from whyface.xcos.open_model import open_model  # noqa: PLC0415
 
     parquet_modules()
@@ -101,18 +99,18 @@ def benchmark(
         preprocessing=None if pixels is None else pixels.preprocessing(),
         threads=threads,
     )
-    scorer = scorer_of(opened, None if attention is None else attention.value)
+    comparison = opened.comparison()
     source, pairing = open_protocol(parse_protocol(protocol), data, pairs=pair_file, folds=2)
     with source:
         numbers = choose_pairs(pairing, pairs, seed)
         with progress_bar("Threshold") as progress:
-            threshold = equal_error_threshold(scorer, pairing, source, numbers, progress=progress)
-        embedder = None if isinstance(opened.method, XcosModel) else opened.method
+            threshold = equal_error_threshold(comparison, pairing, source, numbers, progress=progress)
+        embedder = comparison.embedder if comparison.attention is None else None
         given = reference_options(reference, embedder, wanted, aligned=True, threads=threads)
         names = fitting_methods(opened, directory=model_dir, options=given) if wanted is None else wanted
         common: dict[str, Any] = {
             "model": {"name": opened.name, "sha256": dict(opened.sha256)},
-            "attention": getattr(scorer, "attention", None),
+            "attention": comparison.attention,
             "threshold": {"value": threshold, "from": "equal error on the same pairs"},
             "protocol": pairing.name,
             "pairs": len(numbers),
@@ -130,7 +128,7 @@ def benchmark(
             subject = open_subject(
                 name,
                 opened,
-                scorer,
+                comparison,
                 threshold=threshold,
                 directory=model_dir,
                 seed=seed,

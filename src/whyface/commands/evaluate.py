@@ -82,13 +82,14 @@ def evaluate(
         report_text,
         run_metadata,
     )
-    from whyface.evaluate.scoring import open_scoring_model, score_pairs  # noqa: PLC0415
+    from whyface.evaluate.scoring import score_pairs  # noqa: PLC0415
     from whyface.evaluate.set_scoring import score_sets  # noqa: PLC0415
     from whyface.evaluate.summary import summarise  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
+    from whyface.xcos.open_model import open_model  # noqa: PLC0415
 
     name = parse_protocol(protocol)
-    scoring = open_scoring_model(
+    scoring = open_model(
         model,
         attention=None if attention is None else attention.value,
         directory=model_dir,

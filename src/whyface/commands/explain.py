@@ -82,7 +82,7 @@ def explain(
     from whyface.explain.black_box import BlackBoxMethod, usable_cores  # noqa: PLC0415
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
     from whyface.explain.registry import parse_methods  # noqa: PLC0415
-    from whyface.explain.verdict import CosineMethod, with_probability  # noqa: PLC0415
+    from whyface.explain.verdict import with_probability  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.verification import Verifier  # noqa: PLC0415
@@ -105,7 +105,8 @@ def explain(
     )
     compared = verifier.method
     names = names or list(default_methods(compared))
-    embedder = compared.embedder if isinstance(compared, CosineMethod) else None
+    comparison = compared.comparison
+    embedder = comparison.embedder if comparison.attention is None else None
     given = reference_options(reference, embedder, names, aligned=aligned, besides=[photo_a, photo_b], threads=threads)
     # All are opened first: a method that cannot be used is found out before another has taken its time.
     methods = [

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from whyface.data.protocols import PairProtocol
 from whyface.evaluate.intervals import Interval
-from whyface.evaluate.scoring import ScoringModel
 from whyface.evaluate.summary import RateAtFmr, Summary
 from whyface.explain.verdict import software_versions
+from whyface.xcos.open_model import OpenedModel
 
 KIND_NAMES: Final[Mapping[str, str]] = {
     "cosine": "Cosine of embeddings",
@@ -32,7 +32,7 @@ NOTES: Final = (
 
 
 def run_metadata(
-    model: ScoringModel,
+    model: OpenedModel,
     protocol: PairProtocol,
     *,
     data: str,
@@ -63,7 +63,7 @@ def run_metadata(
             "name": model.name,
             "sha256": dict(model.sha256),
             "preprocessing": model.preprocessing.to_dict(),
-            "scores": list(model.kinds),
+            "scores": list(model.comparisons),
         },
         "protocol": {
             "name": protocol.name,

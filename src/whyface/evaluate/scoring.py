@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +15,9 @@ from whyface.evaluate.rates import equal_error, fold_accuracy, supports_fmr, tar
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.pictures import PictureSource
 from whyface.files.progress import ProgressCallback
-from whyface.models.embedder import Batch, Embedder, GridEmbedder, l2_normalise
-from whyface.models.preprocessing import Preprocessing
-from whyface.xcos.attention import AttentionKind
-from whyface.xcos.model import XcosModel
-from whyface.xcos.open_model import open_model
+from whyface.models.embedder import Batch, Embedder, l2_normalise
+from whyface.xcos.comparison import COSINE, Comparison, Features
+from whyface.xcos.open_model import OpenedModel
 
 
 def embed_all(
@@ -67,32 +63,47 @@ def embed_all(
     ModelError
         If the embedder returns another shape than (n, D) or values that are not finite.
     """
+
+    def read(faces: Batch) -> Features:
+        rows = _checked(embedder.embed(faces), len(faces))
+        return l2_normalise(rows + _checked(embedder.embed(mirrored(faces)), len(faces))) if mirror else rows
+
+    return read_all(read, source, names, batch=batch, progress=progress)
+
+
+def read_all(
+    read: Callable[[Batch], Features],
+    source: PictureSource,
+    names: Sequence[str],
+    *,
+    batch: int = 64,
+    progress: ProgressCallback | None = None,
+) -> Features:
+    """Run a network over the named pictures in the order given, (N, ...) float32; see :func:`embed_all`."""
     if batch < 1:
         raise InputError(f"batch must be at least 1, got {batch}")
     if not names:
         raise InputError("there are no pictures to embed; give at least one name")
     total = len(names)
-    embeddings: NDArray[np.float32] | None = None
+    features: Features | None = None
     for start in range(0, total, batch):
         chunk = names[start : start + batch]
         faces = np.empty((len(chunk), 3, FACE_SIZE, FACE_SIZE), np.uint8)
         for row, name in enumerate(chunk):
             faces[row] = source.read(name).transpose(2, 0, 1)
-        rows = _checked(embedder.embed(faces), len(chunk))
-        if mirror:
-            rows = l2_normalise(rows + _checked(embedder.embed(np.ascontiguousarray(faces[..., ::-1])), len(chunk)))
-        if embeddings is None:
-            embeddings = np.empty((total, rows.shape[1]), np.float32)
-        elif embeddings.shape[1] != rows.shape[1]:
+        rows = _finite(read(faces))
+        if features is None:
+            features = np.empty((total, *rows.shape[1:]), np.float32)
+        elif features.shape[1:] != rows.shape[1:]:
             raise ModelError(
-                f"the embedder changed its dimension from {embeddings.shape[1]} to {rows.shape[1]}; "
+                f"the embedder changed its dimension from {features.shape[1]} to {rows.shape[1]}; "
                 "it must give every batch the same"
             )
-        embeddings[start : start + len(chunk)] = rows
+        features[start : start + len(chunk)] = rows
         if progress is not None:
             progress(start + len(chunk), total)
-    assert embeddings is not None
-    return embeddings
+    assert features is not None
+    return features
 
 
 def pair_scores(
@@ -115,27 +126,22 @@ def pair_scores(
 def _checked(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     if rows.ndim != 2 or rows.shape[0] != count:
         raise ModelError(f"the embedder returned shape {rows.shape} for {count} faces; it must be ({count}, D)")
+    return _finite(rows)
+
+
+def _finite(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     if not np.isfinite(rows).all():
         raise ModelError("the embedder returned values that are not finite; check its preprocessing")
     return rows.astype(np.float32, copy=False)
 
 
+def mirrored(batch: Batch) -> Batch:
+    """Return faces mirrored left to right."""
+    flipped: Batch = np.flip(batch, axis=-1).copy()
+    return flipped
+
+
 _CHUNK = 1000
-
-
-class GridAsEmbedding:
-    """Stream grids where embeddings are expected; lengths are kept, since a cell's cosine divides by its own."""
-
-    def __init__(self, model: XcosModel) -> None:
-        self._model = model
-        self.name, self.sha256 = model.embedder.name, model.embedder.sha256
-        self.shape: tuple[int, ...] = ()
-
-    def embed(self, batch: Batch) -> NDArray[np.float32]:
-        """Map faces to their grids as rows (N, C * H * W), not normalised."""
-        grid = self._model.grid(batch)
-        self.shape = grid.shape[1:]
-        return grid.reshape(len(grid), -1)
 
 
 def score_embedder(
@@ -146,25 +152,42 @@ def score_embedder(
     return np.asarray(pair_scores(embeddings, protocol.left, protocol.right), np.float32)
 
 
-def score_xcos(
-    model: XcosModel, source: PictureSource, protocol: PairProtocol, *, progress: ProgressCallback | None = None
-) -> tuple[dict[AttentionKind, NDArray[np.float32]], dict[AttentionKind, NDArray[np.float32]]]:
-    """Score every pair of a protocol with each attention that the model has.
+def score_grids(
+    comparisons: Mapping[str, Comparison],
+    source: PictureSource,
+    protocol: PairProtocol,
+    *,
+    mirror: bool = False,
+    progress: ProgressCallback | None = None,
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Score every pair of a protocol with each of a model's attentions.
+
+    Parameters
+    ----------
+    comparisons
+        By kind, all with places and of one model, see :func:`whyface.xcos.comparison.comparisons`.
+    source, protocol
+        Pictures and pairs.
+    mirror
+        Look at every picture mirrored instead.
+    progress
+        Called with the pictures done and their number.
 
     Returns
     -------
-    Scores (P,) float32 by attention, and the mean attention map (H, W) by attention; no mirror images.
+    Scores (P,) float32 by kind, and the mean attention map (H, W) by kind.
     """
-    streamer = GridAsEmbedding(model)
-    flat = embed_all(streamer, source, protocol.pictures, progress=progress)
-    grids = flat.reshape(len(flat), *streamer.shape)
-    scores: dict[AttentionKind, NDArray[np.float32]] = {}
-    means: dict[AttentionKind, NDArray[np.float32]] = {}
-    for kind in model.attentions:
-        parts = [
-            model.compare_grids(grids[protocol.left[i : i + _CHUNK]], grids[protocol.right[i : i + _CHUNK]], kind)
-            for i in range(0, len(protocol.left), _CHUNK)
-        ]
+    network = next(iter(comparisons.values())).features
+    read = (lambda batch: network(mirrored(batch))) if mirror else network
+    grids = read_all(read, source, protocol.pictures, progress=progress)
+    scores: dict[str, NDArray[np.float32]] = {}
+    means: dict[str, NDArray[np.float32]] = {}
+    for kind, comparison in comparisons.items():
+        parts = []
+        for i in range(0, len(protocol.left), _CHUNK):
+            part = comparison.maps(grids[protocol.left[i : i + _CHUNK]], grids[protocol.right[i : i + _CHUNK]])
+            assert part is not None
+            parts.append(part)
         scores[kind] = np.concatenate([part.score for part in parts])
         means[kind] = np.concatenate([part.attention for part in parts]).mean(axis=0)
     return scores, means
@@ -193,76 +216,8 @@ def summarise_scores(scores: Mapping[str, NDArray[np.float32]], protocol: PairPr
     return report
 
 
-COSINE = "cosine"
-
-
-@dataclass(frozen=True, eq=False)
-class ScoringModel:
-    """A model that is ready to score pairs.
-
-    Attributes
-    ----------
-    name
-        What reports call it.
-    method
-        An embedder, whose embeddings are compared, or an xCos model.
-    kinds
-        Which scores it gives: ``("cosine",)``, or kinds of attention.
-    sha256
-        SHA-256 of each file by its role.
-    preprocessing
-        What the network gets to see.
-    """
-
-    name: str
-    method: Embedder | XcosModel
-    kinds: tuple[str, ...]
-    sha256: Mapping[str, str]
-    preprocessing: Preprocessing
-
-
-def open_scoring_model(
-    model: str,
-    *,
-    attention: str | None = None,
-    directory: Path | None = None,
-    grid: str | None = None,
-    preprocessing: Preprocessing | None = None,
-    threads: int | None = None,
-) -> ScoringModel:
-    """Open a known model by its name, or any network by the path of its ``.onnx`` file.
-
-    Parameters
-    ----------
-    model
-        Name or path.
-    attention
-        ``"u"``, ``"p"`` or ``"l"``; None takes all that an xCos model has, and embeddings for any other.
-    directory
-        Where models that do not come with whyface lie.
-    grid, preprocessing
-        For a network of the user's own: the tensor with its last spatial map, and what it wants done to pixels.
-    threads
-        Threads of ONNX Runtime.
-
-    Raises
-    ------
-    ModelError
-        If the model is unknown or unusable, or lacks that attention.
-    InputError
-        If the options exclude each other.
-    """
-    opened = open_model(
-        model, attention=attention, directory=directory, grid=grid, preprocessing=preprocessing, threads=threads
-    )
-    kinds: tuple[str, ...] = opened.method.attentions if isinstance(opened.method, XcosModel) else (COSINE,)
-    if attention is not None:
-        kinds = (attention,)
-    return ScoringModel(opened.name, opened.method, kinds, opened.sha256, opened.preprocessing)
-
-
 def score_pairs(
-    model: ScoringModel,
+    model: OpenedModel,
     source: PictureSource,
     protocol: PairProtocol,
     *,
@@ -274,38 +229,13 @@ def score_pairs(
     With ``mirror`` every picture is also looked at mirrored. Embeddings of both are added, as is usual; grids are
     not, since their cells have places: there the score is the mean of the pair's and of the mirrored pair's.
     """
-    if not isinstance(model.method, XcosModel):
-        rows = embed_all(model.method, source, protocol.pictures, mirror=mirror, progress=progress)
+    comparisons = model.comparisons
+    if COSINE in comparisons:
+        rows = embed_all(comparisons[COSINE].embedder, source, protocol.pictures, mirror=mirror, progress=progress)
         return {COSINE: pair_scores(rows, protocol.left, protocol.right)}
-    found, _ = score_xcos(model.method, source, protocol, progress=progress)
-    scores = {str(kind): values.astype(np.float64) for kind, values in found.items() if kind in model.kinds}
+    found, _ = score_grids(comparisons, source, protocol, progress=progress)
+    scores = {kind: values.astype(np.float64) for kind, values in found.items()}
     if mirror:
-        again, _ = score_xcos(mirrored(model.method), source, protocol, progress=progress)
-        for kind, values in again.items():
-            if kind in scores:
-                scores[kind] = (scores[kind] + values) / 2
+        again, _ = score_grids(comparisons, source, protocol, mirror=True, progress=progress)
+        scores = {kind: (values + again[kind]) / 2 for kind, values in scores.items()}
     return scores
-
-
-def mirrored(model: XcosModel) -> XcosModel:
-    """Return the same model, which gets to see every face mirrored left to right."""
-    return XcosModel(_Mirrored(model.embedder), pair=model.pair, correlated=model.correlated)
-
-
-class _Mirrored:
-    """A grid network that gets to see every face mirrored."""
-
-    def __init__(self, embedder: GridEmbedder) -> None:
-        self._embedder = embedder
-        self.name, self.sha256 = embedder.name, embedder.sha256
-
-    def embed(self, batch: Batch) -> NDArray[np.float32]:
-        return self._embedder.embed(_mirror(batch))
-
-    def grid(self, batch: Batch) -> NDArray[np.float32]:
-        return self._embedder.grid(_mirror(batch))
-
-
-def _mirror(batch: Batch) -> Batch:
-    mirrored: Batch = np.flip(batch, axis=-1).copy()
-    return mirrored

@@ -13,7 +13,7 @@ and is worked out for every pair of pictures.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from whyface.data.video_sets import SetProtocol
 from whyface.errors import InputError
-from whyface.evaluate.scoring import COSINE, GridAsEmbedding, ScoringModel, embed_all, mirrored
+from whyface.evaluate.scoring import embed_all, mirrored, read_all
 from whyface.faces.pictures import PictureSource
 from whyface.files.progress import ProgressCallback
-from whyface.models.embedder import Embedder, l2_normalise
-from whyface.xcos.attention import AttentionKind, uniform_attention
+from whyface.models.embedder import Batch, l2_normalise
+from whyface.xcos.comparison import COSINE, Comparison, SearchableComparison
 from whyface.xcos.grid import normalise_cells
-from whyface.xcos.model import XcosModel
+from whyface.xcos.open_model import OpenedModel
 
 Aggregation = Literal["grids", "scores"]
 AGGREGATIONS: Final[tuple[Aggregation, ...]] = get_args(Aggregation)
@@ -42,7 +42,7 @@ Rows = NDArray[np.float32]
 
 
 def score_sets(
-    model: ScoringModel,
+    model: OpenedModel,
     source: PictureSource,
     protocol: SetProtocol,
     *,
@@ -82,49 +82,51 @@ def score_sets(
     if aggregation not in AGGREGATIONS:
         raise InputError(f"aggregation must be one of {', '.join(AGGREGATIONS)}, got {aggregation!r}")
     pairs = protocol.pairs
-    if not isinstance(model.method, XcosModel):
-        means = _means(_reader(model.method, source, mirror), protocol, np.asarray, progress)
+    comparisons = model.comparisons
+    if COSINE in comparisons:
+        embedder = comparisons[COSINE].embedder
+
+        def embeddings(names: Sequence[str]) -> Rows:
+            return embed_all(embedder, source, names, batch=_BATCH, mirror=mirror)
+
+        means = _means(embeddings, protocol, np.asarray, progress)
         unit: NDArray[np.float64] = l2_normalise(means).astype(np.float64) if aggregation == "grids" else means
         return {COSINE: np.einsum("pd,pd->p", unit[pairs.left], unit[pairs.right])}
-    views = [model.method, mirrored(model.method)] if mirror else [model.method]
-    found = [_score_grids(view, model.kinds, source, protocol, aggregation, progress, cache_bytes) for view in views]
-    return {kind: np.mean([scores[kind] for scores in found], axis=0) for kind in model.kinds}
+    network = next(iter(comparisons.values())).features
+    views: list[Callable[[Batch], Rows]] = [network]
+    if mirror:
+        views.append(lambda batch: network(mirrored(batch)))
+    found = [_score_grids(view, comparisons, source, protocol, aggregation, progress, cache_bytes) for view in views]
+    return {kind: np.mean([scores[kind] for scores in found], axis=0) for kind in comparisons}
 
 
 def _score_grids(
-    model: XcosModel,
-    kinds: Sequence[str],
+    network: Callable[[Batch], Rows],
+    comparisons: Mapping[str, SearchableComparison],
     source: PictureSource,
     protocol: SetProtocol,
     aggregation: Aggregation,
     progress: ProgressCallback | None,
     cache_bytes: int,
 ) -> dict[str, NDArray[np.float64]]:
-    wanted = [kind for kind in model.attentions if kind in kinds]
-    streamer = GridAsEmbedding(model)
-    read = _reader(streamer, source, mirror=False)
-
     def grids(names: Sequence[str]) -> Rows:
-        rows = read(names)
-        return rows.reshape(len(rows), *streamer.shape)
+        return read_all(network, source, names, batch=_BATCH)
 
     if aggregation == "grids":
         means = _means(grids, protocol, np.asarray, progress).astype(np.float32)
-        return {kind: _compare(model, means, means, protocol, kind) for kind in wanted}
-    linear: list[AttentionKind] = [kind for kind in wanted if kind != "l"]
+        return {kind: _compare(one, means, means, protocol) for kind, one in comparisons.items()}
     scores: dict[str, NDArray[np.float64]] = {}
-    if linear:
-        cells = _means(grids, protocol, normalise_cells, progress)
-        for kind in linear:
-            fixed = model.correlated if kind == "p" else uniform_attention(*cells.shape[2:])
-            scores[kind] = _fixed_scores(cells, protocol, np.asarray(fixed, np.float64))
-    if "l" in wanted:
-        scores["l"] = _learned_scores(model, grids, protocol, progress, cache_bytes)
+    cells: NDArray[np.float64] | None = None
+    for kind, comparison in comparisons.items():
+        if kind == "l":
+            scores[kind] = _learned_scores(comparison, grids, protocol, progress, cache_bytes)
+            continue
+        if cells is None:
+            cells = _means(grids, protocol, normalise_cells, progress)
+        weights = comparison.fixed_weights(cells.shape[1:])
+        assert weights is not None
+        scores[kind] = _fixed_scores(cells, protocol, weights.astype(np.float64))
     return scores
-
-
-def _reader(embedder: Embedder, source: PictureSource, mirror: bool) -> Callable[[Sequence[str]], Rows]:
-    return lambda names: embed_all(embedder, source, names, batch=_BATCH, mirror=mirror)
 
 
 def _means(
@@ -149,12 +151,10 @@ def _means(
     return np.stack(means)
 
 
-def _compare(
-    model: XcosModel, left: Rows, right: Rows, protocol: SetProtocol, kind: AttentionKind
-) -> NDArray[np.float64]:
+def _compare(comparison: Comparison, left: Rows, right: Rows, protocol: SetProtocol) -> NDArray[np.float64]:
     pairs = protocol.pairs
     parts = [
-        model.compare_grids(left[pairs.left[i : i + _CHUNK]], right[pairs.right[i : i + _CHUNK]], kind).score
+        comparison.scores(left[pairs.left[i : i + _CHUNK]], right[pairs.right[i : i + _CHUNK]])
         for i in range(0, len(pairs.left), _CHUNK)
     ]
     return np.concatenate(parts).astype(np.float64)
@@ -174,7 +174,7 @@ def _fixed_scores(
 
 
 def _learned_scores(
-    model: XcosModel,
+    comparison: Comparison,
     grids: Callable[[Sequence[str]], Rows],
     protocol: SetProtocol,
     progress: ProgressCallback | None,
@@ -200,8 +200,7 @@ def _learned_scores(
         for grid in first:
             for start in range(0, len(second), _CHUNK):
                 part = second[start : start + _CHUNK]
-                same = np.ascontiguousarray(np.broadcast_to(grid, part.shape))
-                total += float(model.compare_grids(same, part, "l").score.sum(dtype=np.float64))
+                total += float(comparison.scores(grid[None], part).sum(dtype=np.float64))
         scores[row] = total / (len(first) * len(second))
         if progress is not None:
             progress(row + 1, len(pairs.left))

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.pair_method import PairMaps, PairMethod, check_pairing
-from whyface.explain.pair_scorer import CosineScorer, Features, PairScorer
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
+from whyface.xcos.comparison import Comparison, CosineComparison, Features
 
 if TYPE_CHECKING:
     from whyface.files.progress import ProgressCallback
@@ -178,7 +178,7 @@ class BlackBoxMethod(PairMethod):
     ----------
     embedder
         Any network.
-    scorer
+    comparison
         Explain this score, such as xCos's; by default the cosine of the embeddings.
     fill
         What shows where a face is covered: a grey level, ``"mean"`` (the face's mean colour, which leaves the
@@ -200,7 +200,7 @@ class BlackBoxMethod(PairMethod):
         self,
         embedder: Embedder,
         *,
-        scorer: PairScorer | None = None,
+        comparison: Comparison | None = None,
         fill: Fill = "mean",
         seed: int = 0,
         workers: int = 1,
@@ -212,7 +212,7 @@ class BlackBoxMethod(PairMethod):
         super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size)
         if workers < 1:
             raise InputError(f"there must be at least 1 worker, got {workers}")
-        self.scorer: PairScorer = CosineScorer(embedder) if scorer is None else scorer
+        self.comparison: Comparison = CosineComparison(embedder) if comparison is None else comparison
         self.fill = check_fill(fill)
         self.seed = seed
         self.workers = workers
@@ -222,7 +222,7 @@ class BlackBoxMethod(PairMethod):
     @property
     def settings(self) -> Mapping[str, Any]:
         """Fill, seed and the score that is explained."""
-        return {"score": type(self.scorer).__name__, "fill": self.fill, "seed": self.seed}
+        return {"score": self.comparison.kind, "fill": self.fill, "seed": self.seed}
 
     @property
     @abstractmethod
@@ -251,10 +251,10 @@ class BlackBoxMethod(PairMethod):
         scores, maps_a, maps_b, details = [], [], [], []
         for one, other in zip(first, second, strict=True):
             self._done = 0
-            both = self.scorer.features(np.stack([one, other]))
+            both = self.comparison.features(np.stack([one, other]))
             self._advance(2)
             plain = both[:1], both[1:]
-            scores.append(self.scorer.scores(*plain)[0])
+            scores.append(self.comparison.scores(*plain)[0])
             map_a, map_b, found = self.explain_one((one, other), plain)
             maps_a.append(map_a)
             maps_b.append(map_b)
@@ -274,7 +274,7 @@ class BlackBoxMethod(PairMethod):
     def painted(self, face: NDArray[Any], painter: Painter, count: int) -> Features:
         """Run the network on changed copies of a face."""
         return painted_features(
-            self.scorer.features,
+            self.comparison.features,
             face,
             painter,
             count,

@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError
+from whyface.errors import InputError, ModelError
 from whyface.explain.pair_method import BatchedPairMethod, PairMaps
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Batch, Embedder
 from whyface.models.linear_head import linear_head
-from whyface.xcos.attention import AttentionKind
-from whyface.xcos.model import XcosModel
+from whyface.xcos.comparison import Comparison
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -201,19 +200,17 @@ class XcosEvidenceMethod(BatchedPairMethod):
 
     Parameters
     ----------
-    model
-        The xCos model.
+    comparison
+        How the model compares faces, with attention.
     threshold, source, batch_size
         See :class:`~whyface.explain.pair_method.PairMethod`.
-    attention
-        ``"u"``, ``"p"`` or ``"l"``.
     excess
         False gives S * W instead, which adds up to the score.
 
     Raises
     ------
     ModelError
-        If the model lacks this attention.
+        If the comparison has no places.
 
     References
     ----------
@@ -224,28 +221,29 @@ class XcosEvidenceMethod(BatchedPairMethod):
 
     def __init__(
         self,
-        model: XcosModel,
+        comparison: Comparison,
         *,
         threshold: float = 0.0,
         source: ThresholdSource | None = None,
         batch_size: int = 64,
-        attention: AttentionKind = "l",
         excess: bool = True,
     ) -> None:
-        super().__init__(model.embedder, threshold=threshold, source=source, batch_size=batch_size)
-        model.require(attention)
-        self.model = model
-        self.attention: AttentionKind = attention
+        super().__init__(comparison.embedder, threshold=threshold, source=source, batch_size=batch_size)
+        if comparison.attention is None:
+            raise ModelError(f"method {self.name!r} needs an xCos score; open the model with an attention")
+        self.comparison = comparison
         self.excess = excess
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The attention, and whether the threshold is taken off."""
-        return {"attention": self.attention, "excess": self.excess}
+        return {"attention": self.comparison.attention, "excess": self.excess}
 
     def batch_maps(self, first: Batch, second: Batch) -> PairMaps:
         """Explain a batch of pairs."""
-        found = self.model.compare(first, second, self.attention)
+        features = self.comparison.features(np.concatenate([first, second]))
+        found = self.comparison.maps(features[: len(first)], features[len(first) :])
+        assert found is not None
         similarity = found.similarity - self.threshold if self.excess else found.similarity
         evidence = (similarity * found.attention).astype(np.float32)
         return PairMaps(found.score, evidence, evidence.copy(), forward=2)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.black_box import BlackBoxMethod, OnePair
-from whyface.explain.pair_scorer import Features
 from whyface.faces.face import FACE_SIZE
 from whyface.models.embedder import Embedder
+from whyface.xcos.comparison import Features
 
 
 class RandomMethod(BlackBoxMethod):

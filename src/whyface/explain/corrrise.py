@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.black_box import BlackBoxMethod, OnePair
-from whyface.explain.pair_scorer import Features
 from whyface.faces.face import FACE_SIZE
 from whyface.models.embedder import Embedder
+from whyface.xcos.comparison import Features
 
 
 class StreamedCorrelation:
@@ -166,8 +166,8 @@ class CorrRiseMethod(BlackBoxMethod):
         ):
             seen_a = self.painted(face_a, _MaskPainter(face_a, fill_a, masks), len(masks))
             seen_b = self.painted(face_b, _MaskPainter(face_b, fill_b, masks), len(masks))
-            found_a.update(masks, self.scorer.scores(seen_a, plain_b))
-            found_b.update(masks, self.scorer.scores(plain_a, seen_b))
+            found_a.update(masks, self.comparison.scores(seen_a, plain_b))
+            found_b.update(masks, self.comparison.scores(plain_a, seen_b))
         return found_a.result().astype(np.float32), found_b.result().astype(np.float32), {}
 
 

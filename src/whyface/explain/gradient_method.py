@@ -23,10 +23,11 @@ from whyface.models.embedder import Batch, Embedder
 from whyface.models.torch_embedder import TORCH_MODELS, TorchEmbedder, open_torch_embedder
 from whyface.models.torch_layers import keep_freed_memory
 from whyface.models.weights import load_safetensors
-from whyface.xcos.attention import AttentionKind, normalise_attention, uniform_attention
+from whyface.xcos.attention import AttentionKind, normalise_attention
+from whyface.xcos.comparison import SearchableComparison
 from whyface.xcos.grid import COSINE_EPS
 from whyface.xcos.learned import LearnedAttention, XcosOutput
-from whyface.xcos.model import XcosModel, read_correlated
+from whyface.xcos.model import read_correlated
 
 
 class Arguments(NamedTuple):
@@ -49,8 +50,18 @@ class PairScore(ABC):
         The network.
     """
 
+    kind: AttentionKind | None = None
+
     def __init__(self, embedder: TorchEmbedder) -> None:
         self.embedder = embedder
+
+    def weighted_parts(self) -> list[nn.Module]:
+        """Return the parts with weights that the score depends on, from the pixels to the score."""
+        return [self.embedder.trunk, self.embedder.head]
+
+    def cells(self, first: Tensor, second: Tensor) -> XcosOutput | None:
+        """Return S, W and score of N pairs of features; None for scores without places."""
+        return None
 
     @abstractmethod
     def features_of(self, spatial: Tensor) -> Tensor:
@@ -105,10 +116,15 @@ class XcosScore(PairScore):
         Its spatial map is the grid that is compared.
     attention
         The learned attention, or fixed weights (H, W) that sum to 1.
+    kind
+        What the attention is called.
     """
 
-    def __init__(self, embedder: TorchEmbedder, attention: LearnedAttention | Tensor) -> None:
+    def __init__(
+        self, embedder: TorchEmbedder, attention: LearnedAttention | Tensor, kind: AttentionKind = "l"
+    ) -> None:
         super().__init__(embedder)
+        self.kind = kind
         if isinstance(attention, nn.Module):
             attention = copy.deepcopy(attention).eval().requires_grad_(False)
         self.attention = attention.to(embedder.device)
@@ -141,6 +157,10 @@ class XcosScore(PairScore):
             )
         return self.attention.expand(len(first), -1, -1)
 
+    def weighted_parts(self) -> list[nn.Module]:
+        """Return trunk and attention: the head only flattens the grid, and the attention compares the grids."""
+        return [self.embedder.trunk, *([self.attention] if isinstance(self.attention, nn.Module) else [])]
+
     def cells(self, first: Tensor, second: Tensor) -> XcosOutput:
         """Give S, W (N, H, W) and the score of N pairs of grids."""
         one, two = (functional.normalize(grid, dim=1, eps=COSINE_EPS) for grid in (first, second))
@@ -148,29 +168,24 @@ class XcosScore(PairScore):
         return XcosOutput(similarity, weights, (similarity * weights).sum(dim=(1, 2)))
 
 
-def gives_gradients(model: Embedder | XcosModel) -> bool:
-    """Say whether a model is a torch network, or a known one that is there as one.
+def gives_gradients(embedder: Embedder) -> bool:
+    """Say whether a network is a torch network, or a known one that is there as one.
 
     A file of the user's own may bear a known name, so that the hash decides.
     """
-    embedder = model.embedder if isinstance(model, XcosModel) else model
     if isinstance(embedder, TorchEmbedder):
         return True
     return embedder.name in TORCH_MODELS and model_entry(embedder.name).files["onnx"].sha256 == embedder.sha256
 
 
-def pair_score(
-    model: Embedder | XcosModel, *, attention: AttentionKind | None = None, directory: Path | str | None = None
-) -> PairScore:
+def pair_score(comparison: SearchableComparison, *, directory: Path | str | None = None) -> PairScore:
     """Make the score by which a model compares faces, with gradients.
 
     Parameters
     ----------
-    model
-        Any :class:`~whyface.models.torch_embedder.TorchEmbedder`, alone or in an xCos model; or a known ONNX network
-        that is there as a torch network too.
-    attention
-        For an xCos model: its kind of attention. None: the cosine of embeddings.
+    comparison
+        Of any :class:`~whyface.models.torch_embedder.TorchEmbedder`, or of a known ONNX network that is there as a
+        torch network too.
     directory
         Where models that do not come with whyface lie.
 
@@ -179,23 +194,20 @@ def pair_score(
     ModelError
         The model gives no gradients, or lacks that attention as torch tensors.
     """
-    embedder = model.embedder if isinstance(model, XcosModel) else model
+    embedder, kind = comparison.embedder, comparison.attention
     if not isinstance(embedder, TorchEmbedder):
-        if not gives_gradients(model):
+        if not gives_gradients(embedder):
             raise ModelError(f"model {embedder.name!r} gives no gradients; open it as a torch network (TorchEmbedder)")
-        return open_pair_score(embedder.name, attention=attention, directory=directory)
-    if not isinstance(model, XcosModel):
+        return open_pair_score(embedder.name, attention=kind, directory=directory)
+    if kind is None:
         return CosineScore(embedder)
-    kind = attention or model.attentions[-1]
-    model.require(kind)
-    channels, *cells = embedder.grid(np.zeros((0, 3, FACE_SIZE, FACE_SIZE), np.uint8)).shape[1:]
-    if kind == "u":
-        return XcosScore(embedder, torch.from_numpy(uniform_attention(*cells)))
-    if kind == "p" and model.correlated is not None:
-        return XcosScore(embedder, torch.from_numpy(model.correlated))
-    if model.tensors is None:
+    shape = embedder.grid(np.zeros((0, 3, FACE_SIZE, FACE_SIZE), np.uint8)).shape[1:]
+    weights = comparison.fixed_weights(shape)
+    if weights is not None:
+        return XcosScore(embedder, torch.from_numpy(weights), kind)
+    if comparison.tensors is None:
         raise ModelError(f"model {embedder.name!r}: its learned attention is not there as torch tensors; use u or p")
-    return XcosScore(embedder, _learned(channels, model.tensors))
+    return XcosScore(embedder, _learned(shape[0], comparison.tensors))
 
 
 def open_pair_score(
@@ -226,12 +238,12 @@ def open_pair_score(
     kind = attention or entry.default_attention
     shape = entry.grid.shape if entry.grid else (0, 7, 7)
     if kind == "u":
-        return XcosScore(embedder, torch.full(shape[1:], 1 / (shape[1] * shape[2])))
+        return XcosScore(embedder, torch.full(shape[1:], 1 / (shape[1] * shape[2])), "u")
     if not is_xcos:
         raise ModelError(f"model {name!r} has no attention {kind!r}; it has u (uniform)")
     path = model_file(entry, "safetensors", directory=directory)
     if kind == "p":
-        return XcosScore(embedder, torch.from_numpy(normalise_attention(read_correlated(path))))
+        return XcosScore(embedder, torch.from_numpy(normalise_attention(read_correlated(path))), "p")
     return XcosScore(embedder, _learned(shape[0], path))
 
 

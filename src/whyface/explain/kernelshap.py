@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.black_box import BlackBoxMethod, OnePair
-from whyface.explain.pair_scorer import Features
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.regions import REGIONS, region_masks
 from whyface.models.embedder import Embedder
+from whyface.xcos.comparison import Features
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +170,7 @@ class KernelShapMethod(BlackBoxMethod):
 
     def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
         """Explain one pair."""
-        score, (plain_a, plain_b) = self.scorer.scores, plain
+        score, (plain_a, plain_b) = self.comparison.scores, plain
         shown = [*self.trials.members, np.zeros(len(REGIONS), np.bool_)]
         some_a, some_b = (
             self.painted(face, _RegionPainter(face, self.fill_of(face), self._regions, shown), len(shown))

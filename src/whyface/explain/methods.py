@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from whyface.errors import InputError, ModelError
 from whyface.explain.explanation import Explanation
-from whyface.explain.pair_scorer import XcosScorer
 from whyface.explain.places import mean_map_file
 from whyface.explain.provenance import ThresholdSource
 from whyface.explain.registry import MethodEntry, method_entry, without_gradients
-from whyface.explain.verdict import CosineMethod, FacePair, XcosMethod
+from whyface.explain.verdict import FacePair, VerdictMethod
 from whyface.models.embedder import Embedder
-from whyface.xcos.model import XcosModel
+from whyface.xcos.comparison import CosineComparison
 
 if TYPE_CHECKING:
     from whyface.files.progress import ProgressCallback
@@ -36,7 +35,7 @@ class Explains(Protocol):
 
 def open_method(
     name: str,
-    verdict: XcosMethod | CosineMethod | None = None,
+    verdict: VerdictMethod | None = None,
     *,
     embedder: Embedder | None = None,
     threshold: float = 0.0,
@@ -79,50 +78,50 @@ def open_method(
         raise InputError("give either a verdict (Verifier().method) or an embedder, with its threshold")
     if verdict is None:
         assert embedder is not None
-        verdict = CosineMethod(embedder, threshold=threshold, source=ThresholdSource(kind="user"))
+        verdict = VerdictMethod(
+            CosineComparison(embedder), threshold=threshold, source=ThresholdSource(kind="user", name="set by the user")
+        )
+    comparison = verdict.comparison
     if entry.needs == "xcos":
-        if not isinstance(verdict, XcosMethod):
+        if comparison.attention is None:
             raise ModelError(
-                f"method {name!r} needs a model with attention over a grid, which {verdict.embedder.name!r} is not as "
+                f"method {name!r} needs a model with attention over a grid, which {comparison.name!r} is not as "
                 f"opened; choose an attention, or use one of {without_gradients()}"
             )
         return verdict
-    embedder = verdict.model.embedder if isinstance(verdict, XcosMethod) else verdict.embedder
+    embedder = comparison.embedder
     common: dict[str, Any] = {"threshold": verdict.threshold, "source": verdict.source, **options}
     if batch_size is not None:
         common["batch_size"] = batch_size
     if entry.needs == "torch":
-        model, attention = (verdict.model, verdict.attention) if isinstance(verdict, XcosMethod) else (embedder, None)
-        _require_torch(entry, model)
+        _require_torch(entry, embedder)
         from whyface.explain.gradient_method import pair_score  # noqa: PLC0415 - imports torch
 
-        score = pair_score(model, attention=attention, directory=directory)
+        score = pair_score(comparison, directory=directory)
         if "dimensions" in options:
             # Only a part of the dimensions is a draw.
             common["seed"] = seed
         method: Explains = entry.load()(score.embedder, score=score, **common)
         return method
-    if entry.needs == "linear head" and isinstance(verdict, XcosMethod):
+    if entry.needs == "linear head" and comparison.attention is not None:
         raise ModelError(
             f"method {name!r} reads the cosine of embeddings, but {embedder.name!r} is compared by xCos, which is a "
             "sum of places already; use xcos, or a model that compares embeddings, such as mobilefacenet-ms1m"
         )
     if entry.needs == "any embedder":
-        common |= {"workers": workers, "seed": seed, "progress": progress}
-        if isinstance(verdict, XcosMethod):
-            common["scorer"] = XcosScorer(verdict.model, verdict.attention)
+        common |= {"workers": workers, "seed": seed, "progress": progress, "comparison": comparison}
     method = entry.load()(embedder, **common)
     return method
 
 
-def default_methods(verdict: XcosMethod | CosineMethod) -> Sequence[str]:
+def default_methods(verdict: VerdictMethod) -> Sequence[str]:
     """Say which methods are used where none is named: a quick one of this model's places, and one for any network."""
-    if isinstance(verdict, XcosMethod):
+    if verdict.comparison.attention is not None:
         return "xcos", "xface"
-    return ("places", "xface") if mean_map_file(verdict.embedder) is not None else ("xface",)
+    return ("places", "xface") if mean_map_file(verdict.comparison.embedder) is not None else ("xface",)
 
 
-def _require_torch(entry: MethodEntry, model: Embedder | XcosModel) -> None:
+def _require_torch(entry: MethodEntry, embedder: Embedder) -> None:
     if importlib.util.find_spec("torch") is None:
         raise ModelError(
             f"method {entry.name!r} needs gradients, and PyTorch is not installed; pip install 'whyface[torch]', "
@@ -131,9 +130,8 @@ def _require_torch(entry: MethodEntry, model: Embedder | XcosModel) -> None:
     from whyface.explain.gradient_method import gives_gradients  # noqa: PLC0415 - imports torch
     from whyface.models.torch_embedder import TORCH_MODELS  # noqa: PLC0415
 
-    if not gives_gradients(model):
-        name = (model.embedder if isinstance(model, XcosModel) else model).name
+    if not gives_gradients(embedder):
         raise ModelError(
-            f"method {entry.name!r} needs gradients, which {name!r} as an ONNX network does not give; "
+            f"method {entry.name!r} needs gradients, which {embedder.name!r} as an ONNX network does not give; "
             f"use one of {without_gradients()}, or a model with a torch network: {', '.join(TORCH_MODELS)}"
         )

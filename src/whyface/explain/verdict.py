@@ -7,17 +7,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
 
 from whyface import __version__
-from whyface.errors import InputError
+from whyface.errors import InputError, ModelError
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import describe
 from whyface.faces.face import Face, stack_faces
 from whyface.models.calibration import Calibration
-from whyface.models.embedder import Embedder
+from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.models.catalogue_schema import ModelEntry
+from whyface.models.preprocessing import Preprocessing
 from whyface.xcos.attention import AttentionKind
-from whyface.xcos.model import XcosModel
+from whyface.xcos.comparison import COSINE, SearchableComparison
+from whyface.xcos.open_model import known_entry, open_model
 
 
 def with_probability(
@@ -50,43 +55,34 @@ def with_probability(
 
 FacePair = tuple[Face, Face]
 
+DEFAULT_FMR: Final = 1e-3
 
-class XcosMethod:
-    """Explain pairs by the metric that decided them: S, W and S * W, whose sum is the score.
 
-    Nothing is approximated and nothing extra is run: the reasons are the computation.
+class VerdictMethod:
+    """Explain pairs by the comparison that decides: S, W and S * W, whose sum is the score.
+
+    Nothing is approximated and nothing extra is run: the reasons are the computation. Where embeddings are compared,
+    the explanation says that there are no maps.
 
     Parameters
     ----------
-    model
-        The xCos model.
+    comparison
+        How the model compares faces.
     threshold
         Match iff score > threshold.
     source
         Where the threshold comes from.
-    attention
-        ``"u"``, ``"p"`` or ``"l"``.
-
-    Raises
-    ------
-    ModelError
-        If the model lacks this attention.
 
     References
     ----------
     Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021.
     """
 
-    name = "xcos"
-
-    def __init__(
-        self, model: XcosModel, *, threshold: float, source: ThresholdSource, attention: AttentionKind = "l"
-    ) -> None:
-        model.require(attention)
-        self.model = model
+    def __init__(self, comparison: SearchableComparison, *, threshold: float, source: ThresholdSource) -> None:
+        self.comparison = comparison
         self.threshold = threshold
         self.source = source
-        self.attention: AttentionKind = attention
+        self.name = "cosine" if comparison.attention is None else "xcos"
 
     def __call__(self, pair: FacePair) -> Explanation:
         """Explain one pair."""
@@ -99,35 +95,120 @@ class XcosMethod:
         ------
         InputError
             If there are no pairs.
-        ModelError
-            If the model lacks this attention.
         """
         if not pairs:
             raise InputError("there are no pairs to explain; give at least one")
         start = time.perf_counter()
-        first, second = (stack_faces([pair[side] for pair in pairs]) for side in (0, 1))
-        maps = self.model.compare(first, second, self.attention)
+        # One run over both sides: the backbone is the cost, and a larger batch uses it better.
+        features = self.comparison.features(stack_faces([pair[side] for side in (0, 1) for pair in pairs]))
+        first, second = features[: len(pairs)], features[len(pairs) :]
+        maps = self.comparison.maps(first, second)
+        scores = self.comparison.scores(first, second) if maps is None else maps.score
         seconds = (time.perf_counter() - start) / len(pairs)
-        model = ModelInfo(self.model.embedder.name, self.model.embedder.sha256)
-        versions = software_versions()
+        attention = self.comparison.attention
         explanations = []
         for row, pair in enumerate(pairs):
             explanation = Explanation(
-                score=float(maps.score[row]),
+                score=float(scores[row]),
                 threshold=self.threshold,
                 threshold_source=self.source,
                 method=self.name,
                 cost=Cost(forward=2, backward=0, seconds=seconds),
-                model=model,
-                similarity=maps.similarity[row],
-                attention=maps.attention[row],
-                attention_kind=self.attention,
-                settings={"attention": self.attention},
-                versions=versions,
+                model=ModelInfo(self.comparison.name, self.comparison.sha256),
+                similarity=None if maps is None else maps.similarity[row],
+                attention=None if maps is None else maps.attention[row],
+                attention_kind=attention,
+                settings={} if attention is None else {"attention": attention},
+                versions=software_versions(),
                 faces=(FaceInfo.from_face(pair[0]), FaceInfo.from_face(pair[1])),
             )
             explanations.append(replace(explanation, sentences=describe(explanation)))
         return explanations
+
+
+class FaceVerifier:
+    """A model with its threshold and its probabilities, which verifies pairs of aligned faces.
+
+    Parameters
+    ----------
+    model
+        Name of a known model (``whyface models`` lists them) or path of any ONNX network.
+    attention
+        ``"u"``, ``"p"`` or ``"l"``; None takes the model's own. A model without attention of its own compares
+        embeddings, unless uniform attention over its grid is asked for.
+    threshold
+        Match iff score > threshold. None takes the measured operating point for ``fmr``.
+    fmr
+        False match rate of the operating point, 1e-2 or 1e-3 where measured; 1e-3 by default.
+    model_directory
+        Where models that are not part of the package lie.
+    grid, preprocessing
+        For an ONNX network of your own: the tensor with its last spatial map, and what it wants done to the pixels.
+    threads
+        Threads of ONNX Runtime; None leaves it to ONNX Runtime.
+    prior
+        How often two photos show one person before they are compared, in (0, 1), for the probability; by default that
+        of the pairs that it was calibrated on. Models without a calibration on record give no probability.
+
+    Attributes
+    ----------
+    method
+        Verdict and reasons, see :class:`VerdictMethod`.
+    calibration
+        From score to probability, or None.
+
+    Raises
+    ------
+    ModelError
+        If the model is unknown or unusable, or lacks a measured threshold.
+    InputError
+        If the options exclude each other.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        attention: AttentionKind | None = None,
+        threshold: float | None = None,
+        fmr: float | None = None,
+        model_directory: Path | str | None = None,
+        grid: str | None = None,
+        preprocessing: Preprocessing | None = None,
+        threads: int | None = None,
+        prior: float | None = None,
+    ) -> None:
+        if threshold is not None and fmr is not None:
+            raise InputError("give a threshold or an FMR, not both")
+        if threshold is not None and not -1 <= threshold <= 1:
+            raise InputError(f"a threshold on a cosine lies in -1..1, got {threshold:g}")
+        if prior is not None and not 0 < prior < 1:
+            raise InputError(f"a prior is a probability between 0 and 1, such as 0.5, got {prior:g}")
+        self.threads = threads
+        self.prior = prior
+        entry = known_entry(model, grid=grid, preprocessing=preprocessing)
+        kind = attention or (entry.default_attention if entry is not None and entry.kind == "xcos" else None)
+        # A threshold that is not on record is found out before files of a known model are read.
+        measured = None
+        if entry is not None and threshold is None:
+            measured = _measured_threshold(entry, kind, DEFAULT_FMR if fmr is None else fmr)
+        self.calibration = None if entry is None else entry.confidence.get(kind or COSINE)
+        if prior is not None and self.calibration is None:
+            raise ModelError(f"{model}: no probability was calibrated for these scores, so a prior says nothing")
+        opened = open_model(
+            model,
+            attention=kind,
+            directory=model_directory,
+            grid=grid,
+            preprocessing=preprocessing,
+            threads=threads,
+        )
+        value, source = measured or _given_threshold(threshold, str(model))
+        self.method = VerdictMethod(opened.comparison(kind), threshold=value, source=source)
+
+    def explain(self, face_a: Face, face_b: Face) -> Explanation:
+        """Verify two aligned faces and say why."""
+        return with_probability(self.method((face_a, face_b)), self.calibration, prior=self.prior)
 
 
 def software_versions() -> dict[str, str]:
@@ -141,38 +222,20 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
-class CosineMethod:
-    """Compare pairs by the cosine of their embeddings; the explanation says that there are no maps.
+def _given_threshold(threshold: float | None, model: str) -> tuple[float, ThresholdSource]:
+    if threshold is None:
+        raise ModelError(f"{model}: no threshold was measured for this network; give one as a number")
+    return threshold, ThresholdSource(kind="user", name="set by the user")
 
-    Parameters
-    ----------
-    embedder
-        Any network.
-    threshold
-        Match iff cosine > threshold.
-    source
-        Where the threshold comes from.
-    """
 
-    name = "cosine"
-
-    def __init__(self, embedder: Embedder, *, threshold: float, source: ThresholdSource) -> None:
-        self.embedder = embedder
-        self.threshold = threshold
-        self.source = source
-
-    def __call__(self, pair: FacePair) -> Explanation:
-        """Compare one pair."""
-        start = time.perf_counter()
-        first, second = self.embedder.embed(stack_faces(pair))
-        explanation = Explanation(
-            score=float(first @ second),
-            threshold=self.threshold,
-            threshold_source=self.source,
-            method=self.name,
-            cost=Cost(forward=2, backward=0, seconds=time.perf_counter() - start),
-            model=ModelInfo(self.embedder.name, self.embedder.sha256),
-            versions=software_versions(),
-            faces=(FaceInfo.from_face(pair[0]), FaceInfo.from_face(pair[1])),
-        )
-        return replace(explanation, sentences=describe(explanation))
+def _measured_threshold(entry: ModelEntry, kind: str | None, fmr: float) -> tuple[float, ThresholdSource]:
+    key = kind or "cosine"
+    points = [point for point in entry.thresholds.get(key, ()) if str(point["name"]).startswith("FMR ")]
+    for point in points:
+        if abs(float(str(point["name"]).removeprefix("FMR ")) - fmr) < 1e-9:
+            return float(point["threshold"]), ThresholdSource.from_operating_point(point)
+    measured = ", ".join(str(point["name"]).removeprefix("FMR ") for point in points) or "none"
+    raise ModelError(
+        f"model {entry.name!r} has no threshold for FMR {fmr:g} with {key!r}; measured: {measured}; "
+        "give one of these or a threshold as a number"
+    )

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.black_box import BlackBoxMethod, OnePair
-from whyface.explain.pair_scorer import CosineScorer, Features
 from whyface.faces.face import FACE_SIZE
 from whyface.models.embedder import Embedder
+from whyface.xcos.comparison import Features
 
 Shape = Literal["rectangle", "circle"]
 SHAPES: Final = ("rectangle", "circle")
@@ -257,7 +257,7 @@ class XfaceMethod(BlackBoxMethod):
         self, pairing: Pairing, plain: tuple[Features, Features], covered_a: Features, covered_b: Features
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """How much score each patch costs, (K,) for each face."""
-        score = self.scorer.scores
+        score = self.comparison.scores
         plain_a, plain_b = plain
         if pairing == "both":
             loss = score(plain_a, plain_b) - score(covered_a, covered_b)
@@ -281,7 +281,7 @@ class XfaceMethod(BlackBoxMethod):
         return mean.astype(np.float32)
 
     def _need_cosine(self) -> None:
-        if not isinstance(self.scorer, CosineScorer):
+        if self.comparison.attention is not None:
             raise InputError(
                 "x-face's pairing 'all' needs the cosine of embeddings, whose mean over covered faces is known at "
                 "once; use the pairing 'one' or 'both' for another score"

@@ -59,11 +59,11 @@ def open_or_create(
     opened = open_model(model, directory=directory, grid=grid, preprocessing=preprocessing, threads=threads)
     path = Path(path)
     if (path / feature_file.FILE_NAME).is_file():
-        gallery = Gallery.open(path, opened.method, writable=True)
+        gallery = Gallery.open(path, opened.model, writable=True)
         if (path / MODEL_NAME).is_file():
             return gallery
     else:
-        gallery = Gallery.create(path, opened.method, storage=storage)
+        gallery = Gallery.create(path, opened.model, storage=storage)
     asked = {
         "model": model,
         "grid": grid,
@@ -116,7 +116,7 @@ def open_for_search(
         preprocessing=None if pixels is None else preprocessing_from_dict(pixels),
         threads=threads,
     )
-    return Gallery.open(path, opened.method, writable=writable)
+    return Gallery.open(path, opened.model, writable=writable)
 
 
 LOOKS_ALIKE: Final = 0.55

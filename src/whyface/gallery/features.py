@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError
+from whyface.errors import InputError, ModelError
 from whyface.gallery.feature_file import Layout, Storage, make_records
 from whyface.gallery.kernel import Probes
-from whyface.models.embedder import Batch, Embedder, l2_normalise
-from whyface.xcos.attention import AttentionKind, uniform_attention
-from whyface.xcos.model import XcosModel
-from whyface.xcos.separable import ClippedAttention, clipped_attention, separable_attention, unit_cells
-
-Model = XcosModel | Embedder
-"""An xCos model, whose grids are compared place by place, or any network, whose embeddings are."""
+from whyface.models.embedder import Batch
+from whyface.xcos.attention import AttentionKind
+from whyface.xcos.comparison import FaceModel, comparisons, file_hashes
+from whyface.xcos.separable import ClippedAttention, clipped_attention
 
 
 class GalleryFeatures:
@@ -31,35 +28,33 @@ class GalleryFeatures:
         SHA-256 of its files by role; of its network alone by default.
     """
 
-    def __init__(self, model: Model, *, sha256: Mapping[str, str] | None = None) -> None:
-        self.model = model
-        self.embedder = model.embedder if isinstance(model, XcosModel) else model
-        self.attention: ClippedAttention | None = None
-        hashes = dict(sha256 or {"onnx": self.embedder.sha256})
-        if isinstance(model, XcosModel) and "l" in model.attentions:
-            self.attention = clipped_attention(separable_attention(model))
-            if model.pair is not None:
-                hashes["pair"] = model.pair.sha256
-        self.sha256 = hashes
+    def __init__(self, model: FaceModel, *, sha256: Mapping[str, str] | None = None) -> None:
+        self._comparisons = comparisons(model)
+        # All ways of comparing share their features and cells; the last is the best that the model has.
+        self.comparison = list(self._comparisons.values())[-1]
+        self.embedder = self.comparison.embedder
+        split = self.comparison.separable()
+        self.attention: ClippedAttention | None = None if split is None else clipped_attention(split)
+        self.sha256 = {**file_hashes(model), **(sha256 or {})}
 
     @property
     def kinds(self) -> tuple[AttentionKind, ...]:
         """The kinds of attention that a search can use; none for embeddings."""
-        return self.model.attentions if isinstance(self.model, XcosModel) else ()
+        return tuple(one.attention for one in self._comparisons.values() if one.attention is not None)
 
     def features(self, batch: Batch) -> NDArray[np.float32]:
         """Run the network on faces (N, 3, 112, 112): grids (N, C, H, W) or embeddings (N, D)."""
-        return self.model.grid(batch) if isinstance(self.model, XcosModel) else self.model.embed(batch)
+        return self.comparison.features(batch)
 
     def layout(self, shape: tuple[int, ...], storage: Storage) -> Layout:
         """Describe a gallery of features of this shape, (C, H, W) or (D,)."""
         terms = 0 if self.attention is None else self.attention.split.size
-        kind = "grid" if isinstance(self.model, XcosModel) else "embedding"
+        kind = "grid" if self.kinds else "embedding"
         return Layout(kind, self.embedder.name, self.sha256, shape, terms, storage)  # type: ignore[arg-type]
 
     def records(self, layout: Layout, start: int, features: NDArray[np.float32]) -> NDArray[Any]:
         """Put N faces into records, numbered from ``start``; see :func:`whyface.gallery.feature_file.make_records`."""
-        unit = self._cells(features).reshape(len(features), -1)
+        unit = self.comparison.cells(features).reshape(len(features), -1)
         if self.attention is None:
             return make_records(layout, start, unit)
         terms = self.attention.split.second_terms(features)
@@ -75,26 +70,22 @@ class GalleryFeatures:
         ModelError
             If the model lacks this attention.
         """
-        cells = self._cells(features)
-        if not isinstance(self.model, XcosModel):
+        cells = self.comparison.cells(features)
+        if not self.kinds:
             if kind is not None:
                 raise InputError("embeddings have no cells to attend to; leave the attention out")
             return Probes(cells, None, None)
         kind = kind or self.default_kind
-        self.model.require(kind)
-        if kind == "l" and self.attention is not None:
-            return Probes(cells, self.attention.split.first_terms(features), None)
-        places = features.shape[2:]
-        fixed = self.model.correlated if kind == "p" else uniform_attention(*places)
-        assert fixed is not None
-        return Probes(cells, None, fixed.reshape(-1))
+        if kind not in self._comparisons:
+            known = ", ".join(self.kinds)
+            raise ModelError(f"model {self.embedder.name!r} has no attention {kind!r}; it has {known}")
+        fixed = self._comparisons[kind].fixed_weights(features.shape[1:])
+        if fixed is not None:
+            return Probes(cells, None, fixed.reshape(-1))
+        assert self.attention is not None
+        return Probes(cells, self.attention.split.first_terms(features), None)
 
     @property
     def default_kind(self) -> AttentionKind:
         """Learned attention where there is one, else uniform."""
         return "l" if "l" in self.kinds else "u"
-
-    def _cells(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        if isinstance(self.model, XcosModel):
-            return unit_cells(features)
-        return l2_normalise(features)[:, None, :]

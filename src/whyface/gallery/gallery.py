@@ -19,10 +19,11 @@ from whyface.files.photo_folder import is_text
 from whyface.files.progress import ProgressCallback
 from whyface.gallery import feature_file, name_table
 from whyface.gallery.feature_file import FeatureFile, Layout, Storage, intact
-from whyface.gallery.features import GalleryFeatures, Model
+from whyface.gallery.features import GalleryFeatures
 from whyface.gallery.name_table import FaceRow, NameTable
 from whyface.gallery.search import Candidate, search
 from whyface.xcos.attention import AttentionKind
+from whyface.xcos.comparison import FaceModel
 
 LOCK_NAME: Final = "writer.lock"
 _CHECKED: Final = 4096
@@ -58,7 +59,7 @@ class Gallery:
     def create(
         cls,
         path: Path | str,
-        model: Model,
+        model: FaceModel,
         *,
         storage: Storage = "int16",
         sha256: Mapping[str, str] | None = None,
@@ -107,7 +108,7 @@ class Gallery:
     def open(
         cls,
         path: Path | str,
-        model: Model | None = None,
+        model: FaceModel | None = None,
         *,
         writable: bool = False,
         sha256: Mapping[str, str] | None = None,

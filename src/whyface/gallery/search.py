@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,40 @@ from numpy.typing import NDArray
 from whyface.errors import InputError, ModelError
 from whyface.explain.cells import cell_parts, spread_constant
 from whyface.files.progress import ProgressCallback
-from whyface.gallery.feature_file import intact
+from whyface.gallery.feature_file import Layout, intact
+from whyface.gallery.features import GalleryFeatures
 from whyface.gallery.kernel import Probes, explain_records, score_records
+from whyface.gallery.name_table import NameTable
 from whyface.models.linear_head import linear_head
 from whyface.xcos.attention import AttentionKind
 
-if TYPE_CHECKING:
-    from whyface.gallery.gallery import Gallery
+
+class Searched(Protocol):
+    """What a search reads of a :class:`whyface.gallery.gallery.Gallery`, which offers it as its own method."""
+
+    path: Path
+    records: NDArray[Any]
+    damaged: set[int]
+    names_table: NameTable
+
+    @property
+    def model(self) -> GalleryFeatures:
+        """The model that the records were made with."""
+        ...
+
+    @property
+    def layout(self) -> Layout:
+        """What the records hold."""
+        ...
+
+    def __len__(self) -> int:
+        """Count the faces."""
+        ...
+
+    @property
+    def left_out(self) -> set[int]:
+        """Records that no search returns."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +97,7 @@ _PROBES_AT_ONCE: Final = 16
 
 
 def search(
-    gallery: Gallery,
+    gallery: Searched,
     features: NDArray[np.float32],
     k: int = 5,
     *,
@@ -119,7 +147,7 @@ def search(
 
 
 def others_above(
-    gallery: Gallery,
+    gallery: Searched,
     features: NDArray[np.float32],
     records: Sequence[int],
     least: float,
@@ -163,7 +191,7 @@ def others_above(
 
 
 def _scored(
-    gallery: Gallery,
+    gallery: Searched,
     features: NDArray[np.float32],
     attention: AttentionKind | None,
     *,
@@ -195,7 +223,7 @@ class _PairsDone:
         self.progress(self.before * records + self.probes * done, self.of * records)
 
 
-def _drop_broken(gallery: Gallery, scores: NDArray[np.float32]) -> None:
+def _drop_broken(gallery: Searched, scores: NDArray[np.float32]) -> None:
     """Damaged bytes may make a score that is no number, which no sorting survives."""
     broken = np.flatnonzero((np.isnan(scores) | np.isposinf(scores)).any(axis=0))
     gallery.damaged |= {int(i) for i in broken if not intact(gallery.records[i : i + 1], int(i))[0]}
@@ -203,7 +231,7 @@ def _drop_broken(gallery: Gallery, scores: NDArray[np.float32]) -> None:
 
 
 def _best(
-    gallery: Gallery, probes: Probes, row: int, scores: NDArray[np.float32], k: int, one_per_person: bool
+    gallery: Searched, probes: Probes, row: int, scores: NDArray[np.float32], k: int, one_per_person: bool
 ) -> list[Candidate]:
     """Take the best of one probe, leaving out what proves to be damaged."""
     wanted = min(len(scores), k)
@@ -230,7 +258,7 @@ def _best(
     return explain_candidates(gallery, probes, row, kept[:k])
 
 
-def explain_candidates(gallery: Gallery, probes: Probes, row: int, numbers: list[int]) -> list[Candidate]:
+def explain_candidates(gallery: Searched, probes: Probes, row: int, numbers: list[int]) -> list[Candidate]:
     """Give some records as candidates of one probe, with S and W, best first."""
     if not numbers:
         return []
@@ -266,7 +294,7 @@ def _highest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     return np.asarray(chosen[np.argsort(-scores[chosen], kind="stable")][:count], np.int64)
 
 
-def explain_cells(gallery: Gallery, face: NDArray[np.uint8], candidates: Sequence[Candidate]) -> list[Candidate]:
+def explain_cells(gallery: Searched, face: NDArray[np.uint8], candidates: Sequence[Candidate]) -> list[Candidate]:
     """Add to each candidate what every cell of the probe's face adds to the score.
 
     The embedding of the probe is a sum over its cells, and the candidate's is in the gallery, so that the cosine splits
@@ -301,7 +329,7 @@ def explain_cells(gallery: Gallery, face: NDArray[np.uint8], candidates: Sequenc
     return [replace(candidate, cells=cells) for candidate, cells in zip(candidates, maps, strict=True)]
 
 
-def with_cells(gallery: Gallery, face: NDArray[np.uint8], candidates: list[Candidate]) -> list[Candidate]:
+def with_cells(gallery: Searched, face: NDArray[np.uint8], candidates: list[Candidate]) -> list[Candidate]:
     """Explain candidates where they carry no reasons and the network allows it; else return them as they are."""
     if gallery.layout.kind != "embedding" or not candidates:
         return candidates

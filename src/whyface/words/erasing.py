@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.black_box import Fill, fill_picture
-from whyface.explain.pair_scorer import Features, PairScorer, features_in_parts
+from whyface.xcos.comparison import Comparison, Features, features_in_parts
 
 ERASERS: Final[Mapping[str, Fill]] = MappingProxyType(
     {"black": 0.0, "white": 255.0, "mean": "mean", "random": "noise", "blur": "blur"}
@@ -108,15 +108,21 @@ class ErasedScores:
 
 
 def erase_in_face(
-    scorer: PairScorer, face: NDArray[Any], masks: NDArray[np.bool_], eraser: str, *, seed: int = 0, batch: int = BATCH
+    comparison: Comparison,
+    face: NDArray[Any],
+    masks: NDArray[np.bool_],
+    eraser: str,
+    *,
+    seed: int = 0,
+    batch: int = BATCH,
 ) -> ErasedFace:
     """Run the network on a face (3, H, W) and on its copies with ``masks`` (K, H, W) erased."""
     copies = erased_faces(face, masks, eraser, seed=seed)
-    features = features_in_parts(scorer, np.concatenate([face[None], copies]), batch)
+    features = features_in_parts(comparison, np.concatenate([face[None], copies]), batch)
     return ErasedFace(features[:1], features[1:])
 
 
-def erased_scores(scorer: PairScorer, first: ErasedFace, second: ErasedFace) -> ErasedScores:
+def erased_scores(comparison: Comparison, first: ErasedFace, second: ErasedFace) -> ErasedScores:
     """Score a pair with every place erased.
 
     Raises
@@ -128,12 +134,12 @@ def erased_scores(scorer: PairScorer, first: ErasedFace, second: ErasedFace) -> 
         raise InputError(f"{len(first.erased)} copies of A do not belong to {len(second.erased)} of B")
     if not len(first.erased):
         empty = np.empty((2, 0))
-        return ErasedScores(float(scorer.scores(first.features, second.features)[0]), empty, empty, empty[0])
+        return ErasedScores(float(comparison.scores(first.features, second.features)[0]), empty, empty, empty[0])
     return ErasedScores(
-        similarity=float(scorer.scores(first.features, second.features)[0]),
-        own=np.stack([scorer.scores(face.erased, face.features) for face in (first, second)]).astype(np.float64),
+        similarity=float(comparison.scores(first.features, second.features)[0]),
+        own=np.stack([comparison.scores(face.erased, face.features) for face in (first, second)]).astype(np.float64),
         single=np.stack(
-            [scorer.scores(first.erased, second.features), scorer.scores(first.features, second.erased)]
+            [comparison.scores(first.erased, second.features), comparison.scores(first.features, second.erased)]
         ).astype(np.float64),
-        both=scorer.scores(first.erased, second.erased).astype(np.float64),
+        both=comparison.scores(first.erased, second.erased).astype(np.float64),
     )

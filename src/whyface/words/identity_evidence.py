@@ -9,11 +9,11 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError
 from whyface.explain.cells import cell_parts
-from whyface.explain.pair_scorer import CosineScorer, Features, PairScorer, XcosScorer
-from whyface.models.embedder import Batch, l2_normalise
+from whyface.models.embedder import Batch, Embedder, l2_normalise
 from whyface.models.linear_head import linear_head
+from whyface.xcos.comparison import Comparison, Features
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -51,12 +51,12 @@ class XcosCells:
     For directions, which are grids too, it is the place's part of the cosine of the flattened grids.
     """
 
-    def __init__(self, scorer: XcosScorer) -> None:
-        self._scorer = scorer
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
 
     def read(self, batch: Batch) -> Features:
         """Compute grids (N, C, H, W)."""
-        return self._scorer.features(batch)
+        return self._comparison.features(batch)
 
     def own(self, features: Features) -> FloatArray:
         """Give W of every face with itself."""
@@ -64,7 +64,8 @@ class XcosCells:
 
     def other(self, features: Features, others: Features) -> FloatArray:
         """Give W * S."""
-        maps = self._scorer.model.compare_grids(features, others, self._scorer.attention)
+        maps = self._comparison.maps(features, others)
+        assert maps is not None
         return np.asarray(maps.similarity * maps.attention, np.float64)
 
     def embedding(self, features: Features) -> NDArray[np.float32]:
@@ -88,7 +89,7 @@ class LinearCells:
         If the network has no grid, or the head behind it is not affine.
     """
 
-    def __init__(self, scorer: CosineScorer, embedder: Any) -> None:
+    def __init__(self, embedder: Embedder) -> None:
         self._grids, self._head = linear_head(embedder)
         self._constant = np.asarray(self._head.constant, np.float64)
 
@@ -118,26 +119,15 @@ class LinearCells:
         return np.asarray(parts / np.maximum(lengths, 1e-12)[:, None, None, None])
 
 
-def identity_cells(scorer: PairScorer, embedder: Any = None) -> IdentityCells:
-    """Look into a model's score.
-
-    Parameters
-    ----------
-    scorer
-        The score that decides.
-    embedder
-        The network behind a :class:`~whyface.explain.pair_scorer.CosineScorer`.
+def identity_cells(comparison: Comparison) -> IdentityCells:
+    """Look into a model's score, place by place.
 
     Raises
     ------
     ModelError
-        If the model cannot be read place by place; the message says what can.
+        If the model cannot be read place by place.
     """
-    if isinstance(scorer, XcosScorer):
-        return XcosCells(scorer)
-    if isinstance(scorer, CosineScorer) and embedder is not None:
-        return LinearCells(scorer, embedder)
-    raise ModelError(f"model {scorer.name!r} cannot be read place by place; use words without the counterfactual map")
+    return LinearCells(comparison.embedder) if comparison.attention is None else XcosCells(comparison)
 
 
 Strategy = Literal["topk", "threshold"]

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from whyface.errors import DataError
-from whyface.explain.pair_scorer import CosineScorer, PairScorer, XcosScorer
-from whyface.explain.verdict import XcosMethod
+from whyface.explain.verdict import FaceVerifier
 from whyface.faces.pictures import open_pictures
 from whyface.files.progress import ProgressCallback
 from whyface.words.attribute_model import AttributeReader, open_attributes
-from whyface.words.identity_evidence import IdentityCells, IdentityClasses, fit_classes, identity_cells
+from whyface.words.identity_evidence import IdentityClasses, fit_classes, identity_cells
 from whyface.words.word_explainer import WordExplainer
 from whyface.words.word_report import WordSettings
 
-if TYPE_CHECKING:
-    from whyface.verification import Verifier
-
-
-def scorer_and_cells(verifier: Verifier, *, with_cells: bool = True) -> tuple[PairScorer, IdentityCells | None]:
-    """Give a verifier's score and its view of identity place by place.
-
-    Raises
-    ------
-    ModelError
-        If the model cannot be read place by place, which only words without the counterfactual map need not.
-    """
-    method = verifier.method
-    if isinstance(method, XcosMethod):
-        scorer: PairScorer = XcosScorer(method.model, method.attention)
-        return scorer, identity_cells(scorer) if with_cells else None
-    scorer = CosineScorer(method.embedder)
-    return scorer, identity_cells(scorer, method.embedder) if with_cells else None
-
 
 def open_words(
-    verifier: Verifier,
+    verifier: FaceVerifier,
     *,
     settings: WordSettings | None = None,
     attributes: AttributeReader | Path | str | None = None,
@@ -77,10 +56,10 @@ def open_words(
         reader = attributes
     else:
         reader = open_attributes(attributes, threads=verifier.threads if threads is None else threads)
-    scorer, cells = scorer_and_cells(verifier, with_cells=chosen.kind != "no counterfactual")
+    comparison = verifier.method.comparison
     return WordExplainer(
-        scorer,
-        cells,
+        comparison,
+        identity_cells(comparison) if chosen.kind != "no counterfactual" else None,
         reader,
         threshold=verifier.method.threshold,
         source=verifier.method.source,
@@ -93,7 +72,7 @@ _BATCH = 64
 
 
 def classes_of_pictures(
-    verifier: Verifier, path: Path | str, *, least: int = 2, progress: ProgressCallback | None = None
+    verifier: FaceVerifier, path: Path | str, *, least: int = 2, progress: ProgressCallback | None = None
 ) -> IdentityClasses:
     """Fit a classifier to aligned pictures, 112 x 112, named ``.../Person/picture.jpg``.
 
@@ -115,8 +94,7 @@ def classes_of_pictures(
     InputError
         If fewer than two people are left.
     """
-    _, cells = scorer_and_cells(verifier)
-    assert cells is not None
+    cells = identity_cells(verifier.method.comparison)
     embeddings, owners = [], []
     with open_pictures(path) as source:
         names = source.names()

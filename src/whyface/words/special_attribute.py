@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.explain.pair_scorer import Features, features_in_parts
+from whyface.xcos.comparison import Features, features_in_parts
 from whyface.explain.provenance import ModelInfo
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import Face, stack_faces
@@ -141,13 +141,13 @@ def special_attributes(
     """
     if len(others) < 2:
         raise InputError(f"what is special shows against many; give at least two other faces, got {len(others)}")
-    settings, scorer = explainer.settings, explainer.scorer
+    settings, comparison = explainer.settings, explainer.comparison
     batch = stack_faces([probe])
     evidence = explainer.attributes(batch)
     asked = evidence.present[0] if settings.names is None else np.ones_like(evidence.present[0])
     numbers = np.flatnonzero(explainer.allowed & asked)
-    known = features_in_parts(scorer, stack_faces(list(others)), BATCH)
-    plain = np.asarray(scorer.scores(scorer.features(batch), known), np.float64)
+    known = features_in_parts(comparison, stack_faces(list(others)), BATCH)
+    plain = np.asarray(comparison.scores(comparison.features(batch), known), np.float64)
     if not len(numbers):
         return _report(explainer, probe, plain, ())
     masks = _masks(explainer, batch, others, evidence, numbers)
@@ -198,14 +198,14 @@ def _rises(
     progress: ProgressCallback | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give each word's rises, (others, words), and the mean rises by random places of its area, (words, draws)."""
-    settings, scorer = explainer.settings, explainer.scorer
+    settings, comparison = explainer.settings, explainer.comparison
     rng = np.random.default_rng(settings.seed)
     rises = np.empty((len(known), len(masks)))
     by_chance = np.empty((len(masks), settings.draws))
     for column, mask in enumerate(masks):
         places = np.concatenate([mask[None], random_blobs(int(mask.sum()), settings.draws, rng)])
-        copies = features_in_parts(scorer, erased_faces(probe, places, settings.eraser, seed=settings.seed), BATCH)
-        moved = [np.asarray(scorer.scores(copy[None], known), np.float64) - plain for copy in copies]
+        copies = features_in_parts(comparison, erased_faces(probe, places, settings.eraser, seed=settings.seed), BATCH)
+        moved = [np.asarray(comparison.scores(copy[None], known), np.float64) - plain for copy in copies]
         rises[:, column] = moved[0]
         by_chance[column] = np.mean(moved[1:], axis=1)
         if progress is not None:
@@ -216,7 +216,7 @@ def _rises(
 def _report(
     explainer: WordExplainer, probe: Face, plain: NDArray[np.float64], words: tuple[SpecialWord, ...]
 ) -> SpecialAttributes:
-    scorer, network = explainer.scorer, explainer.attributes.network
+    comparison, network = explainer.comparison, explainer.attributes.network
     return SpecialAttributes(
         source=probe.source,
         others=len(plain),
@@ -224,7 +224,7 @@ def _report(
         words=words,
         threshold=explainer.threshold,
         matches=int((plain > explainer.threshold).sum()),
-        model=ModelInfo(scorer.name, scorer.sha256),
+        model=ModelInfo(comparison.name, comparison.sha256),
         attributes=ModelInfo(network.name, network.sha256),
         settings=explainer.settings,
         versions=software_versions(),

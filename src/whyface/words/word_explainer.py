@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.explain.pair_scorer import Features, PairScorer, features_in_parts
 from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import FACE_SIZE, Face, stack_faces
@@ -21,6 +20,7 @@ from whyface.words.identity_evidence import IdentityCells, IdentityClasses, chos
 from whyface.words.noise_floor import noise_floor, random_blobs
 from whyface.words.word_maps import Direction, counterfactual_map, erased_pixels, joint_maps, word_places
 from whyface.words.word_report import SIDES, Where, Word, WordReport, WordSettings
+from whyface.xcos.comparison import Comparison, Features, features_in_parts
 
 FloatArray = NDArray[np.floating[Any]]
 _ONE = np.full((1, 1), 1, np.float32)
@@ -31,7 +31,7 @@ class WordExplainer:
 
     Parameters
     ----------
-    scorer
+    comparison
         The score that decides.
     cells
         How identity is seen place by place (:func:`~whyface.words.identity_evidence.identity_cells`); None only without
@@ -53,7 +53,7 @@ class WordExplainer:
 
     def __init__(
         self,
-        scorer: PairScorer,
+        comparison: Comparison,
         cells: IdentityCells | None,
         attributes: AttributeReader,
         *,
@@ -62,7 +62,7 @@ class WordExplainer:
         settings: WordSettings | None = None,
         classes: IdentityClasses | None = None,
     ) -> None:
-        self.scorer = scorer
+        self.comparison = comparison
         self.cells = cells
         self.attributes = attributes
         self.threshold = threshold
@@ -101,8 +101,8 @@ class WordExplainer:
         counterfactual, classes = self.counterfactual(batch[:1], batch[1:], direction)
         masks = self.masks(evidence, counterfactual)
         eraser, seed = self.settings.eraser, self.settings.seed
-        erased = [erase_in_face(self.scorer, batch[side], masks[side], eraser, seed=seed) for side in (0, 1)]
-        scores = erased_scores(self.scorer, erased[0], erased[1])
+        erased = [erase_in_face(self.comparison, batch[side], masks[side], eraser, seed=seed) for side in (0, 1)]
+        scores = erased_scores(self.comparison, erased[0], erased[1])
         present = evidence.present
         words = self._words(batch, masks, scores, present, evidence.probabilities, direction, erased, progress)
         network = self.attributes.network
@@ -117,7 +117,7 @@ class WordExplainer:
             scores=scores,
             masks=masks,
             counterfactual=counterfactual,
-            model=ModelInfo(self.scorer.name, self.scorer.sha256),
+            model=ModelInfo(self.comparison.name, self.comparison.sha256),
             attributes=ModelInfo(network.name, network.sha256),
             settings=self.settings,
             versions=software_versions(),
@@ -173,8 +173,8 @@ class WordExplainer:
         return erased_pixels(joint, self.settings.threshold, places=places, least=self.settings.least)
 
     def _similarity(self, batch: Batch) -> float:
-        features = self.scorer.features(batch)
-        return float(self.scorer.scores(features[:1], features[1:])[0])
+        features = self.comparison.features(batch)
+        return float(self.comparison.scores(features[:1], features[1:])[0])
 
     def _words(
         self,
@@ -242,16 +242,16 @@ class WordExplainer:
             for number in judged:
                 blobs = random_blobs(int(areas[side, number]), draws, rng)
                 copies = erased_faces(batch[side], blobs, self.settings.eraser, seed=self.settings.seed)
-                rows.append(features_in_parts(self.scorer, copies, BATCH))
+                rows.append(features_in_parts(self.comparison, copies, BATCH))
                 done += draws
                 if progress is not None:
                     progress(done, total)
             sides.append(rows)
         plain_a, plain_b = erased[0].features, erased[1].features
         return {
-            "A": np.stack([self.scorer.scores(row, plain_b) for row in sides[0]]).astype(np.float64),
-            "B": np.stack([self.scorer.scores(plain_a, row) for row in sides[1]]).astype(np.float64),
+            "A": np.stack([self.comparison.scores(row, plain_b) for row in sides[0]]).astype(np.float64),
+            "B": np.stack([self.comparison.scores(plain_a, row) for row in sides[1]]).astype(np.float64),
             "both": np.stack(
-                [self.scorer.scores(one, other) for one, other in zip(sides[0], sides[1], strict=True)]
+                [self.comparison.scores(one, other) for one, other in zip(sides[0], sides[1], strict=True)]
             ).astype(np.float64),
         }

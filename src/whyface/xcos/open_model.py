@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, get_args
 
 from whyface.errors import InputError, ModelError
 from whyface.models.catalogue import model_entry, open_embedder
 from whyface.models.catalogue_schema import ModelEntry
-from whyface.models.embedder import Embedder
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.xcos.attention import AttentionKind
+from whyface.xcos.comparison import FaceModel, SearchableComparison, comparisons
 from whyface.xcos.model import XcosModel, open_xcos
 from whyface.xcos.model_folder import DESCRIPTION, ModelFolder, find_model_folder
 
@@ -28,7 +29,7 @@ class OpenedModel:
     ----------
     name
         What reports call it.
-    method
+    model
         An embedder, whose embeddings are compared, or an xCos model.
     entry
         What is on record about a known model; None for a network of the user's own.
@@ -36,20 +37,45 @@ class OpenedModel:
         SHA-256 of each file by its role.
     preprocessing
         What the network gets to see.
+    attention
+        The only way of comparing that was asked for, or None.
     """
 
     name: str
-    method: Embedder | XcosModel
+    model: FaceModel
     entry: ModelEntry | None
     sha256: Mapping[str, str]
     preprocessing: Preprocessing
+    attention: AttentionKind | None = None
 
     @classmethod
-    def of(cls, method: Embedder | XcosModel) -> OpenedModel:
+    def of(cls, model: FaceModel) -> OpenedModel:
         """Take a network or an xCos model that is open already, such as a torch network, for the bench."""
-        embedder = method.embedder if isinstance(method, XcosModel) else method
+        embedder = next(iter(comparisons(model).values())).embedder
         preprocessing = getattr(embedder, "preprocessing", RAW)
-        return cls(embedder.name, method, None, {"weights": embedder.sha256}, preprocessing)
+        return cls(embedder.name, model, None, {"weights": embedder.sha256}, preprocessing)
+
+    @cached_property
+    def comparisons(self) -> dict[str, SearchableComparison]:
+        """The ways in which the model compares faces, by kind: the one that was asked for, else all that there are."""
+        found = comparisons(self.model)
+        return found if self.attention is None else {self.attention: found[self.attention]}
+
+    def comparison(self, kind: str | None = None) -> SearchableComparison:
+        """Return one way of comparing faces; by default the one on record, else the last that there is.
+
+        Raises
+        ------
+        ModelError
+            If the model does not compare faces that way.
+        """
+        if kind is None:
+            recorded = None if self.entry is None else self.entry.default_attention
+            kind = recorded if recorded in self.comparisons else list(self.comparisons)[-1]
+        if kind not in self.comparisons:
+            known = ", ".join(self.comparisons)
+            raise ModelError(f"model {self.name!r} does not compare faces by {kind!r}; it has {known}")
+        return self.comparisons[kind]
 
 
 def known_entry(
@@ -134,7 +160,7 @@ def open_model(
     if kind is not None:
         xcos.require(kind)
     hashes = {role: file.sha256 for role, file in entry.files.items()}
-    return OpenedModel(entry.name, xcos, entry, hashes, entry.preprocessing)
+    return OpenedModel(entry.name, xcos, entry, hashes, entry.preprocessing, kind)
 
 
 def attention_kind(kind: str) -> AttentionKind:
@@ -170,4 +196,4 @@ def _open_own(
         raise ModelError(f"{path}: attention needs a grid; name the tensor of the last spatial map (--grid)")
     xcos = XcosModel(embedder)
     xcos.require(kind)
-    return OpenedModel(embedder.name, xcos, None, hashes, preprocessing)
+    return OpenedModel(embedder.name, xcos, None, hashes, preprocessing, kind)
