@@ -6,7 +6,7 @@ from pathlib import Path
 
 from helpers.tiny_networks import write_tiny
 
-MODULES = ("embedder", "preprocessing", "integrity", "onnx_tap", "onnx_embedder", "onnx_grids", "zoo")
+MODULES = ("embedder", "preprocessing", "onnx_tap", "onnx_embedder", "catalogue")
 
 
 def test_the_core_modules_import_nothing_heavy() -> None:

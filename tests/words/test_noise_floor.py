@@ -165,7 +165,7 @@ def _special(rng: np.random.Generator, others: int, words: int, *, planted: bool
         looks = 0.1 * looks - 5 * masks[0][4::8, 4::8]
     explainer: Any = SimpleNamespace(
         settings=WordSettings(draws=40 if planted else FEWEST_DRAWS),
-        scorer=_LinearScorer(),
+        comparison=_LinearScorer(),
         attributes=_AllPresent(words),
         allowed=np.ones(words, bool),
         names=names,

@@ -64,8 +64,8 @@ _TABLE: Final = (
     MethodEntry(
         name="xcos",
         title="xCos",
-        module="verdict",
-        class_name="VerdictMethod",
+        module="cells",
+        class_name="XcosEvidenceMethod",
         needs="xcos",
         unit="points",
         paper="Lin et al., ACM TOMM 2021",

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError
+from whyface.errors import InputError, ModelError
 from whyface.explain.cells import cell_parts
 from whyface.models.embedder import Batch, Embedder, l2_normalise
 from whyface.models.linear_head import linear_head
@@ -127,7 +127,12 @@ def identity_cells(comparison: Comparison) -> IdentityCells:
     ModelError
         If the model cannot be read place by place.
     """
-    return LinearCells(comparison.embedder) if comparison.attention is None else XcosCells(comparison)
+    if comparison.attention is not None:
+        return XcosCells(comparison)
+    try:
+        return LinearCells(comparison.embedder)
+    except ModelError as error:
+        raise ModelError(f"{error}; or use words without the counterfactual map") from error
 
 
 Strategy = Literal["topk", "threshold"]

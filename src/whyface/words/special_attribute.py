@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.xcos.comparison import Features, features_in_parts
 from whyface.explain.provenance import ModelInfo
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import Face, stack_faces
@@ -22,6 +21,7 @@ from whyface.words.erasing import BATCH, erased_faces
 from whyface.words.noise_floor import LEVEL, noise_floor, random_blobs
 from whyface.words.word_explainer import WordExplainer
 from whyface.words.word_report import WordSettings
+from whyface.xcos.comparison import Features, features_in_parts
 
 SCHEMA: Final = "whyface/special-attribute/1"
 
