@@ -135,6 +135,44 @@ def test_bad_tar_files(tmp_path: Path) -> None:
         TarPictures(tmp_path / "cut.tar")
 
 
+def tar_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Make a header with any size, a negative one as well, and the right checksum."""
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    block = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = b"\xff" + (size % (1 << 88)).to_bytes(11, "big") if size < 0 else b"%011o\0" % size
+    block[148:156] = b"%06o\0 " % (256 + sum(block[:148]) + sum(block[156:512]))
+    return bytes(block)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_SPARSE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("size", [-512, -1024])
+def test_a_tar_whose_sizes_lead_back(tmp_path: Path, kind: bytes, size: int) -> None:
+    """The standard library reads the same header again and again."""
+    path = tmp_path / "back.tar"
+    path.write_bytes(tar_header("a.png", 512) + bytes(512) + tar_header("b.png", size, kind) + bytes(1024))
+    with pytest.raises(DataError, match=r"back\.tar"):
+        TarPictures(path)
+
+
+def test_a_tar_with_numbers_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "odd.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("a.png")
+        member.pax_headers = {"GNU.sparse.map": "a,b", "GNU.sparse.size": "x"}
+        archive.addfile(member)
+    with pytest.raises(DataError, match="not an uncompressed tar file"):
+        TarPictures(path)
+
+
+def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
+    """Its bytes in the archive are not those of the file."""
+    path = tmp_path / "sparse.tar"
+    path.write_bytes(tar_header("a.png", 512, tarfile.GNUTYPE_SPARSE) + bytes(512) + bytes(1024))
+    with pytest.raises(DataError, match="stored sparse"):
+        TarPictures(path)
+
+
 def test_a_closed_tar_says_so(tmp_path: Path) -> None:
     pictures = TarPictures(write_tar(tmp_path / "a.tar", FILES))
     pictures.close()

@@ -153,13 +153,21 @@ class TarPictures(Closing):
 
     def _build_index(self) -> None:
         length = self._path.stat().st_size
+        before = -1
         try:
             with tarfile.open(fileobj=self._file, mode="r:") as archive:
                 for member in archive:
+                    # A negative size in a header sends tarfile back, for ever.
+                    if member.offset <= before or member.size < 0:
+                        raise DataError(f"{self._path}: damaged at byte {member.offset}; fetch it again")
+                    before = member.offset
+                    if member.issparse():
+                        raise DataError(f"{self._path}: {member.name} is stored sparse; pack it again without --sparse")
                     if member.isreg():
                         name = _safe_name(member.name, str(self._path))
                         self._index[name] = (member.offset_data, member.size)
-        except tarfile.TarError as error:
+        except (tarfile.TarError, ValueError, OverflowError) as error:
+            # tarfile lets numbers in damaged headers end in a ValueError.
             raise DataError(
                 f"{self._path}: not an uncompressed tar file ({error}); unpack it or fetch it again"
             ) from error
