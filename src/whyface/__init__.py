@@ -7,37 +7,30 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
-if TYPE_CHECKING:
-    from whyface.errors import WhyfaceError as WhyfaceError
-    from whyface.explain.explanation import Explanation as Explanation
-    from whyface.faces.face import Face as Face
-    from whyface.faces.load import load_face as load_face
-    from whyface.models.onnx_embedder import OnnxEmbedder as OnnxEmbedder
-    from whyface.verification import Verification as Verification
-    from whyface.verification import Verifier as Verifier
-    from whyface.verification import verify as verify
+import lazy_loader
 
 __version__ = "0.1.0"
 
-_HOMES: Final = {
-    "Explanation": "whyface.explain.explanation",
-    "Face": "whyface.faces.face",
-    "OnnxEmbedder": "whyface.models.onnx_embedder",
-    "Verification": "whyface.verification",
-    "Verifier": "whyface.verification",
-    "WhyfaceError": "whyface.errors",
-    "load_face": "whyface.faces.load",
-    "verify": "whyface.verification",
-}
-
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - names of the table above
+# The names and where they are stand in __init__.pyi, which type checkers read too.
+_get, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that ``import whyface`` costs nothing."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'whyface' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    """Import a public name on first use, so that ``import whyface`` costs next to nothing."""
+    try:
+        return _get(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == __name__:
+            raise
+        # hasattr() and help() go on where an extra is not installed.
+        raise AttributeError(
+            f"whyface.{name} needs {error.name}, which is not installed: pip install 'whyface[train]'"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    """Name what is public."""
+    return sorted(__all__)

@@ -53,6 +53,31 @@ class Verification:
         return self.explanation.score
 
     @property
+    def threshold(self) -> float:
+        """The score above which the verdict is "match"."""
+        return self.explanation.threshold
+
+    @property
+    def margin(self) -> float:
+        """The score less the threshold."""
+        return self.explanation.score - self.explanation.threshold
+
+    @property
+    def probability(self) -> float | None:
+        """How likely it is that the photos show one person, in [0, 1]; None for a model without calibration."""
+        return self.explanation.probability
+
+    def __bool__(self) -> bool:
+        """Refuse: "is there a verification" and "is it a match" are too easily mistaken for each other.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        raise TypeError("a Verification is neither true nor false; ask for .is_match")
+
+    @property
     def sentences(self) -> tuple[str, ...]:
         """The reasons in words."""
         return self.explanation.sentences

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from whyface.errors import InputError
 from whyface.explain.cells import XcosEvidenceMethod
 from whyface.explain.gradient_method import PairScore, to_array
+from whyface.explain.method_table import MethodEntry
 from whyface.explain.pair_method import PairMethod
-from whyface.explain.registry import MethodEntry
 from whyface.models.embedder import Batch, Embedder
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.comparison import COSINE, Features
@@ -116,7 +116,6 @@ def open_on_torch(
         return XcosEvidenceMethod(ComparisonFromTorch(score), **common)
     if entry.needs == "torch":
         common["score"] = score
-    elif entry.needs == "any embedder":
-        common |= {"comparison": ComparisonFromTorch(score), "seed": seed}
-    method: PairMethod = entry.load()(score.embedder, **common)
+    offered = {"comparison": ComparisonFromTorch(score), "seed": seed} if entry.needs == "any embedder" else {}
+    method: PairMethod = entry.make(score.embedder, offered=offered, **common)
     return method

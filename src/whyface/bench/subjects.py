@@ -16,10 +16,11 @@ from whyface.data.protocols import PairProtocol
 from whyface.errors import ModelError
 from whyface.evaluate.rates import equal_error
 from whyface.explain.cells import XcosEvidenceMethod
+from whyface.explain.method_table import MethodEntry
 from whyface.explain.methods import open_method
 from whyface.explain.pair_method import PairMethod
 from whyface.explain.provenance import ThresholdSource
-from whyface.explain.registry import METHODS, MethodEntry, method_entry
+from whyface.explain.registry import METHODS, method_entry
 from whyface.explain.verdict import VerdictMethod
 from whyface.faces.pictures import PictureSource
 from whyface.files.progress import ProgressCallback

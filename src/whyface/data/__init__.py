@@ -1,1 +1,5 @@
 """Readers of face data sets in the formats in which they are handed around."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from whyface.errors import InputError, ModelError
 from whyface.explain.explanation import Explanation
+from whyface.explain.method_table import MethodEntry
 from whyface.explain.places import mean_map_file
 from whyface.explain.provenance import ThresholdSource
-from whyface.explain.registry import MethodEntry, method_entry, without_gradients
+from whyface.explain.registry import method_entry, without_gradients
 from whyface.explain.verdict import FacePair, VerdictMethod
 from whyface.models.embedder import Embedder
 from whyface.xcos.comparison import CosineComparison
@@ -91,6 +92,7 @@ def open_method(
         return verdict
     embedder = comparison.embedder
     common: dict[str, Any] = {"threshold": verdict.threshold, "source": verdict.source, **options}
+    offered: dict[str, Any] = {"workers": workers, "seed": seed, "progress": progress, "comparison": comparison}
     if batch_size is not None:
         common["batch_size"] = batch_size
     if entry.needs == "torch":
@@ -98,19 +100,18 @@ def open_method(
         from whyface.explain.gradient_method import pair_score  # noqa: PLC0415 - imports torch
 
         score = pair_score(comparison, directory=directory)
-        if "dimensions" in options:
+        offered.pop("comparison")
+        if "dimensions" not in options:
             # Only a part of the dimensions is a draw.
-            common["seed"] = seed
-        method: Explains = entry.load()(score.embedder, score=score, **common)
+            offered.pop("seed")
+        method: Explains = entry.make(score.embedder, offered=offered, score=score, **common)
         return method
     if entry.needs == "linear head" and comparison.attention is not None:
         raise ModelError(
             f"method {name!r} reads the cosine of embeddings, but {embedder.name!r} is compared by xCos, which is a "
             "sum of places already; use xcos, or a model that compares embeddings, such as mobilefacenet-ms1m"
         )
-    if entry.needs == "any embedder":
-        common |= {"workers": workers, "seed": seed, "progress": progress, "comparison": comparison}
-    method = entry.load()(embedder, **common)
+    method = entry.make(embedder, offered=offered if entry.needs == "any embedder" else {}, **common)
     return method
 
 

@@ -1,246 +1,133 @@
-"""All explanation methods in one table: where each is, what it needs, who published it, and what its map says."""
+"""All explanation methods by name: those of whyface, those of installed packages, those registered in Python."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+import inspect
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
 
 from whyface.errors import InputError
+from whyface.explain.method_table import TABLE, MethodEntry, Needs, Unit
 
-Needs = Literal["any embedder", "xcos", "linear head", "torch"]
-Unit = Literal["points", "density", "correlation", "gradient", "none"]
-
-
-@dataclass(frozen=True)
-class MethodEntry:
-    """One method.
-
-    Attributes
-    ----------
-    name, title
-        Its name on the command line and in reports, and as a heading.
-    module, class_name
-        Where its class is; imported only when the method is opened.
-    needs
-        ``"any embedder"``: scores only, any network; ``"xcos"``: a model with attention over a grid; ``"linear head"``:
-        a network whose head behind the last map is linear; ``"torch"``: gradients, so PyTorch and a known torch
-        network.
-    unit
-        ``"points"``: the map is in parts of the score, 1 point is 0.01; ``"density"``: the same
-        a pixel; ``"correlation"``: in [-1, 1]; ``"gradient"``
-        only the proportions within one map mean something; ``"none"``: a control, which means nothing.
-    paper
-        Who published it.
-    summary
-        What a place's value means, in one line.
-    caption
-        The same for a reader who has never seen such a map, with what blue and red say.
-    """
-
-    name: str
-    title: str
-    module: str
-    class_name: str
-    needs: Needs
-    unit: Unit
-    paper: str
-    summary: str
-    caption: str
-
-    @property
-    def is_control(self) -> bool:
-        """Whether the map knows nothing about the model."""
-        return self.unit == "none"
-
-    def load(self) -> Any:
-        """Import the method's class."""
-        return getattr(importlib.import_module(f"whyface.explain.{self.module}"), self.class_name)
+GROUP: Final = "whyface.methods"
+"""The entry point group in which an installed package offers methods, each a :class:`MethodEntry`."""
 
 
-_TABLE: Final = (
-    MethodEntry(
-        name="xcos",
-        title="xCos",
-        module="cells",
-        class_name="XcosEvidenceMethod",
-        needs="xcos",
-        unit="points",
-        paper="Lin et al., ACM TOMM 2021",
-        summary="what each of 7 x 7 places adds to the score beyond its share of the threshold; exact",
-        caption=(
-            "The score is a sum over 7 x 7 places, the same for both faces. Blue places add more than the threshold "
-            "asks of them, red places less. Nothing is estimated."
-        ),
-    ),
-    MethodEntry(
-        name="xface",
-        title="Covering patches",
-        module="xface",
-        class_name="XfaceMethod",
-        needs="any embedder",
-        unit="points",
-        paper="Knoche et al., WACV Workshops 2023",
-        summary="how much score is lost when patches cover the place",
-        caption=(
-            "Small patches were laid over one place after another. Blue: with this place hidden, the faces look less "
-            "alike to the model. Red: more alike."
-        ),
-    ),
-    MethodEntry(
-        name="corrrise",
-        title="Random covers",
-        module="corrrise",
-        class_name="CorrRiseMethod",
-        needs="any embedder",
-        unit="correlation",
-        paper="Lu et al., WACV 2024",
-        summary="whether the score rises or falls with how much of the place is visible",
-        caption=(
-            "Half of the face was hidden at random, again and again. Blue: the more was seen of this place, the more "
-            "alike the faces. Red: the less alike."
-        ),
-    ),
-    MethodEntry(
-        name="kernelshap",
-        title="Shares of regions",
-        module="kernelshap",
-        class_name="KernelShapMethod",
-        needs="any embedder",
-        unit="density",
-        paper="Lundberg and Lee, NeurIPS 2017",
-        summary="each region's Shapley value, spread evenly over the region; they add up to the score",
-        caption=(
-            "Regions were hidden in many combinations and the score shared out fairly among them. Blue regions raised "
-            "it, red ones lowered it; a deep colour is much on little area."
-        ),
-    ),
-    MethodEntry(
-        name="cells",
-        title="Split by cells",
-        module="cells",
-        class_name="CellsMethod",
-        needs="linear head",
-        unit="points",
-        paper="whyface",
-        summary="what each cell of the last map adds to the cosine of embeddings; exact",
-        caption=(
-            "The score is a sum over places of one face, each compared with the whole other face. Blue places raise "
-            "it, red ones lower it. Nothing is estimated."
-        ),
-    ),
-    MethodEntry(
-        name="places",
-        title="Place by place",
-        module="places",
-        class_name="PlacesMethod",
-        needs="linear head",
-        unit="gradient",
-        paper="whyface",
-        summary="how alike each place is beyond the threshold, by how much it counts; without training",
-        caption=(
-            "Every place was compared with the same place of the other face, less what all faces have in common there. "
-            "Blue places are more alike than the threshold asks for, red ones less."
-        ),
-    ),
-    MethodEntry(
-        name="xssab",
-        title="For and against",
-        module="xssab",
-        class_name="XssabMethod",
-        needs="torch",
-        unit="gradient",
-        paper="Huber et al., WACV 2024",
-        summary="where pixels feed the parts of the score that argue for and against a match",
-        caption=(
-            "The score's parts were traced back to the pixels. Blue: here small changes would move above all the parts "
-            "that speak for a match. Red: those against it."
-        ),
-    ),
-    MethodEntry(
-        name="fggb",
-        title="Feature gradients",
-        module="fggb",
-        class_name="FggbMethod",
-        needs="torch",
-        unit="gradient",
-        paper="Lu et al., FG 2024",
-        summary="the places that each number of the embedding looks at, added up by what it says for a match",
-        caption=(
-            "Every number of the model's description of a face was traced to the pixels that it depends on. Blue: "
-            "numbers on which the faces agree look here. Red: those on which they differ."
-        ),
-    ),
-    MethodEntry(
-        name="gradcam",
-        title="Grad-CAM",
-        module="gradcam",
-        class_name="GradCamMethod",
-        needs="torch",
-        unit="gradient",
-        paper="Selvaraju et al., ICCV 2017",
-        summary="where the last map's channels lie that raise or lower the score",
-        caption=(
-            "Patterns that the model looks for, where it found them. Blue: more of these patterns would raise the "
-            "score. Red: would lower it."
-        ),
-    ),
-    MethodEntry(
-        name="ebp",
-        title="Winning pixels",
-        module="ebp",
-        class_name="EbpMethod",
-        needs="torch",
-        unit="gradient",
-        paper="Zhang et al., ECCV 2016; Williford et al., ECCV 2020",
-        summary="which pixels win when the score's evidence, and then its opposite, is handed down layer by layer",
-        caption=(
-            "What speaks for a match was handed down through the model to the pixels in proportion, and so was what "
-            "speaks against it. Blue: more of the first. Red: more of the second."
-        ),
-    ),
-    MethodEntry(
-        name="xcos-guided",
-        title="xCos in detail",
-        module="gradcam",
-        class_name="XcosGuidedMethod",
-        needs="torch",
-        unit="gradient",
-        paper="whyface",
-        summary="the evidence of xCos's places at the resolution of pixels, by the size of the score's gradient",
-        caption=(
-            "xCos says which places speak for (blue) or against a match (red); the score's sensitivity says which "
-            "pixels there matter."
-        ),
-    ),
-    MethodEntry(
-        name="random",
-        title="Noise (control)",
-        module="controls",
-        class_name="RandomMethod",
-        needs="any embedder",
-        unit="none",
-        paper="a control",
-        summary="noise that knows nothing; a method must beat it",
-        caption="No explanation: drawn at random, whatever the model does. It shows how convincing noise can look.",
-    ),
-    MethodEntry(
-        name="centre",
-        title="Middle (control)",
-        module="controls",
-        class_name="CentreMethod",
-        needs="any embedder",
-        unit="none",
-        paper="a control",
-        summary="the middle of every picture; a method must beat it",
-        caption="No explanation: the same hill in the middle of every face, whatever the model does.",
-    ),
-)
+class MethodRegistry(Mapping[str, MethodEntry]):
+    """Methods by name: those of whyface, those that installed packages offer, and those registered in Python."""
 
-METHODS: Final[Mapping[str, MethodEntry]] = {entry.name: entry for entry in _TABLE}
+    def __init__(self, entries: Iterable[MethodEntry] = ()) -> None:
+        self._entries = {entry.name: entry for entry in entries}
+        self._broken: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._asked = False
+
+    def __getitem__(self, name: str) -> MethodEntry:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def register(self, entry: MethodEntry) -> None:
+        """Add a method.
+
+        Raises
+        ------
+        InputError
+            If the entry is none, its name is no plain word, or there is a method of that name.
+        """
+        if not isinstance(entry, MethodEntry):
+            raise InputError(f"a method is registered by a MethodEntry, got {type(entry).__name__}")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,40}", entry.name):
+            raise InputError(f"a method's name is made of a-z, 0-9, '-', '_' and '.', got {entry.name[:50]!r}")
+        if entry.name in self._all():
+            raise InputError(f"there is a method {entry.name!r} already; choose another name")
+        self._entries[entry.name] = entry
+
+    def unregister(self, name: str) -> None:
+        """Take a method away again, such as one that a notebook defines anew."""
+        self._all().pop(name, None)
+
+    def why_broken(self, name: str) -> str | None:
+        """Say why an installed package's method could not be loaded; None if there is no such method."""
+        self._all()
+        return self._broken.get(name)
+
+    def _all(self) -> dict[str, MethodEntry]:
+        with self._lock:
+            if not self._asked:
+                self._asked = True
+                for point in entry_points(group=GROUP):
+                    self._load(point)
+        return self._entries
+
+    def _load(self, point: EntryPoint) -> None:
+        """Take a package's method; a package that fails must not take the other methods with it."""
+        try:
+            entry = point.load()
+        except Exception as error:  # Anything may happen while a foreign package is imported.
+            self._broken[point.name] = f"{type(error).__name__}: {error}"
+            return
+        if not isinstance(entry, MethodEntry) or entry.name in self._entries:
+            self._broken[point.name] = "it is no MethodEntry with a name of its own"
+            return
+        self._entries[entry.name] = entry
+
+
+METHODS: Final = MethodRegistry(TABLE)
 """All methods by name."""
+
+
+def register_method(
+    method: MethodEntry | type[Any],
+    *,
+    needs: Needs = "any embedder",
+    unit: Unit = "gradient",
+    title: str | None = None,
+    paper: str = "",
+    summary: str | None = None,
+    caption: str | None = None,
+) -> MethodEntry:
+    """Make a method of your own known to ``open_method``, the command line, the bench and the figures.
+
+    Parameters
+    ----------
+    method
+        A :class:`MethodEntry`, or a class derived from :class:`~whyface.explain.pair_method.PairMethod` with a
+        ``name``. An installed package offers its entry in the entry point group ``whyface.methods`` instead.
+    needs, unit, title, paper, summary, caption
+        For a class, see :class:`MethodEntry`; title and texts are made from its name and docstring where left out.
+
+    Returns
+    -------
+    What was registered.
+
+    Raises
+    ------
+    InputError
+        If there is a method of that name already, or the class has no name.
+
+    Examples
+    --------
+    >>> register_method(MyMethod, needs="any embedder", unit="points")  # doctest: +SKIP
+    >>> whyface.open_method("mine", whyface.Verifier().method)  # doctest: +SKIP
+    """
+    if isinstance(method, type):
+        name = getattr(method, "name", "")
+        if not isinstance(name, str) or not name:
+            raise InputError(f"the class {method.__name__} has no name; give it a class attribute 'name'")
+        first_line = (inspect.getdoc(method) or title or name).splitlines()[0]
+        summary = summary or first_line
+        method = MethodEntry(name, title or name, method, needs, unit, paper, summary, caption or summary)
+    METHODS.register(method)
+    return method
 
 
 def method_entry(name: str) -> MethodEntry:
@@ -252,6 +139,8 @@ def method_entry(name: str) -> MethodEntry:
         If there is none of that name; the message names the nearest and all.
     """
     if name not in METHODS:
+        if reason := METHODS.why_broken(name):
+            raise InputError(f"method {name!r} of an installed package cannot be loaded ({reason[:200]})")
         close = difflib.get_close_matches(name.lower(), METHODS, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise InputError(f"unknown method {name!r}; {hint}known: {', '.join(METHODS)}")
@@ -274,6 +163,8 @@ def parse_methods(text: str) -> list[str]:
 
 def without_gradients() -> str:
     """Name the methods that need no gradients, for messages: those for any network, then those for linear heads."""
-    names = [entry.name for entry in _TABLE if entry.needs == "any embedder"]
-    names += [f"{entry.name} (if the network's head is linear)" for entry in _TABLE if entry.needs == "linear head"]
+    names = [entry.name for entry in METHODS.values() if entry.needs == "any embedder"]
+    names += [
+        f"{entry.name} (if the network's head is linear)" for entry in METHODS.values() if entry.needs == "linear head"
+    ]
     return ", ".join(names)

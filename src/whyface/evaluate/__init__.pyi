@@ -1,0 +1,31 @@
+from .bootstrap import bootstrap_intervals as bootstrap_intervals
+from .intervals import Interval as Interval
+from .intervals import people_wilson as people_wilson
+from .intervals import wilson as wilson
+from .rates import auc as auc
+from .rates import equal_error as equal_error
+from .rates import error_rates as error_rates
+from .rates import fold_accuracy as fold_accuracy
+from .rates import roc_curve as roc_curve
+from .rates import tar_at_far as tar_at_far
+from .rates import threshold_at_fmr as threshold_at_fmr
+from .scoring import score_pairs as score_pairs
+from .summary import Summary as Summary
+from .summary import summarise as summarise
+
+__all__ = [
+    "Interval",
+    "Summary",
+    "auc",
+    "bootstrap_intervals",
+    "equal_error",
+    "error_rates",
+    "fold_accuracy",
+    "people_wilson",
+    "roc_curve",
+    "score_pairs",
+    "summarise",
+    "tar_at_far",
+    "threshold_at_fmr",
+    "wilson",
+]
