@@ -8,15 +8,9 @@ from typing import Annotated
 
 import typer
 
+from whyface.commands.model_options import ModelOptions, takes_model
 from whyface.commands.options import (
     Aligned,
-    Attention,
-    GridTensor,
-    ModelFolder,
-    ModelName,
-    OwnPixels,
-    Threads,
-    Threshold,
 )
 from whyface.commands.verify import Prior, check_writable
 
@@ -35,11 +29,13 @@ class FolderChoice(StrEnum):
     GENUINE = "genuine"
 
 
+@takes_model
 def batch(
     pairs: Annotated[
         Path, typer.Argument(help="CSV file with the columns a and b, or a folder of photos.", show_default=False)
     ],
     out: Annotated[Path, typer.Option(help="The Parquet file to write.", show_default=False)],
+    options: ModelOptions,
     data: Annotated[
         Path | None,
         typer.Option(help="What the CSV file's names are relative to; its own folder by default.", show_default=False),
@@ -47,14 +43,6 @@ def batch(
     which: Annotated[
         FolderChoice, typer.Option("--pairs", help="Of a folder: all pairs, or those within one person's folder.")
     ] = FolderChoice.ALL,
-    model: ModelName = "xcos-mobilefacenet",
-    attention: Annotated[
-        Attention | None, typer.Option(help="u, p or l; the model's own if not given.", show_default=False)
-    ] = None,
-    threshold: Threshold = None,
-    fmr: Annotated[
-        float | None, typer.Option(help="Take the threshold measured for this false match rate.", show_default=False)
-    ] = None,
     prior: Prior = None,
     aligned: Aligned = False,
     maps: Annotated[bool, typer.Option("--maps", help="Keep S and W of every pair.")] = False,
@@ -65,10 +53,6 @@ def batch(
     address: Annotated[
         str | None, typer.Option(help="Ray: the cluster; one on this machine if not given.", show_default=False)
     ] = None,
-    model_dir: ModelFolder = None,
-    grid: GridTensor = None,
-    pixels: OwnPixels = None,
-    threads: Threads = None,
 ) -> None:
     """Compare many pairs. A bad photo gives a row with the reason; a run that was stopped goes on when run again."""
     from whyface.batch.comparer import ComparerSettings  # noqa: PLC0415 - start fast
@@ -79,14 +63,14 @@ def batch(
     check_writable(out, "results")
     source = open_pair_source(pairs, folder=data, pairs="all" if which is FolderChoice.ALL else "genuine")
     settings = ComparerSettings(
-        model,
-        attention=None if attention is None else attention.value,
-        threshold=threshold,
-        fmr=fmr,
+        options.model,
+        attention=None if options.attention is None else options.attention.value,
+        threshold=options.threshold,
+        fmr=options.fmr,
         prior=prior,
-        directory=None if model_dir is None else str(model_dir),
-        grid=grid,
-        preprocessing=None if pixels is None else pixels.preprocessing(),
+        directory=None if options.model_dir is None else str(options.model_dir),
+        grid=options.grid,
+        preprocessing=options.preprocessing,
         aligned=aligned,
         maps=maps,
     )
@@ -94,9 +78,9 @@ def batch(
     if engine is EngineName.RAY:
         from whyface.batch.ray_engine import RayEngine  # noqa: PLC0415
 
-        cluster = RayEngine(settings, source.folder, workers=workers, address=address, threads=threads or 1)
+        cluster = RayEngine(settings, source.folder, workers=workers, address=address, threads=options.threads or 1)
     with progress_bar("comparing pairs") as progress:
-        report = run_batch(source, settings, out, threads=threads, engine=cluster, progress=progress)
+        report = run_batch(source, settings, out, threads=options.threads, engine=cluster, progress=progress)
     before = f", {report.resumed} of them from a run before" if report.resumed else ""
     typer.echo(f"{out}: {report.rows} rows{before}")
     if left := source.passed_over():

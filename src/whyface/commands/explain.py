@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whyface.commands.model_options import ModelOptions, takes_model
 from whyface.commands.options import (
     Aligned,
-    AttentionKind,
     FaceA,
     FaceB,
     Figure,
-    Fmr,
-    GridTensor,
-    ModelFolder,
-    ModelName,
-    OwnPixels,
     Reference,
-    Threads,
-    Threshold,
     reference_options,
 )
 from whyface.commands.verify import Prior, check_writable, probability_line, verdict_line
@@ -43,9 +36,11 @@ def _list(value: bool) -> None:
     raise typer.Exit
 
 
+@takes_model
 def explain(
     photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
     photo_b: Annotated[Path, typer.Argument(help="Second photo.", show_default=False)],
+    options: ModelOptions,
     method: Annotated[
         str | None,
         typer.Option(
@@ -58,10 +53,6 @@ def explain(
     list_methods: Annotated[
         bool, typer.Option("--list", callback=_list, is_eager=True, help="List the methods and what they need.")
     ] = False,
-    model: ModelName = "xcos-mobilefacenet",
-    attention: AttentionKind = None,
-    threshold: Threshold = None,
-    fmr: Fmr = None,
     prior: Prior = None,
     reference: Reference = None,
     figure: Figure = None,
@@ -73,10 +64,6 @@ def explain(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Faces in the network at once; bounds the memory.", show_default=False)
     ] = None,
-    model_dir: ModelFolder = None,
-    grid: GridTensor = None,
-    pixels: OwnPixels = None,
-    threads: Threads = None,
 ) -> None:
     """Say where the reasons for a verdict lie, by several methods side by side."""
     from whyface.explain.black_box import BlackBoxMethod, usable_cores  # noqa: PLC0415
@@ -85,35 +72,26 @@ def explain(
     from whyface.explain.verdict import with_probability  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.verification import Verifier  # noqa: PLC0415
 
     names = None if method is None else parse_methods(method)
     if figure is not None:
         check_writable(figure)
-    cores = threads or usable_cores()
-    verifier = Verifier(
-        model,
-        attention=None if attention is None else attention.value,
-        threshold=threshold,
-        fmr=fmr,
-        model_directory=model_dir,
-        grid=grid,
-        preprocessing=None if pixels is None else pixels.preprocessing(),
-        # Methods that look from outside run it on one core each, see whyface.explain.black_box.
-        threads=1,
-        prior=prior,
-    )
+    cores = options.threads or usable_cores()
+    # Methods that look from outside run it on one core each, see whyface.explain.black_box.
+    verifier = options.verifier(prior=prior, threads=1)
     compared = verifier.method
     names = names or list(default_methods(compared))
     comparison = compared.comparison
     embedder = comparison.embedder if comparison.attention is None else None
-    given = reference_options(reference, embedder, names, aligned=aligned, besides=[photo_a, photo_b], threads=threads)
+    given = reference_options(
+        reference, embedder, names, aligned=aligned, besides=[photo_a, photo_b], threads=options.threads
+    )
     # All are opened first: a method that cannot be used is found out before another has taken its time.
     methods = [
         open_method(
             name,
             compared,
-            directory=model_dir,
+            directory=options.model_dir,
             batch_size=batch_size,
             workers=cores,
             seed=seed,
@@ -123,8 +101,8 @@ def explain(
     ]
     # The detector has the cores to itself, unlike the network above.
     verification = verifier.compare(
-        load_face(photo_a, aligned=aligned, index=face_a, threads=threads),
-        load_face(photo_b, aligned=aligned, index=face_b, threads=threads),
+        load_face(photo_a, aligned=aligned, index=face_a, threads=options.threads),
+        load_face(photo_b, aligned=aligned, index=face_b, threads=options.threads),
     )
     faces = verification.face_a, verification.face_b
     found = []

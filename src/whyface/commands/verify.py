@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from whyface.commands.model_options import ModelOptions, takes_model
 from whyface.commands.options import (
     Aligned,
-    AttentionKind,
     FaceA,
     FaceB,
     Figure,
-    Fmr,
-    GridTensor,
     ModelFolder,
-    ModelName,
-    OwnPixels,
-    Threads,
-    Threshold,
 )
 from whyface.errors import InputError, OutputError, WhyfaceError
 
@@ -44,13 +38,11 @@ Prior = Annotated[
 ]
 
 
+@takes_model
 def verify(
     photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
     photo_b: Annotated[Path, typer.Argument(help="Second photo.", show_default=False)],
-    model: ModelName = "xcos-mobilefacenet",
-    attention: AttentionKind = None,
-    threshold: Threshold = None,
-    fmr: Fmr = None,
+    options: ModelOptions,
     prior: Prior = None,
     figure: Figure = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole explanation as JSON.")] = False,
@@ -58,30 +50,13 @@ def verify(
     face_a: FaceA = 0,
     face_b: FaceB = 0,
     max_megapixels: Annotated[float, typer.Option(min=0.01, help="Refuse larger photos.")] = 50.0,
-    model_dir: ModelFolder = None,
-    grid: GridTensor = None,
-    pixels: OwnPixels = None,
-    threads: Threads = None,
 ) -> None:
     """Say whether two photos show one person, and why. Exit status: 0 match, 1 no match, 2 bad input."""
-    from whyface.verification import Verifier  # noqa: PLC0415 - start fast
-
     if not math.isfinite(max_megapixels):
         raise InputError(f"--max-megapixels must be a number, got {max_megapixels}")
     if figure is not None:
         check_writable(figure)
-    verifier = Verifier(
-        model,
-        attention=None if attention is None else attention.value,
-        threshold=threshold,
-        fmr=fmr,
-        model_directory=model_dir,
-        grid=grid,
-        preprocessing=None if pixels is None else pixels.preprocessing(),
-        threads=threads,
-        prior=prior,
-    )
-    result = verifier(
+    result = options.verifier(prior=prior)(
         photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b, max_pixels=int(max_megapixels * 1e6)
     )
     if figure is not None:

@@ -9,25 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whyface.commands.model_options import ModelOptions, takes_model
 from whyface.commands.options import (
     Aligned,
-    AttentionKind,
     FaceA,
     FaceB,
     Figure,
-    Fmr,
-    GridTensor,
-    ModelFolder,
-    ModelName,
-    OwnPixels,
-    Threads,
-    Threshold,
 )
 from whyface.commands.verify import check_writable, verdict_line
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
-    from whyface.models.preprocessing import Preprocessing
     from whyface.verification import Verifier
     from whyface.words.identity_evidence import IdentityClasses
     from whyface.words.word_report import WordSettings
@@ -43,12 +35,14 @@ class Eraser(StrEnum):
     BLUR = "blur"
 
 
+@takes_model
 def words(
     photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
     photo_b: Annotated[
         Path,
         typer.Argument(help="Second photo, or a folder: what sets A apart from everybody in it.", show_default=False),
     ],
+    options: ModelOptions,
     attribute: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,22 +74,13 @@ def words(
     ] = None,
     draws: Annotated[int, typer.Option(min=19, help="Random erasures for each word, for the noise.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Of the random erasures.")] = 0,
-    model: ModelName = "xcos-mobilefacenet",
-    attention: AttentionKind = None,
-    threshold: Threshold = None,
-    fmr: Fmr = None,
     figure: Figure = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     aligned: Aligned = False,
     face_a: FaceA = 0,
     face_b: FaceB = 0,
-    model_dir: ModelFolder = None,
-    grid: GridTensor = None,
-    pixels: OwnPixels = None,
-    threads: Threads = None,
 ) -> None:
     """Say in words what tells two faces apart, or shows them alike, and test each word by erasing it."""
-    from whyface.verification import Verifier  # noqa: PLC0415 - start fast
     from whyface.words.word_report import WordSettings  # noqa: PLC0415
 
     if figure is not None:
@@ -119,17 +104,7 @@ def words(
         draws=draws,
         seed=seed,
     )
-    own: Preprocessing | None = None if pixels is None else pixels.preprocessing()
-    verifier = Verifier(
-        model,
-        attention=None if attention is None else attention.value,
-        threshold=threshold,
-        fmr=fmr,
-        model_directory=model_dir,
-        grid=grid,
-        preprocessing=own,
-        threads=threads,
-    )
+    verifier = options.verifier()
     if photo_b.is_dir():
         _against_many(verifier, settings, photo_a, photo_b, aligned=aligned, face=face_a, as_json=as_json)
         return
