@@ -103,7 +103,7 @@ def test_failures_are_counted_named_and_remembered(photos: Path, tmp_path: Path)
 
 
 def test_a_missing_photograph_is_no_failure_to_align(photos: Path) -> None:
-    with opened(photos, None) as source, pytest.raises(DataError, match="holds no readable file"):
+    with opened(photos, None) as source, pytest.raises(DataError, match="no readable file"):
         source.prepare(["a/one.png", "nothing.png"])
 
 

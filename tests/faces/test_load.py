@@ -66,7 +66,7 @@ def test_the_largest_face_comes_first(photo: Path) -> None:
 
 
 def test_an_index_that_is_not_there(photo: Path) -> None:
-    with pytest.raises(FaceError, match=r"photo.png: there is one face, none has the index 1"):
+    with pytest.raises(FaceError, match=r"photo.png: there is one face, none with index 1"):
         load_face(photo, index=1, detector=Finds(face_at(0, 0, 1)))
     with pytest.raises(FaceError, match="there are 2 faces"):
         load_face(photo, index=2, detector=Finds(face_at(0, 0, 1), face_at(50, 50, 1)))

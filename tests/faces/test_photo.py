@@ -183,7 +183,7 @@ def test_too_many_pixels_are_refused_from_the_header(tmp_path: Path, size: tuple
 def test_the_limit_is_inclusive(tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "a.png")
     assert read_photo(tmp_path / "a.png", max_pixels=HEIGHT * WIDTH).shape == (HEIGHT, WIDTH, 3)
-    with pytest.raises(PhotoError, match=f"a.png: {WIDTH} x {HEIGHT} pixels are more than the limit"):
+    with pytest.raises(PhotoError, match=f"a.png: {WIDTH} x {HEIGHT} pixels exceed the limit"):
         read_photo(tmp_path / "a.png", max_pixels=HEIGHT * WIDTH - 1)
     with pytest.raises(InputError, match="max_pixels"):
         read_photo(tmp_path / "a.png", max_pixels=0)

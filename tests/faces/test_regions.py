@@ -50,5 +50,5 @@ def test_phrases_name_every_region() -> None:
 
 
 def test_a_grid_without_cells_is_refused() -> None:
-    with pytest.raises(InputError, match="at least one cell, got 0 x 7"):
+    with pytest.raises(InputError, match="at least one place, got 0 x 7"):
         region_of_cells(0, 7)

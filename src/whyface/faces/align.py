@@ -1,4 +1,4 @@
-"""From five landmarks to the aligned face: a similarity transform and one anti-aliased warp."""
+"""Align faces: a similarity transform from five landmarks and one anti-aliased warp."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from whyface.faces.regions import TEMPLATE
 
 
 def template() -> NDArray[np.float64]:
-    """Return where alignment puts the five landmarks in the 112 x 112 crop, shape (5, 2) float64, (x, y) pixels.
+    """Return the landmark positions in the aligned 112 x 112 crop, shape (5, 2) float64, (x, y) in pixels.
 
-    The order is left eye, right eye, nose tip, left and right mouth corner as seen in the picture.
+    The order is left eye, right eye, nose tip, left and right mouth corner, as seen in the picture.
 
     References
     ----------
@@ -24,7 +24,7 @@ def template() -> NDArray[np.float64]:
 
 
 def similarity_transform(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
-    """Return the rotation, scale and shift that best maps one set of points onto another; never a reflection.
+    """Return the least-squares rotation, scale and translation from one set of points to another; never a reflection.
 
     Parameters
     ----------
@@ -34,20 +34,19 @@ def similarity_transform(source: ArrayLike, target: ArrayLike) -> NDArray[np.flo
     Returns
     -------
     ndarray
-        Affine matrix ``M``, shape (2, 3) float64, of least summed squares ``|M @ [x, y, 1] - target|``.
+        Affine matrix ``M``, shape (2, 3) float64, that minimises the sum of ``|M @ [x, y, 1] - target|^2``.
 
     Raises
     ------
     InputError
-        If the arrays do not have that shape or hold values that are not finite.
+        If the arrays have another shape or contain values that are not finite.
     FaceError
-        If either set of points all but falls together in one point, or no rotation fits better than any other
-        (a mirrored face), so that there is nothing to align.
+        If the points of either set nearly coincide, or no rotation fits better than any other (a mirrored face).
 
     References
     ----------
     S. Umeyama, Least-squares estimation of transformation parameters between two point patterns, IEEE TPAMI
-    13 (1991). In the plane the rotation that excludes reflections has a closed form in complex numbers.
+    13 (1991). In the plane, the fit without reflections has a closed form in complex numbers.
     """
     from_points, to_points = _points(source, "source"), _points(target, "target")
     if from_points.shape != to_points.shape:
@@ -61,7 +60,7 @@ def similarity_transform(source: ArrayLike, target: ArrayLike) -> NDArray[np.flo
     factor = complex(np.sum(np.conj(z) * w)) / spread if spread > extent**2 else 0j
     # |factor|^2 * spread / to_spread is the share of the target's spread that the fit explains.
     if abs(factor) ** 2 * spread <= 1e-6 * to_spread or to_spread == 0:
-        raise FaceError("the landmarks do not span a face (they fall together or are mirrored); give other landmarks")
+        raise FaceError("the landmarks do not span a face (they coincide or are mirrored); give other landmarks")
     linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
     return np.column_stack([linear, to_mean - linear @ from_mean])
 
@@ -72,7 +71,7 @@ def invert_affine(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     Raises
     ------
     InputError
-        If the map has no inverse.
+        If the map has another shape or no inverse.
     """
     linear = matrix[:, :2]
     if matrix.shape != (2, 3) or abs(float(np.linalg.det(linear))) < 1e-300:
@@ -82,32 +81,32 @@ def invert_affine(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def apply_affine(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:
-    """Map points, shape (N, 2), by an affine map (2, 3)."""
+    """Apply an affine map (2, 3) to points (N, 2)."""
     return np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
 def align(photo: NDArray[np.uint8], landmarks: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Cut out the aligned face that five landmarks span.
+    """Crop the aligned face that five landmarks define.
 
     Parameters
     ----------
     photo
         RGB uint8, shape (H, W, 3).
     landmarks
-        Left eye, right eye, nose tip, left and right mouth corner as seen in the picture, photo pixels with pixel
-        centres at whole numbers, shape (5, 2).
+        Left eye, right eye, nose tip, left and right mouth corner, as seen in the picture: shape (5, 2), photo pixels
+        with pixel centres at integers.
 
     Returns
     -------
     crop
-        RGB uint8, shape (112, 112, 3); black where the crop reaches beyond the photo.
+        RGB uint8, shape (112, 112, 3); black outside the photo.
     crop_to_photo
         Affine map (2, 3) float64 from crop pixels to photo pixels.
 
     Raises
     ------
     InputError
-        If the photo or the landmarks do not have these shapes.
+        If the photo or the landmarks have another shape or type.
     FaceError
         If the landmarks do not span a face.
     """
@@ -121,7 +120,7 @@ def align(photo: NDArray[np.uint8], landmarks: ArrayLike) -> tuple[NDArray[np.ui
 
 
 def warp(photo: NDArray[np.uint8], to_crop: NDArray[np.float64], size: int = FACE_SIZE) -> NDArray[np.uint8]:
-    """Resample the photo into a square crop, bilinear, black outside, smoothed first where it shrinks much.
+    """Resample a photo into a square crop: bilinear, anti-aliased, black outside the photo.
 
     Parameters
     ----------
@@ -141,8 +140,8 @@ def warp(photo: NDArray[np.uint8], to_crop: NDArray[np.float64], size: int = FAC
         return np.zeros((size, size, 3), np.uint8)
     matrix = to_crop.copy()
     matrix[:, 2] += matrix[:, :2] @ np.array([left, top], dtype=np.float64)
-    # Bilinear sampling looks at 2 x 2 pixels: where the photo shrinks further than that, it would skip pixels.
-    # So average whole blocks first, which leaves a shrinking of less than two for the warp itself.
+    # Bilinear sampling reads 2 x 2 pixels and would skip some where the photo shrinks by more than that. Averaging
+    # whole blocks first leaves the warp itself a factor below two.
     block = int(1 / np.sqrt(abs(float(np.linalg.det(matrix[:, :2])))))
     if block >= 2:
         region = _block_means(region, block)
@@ -155,7 +154,7 @@ def warp(photo: NDArray[np.uint8], to_crop: NDArray[np.float64], size: int = FAC
 def _needed_region(
     photo: NDArray[np.uint8], to_crop: NDArray[np.float64], size: int
 ) -> tuple[NDArray[np.uint8], int, int]:
-    """Return the part of the photo that the crop can see, and the photo pixel of its top left corner."""
+    """Return the part of the photo that the crop shows, and the photo pixel of its top left corner."""
     corners = apply_affine(invert_affine(to_crop), [(-1, -1), (size, -1), (size, size), (-1, size)])
     margin = 2 + 2 / np.sqrt(abs(float(np.linalg.det(to_crop[:, :2]))))
     limits = np.array([photo.shape[1], photo.shape[0]])
@@ -165,7 +164,7 @@ def _needed_region(
 
 
 def _block_means(pixels: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
-    """Average blocks of block x block pixels; what is left over at the right and bottom counts as black."""
+    """Average blocks of block x block pixels; the right and bottom edges are padded with black."""
     height, width = -(-pixels.shape[0] // block), -(-pixels.shape[1] // block)
     padded = cv2.copyMakeBorder(
         pixels, 0, height * block - pixels.shape[0], 0, width * block - pixels.shape[1], cv2.BORDER_CONSTANT

@@ -1,4 +1,4 @@
-"""CenterFace: one convolutional network that marks the centres of faces, with size and landmarks at each.
+"""CenterFace: a convolutional network that predicts face centres, each with a size and landmarks.
 
 Y. Xu, W. Yan, G. Yang, J. Luo, T. Li, J. He, CenterFace: Joint Face Detection and Alignment Using Face as Point,
 Scientific Programming 2020, arXiv:1911.03599.
@@ -23,7 +23,7 @@ from whyface.onnx_runtime import open_session
 
 Tensor = NDArray[np.float32]
 Network = Callable[[Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
-"""Pixels (1, 3, H, W), RGB 0..255, H and W multiples of 32 -> heat (1, 1, H/4, W/4), log sizes (1, 2, ...), offsets
+"""Pixels (1, 3, H, W), RGB 0..255, H and W multiples of 32 -> heat map (1, 1, H/4, W/4), log sizes (1, 2, ...), offsets
 (1, 2, ...) and landmarks (1, 10, ...); pairs are (y, x)."""
 
 _STRIDE: Final = 4
@@ -33,21 +33,21 @@ _BY_COORDINATE: Final = [1, 0]
 
 @dataclass(frozen=True)
 class CentreSettings:
-    """How the network searches.
+    """Search settings.
 
     Attributes
     ----------
     shortest_search, longest_search
-        The photo is looked at with its longest side brought between these, in pixels. A face must be some 16 pixels
-        high there to be found: at 640, a fortieth of a large photo's longest side.
+        The photo is resized so that its longest side lies between these, in pixels. A face must be about 16 pixels
+        high at that size to be found: at 640, a fortieth of a large photo's longest side.
     threshold
-        Least confidence of a face, in (0, 1).
+        Minimum confidence of a face, in (0, 1).
     overlap
-        Largest overlap (intersection over union) of two faces' boxes.
+        Maximum overlap (intersection over union) of the boxes of two faces.
     close_up
-        Side of the second look at each face, in pixels; 0 for no second look.
+        Side of the close-up of each face, in pixels; 0 for no second pass.
     framing
-        Side of what the second look sees, in sides of the face's box.
+        Side of the close-up as a multiple of the side of the face's box.
     """
 
     shortest_search: int = 256
@@ -65,18 +65,17 @@ class CentreSettings:
 
 
 class CenterFaceDetector:
-    """Finds faces in two looks: one at the whole photo, one close up at each face for exact landmarks.
+    """Find faces in two passes: over the whole photo, then over a close-up of each face for exact landmarks.
 
-    The network's landmarks are as fine as the face is large in what it sees; the second look shows every face at the
-    same size, however large or small it is in the photo.
+    The precision of the landmarks grows with the size of the face in the input; in the close-up every face has the
+    same size.
 
     Parameters
     ----------
     network
-        Runs the network; :func:`whyface.faces.centerface.open_centerface` opens the one that comes with
-        whyface.
+        The network; :func:`whyface.faces.centerface.open_centerface` opens the one that comes with whyface.
     settings
-        How it searches.
+        Search settings.
     """
 
     def __init__(self, network: Network, settings: CentreSettings | None = None) -> None:
@@ -89,7 +88,7 @@ class CenterFaceDetector:
         Raises
         ------
         InputError
-            If the photo does not have that shape or type.
+            If the photo has another shape or type.
         """
         check_photo(photo)
         found = self._search(photo)
@@ -106,7 +105,7 @@ class CenterFaceDetector:
         shrinks = size[0] < width
         resized = cv2.resize(photo, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         zoom = np.array([size[0] / width, size[1] / height])
-        # cv2.resize lets the pictures' edges meet, so pixel centres shift by half a pixel of each scale.
+        # cv2.resize aligns the edges of the pictures, so pixel centres shift by half a pixel of each scale.
         to_photo = np.column_stack([np.diag(1 / zoom), 0.5 / zoom - 0.5])
         return self._marked(np.asarray(resized, dtype=np.uint8), to_photo)
 
@@ -126,7 +125,7 @@ class CenterFaceDetector:
         return Detection(closest.box, closest.landmarks, face.score)
 
     def _marked(self, picture: NDArray[np.uint8], to_photo: NDArray[np.float64]) -> list[Detection]:
-        """Run the network over a picture and map what it marks to the photo."""
+        """Run the network on a picture and map the detections to the photo."""
         height, width = (-(-side // _MULTIPLE) * _MULTIPLE for side in picture.shape[:2])
         canvas = np.zeros((1, 3, height, width), np.float32)
         canvas[0, :, : picture.shape[0], : picture.shape[1]] = picture.transpose(2, 0, 1)
@@ -134,7 +133,7 @@ class CenterFaceDetector:
         rows, columns = np.nonzero(heat[0] > self._settings.threshold)
         scores = heat[0, rows, columns]
         sizes = _STRIDE * np.exp(log_sizes[:, rows, columns].T.astype(np.float64))
-        # Pixel centres lie at whole numbers: the middle of the first cell is at (stride - 1) / 2.
+        # Pixel centres lie at integers: the centre of the first cell of the heat map is at (stride - 1) / 2.
         cells = np.stack([rows, columns], axis=1) + offsets[:, rows, columns].T + 0.5
         low = _STRIDE * cells - 0.5 - sizes / 2
         landmarks = low[:, None] + shares[:, rows, columns].T.reshape(-1, 5, 2) * sizes[:, None]
@@ -161,7 +160,7 @@ def _distance(one: Detection, other: Detection) -> float:
 
 
 def _distinct(faces: list[Detection], overlap: float) -> list[Detection]:
-    """Drop the worse of two detections that the second look has moved to one face."""
+    """Drop the worse of two detections that the second pass moved to the same face."""
     if not faces:
         return []
     boxes, scores = np.array([face.box for face in faces]), np.array([face.score for face in faces])
@@ -169,7 +168,7 @@ def _distinct(faces: list[Detection], overlap: float) -> list[Detection]:
 
 
 ASSET: Final = "assets/detector/centerface.onnx"
-"""The network's file within the package; see NOTICE.md beside it."""
+"""Path of the network's file in the package; see NOTICE.md next to it."""
 
 SHA256: Final = "5f9d0c07eee7d7daef429829ae7ad720f1662b21b18bc7fb8f6247de66fb34fe"
 
@@ -180,14 +179,14 @@ def open_centerface(*, threads: int | None = None) -> Network:
     Parameters
     ----------
     threads
-        Threads within one operator; None leaves it to ONNX Runtime.
+        Threads within one operator; None: ONNX Runtime's default.
 
     Raises
     ------
     ModelIntegrityError
-        If the file is not the one on record.
+        If the file's SHA-256 is not the one on record.
     ModelError
-        If it is missing or ONNX Runtime refuses it.
+        If the file is missing or ONNX Runtime cannot load it.
     """
     try:
         model = (resources.files("whyface") / ASSET).read_bytes()
@@ -197,7 +196,7 @@ def open_centerface(*, threads: int | None = None) -> Network:
         raise ModelIntegrityError(f"{ASSET}: the face detector's file has been changed; install whyface again")
     try:
         session = open_session(model, threads=threads)
-    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own.
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class.
         raise ModelError(f"{ASSET}: ONNX Runtime cannot open it; update onnxruntime") from error
     name = session.get_inputs()[0].name
 

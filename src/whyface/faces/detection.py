@@ -1,4 +1,4 @@
-"""What a face detector is, whichever network it uses, and the suppression of overlapping boxes."""
+"""The interface of face detectors, and the suppression of overlapping boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 
 Measure = Literal["union", "smaller"]
-"""Divide the shared area by the area of both boxes together, or by that of the smaller one."""
+"""Divide the intersection of two boxes by the area of their union, or by that of the smaller box."""
 
 _NOTHING: Final = 1e-12
 
@@ -26,7 +26,7 @@ def box_areas(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
 def suppress_overlaps(
     boxes: NDArray[np.floating], scores: NDArray[np.floating], limit: float, measure: Measure = "union"
 ) -> NDArray[np.intp]:
-    """Keep each best-scored box and drop those that overlap it by more than ``limit``.
+    """Keep the boxes with the best scores and drop those that overlap one of them by more than ``limit``.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ def suppress_overlaps(
     scores
         Shape (N,).
     limit
-        Largest overlap, in [0, 1], of two boxes that both stay.
+        Maximum overlap of two boxes that are kept, in [0, 1].
     measure
         How overlap is measured.
 
     Returns
     -------
-    Numbers of the boxes that stay, best score first (of equal scores, the earlier box), shape (K,) intp.
+    Indices of the boxes kept, best score first (ties in the order given), shape (K,) intp.
     """
     order = np.argsort(-scores, kind="stable")
     areas = box_areas(boxes)
@@ -65,15 +65,15 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """One face that a detector found.
+    """A detected face.
 
     Attributes
     ----------
     box
-        ``(x0, y0, x1, y1)`` in photo pixels; may reach beyond the photo.
+        ``(x0, y0, x1, y1)`` in photo pixels; may extend beyond the photo.
     landmarks
-        Left eye, right eye, nose tip, left and right mouth corner as seen in the picture, photo pixels with pixel
-        centres at whole numbers, shape (5, 2) float32.
+        Left eye, right eye, nose tip, left and right mouth corner, as seen in the picture: shape (5, 2) float32, photo
+        pixels with pixel centres at integers.
     score
         The detector's confidence in [0, 1].
     """
@@ -91,20 +91,20 @@ class Detection:
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds faces with five landmarks."""
+    """Anything that finds faces with five landmarks."""
 
     def detect(self, photo: NDArray[np.uint8]) -> list[Detection]:
-        """Return the faces of a photo (RGB uint8, shape (H, W, 3)), the largest box first; empty if there is none."""
+        """Return the faces of a photo (RGB uint8, shape (H, W, 3)), the largest box first; empty if there are none."""
         ...
 
 
 def largest_first(detections: Iterable[Detection]) -> list[Detection]:
-    """Sort by box area, largest first; of equal areas, the higher score, then the position from the left."""
+    """Sort by box area, largest first; ties by score, then from left to right."""
     return sorted(detections, key=lambda found: (-found.area, -found.score, found.box))
 
 
 def check_photo(photo: NDArray[np.uint8]) -> None:
-    """Refuse what is no photo.
+    """Check that an array is a photo.
 
     Raises
     ------

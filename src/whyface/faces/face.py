@@ -1,4 +1,4 @@
-"""The aligned face: what detection and alignment hand to every model."""
+"""The aligned face: the output of detection and alignment, and the input of every model."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ FACE_SIZE: Final = 112
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One aligned face and where it came from.
+    """An aligned face and its origin.
 
     Attributes
     ----------
     image
         Aligned crop, RGB uint8, shape (112, 112, 3).
     source
-        Path of the photo as the user gave it, or ``""``.
+        Path of the photo as given, or ``""``.
     box
-        ``(x0, y0, x1, y1)`` in photo pixels, or None for a crop that was given as it is.
+        ``(x0, y0, x1, y1)`` in photo pixels; None if the photo was an aligned crop.
     landmarks
-        Left eye, right eye, nose tip, left and right mouth corner as seen in the picture, photo pixels, shape (5, 2)
-        float32; None for a given crop.
+        Left eye, right eye, nose tip, left and right mouth corner, as seen in the picture: shape (5, 2) float32, photo
+        pixels; None for an aligned crop.
     score
-        The detector's confidence in [0, 1]; None for a given crop.
+        The detector's confidence in [0, 1]; None for an aligned crop.
     to_photo
-        Affine map (2, 3) float64 from crop pixels to photo pixels; None for a given crop.
+        Affine map (2, 3) float64 from crop pixels to photo pixels; None for an aligned crop.
     index, count
-        Which face of the photo this is (0 = largest) and how many there were.
+        Index of the face in the photo (0 = largest), and number of faces found there.
     """
 
     image: NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""From a picture file to aligned faces: read, detect, align."""
+"""Load aligned faces from picture files: read, detect, align."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from whyface.files.photo_folder import describe_passed_over, list_photos
 from whyface.files.progress import ProgressCallback
 
 DETECTORS: Final = ("centerface", "mtcnn")
-"""The names that :func:`open_detector` knows; the first is the default. docs/studies/detectors.md compares them."""
+"""The detectors of :func:`open_detector`; the first is the default. docs/studies/detectors.md compares them."""
 
 
 def open_detector(name: str = DETECTORS[0], *, threads: int | None = None) -> Detector:
-    """Open a face detector with its usual settings.
+    """Open a face detector with its default settings.
 
     Parameters
     ----------
     name
         ``"centerface"``, which comes with whyface, or ``"mtcnn"``, which needs ``pip install 'whyface[mtcnn]'``.
     threads
-        Threads of ONNX Runtime for ``"centerface"``; None leaves it to ONNX Runtime.
+        Threads of ONNX Runtime for ``"centerface"``; None: ONNX Runtime's default.
 
     Raises
     ------
     InputError
         If the name is unknown.
     ModelError
-        If the detector's weights are missing or not those on record.
+        If the detector's weights are missing or differ from those on record.
     """
-    # The imports wait: neither the other detector nor ONNX Runtime should cost anything where it is not used.
+    # Imported late: a detector that is not used should cost nothing, nor should ONNX Runtime.
     if name == "centerface":
         from whyface.faces.centerface import CenterFaceDetector, open_centerface  # noqa: PLC0415
 
@@ -53,17 +53,17 @@ def open_detector(name: str = DETECTORS[0], *, threads: int | None = None) -> De
 
 
 def default_detector(*, threads: int | None = None) -> Detector:
-    """Return the detector that is used where none is given, opened at the first call and then kept.
+    """Return the default detector, which is opened at the first call and then kept.
 
     Parameters
     ----------
     threads
-        Threads of ONNX Runtime; None leaves it to ONNX Runtime. One detector is kept for each number.
+        Threads of ONNX Runtime; None: ONNX Runtime's default. One detector is kept for each number.
 
     Raises
     ------
     ModelError
-        If its weights are missing or not those on record.
+        If the detector's weights are missing or differ from those on record.
     """
     return _kept_detector(threads)
 
@@ -89,22 +89,22 @@ def load_face(
     path
         The picture file.
     aligned
-        The file is an aligned face of 112 x 112 pixels already: take it as it is.
+        The file already is an aligned face of 112 x 112 pixels; skip detection.
     index
-        Which face of a photo with several: 0 is the largest, 1 the next, and so on.
+        Which face to return: 0 is the largest, 1 the second largest, and so on.
     max_pixels
-        Largest picture that is read (:func:`whyface.faces.photo.read_photo`).
+        Maximum number of pixels (:func:`whyface.faces.photo.read_photo`).
     detector
-        Finds the faces; :func:`whyface.faces.load.default_detector` unless given.
+        The face detector; by default :func:`whyface.faces.load.default_detector`.
     threads
-        Threads of ONNX Runtime for the default detector; None leaves it to ONNX Runtime.
+        Threads of ONNX Runtime for the default detector; None: ONNX Runtime's default.
 
     Raises
     ------
     PhotoError
         If the file cannot be read.
     FaceError
-        If there is no face, or no face of that index, or an "aligned" picture has another size.
+        If there is no face with that index, or an aligned picture has another size.
     InputError
         If ``index`` is negative.
     """
@@ -115,18 +115,18 @@ def load_face(
     faces = detect_faces(path, max_pixels=max_pixels, detector=detector, threads=threads)
     if not faces:
         raise FaceError(
-            f"{path}: no face found; use a photo that shows a whole face larger and from the front, or, if the "
-            f"picture is an aligned face of {FACE_SIZE} x {FACE_SIZE} pixels already, say that it is aligned"
+            f"{path}: no face found; use a photo with a larger, complete, frontal face, or set 'aligned' if the "
+            f"picture already is an aligned face of {FACE_SIZE} x {FACE_SIZE} pixels"
         )
     if index >= len(faces):
-        raise FaceError(f"{path}: {_there_are(len(faces))}, none has the index {index}; the first (largest) is 0")
+        raise FaceError(f"{path}: {_there_are(len(faces))}, none with index {index}; the first (largest) is 0")
     return faces[index]
 
 
 def detect_faces(
     path: str | Path, *, max_pixels: int = MAX_PIXELS, detector: Detector | None = None, threads: int | None = None
 ) -> list[Face]:
-    """Read all faces of a picture file, the largest first; an empty list if there is none.
+    """Read all faces of a picture file, the largest first; an empty list if there are none.
 
     Parameters
     ----------
@@ -145,14 +145,14 @@ def detect_faces(
 def find_faces(
     photo: NDArray[np.uint8], *, source: str = "", detector: Detector | None = None, threads: int | None = None
 ) -> list[Face]:
-    """Find and align all faces of a photo that is decoded already, the largest first.
+    """Find and align all faces of a decoded photo, the largest first.
 
     Parameters
     ----------
     photo
         RGB uint8, shape (H, W, 3).
     source
-        What the faces call their photo.
+        Name of the photo, kept in :attr:`Face.source`.
     detector, threads
         As for :func:`load_face`.
     """
@@ -179,13 +179,13 @@ def _aligned_or_none(
     try:
         return align(photo, detection.landmarks)
     except FaceError:
-        # Landmarks that span no face: a false alarm, which must not cost the photo's real faces.
+        # Landmarks that span no face are a false detection, which must not cost the photo's real faces.
         return None
 
 
 def _aligned_face(path: str | Path, index: int, max_pixels: int) -> Face:
     if index > 0:
-        raise FaceError(f"{path}: an aligned picture holds one face, none has the index {index}; use 0")
+        raise FaceError(f"{path}: an aligned picture holds one face, none with index {index}; use 0")
 
     def check(width: int, height: int) -> None:
         if (width, height) != (FACE_SIZE, FACE_SIZE):
@@ -209,29 +209,29 @@ def other_photos(
     threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[list[Face], list[str]]:
-    """Read one face from every picture of a folder, leaving out those without one.
+    """Read one face from every photo in a folder, leaving out photos without one.
 
     Parameters
     ----------
     folder
-        Photos, in folders of it too.
+        Folder of photos; subfolders are searched too.
     besides
-        Photos that do not count, wherever they are.
+        Photos to skip.
     aligned
         The photos are aligned 112 x 112 crops.
     threads
-        Threads of ONNX Runtime for the face detector; None leaves it to ONNX Runtime.
+        Threads of ONNX Runtime for the face detector; None: ONNX Runtime's default.
     progress
-        Called with the number of photos read and their total.
+        Called with the number of photos read and the total.
 
     Returns
     -------
-    The faces, and why each picture was left out that shows none or cannot be read.
+    The faces, and for each photo left out the reason.
 
     Raises
     ------
     InputError
-        If none is left.
+        If no face is left.
     """
     listed = list_photos(folder)
     files = [folder / name for name in listed.photos]

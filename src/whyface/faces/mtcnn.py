@@ -1,4 +1,4 @@
-"""MTCNN: a cascade of three small networks that narrows windows down to faces with five landmarks.
+"""MTCNN: a cascade of three small networks that detects faces with five landmarks.
 
 K. Zhang, Z. Zhang, Z. Li, Y. Qiao, Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
 Networks, IEEE Signal Processing Letters 23 (2016).
@@ -24,18 +24,18 @@ _BATCH: Final = 64
 
 @dataclass(frozen=True)
 class CascadeSettings:
-    """How the cascade searches.
+    """Search settings.
 
     Attributes
     ----------
     smallest_face
-        Side of the smallest face that is looked for, in pixels of the searched picture.
+        Side of the smallest face to look for, in pixels of the picture searched.
     longest_side
-        Larger photos are searched at this size; the faces are then cut from the photo as it is.
+        Larger photos are searched at this size; the faces are cropped from the original.
     step
-        Ratio of neighbouring sizes at which the picture is searched.
+        Ratio of successive scales of the image pyramid.
     thresholds
-        Least probability at the three stages.
+        Minimum probability at each of the three stages.
     """
 
     smallest_face: int = 20
@@ -45,7 +45,7 @@ class CascadeSettings:
 
 
 class MtcnnDetector:
-    """The cascade over given weights."""
+    """The cascade with given weights."""
 
     def __init__(self, networks: Networks, settings: CascadeSettings | None = None) -> None:
         self._networks = networks
@@ -70,7 +70,7 @@ class MtcnnDetector:
             rows, columns = np.nonzero(probability > settings.thresholds[0])
             corner = _STRIDE * np.stack([columns, rows], axis=1).astype(np.float32)
             boxes = np.concatenate([corner, corner + _WINDOW], axis=1) + _WINDOW * offsets[rows, columns]
-            # Width and height are rounded to whole pixels, so their scales differ a little.
+            # Width and height are rounded to whole pixels, so their scales differ slightly.
             boxes /= np.array([size[0] / width, size[1] / height] * 2, np.float32)
             scores = probability[rows, columns]
             keep = suppress_overlaps(boxes, scores, 0.5)
@@ -117,7 +117,7 @@ def _moved(boxes: Tensor, offsets: Tensor) -> Tensor:
 
 
 def _squares(boxes: Tensor) -> Tensor:
-    """Grow each box to a square around its centre."""
+    """Enlarge each box to a square around its centre."""
     centre = (boxes[:, :2] + boxes[:, 2:4]) / 2
     half = (boxes[:, 2:4] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
     return np.concatenate([centre - half, centre + half], axis=1)
@@ -128,7 +128,7 @@ def _patches(photo: NDArray[np.uint8], boxes: Tensor, size: int) -> Tensor:
     patches = np.zeros((len(boxes), size, size, 3), np.uint8)
     for patch, (x0, y0, x1, _) in zip(patches, boxes.astype(np.float64), strict=True):
         zoom = size / max(float(x1 - x0), 1.0)
-        # Edges meet edges: the box's first pixel lies half a pixel inside of it, and so does the patch's.
+        # Align edges: the first pixel's centre lies half a pixel inside the box, and inside the patch.
         shift = [(0.5 - x0) * zoom - 0.5, (0.5 - y0) * zoom - 0.5]
         patch[...] = warp(photo, np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]]), size)
     return _normalised(patches)

@@ -1,4 +1,4 @@
-"""The three small networks of MTCNN in NumPy, with weights from the package ``mtcnn``, none of whose code runs."""
+"""The three networks of MTCNN in NumPy. The weights come from the package ``mtcnn``; none of its code is run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Tensor = NDArray[np.float32]
 
 
 def convolve(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """Convolve without padding, stride 1; kernel is height x width x channels in x channels out."""
+    """Convolve without padding, stride 1; the kernel is height x width x input channels x output channels."""
     high, wide, channels, outputs = kernel.shape
     batch, height, width, _ = x.shape
     height, width = height - high + 1, width - wide + 1
@@ -37,12 +37,12 @@ def convolve(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """Multiply negative values with their channel's slope."""
+    """Multiply negative values by the slope of their channel."""
     return np.maximum(x, 0) + np.minimum(x, 0) * slope.reshape(-1)
 
 
 def max_pool(x: Tensor, size: int, *, cover: bool) -> Tensor:
-    """Take the maximum of size x size windows, stride 2; ``cover`` lets the last window reach over the edge."""
+    """Return the maximum of size x size windows, stride 2; with ``cover``, the last window may cross the edge."""
     batch, height, width, channels = x.shape
     if cover:
         rows, columns = -(-(height - size) // 2) + 1, -(-(width - size) // 2) + 1
@@ -61,7 +61,7 @@ def max_pool(x: Tensor, size: int, *, cover: bool) -> Tensor:
 
 
 def face_probability(logits: Tensor) -> Tensor:
-    """Return the softmax probability of the second of two classes, shape of ``logits`` less its last axis."""
+    """Return the softmax probability of the second of two classes, (..., 2) -> (...)."""
     difference = np.clip(logits[..., 0] - logits[..., 1], -80, 80)
     return np.asarray(1 / (1 + np.exp(difference)), dtype=np.float32)
 
@@ -75,7 +75,7 @@ class Networks:
     output: Sequence[Tensor]
 
     def propose(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the proposal network over a picture (1, H, W, 3).
+        """Run the proposal network on a picture (1, H, W, 3).
 
         Returns
         -------
@@ -89,7 +89,7 @@ class Networks:
         return face_probability(convolve(x, w[11], w[12]))[0], convolve(x, w[9], w[10])[0]
 
     def refine(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the refinement network over patches (N, 24, 24, 3): probability (N,) and offsets (N, 4)."""
+        """Run the refinement network on patches (N, 24, 24, 3); return probability (N,) and offsets (N, 4)."""
         w = self.refinement
         x = max_pool(prelu(convolve(x, w[0], w[1]), w[2]), 3, cover=True)
         x = max_pool(prelu(convolve(x, w[3], w[4]), w[5]), 3, cover=False)
@@ -98,12 +98,12 @@ class Networks:
         return face_probability(x @ w[14] + w[15]), x @ w[12] + w[13]
 
     def finish(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the output network over patches (N, 48, 48, 3).
+        """Run the output network on patches (N, 48, 48, 3).
 
         Returns
         -------
         probability, offsets, landmarks
-            Shapes (N,), (N, 4) and (N, 5, 2); landmarks are (x, y) as shares of the patch.
+            Shapes (N,), (N, 4) and (N, 5, 2); landmarks are (x, y) as fractions of the patch.
         """
         w = self.output
         x = max_pool(prelu(convolve(x, w[0], w[1]), w[2]), 3, cover=True)
@@ -116,7 +116,7 @@ class Networks:
 
 
 def _flatten(x: Tensor) -> Tensor:
-    """Flatten to (N, ...) with columns before rows, the order in which the weights were trained."""
+    """Flatten to (N, ...) with columns before rows, as the weights expect."""
     return x.transpose(0, 2, 1, 3).reshape(len(x), -1)
 
 
@@ -130,7 +130,7 @@ class _Stored(NamedTuple):
 
 
 def _layers(*kernels: Shape, parted: int) -> tuple[Shape, ...]:
-    """Return the shapes of kernel, bias and slopes of each layer; the last ``parted`` layers have no slopes."""
+    """Return the shapes of each layer's kernel, bias and slopes; the last ``parted`` layers have no slopes."""
     shapes: list[Shape] = []
     for number, kernel in enumerate(kernels):
         shapes += [kernel, kernel[-1:]]
@@ -168,7 +168,7 @@ def load_networks() -> Networks:
     ModelError
         If the package or its decompressor ``lz4`` is not installed.
     ModelIntegrityError
-        If a file is not the one on record.
+        If the SHA-256 of a file is not the one on record.
     """
     spec = find_spec("mtcnn")
     if spec is None or not spec.submodule_search_locations:
@@ -178,7 +178,7 @@ def load_networks() -> Networks:
 
 
 def arrays_of_joblib(data: bytes, shapes: Sequence[Shape]) -> list[Tensor]:
-    """Take the float32 arrays out of an uncompressed joblib file; its pickle is read but not run.
+    """Extract the float32 arrays from an uncompressed joblib file; its pickle is parsed, never executed.
 
     After the state of each array's wrapper is set (SETITEMS, then BUILD), the stream holds one byte with the number
     of padding bytes, the padding, and the array in C order.
@@ -186,7 +186,7 @@ def arrays_of_joblib(data: bytes, shapes: Sequence[Shape]) -> list[Tensor]:
     Raises
     ------
     ModelError
-        If the stream does not hold exactly arrays of these shapes.
+        If the stream does not hold arrays of exactly these shapes.
     """
     stream, arrays, before = io.BytesIO(data), list[Tensor](), ""
     try:
@@ -198,9 +198,9 @@ def arrays_of_joblib(data: bytes, shapes: Sequence[Shape]) -> list[Tensor]:
                 arrays.append(np.frombuffer(content, "<f4").reshape(shape).astype(np.float32))
             before = operation.name if operation.name != "MEMOIZE" else before
     except (ValueError, IndexError) as error:
-        raise ModelError("the weights are not stored in the form expected; install mtcnn 1.0.0") from error
+        raise ModelError("the weights are not stored in the expected format; install mtcnn 1.0.0") from error
     if len(arrays) != len(shapes):
-        raise ModelError(f"{len(shapes)} arrays of weights expected, {len(arrays)} found; install mtcnn 1.0.0")
+        raise ModelError(f"expected {len(shapes)} weight arrays, found {len(arrays)}; install mtcnn 1.0.0")
     return arrays
 
 

@@ -1,7 +1,7 @@
-"""Read a picture file into RGB pixels, upright, whatever way it was stored; or say in one line why not.
+"""Decode picture files into upright RGB pixels, or say in one line why that fails.
 
-Photos and aligned crops alike are decoded here and nowhere else, so that they are held to the same list of formats and
-the same limits: Pillow, left to itself, would hand a PostScript file to Ghostscript, whatever its name says.
+All photos and aligned crops are decoded here, so the same formats and limits apply to all of them. By itself, Pillow
+would pass a PostScript file to Ghostscript, whatever the file's name.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from whyface.errors import InputError, PhotoError
 from whyface.files.photo_folder import ENDINGS, LARGEST_PHOTO
 
 FORMATS: Final = tuple(ENDINGS)
-"""What is read, in Pillow's names; the multi-picture JPEG of many phones counts as JPEG."""
+"""The formats that are read, by Pillow's names; MPO, the multi-picture JPEG of many phones, counts as JPEG."""
 
 MAX_PIXELS: Final = 50_000_000
-"""Pictures of more pixels than this are refused unless the caller allows more."""
+"""Maximum number of pixels of a picture, unless the caller allows more."""
 
 MAX_SCANS: Final = 100
-"""Progressive JPEG files of more scans than this are refused, as by libtiff: cameras and programs write about ten, and
-every one costs a pass over all pixels, however few bytes it has."""
+"""Maximum number of scans of a progressive JPEG file, the same as libtiff's: cameras and programs write about ten, and
+each costs a pass over all pixels, however few bytes it has."""
 
 SizeCheck = Callable[[int, int], None]
-"""Takes width and height as the file's header has them; raises an error of whyface's if they are not as they should be.
-It is called before anything is decoded."""
+"""Takes width and height from the file's header and raises a ``WhyfaceError`` if they do not fit; called before
+anything is decoded."""
 
 _READABLE: Final = "JPEG, PNG, WebP, BMP, TIFF or GIF"
 _ORIENTATION: Final = 0x0112
-# Within a scan 0xFF is followed by 0, and restart markers (D0 to D7) belong to it.
+# Within a scan, 0xFF is followed by 0, and restart markers (D0 to D7) are part of the scan.
 _JPEG_MARKER: Final = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _JPEG_END, _JPEG_SCAN, _JPEG_BARE = 0xD9, 0xDA, (0xD8, 0x01)
 _BROKEN_FILE: Final = (
@@ -55,7 +55,7 @@ _BROKEN_FILE: Final = (
 )
 """What Pillow's decoders raise on damaged files (UnidentifiedImageError is an OSError).
 
-Pillow's warnings go where Python's filters send them; they are raised only where a program has filters that say so.
+Warnings are raised only if the program's warning filters turn them into errors.
 """
 
 
@@ -64,18 +64,18 @@ def read_photo(
 ) -> NDArray[np.uint8]:
     """Read a picture file as upright RGB.
 
-    JPEG, PNG, WebP, BMP, TIFF and GIF are read, of an animation the first frame. The EXIF orientation is applied.
-    Transparent pixels are laid on white. 16-bit values are scaled to 8 bits; floating-point pictures (grey TIFF) are
-    taken as 0..1 if no value is above 1, else as 0..255. Colour profiles are ignored.
+    JPEG, PNG, WebP, BMP, TIFF and GIF are read; of an animation, the first frame. The EXIF orientation is applied.
+    Transparent pixels are composited on white. 16-bit values are scaled to 8 bits. Floating-point pictures (grey TIFF)
+    are read as 0..1 if no value is above 1, otherwise as 0..255. Colour profiles are ignored.
 
     Parameters
     ----------
     path
         The file.
     max_pixels
-        Largest width times height; checked from the file's header, before anything is decoded.
+        Maximum of width times height; checked from the file's header, before anything is decoded.
     check_size
-        What else the size must be.
+        Further check of the size.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def read_photo(
     Raises
     ------
     PhotoError
-        If the file is missing, a folder, empty, unreadable, damaged, cut off, of another format or too large.
+        If the file is missing, a folder, empty, unreadable, damaged, truncated, too large or of another format.
     InputError
         If ``max_pixels`` is not a positive number.
     """
@@ -103,14 +103,14 @@ def read_photo(
 def decode_photo(
     data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, check_size: SizeCheck | None = None
 ) -> NDArray[np.uint8]:
-    """Decode a picture that is in memory, as :func:`read_photo` does with a file.
+    """Decode a picture from memory in the same way as :func:`read_photo`.
 
     Parameters
     ----------
     data
         The encoded file.
     name
-        What to call it in an error message.
+        Name of the picture in error messages.
     max_pixels, check_size
         As for :func:`read_photo`.
 
@@ -122,7 +122,7 @@ def decode_photo(
     Raises
     ------
     PhotoError
-        If the bytes are no picture, damaged, cut off, of another format or too large.
+        If the bytes are not a picture, damaged, truncated, too large or of another format.
     InputError
         If ``max_pixels`` is not a positive number.
     """
@@ -133,7 +133,7 @@ def decode_photo(
 
 
 def _check_limit(max_pixels: int) -> None:
-    # Comparisons with NaN are false, so that it would let every picture pass.
+    # Comparisons with NaN are false, so NaN would let every picture pass.
     if not math.isfinite(max_pixels) or max_pixels < 1:
         raise InputError(f"max_pixels must be a number of at least 1, got {max_pixels}")
 
@@ -173,16 +173,16 @@ def _check_scans(data: bytes, name: str) -> None:
                 f"{name}: a JPEG file of more than {MAX_SCANS} scans takes too long to decode; save it again"
             )
         if marker not in _JPEG_BARE:
-            # A segment may hold anything, such as a small picture with scans of its own.
+            # A segment may hold anything, such as a thumbnail with its own scans.
             position += int.from_bytes(data[position : position + 2], "big")
 
 
 @cache
 def _hush_libtiff() -> None:
-    """Keep libtiff from writing to standard error, once for the process.
+    """Keep libtiff from writing errors to standard error, once per process.
 
-    It reports damage twice, to Pillow, which raises an error, and in lines of its own. Pillow turns its warnings off in
-    this way, but not its errors. Where Pillow was built without a separate libtiff, the lines stay.
+    Pillow raises them anyway; it silences libtiff's warnings in this way, but not its errors. If Pillow was built
+    without a separate libtiff, this has no effect.
     """
     import ctypes  # noqa: PLC0415 - for TIFF files only
 
@@ -210,7 +210,7 @@ def _check_file(path: str | Path) -> None:
         if size == 0:
             raise PhotoError(f"{path}: the file is empty; fetch or save the picture again")
         if size > LARGEST_PHOTO:
-            raise PhotoError(f"{path}: {size} bytes are more than the limit of {LARGEST_PHOTO}; make it smaller")
+            raise PhotoError(f"{path}: {size} bytes exceed the limit of {LARGEST_PHOTO}; make the file smaller")
     except (OSError, ValueError) as error:
         raise PhotoError(f"{str(path)!r}: cannot be read ({error}); check the path and its permissions") from error
 
@@ -218,16 +218,16 @@ def _check_file(path: str | Path) -> None:
 def _check_size(size: tuple[int, int], max_pixels: int, path: str | Path) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise PhotoError(f"{path}: {width} x {height} pixels hold no picture; give another file")
+        raise PhotoError(f"{path}: {width} x {height} pixels are not a picture; give another file")
     if width * height > max_pixels:
         raise PhotoError(
-            f"{path}: {width} x {height} pixels are more than the limit of {max_pixels}; "
+            f"{path}: {width} x {height} pixels exceed the limit of {max_pixels}; "
             "make the picture smaller or raise the limit"
         )
 
 
 def _orientation(picture: Image.Image) -> int:
-    """Return the EXIF orientation 1..8; 1 (upright) where there is none or the tag is damaged."""
+    """Return the EXIF orientation, 1..8; 1 (upright) if there is none or it is damaged."""
     try:
         value = picture.getexif().get(_ORIENTATION, 1)
     except _BROKEN_FILE:
@@ -237,7 +237,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation: 5 to 8 store rows as columns, then rows or columns may run backwards."""
+    """Undo an EXIF orientation: 5 to 8 swap rows and columns, and both may run backwards."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
@@ -266,5 +266,5 @@ def _grey_8bit(values: NDArray[np.generic], path: str | Path) -> NDArray[np.uint
     elif grey.max() <= 65_535:
         scale = 255 / 65_535
     else:
-        raise PhotoError(f"{path}: has 32 bits per pixel; save it with 8 or 16 bits")
+        raise PhotoError(f"{path}: 32 bits per pixel are not supported; save it with 8 or 16 bits")
     return np.asarray(np.clip(np.rint(grey * scale), 0, 255), dtype=np.uint8)

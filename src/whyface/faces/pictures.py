@@ -1,4 +1,4 @@
-"""Aligned pictures of a data set: a folder tree or an uncompressed tar file, one decoded picture at a time."""
+"""Aligned pictures of a data set, read one at a time from a folder tree or an uncompressed tar file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from whyface.files.photo_folder import LARGEST_PHOTO, PhotoFolder, list_photos, 
 
 
 class Closing(ABC):
-    """Something that ``with`` closes at its end."""
+    """A context manager that closes itself on exit."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release what is open; reading afterwards is an error."""
+        """Release open files; reading afterwards is an error."""
 
     def __enter__(self) -> Self:
         return self
@@ -35,28 +35,28 @@ class Closing(ABC):
 
 
 LARGEST_FILE: Final = 16 * 2**20
-"""Aligned pictures above this many bytes are refused: none of 112 x 112 comes near it. Whole photographs, which
+"""Maximum size of an aligned picture in bytes; none of 112 x 112 pixels comes near it. Whole photos, which
 :meth:`PictureSource.read_bytes` returns, may have :data:`whyface.files.photo_folder.LARGEST_PHOTO`."""
 
 
 @runtime_checkable
 class PictureSource(Protocol):
-    """Random access to aligned pictures (and to the text files that lie beside them) by name."""
+    """Random access by name to aligned pictures and to the text files next to them."""
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all pictures, sorted."""
         ...
 
     def read(self, name: str) -> NDArray[np.uint8]:
-        """Return one picture as RGB uint8 of shape (112, 112, 3); raise DataError where that cannot be."""
+        """Return one picture, RGB uint8 (112, 112, 3); raise DataError if it cannot be read."""
         ...
 
     def read_bytes(self, name: str) -> bytes:
-        """Return the content of any file, picture or text; raise DataError if there is none of that name."""
+        """Return the content of any file, picture or text; raise DataError if there is no such file."""
         ...
 
     def close(self) -> None:
-        """Release what is open; reading afterwards is an error."""
+        """Release open files; reading afterwards is an error."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -88,7 +88,7 @@ class FolderPictures(Closing):
         self._listed: PhotoFolder | None = None
 
     def listed(self) -> PhotoFolder:
-        """Return what is in the folder. The tree is walked once."""
+        """Return the contents of the folder; the tree is walked once."""
         if self._listed is None:
             self._listed = list_photos(self._root)
         return self._listed
@@ -107,7 +107,7 @@ class FolderPictures(Closing):
 
     def _bytes(self, name: str, largest: int) -> bytes:
         path = (self._resolved / _safe_name(name, str(self._root))).resolve()
-        # A symbolic link may lead out of the tree although the name looks harmless.
+        # A symbolic link may lead out of the tree although the name does not.
         if not path.is_relative_to(self._resolved):
             raise DataError(f"{self._root}: {name} leads out of the folder; names must stay inside it")
         try:
@@ -123,8 +123,8 @@ class FolderPictures(Closing):
 class TarPictures(Closing):
     """Pictures in an uncompressed tar file, indexed once and then read by offset.
 
-    Reading is safe from several threads. Links and device entries in the archive are ignored; where a name
-    occurs twice the later entry counts, as it would after unpacking.
+    Reading is thread-safe. Links and device entries in the archive are ignored. If a name occurs twice, the later
+    entry counts, as it would after unpacking.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class TarPictures(Closing):
     Raises
     ------
     DataError
-        If the file is missing, is no uncompressed tar file, is cut off, or holds a name that leads out of it.
+        If the file is missing, truncated or not an uncompressed tar file, or a name leads out of it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -157,7 +157,7 @@ class TarPictures(Closing):
         try:
             with tarfile.open(fileobj=self._file, mode="r:") as archive:
                 for member in archive:
-                    # A negative size in a header sends tarfile back, for ever.
+                    # A negative size in a header would send tarfile into an endless loop.
                     if member.offset <= before or member.size < 0:
                         raise DataError(f"{self._path}: damaged at byte {member.offset}; fetch it again")
                     before = member.offset
@@ -167,15 +167,15 @@ class TarPictures(Closing):
                         name = _safe_name(member.name, str(self._path))
                         self._index[name] = (member.offset_data, member.size)
         except (tarfile.TarError, ValueError, OverflowError) as error:
-            # tarfile lets numbers in damaged headers end in a ValueError.
+            # tarfile raises ValueError for damaged numbers in headers.
             raise DataError(
-                f"{self._path}: not an uncompressed tar file ({error}); unpack it or fetch it again"
+                f"{self._path}: not an uncompressed tar file ({error}); unpack or fetch it again"
             ) from error
         if any(offset + size > length for offset, size in self._index.values()):
             raise DataError(f"{self._path}: the file is cut off; fetch it again")
 
     def listed(self) -> PhotoFolder:
-        """Return what is in the archive."""
+        """Return the contents of the archive."""
         return sort_names(self._index)
 
     def names(self) -> tuple[str, ...]:
@@ -208,19 +208,19 @@ class TarPictures(Closing):
 
 
 def open_pictures(path: str | Path) -> FolderPictures | TarPictures:
-    """Open a folder or an uncompressed tar file of pictures, whichever ``path`` is."""
+    """Open a folder or an uncompressed tar file of pictures."""
     return FolderPictures(path) if Path(path).is_dir() else TarPictures(path)
 
 
 def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode one aligned picture, as :func:`whyface.faces.photo.decode_photo` does with every picture.
+    """Decode one aligned picture with :func:`whyface.faces.photo.decode_photo`.
 
     Parameters
     ----------
     data
         The encoded file.
     name
-        What to call it in an error message.
+        Name of the picture in error messages.
 
     Returns
     -------
@@ -230,7 +230,7 @@ def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If the bytes are no readable picture or it is not 112 x 112.
+        If the bytes are not a readable picture or its size is not 112 x 112.
     """
 
     def check(width: int, height: int) -> None:
@@ -247,7 +247,7 @@ def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def _safe_name(name: str, where: str) -> str:
-    """Return ``name`` without ``./`` parts, or raise DataError if it is absolute or climbs upwards."""
+    """Return ``name`` without ``./`` parts; raise DataError if it is absolute or leads upwards."""
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
         raise DataError(f"{where}: unsafe name {name!r}; names must be relative and stay inside the source")
@@ -260,4 +260,4 @@ def _check_size(size: int, largest: int, what: str) -> None:
 
 
 def _missing(name: str, where: str) -> str:
-    return f"{where}: holds no readable file {name}; check that the pictures and the protocol belong together"
+    return f"{where}: no readable file {name}; check that the pictures and the protocol belong together"

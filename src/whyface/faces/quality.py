@@ -1,7 +1,7 @@
-"""How good a picture of a face is, as measures that a person can read: pure functions of crop, transform and landmarks.
+"""Interpretable measures of face image quality: pure functions of crop, transform and landmarks.
 
 Names follow ISO/IEC 29794-5 where the standard has the measure (inter-eye distance, sharpness, luminance mean and
-variance, dynamic range, under- and over-exposure, head pose); the formulas are this module's own.
+variance, dynamic range, under- and over-exposure, head pose); the formulas are our own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FACE_ROWS: Final = slice(28, 108)
 """Rows of the aligned crop that show the face, from the brow to the chin."""
 
 FACE_COLUMNS: Final = slice(22, 90)
-"""Columns of the aligned crop that show the face and not what is beside it."""
+"""Columns of the aligned crop that show the face without its surroundings."""
 
 DARK: Final = 26
 """Pixels below this luminance (0..255) count as under-exposed, as in ISO/IEC 29794-5."""
@@ -35,22 +35,22 @@ _NOISE_KERNEL: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float3
 _REBLUR: Final = 9
 _STEPS: Final = ((0, 1), (1, 1), (1, 0), (1, -1))
 
-# How far the five points of a typical adult head lie behind its eyes, in distances between the eyes.
+# How far the five landmarks of a typical adult head lie behind its eyes, in inter-eye distances.
 _DEPTHS: Final = np.array([0.0, 0.0, -0.52, -0.12, -0.12])
 
 
 @dataclass(frozen=True)
 class HeadPose:
-    """How a head is turned, in degrees; all 0 where it looks into the camera, upright.
+    """Head pose in degrees; all 0 if the head is upright and faces the camera.
 
     Attributes
     ----------
     yaw
-        To the side; positive where the nose points to the right edge of the picture.
+        Sideways; positive if the nose points to the right edge of the picture.
     pitch
-        Up or down; positive where the nose points up.
+        Up or down; positive if the nose points up.
     roll
-        In the plane of the picture; positive where the head is turned clockwise.
+        In the image plane; positive if the head is turned clockwise.
     """
 
     yaw: float
@@ -60,32 +60,32 @@ class HeadPose:
 
 @dataclass(frozen=True)
 class FaceQuality:
-    """Measures of one face; None where the picture was given as an aligned crop and there is nothing to measure.
+    """Quality measures of a face; None if the photo was an aligned crop, which does not have them.
 
     Attributes
     ----------
     sharpness
-        0 (nothing but blur) to 1, along the direction in which the face is least sharp (:func:`sharpness`).
+        0 (only blur) to 1, along the direction in which the face is least sharp (:func:`sharpness`).
     noise
-        Standard deviation of the pixels' noise, in grey levels of 0..255 (:func:`noise_level`).
+        Standard deviation of the pixel noise, in grey levels of 0..255 (:func:`noise_level`).
     luminance_mean, luminance_variance
         Mean and variance of the face's luminance, scaled to 0..1.
     dynamic_range
         Entropy of the luminance in bits, 0 (one grey) to 8.
     under_exposure, over_exposure
-        Share of the face's pixels that are nearly black or nearly white.
+        Fraction of the face's pixels that are nearly black or nearly white.
     outside
-        Share of the crop that lies outside the photo.
+        Fraction of the crop that lies outside the photo.
     inter_eye_distance
-        Distance between the eyes in pixels of the photo, before alignment.
+        Distance between the eyes in photo pixels, before alignment.
     landmark_misfit
-        Root mean square distance of the aligned landmarks from the template, in distances between the eyes.
+        Root mean square distance of the aligned landmarks from the template, in inter-eye distances.
     pose
-        How the head is turned.
+        Head pose.
     detection_score
         The detector's confidence in [0, 1].
     unified
-        How much this face can tell, in [0, 1]; None where it was not measured.
+        Utility of the face for recognition, in [0, 1]; None if it was not measured.
     """
 
     sharpness: float
@@ -103,12 +103,12 @@ class FaceQuality:
     unified: float | None = None
 
     def to_dict(self) -> dict[str, float | Mapping[str, float] | None]:
-        """Return the measures by name, as JSON takes them."""
+        """Return the measures by name as JSON values."""
         return asdict(self)
 
 
 def measure_crop(crop: NDArray[np.uint8]) -> FaceQuality:
-    """Measure what an aligned crop shows by itself.
+    """Compute the measures that need only the aligned crop.
 
     Parameters
     ----------
@@ -143,10 +143,10 @@ def luminance(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def sharpness(grey: NDArray[np.float32]) -> float:
-    """Return how much a picture loses by blurring it once more, in [0, 1]; the least of four directions.
+    """Return how much detail one more blur removes, in [0, 1]: the minimum over four directions.
 
-    A picture that is blurred already changes little. Blurring and differences run along rows, columns and both
-    diagonals, so that motion blur shows in one of them. A picture without any difference has no sharpness: 0.
+    A blurred picture changes little. Blur and differences are computed along rows, columns and both diagonals, so that
+    motion blur shows in one of them. A uniform picture has sharpness 0.
 
     Parameters
     ----------
@@ -170,14 +170,14 @@ def sharpness(grey: NDArray[np.float32]) -> float:
 def noise_level(grey: NDArray[np.float32]) -> float:
     """Return the standard deviation of the noise in a picture, in grey levels.
 
-    The estimate takes what is left when all that is locally plane is taken out, so fine texture counts as noise.
+    The estimate is based on what differs from a local plane, so fine texture counts as noise.
 
     References
     ----------
     J. Immerkaer, Fast noise variance estimation, Computer Vision and Image Understanding 64 (1996).
     """
     if min(grey.shape) < 3:
-        raise InputError(f"a picture for the noise must be at least 3 x 3, got {grey.shape}")
+        raise InputError(f"estimating noise needs at least 3 x 3 pixels, got {grey.shape}")
     rest = cv2.filter2D(grey, cv2.CV_32F, _NOISE_KERNEL)[1:-1, 1:-1]
     return float(np.abs(rest).mean() * np.sqrt(np.pi / 2) / 6)
 
@@ -190,12 +190,12 @@ def entropy(grey: NDArray[np.float32]) -> float:
 
 
 def share_outside(to_photo: NDArray[np.float64], photo_size: tuple[int, int], size: int = FACE_SIZE) -> float:
-    """Return which share of the crop lies outside the photo; exact.
+    """Return the exact fraction of the crop's area that lies outside the photo.
 
     Parameters
     ----------
     to_photo
-        Affine map (2, 3) from crop pixels to photo pixels, pixel centres at whole numbers.
+        Affine map (2, 3) from crop pixels to photo pixels, pixel centres at integers.
     photo_size
         Height and width of the photo.
     size
@@ -207,7 +207,7 @@ def share_outside(to_photo: NDArray[np.float64], photo_size: tuple[int, int], si
     whole = _area(corners)
     if whole <= 0:
         raise InputError("the map from the crop to the photo must have an inverse")
-    # Cut the crop's outline at the four edges of the photo, one after the other (Sutherland and Hodgman).
+    # Clip the crop's outline at the four edges of the photo in turn (Sutherland and Hodgman).
     left = corners
     for axis, bound, sign in ((0, -0.5, 1), (0, width - 0.5, -1), (1, -0.5, 1), (1, height - 0.5, -1)):
         left = _cut(left, axis, bound, sign)
@@ -217,7 +217,7 @@ def share_outside(to_photo: NDArray[np.float64], photo_size: tuple[int, int], si
 def inside_photo(
     to_photo: NDArray[np.float64], photo_size: tuple[int, int], size: int = FACE_SIZE
 ) -> NDArray[np.bool_]:
-    """Tell for every pixel of the crop whether its centre lies in the photo, shape (size, size)."""
+    """Return for each pixel of the crop whether its centre lies in the photo, shape (size, size) bool."""
     height, width = photo_size
     rows, columns = np.mgrid[:size, :size]
     x, y = apply_affine(to_photo, np.stack([columns.ravel(), rows.ravel()], axis=1)).T
@@ -232,10 +232,10 @@ def inter_eye_distance(landmarks: ArrayLike) -> float:
 
 
 def landmark_misfit(landmarks: ArrayLike) -> float:
-    """Return how far five landmarks are from those of a face: root mean square, in distances between the eyes.
+    """Return the root mean square distance of five landmarks from those of the template, in inter-eye distances.
 
-    The landmarks are brought to the template by a similarity transform, so size, place and roll do not count. A turned
-    head counts; landmarks that no head can have count more.
+    The landmarks are first mapped to the template by a similarity transform, so size, position and roll do not matter.
+    A turned head increases the misfit; landmarks that no head can have increase it more.
 
     Raises
     ------
@@ -248,11 +248,11 @@ def landmark_misfit(landmarks: ArrayLike) -> float:
 
 
 def head_pose(landmarks: ArrayLike) -> HeadPose:
-    """Estimate from five landmarks how the head is turned.
+    """Estimate the head pose from five landmarks.
 
-    A typical head is turned, scaled and projected in parallel rays so that its five points fit best (least squares,
-    made a rotation). Five points carry little: the yaw is good to some ten degrees, the pitch is coarser, since long
-    and short faces look like nodding.
+    The five points of a typical head are rotated, scaled and orthographically projected to fit the landmarks (least
+    squares, then the nearest rotation). Five points carry little information: yaw is accurate to about ten degrees;
+    pitch is coarser, since a long or short face looks like a nod.
 
     Raises
     ------
@@ -265,7 +265,7 @@ def head_pose(landmarks: ArrayLike) -> HeadPose:
     flat[:, 0] = (flat[:, 0] - flat[[1, 0, 2, 4, 3], 0]) / 2  # the template is not quite symmetric
     solid = np.column_stack([flat, _DEPTHS - _DEPTHS.mean()])
     columns, *_ = np.linalg.lstsq(solid, points - points.mean(axis=0), rcond=None)
-    # The closest two orthogonal rows of one length, and the third that makes them a rotation (z away from the camera).
+    # The nearest two orthonormal rows, and the third that makes them a rotation (z points away from the camera).
     left, _, right = np.linalg.svd(columns.T, full_matrices=False)
     first, second = left @ right
     third = np.cross(first, second)
@@ -277,7 +277,7 @@ def head_pose(landmarks: ArrayLike) -> HeadPose:
 
 
 def roll_of(landmarks: ArrayLike) -> float:
-    """Return by how many degrees a face is turned clockwise in the picture, -180 to 180.
+    """Return the clockwise rotation of a face in the picture, in degrees from -180 to 180.
 
     Raises
     ------
@@ -289,7 +289,7 @@ def roll_of(landmarks: ArrayLike) -> float:
 
 
 def _difference(grey: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:
-    """Differences of neighbours along one direction."""
+    """Return differences of neighbouring pixels along one direction."""
     if right < 0:
         return _difference(grey[:, ::-1], down, -right)
     height, width = grey.shape
@@ -305,7 +305,7 @@ def _blurred_along(grey: NDArray[np.float32], down: int, right: int) -> NDArray[
 
 
 def _area(outline: NDArray[np.float64]) -> float:
-    """Area of a polygon, whichever way round (shoelace formula)."""
+    """Return the area of a polygon of either orientation (shoelace formula)."""
     if len(outline) < 3:
         return 0.0
     x, y = outline.T
@@ -329,5 +329,5 @@ def _cut(outline: NDArray[np.float64], axis: int, bound: float, sign: int) -> ND
 def _five(landmarks: ArrayLike) -> NDArray[np.float64]:
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
-        raise InputError(f"five landmarks are finite numbers of shape (5, 2), got shape {points.shape}")
+        raise InputError(f"five landmarks must be finite numbers of shape (5, 2), got shape {points.shape}")
     return points

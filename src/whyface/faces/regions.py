@@ -1,6 +1,6 @@
-"""Names for the places of an aligned face, derived from where alignment puts eyes, nose and mouth.
+"""Named regions of an aligned face, derived from where alignment puts eyes, nose and mouth.
 
-"Left" and "right" are as seen in the picture, never the person's own.
+"Left" and "right" are as seen in the picture, not the person's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TEMPLATE: Final = (
     (41.5493, 92.3655),
     (70.7299, 92.2041),
 )
-"""Where alignment puts left eye, right eye, nose tip, left and right mouth corner, in pixels of 112 x 112 (ArcFace)."""
+"""Positions of left eye, right eye, nose tip, left and right mouth corner in the aligned 112 x 112 crop (ArcFace)."""
 
 REGIONS: Final = (
     "forehead",
@@ -43,7 +43,7 @@ REGIONS: Final = (
     "left edge",
     "right edge",
 )
-"""All regions, from top to bottom; the edges are what lies beside the face: hair, ears, background."""
+"""All regions, from top to bottom; the edges are what lies next to the face: hair, ears, background."""
 
 REGION_PHRASES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -54,56 +54,56 @@ REGION_PHRASES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """How a sentence names each region."""
 
-# Bounds in face units (see _face_units). Half widths in distances between the eyes: the eyes are at 0.5, the mouth's
-# corners near 0.4, and few faces are wider than 1.1 to a side.
+# Bounds in face units (see _face_units). Half widths in inter-eye distances: the eyes are at 0.5, the corners of the
+# mouth near 0.4, and few faces extend beyond 1.1.
 _BRIDGE, _NOSE, _EYE, _MOUTH, _FACE = 0.22, 0.30, 0.78, 0.60, 1.10
 # Heights in distances from the eye line (0) to the mouth line (1); the nose tip is at 0.5.
 _BROW_TOP, _EYE_TOP, _EYE_BOTTOM, _NOSE_TOP, _MOUTH_TOP, _MOUTH_BOTTOM = -0.50, -0.15, 0.22, 0.30, 0.75, 1.20
 
 
 def region_of_cells(height: int = 7, width: int = 7) -> NDArray[np.str_]:
-    """Name the region in which the centre of every cell of a grid over the aligned face lies.
+    """Return the region that contains the centre of each place of a grid over the aligned face.
 
     Parameters
     ----------
     height, width
-        Cells of the grid; (112, 112) names every pixel.
+        Size of the grid in places; (112, 112) names each pixel.
 
     Returns
     -------
-    (height, width) array of strings, each one of :data:`REGIONS`; mirrored left and right where the template is.
+    (height, width) array of strings, each one of :data:`REGIONS`.
 
     Raises
     ------
     InputError
-        If the grid has no cells.
+        If the grid has no places.
     """
     return np.asarray(REGIONS)[_region_numbers(height, width)]
 
 
 def region_masks(height: int = 7, width: int = 7) -> dict[str, NDArray[np.bool_]]:
-    """Give for every region, in the order of :data:`REGIONS`, which cells belong to it.
+    """Return for each region, in the order of :data:`REGIONS`, the mask of its places.
 
     Returns
     -------
-    Name -> (height, width) bool. Every cell is in exactly one mask; on a coarse grid a mask may be empty.
+    Name -> (height, width) bool. Each place is in exactly one mask; on a coarse grid a mask may be empty.
 
     Raises
     ------
     InputError
-        If the grid has no cells.
+        If the grid has no places.
     """
     numbers = _region_numbers(height, width)
     return {name: numbers == number for number, name in enumerate(REGIONS)}
 
 
 def has_side(region: str) -> bool:
-    """Tell whether a region's name says left or right."""
+    """Return whether a region's name starts with left or right."""
     return region.startswith(("left ", "right "))
 
 
 def _face_units(height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cell centres as (across, down): across in eye distances from the middle, down from eye line to mouth line."""
+    """Return the centres of places: across in inter-eye distances from the middle, down from eye to mouth line."""
     left_eye, right_eye, _, left_corner, right_corner = np.asarray(TEMPLATE)
     eyes, mouth = (left_eye + right_eye) / 2, (left_corner + right_corner) / 2
     x = (np.arange(width) + 0.5) * FACE_SIZE / width
@@ -115,11 +115,11 @@ def _face_units(height: int, width: int) -> tuple[NDArray[np.float64], NDArray[n
 
 def _region_numbers(height: int, width: int) -> NDArray[np.intp]:
     if height < 1 or width < 1:
-        raise InputError(f"a grid needs at least one cell, got {height} x {width}; give positive sizes")
+        raise InputError(f"a grid needs at least one place, got {height} x {width}; give positive sizes")
     across, down = _face_units(height, width)
     away = np.abs(across)
     left = across < 0
-    # The first rule that holds names the place.
+    # The first rule that holds names the region.
     rules: list[tuple[NDArray[np.bool_], str]] = [
         (away > _FACE, "edge"),
         (down < _BROW_TOP, "forehead"),
