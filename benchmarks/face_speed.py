@@ -33,9 +33,10 @@ from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
 from whyface.files.progress import progress_bar
 from whyface.gallery.kernel import usable_cores
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.onnx_runtime import onnx_runtime
 from whyface.xcos.comparison import comparisons
+from whyface.xcos.model import open_xcos
 
 onnxruntime: Any = onnx_runtime()
 
@@ -52,7 +53,7 @@ LEVELS: Final = {
 
 def variants(folder: Path, faces: NDArray[np.uint8]) -> dict[str, Path]:
     """Write the network in all its number formats."""
-    plain = model_file(model_entry(DEFAULT_MODEL), "onnx")
+    plain = model_entry(DEFAULT_MODEL).locate("onnx")
     paths = {"float32": plain} | {name: folder / f"{name}.onnx" for name in ("int8", "int8 everywhere")}
     quantise(plain, paths["int8"], faces)
     quantise(plain, paths["int8 everywhere"], faces, first=0, head=0)
@@ -150,7 +151,7 @@ def accuracies(paths: dict[str, Path], args: argparse.Namespace, folder: Path) -
     data = {"lfw": args.lfw, "cfp-ff": args.cfp, "cfp-fp": args.cfp}
     found: dict[str, Any] = {}
     for name, path in paths.items():
-        model = write_variant(folder / f"{path.stem} folder", path).open_xcos()
+        model = open_xcos(write_variant(folder / f"{path.stem} folder", path))
         found[name] = {"bytes": path.stat().st_size}
         for protocol_name, where in data.items():
             if where is None:

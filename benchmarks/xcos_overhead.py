@@ -26,7 +26,7 @@ from whyface.explain.verdict import software_versions
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.models.backbones import MobileFaceNet
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.models.heads import GdcHead
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.train.networks import read_safetensors
@@ -36,7 +36,7 @@ from whyface.xcos.model import open_xcos
 
 def fc_network(path: Path) -> None:
     """Write the FC network's ONNX file."""
-    tensors = read_safetensors(model_file(model_entry(DEFAULT_MODEL), "safetensors"))
+    tensors = read_safetensors(model_entry(DEFAULT_MODEL).locate("safetensors"))
     backbone = MobileFaceNet()
     own = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
     backbone.load_state_dict(own, strict=False)

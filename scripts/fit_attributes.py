@@ -25,7 +25,7 @@ from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file, shipped_models
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry, shipped_models
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.words.attribute_model import LEARNT_AUC, PRESENT, SHIPPED_NAME, AttributeHeads, save_attributes
 
@@ -45,7 +45,7 @@ def read_maps(tensor: str, pictures: Path, labels: AttributeLabels, cache: Path 
         if len(found) == len(labels.pictures):
             return found
     entry = model_entry(DEFAULT_MODEL)
-    network = OnnxEmbedder(model_file(entry, "onnx"), preprocessing=entry.preprocessing, grid=tensor)
+    network = OnnxEmbedder(entry.locate("onnx"), preprocessing=entry.preprocessing, grid=tensor)
     parts = []
     with open_pictures(pictures) as source, progress_bar(f"running {DEFAULT_MODEL}") as progress:
         names = [f"lfw/{person}/{name}" for person, name in zip(labels.people, labels.pictures, strict=True)]

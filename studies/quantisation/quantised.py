@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from whyface.errors import InputError
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry, write_entry
+from whyface.models.entry import ModelEntry
 from whyface.onnx_runtime import onnx_runtime
-from whyface.xcos.model_folder import ModelFolder, write_model_folder
 
 quantization: Any = onnx_runtime("quantization")
 
@@ -78,7 +78,7 @@ def quantise(source: Path, target: Path, faces: NDArray[np.uint8], *, first: int
     )
 
 
-def write_variant(folder: Path, network: Path) -> ModelFolder:
+def write_variant(folder: Path, network: Path) -> ModelEntry:
     """Put a variant of the default model's network into a model folder, with the attention as it is.
 
     Raises
@@ -94,12 +94,12 @@ def write_variant(folder: Path, network: Path) -> ModelFolder:
         "safetensors": folder / "attention.safetensors",
     }
     paths["onnx"].write_bytes(network.read_bytes())
-    paths["pair"].write_bytes(model_file(entry, "pair").read_bytes())
-    tensors = load_file(model_file(entry, "safetensors"))
+    paths["pair"].write_bytes(entry.locate("pair").read_bytes())
+    tensors = load_file(entry.locate("safetensors"))
     # The backbone's and head's own tensors are not those of this network any more.
     save_file({name: value for name, value in tensors.items() if "attention" in name}, paths["safetensors"])
     assert entry.grid is not None
-    return write_model_folder(
+    return write_entry(
         folder,
         paths,
         name=folder.name,

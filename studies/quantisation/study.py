@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from studies.quantisation.quantised import quantise, write_variant
 from whyface.faces.pictures import open_pictures
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 
 
 def calibration_faces(path: Path, count: int, seed: int) -> NDArray[np.uint8]:
@@ -43,9 +43,9 @@ def main() -> None:
     faces = calibration_faces(args.faces, args.count, args.seed)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.onnx"
-        quantise(model_file(model_entry(DEFAULT_MODEL), "onnx"), target, faces)
+        quantise(model_entry(DEFAULT_MODEL).locate("onnx"), target, faces)
         written = write_variant(args.out, target)
-    sys.stdout.write(f"{written.path}: {sum(file.bytes for file in written.entry.files.values())} bytes\n")
+    sys.stdout.write(f"{written.folder}: {sum(file.bytes for file in written.files.values())} bytes\n")
 
 
 if __name__ == "__main__":

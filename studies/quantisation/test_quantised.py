@@ -12,20 +12,19 @@ from whyface.demo import demo_photo
 from whyface.errors import InputError
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry, read_entry
 from whyface.xcos.model import open_xcos
-from whyface.xcos.model_folder import read_model_folder
 from whyface.xcos.separable import separable_attention
 
 
 def test_scores_stay_near(tmp_path: Path) -> None:
     photos = ("obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg")
     faces = stack_faces([load_face(demo_photo(name)) for name in photos])
-    plain = model_file(model_entry(DEFAULT_MODEL), "onnx")
+    plain = model_entry(DEFAULT_MODEL).locate("onnx")
     quantise(plain, tmp_path / "int8.onnx", np.concatenate([faces, faces[..., ::-1]]))
     folder = write_variant(tmp_path / "int8", tmp_path / "int8.onnx")
-    assert folder.entry.files["onnx"].bytes < plain.stat().st_size / 2
-    model, original = read_model_folder(tmp_path / "int8").open_xcos(), open_xcos(DEFAULT_MODEL)
+    assert folder.files["onnx"].bytes < plain.stat().st_size / 2
+    model, original = open_xcos(read_entry(tmp_path / "int8")), open_xcos(DEFAULT_MODEL)
     assert model.embedder.sha256 != original.embedder.sha256
     for kind in ("u", "p", "l"):
         found = model.compare(faces[:2], faces[1:], kind).score

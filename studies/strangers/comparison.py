@@ -18,7 +18,7 @@ from whyface.evaluate.open_set import OpenSetSplit
 from whyface.identify.gallery_people import grid_features
 from whyface.identify.gallery_threshold import gallery_threshold
 from whyface.identify.identification import HARDLY_ANY
-from whyface.models.catalogue_schema import ModelEntry
+from whyface.models.entry import ModelEntry
 from whyface.train.evidential_fit import EvidentialSettings, fit_evidential_head
 
 CONDITIONS: Final = (

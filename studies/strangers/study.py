@@ -52,7 +52,7 @@ from whyface.figures.uncertainty import uncertainty_figure
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.identify.gallery_threshold import gallery_threshold
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry, operating_point
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.train.evidential_losses import LOSS_KINDS
 from whyface.xcos.model import XcosModel, open_xcos
 from whyface.xcos.separable import separable_attention, unit_cells
@@ -135,7 +135,7 @@ class Study:
         self.model, self.args = model, args
         self.attention = separable_attention(model)
         self.entry = model_entry(args.model)
-        self.threshold = float(operating_point(self.entry, "l")["threshold"])
+        self.threshold = self.entry.operating_point("l").threshold
         with open_pictures(args.lfw) as source:
             self.names = source.names()
         self.person_of = [name.split("/")[-2] for name in self.names]

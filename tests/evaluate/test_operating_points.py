@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whyface.errors import DataError, InputError
+from whyface.errors import InputError, ModelError
 from whyface.evaluate.intervals import wilson
-from whyface.evaluate.operating_points import IntervalMethod, OperatingPoint, operating_points
+from whyface.evaluate.operating_points import IntervalMethod, operating_points
+from whyface.models.operating_point import OperatingPoint
 
 # 100 genuine pairs at 1.005 .. 1.995 and 1000 impostor pairs at 0.0005 .. 0.9995, then two errors of each kind.
 GENUINE = np.arange(1100) < 100
@@ -46,8 +47,9 @@ def test_bootstrap_intervals() -> None:
     )
     assert one == two
     for point in one:
-        assert point.fmr_interval.low <= point.fmr <= point.fmr_interval.high
-        assert point.fnmr_interval.low <= point.fnmr <= point.fnmr_interval.high
+        for rate, interval in ((point.fmr, point.fmr_interval), (point.fnmr, point.fnmr_interval)):
+            assert interval is not None
+            assert interval[0] <= rate <= interval[1]
 
 
 @pytest.mark.parametrize("interval", ["wilson", "bootstrap"])
@@ -90,11 +92,14 @@ def test_there_and_back_through_json() -> None:
 )
 def test_bad_values_are_refused(key: str, value: Any) -> None:
     data = operating_points(SCORES, GENUINE, PEOPLE_A, PEOPLE_B, dataset="d")[0].to_dict()
-    with pytest.raises(DataError, match="operating point"):
+    with pytest.raises(ModelError, match="operating point"):
         OperatingPoint.from_dict({**data, key: value})
     del data[key]
-    with pytest.raises(DataError, match=f"{key} is missing"):
-        OperatingPoint.from_dict(data)
+    if key in {"threshold", "fmr", "fnmr", "dataset"}:
+        with pytest.raises(ModelError, match=f"operating point misses {key}"):
+            OperatingPoint.from_dict(data)
+    else:
+        assert OperatingPoint.from_dict(data).threshold == data["threshold"]
 
 
 def test_bad_arguments() -> None:

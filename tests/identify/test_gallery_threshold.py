@@ -7,9 +7,9 @@ import pytest
 
 from whyface.errors import InputError, ModelError
 from whyface.evaluate.open_set import fpir_of
-from whyface.identify.gallery_threshold import extrapolated_threshold, fmr_for, gallery_threshold, pair_threshold
+from whyface.identify.gallery_threshold import extrapolated_threshold, fmr_for, gallery_threshold
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
-from whyface.models.catalogue_schema import ModelEntry
+from whyface.models.entry import ModelEntry
 
 
 def test_rates_turn_into_each_other() -> None:
@@ -29,7 +29,7 @@ def test_normal_impostors_are_extrapolated_exactly() -> None:
 
 def test_threshold_grows_with_the_gallery_and_never_undercuts_verification() -> None:
     entry = model_entry(DEFAULT_MODEL)
-    single, _ = pair_threshold(entry, "l", 1e-3)
+    single = entry.operating_point("l", fmr=1e-3).threshold
     thresholds = [gallery_threshold(entry, "l", faces)[0] for faces in (1, 5, 100, 10_000, 10**6)]
     assert thresholds[0] == thresholds[1] == single
     assert thresholds == sorted(thresholds)
@@ -45,7 +45,7 @@ def with_points(rates: dict[str, float]) -> ModelEntry:
     """Give the default model other thresholds, by name."""
     entry = model_entry(DEFAULT_MODEL)
     template = entry.thresholds["u"][0]
-    points = tuple({**template, "name": name, "threshold": threshold} for name, threshold in rates.items())
+    points = tuple(replace(template, name=name, threshold=threshold) for name, threshold in rates.items())
     return replace(entry, thresholds={"u": points})
 
 
@@ -59,9 +59,9 @@ def test_only_rates_below_the_usual_one_are_on_record() -> None:
 def test_names_that_hold_no_rate_are_passed_over() -> None:
     entry = with_points({"FMR of a friend": 0.1, "FMR 0": 0.9, "EER": 0.2, "FMR 1e-2": 0.3, "FMR 1e-3": 0.4})
     assert gallery_threshold(entry, "u", 1)[0] == 0.4
-    assert pair_threshold(entry, "u", 1e-2)[0] == 0.3
+    assert entry.operating_point("u", fmr=1e-2).threshold == 0.3
     with pytest.raises(ModelError, match=r"measured: 0\.001, 0\.01"):
-        pair_threshold(entry, "u", 0.0)
+        entry.operating_point("u", fmr=0.0)
 
 
 @pytest.mark.parametrize(("points", "fmr"), [({0.0: 0.5, 1e-3: 0.3}, 1e-5), ({1e-3: 0.4, 1e-2: 0.3}, 0.0)])
@@ -84,6 +84,6 @@ def test_what_cannot_be_known_is_refused() -> None:
     with pytest.raises(InputError, match="must rise"):
         extrapolated_threshold({1e-3: 0.3, 1e-2: 0.4}, 1e-5)
     with pytest.raises(ModelError, match="measured: 0.001, 0.01"):
-        pair_threshold(entry, "l", 1e-6)
+        entry.operating_point("l", fmr=1e-6)
     with pytest.raises(ModelError, match="give --threshold"):
         gallery_threshold(entry, "cosine", 5)

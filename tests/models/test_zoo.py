@@ -10,18 +10,18 @@ import pytest
 
 from helpers.tiny_networks import flat_faces, shared_weights, write_tiny
 from whyface.errors import ModelError, ModelIntegrityError, OutputError
-from whyface.models import catalogue as zoo
 from whyface.models.catalogue import (
     DEFAULT_MODEL,
+    find_entry,
     known_models,
     model_entry,
-    model_file,
     open_embedder,
-    operating_point,
+    read_entry,
     update_entry,
+    write_entry,
     zoo_path,
 )
-from whyface.models.catalogue_schema import ATTENTIONS, ModelEntry, parse_zoo
+from whyface.models.entry import ATTENTIONS, MODELS_VARIABLE, ModelEntry, parse_entries
 from whyface.models.preprocessing import RAW
 
 POINT: dict[str, Any] = {
@@ -47,7 +47,7 @@ def zoo_copy(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(zoo.MODELS_VARIABLE, raising=False)
+    monkeypatch.delenv(MODELS_VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_shipped_files_are_there_and_right(entry: ModelEntry) -> None:
     if not entry.shipped:
         pytest.skip("not part of the package")
     for role, file in entry.files.items():
-        assert model_file(entry, role).stat().st_size == file.bytes
+        assert entry.locate(role).stat().st_size == file.bytes
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_published_networks_are_what_the_zoo_says(name: str, grid: tuple[int, in
     directory = shared_weights(f"{name}.onnx").parent
     entry = model_entry(name)
     for role, file in entry.files.items():
-        assert model_file(entry, role, directory=directory).stat().st_size == file.bytes
+        assert entry.locate(role, directory=directory).stat().st_size == file.bytes
     embedding, features = open_embedder(name, directory=directory, threads=1).embed_with_grid(
         flat_faces((200, 150, 120))
     )
@@ -124,26 +124,26 @@ def test_places_and_their_order(own_entry: ModelEntry, tmp_path: Path, monkeypat
     put = tmp_path / "put"
     other = tmp_path / "other"
     other.mkdir()
-    assert model_file(own_entry, "onnx", directory=put) == put / "tiny.onnx"
-    monkeypatch.setenv(zoo.MODELS_VARIABLE, str(put))
-    assert model_file(own_entry, "onnx") == put / "tiny.onnx"
-    assert model_file(own_entry, "onnx", directory=other) == put / "tiny.onnx"
+    assert own_entry.locate("onnx", directory=put) == put / "tiny.onnx"
+    monkeypatch.setenv(MODELS_VARIABLE, str(put))
+    assert own_entry.locate("onnx") == put / "tiny.onnx"
+    assert own_entry.locate("onnx", directory=other) == put / "tiny.onnx"
     (other / "tiny.onnx").write_bytes((put / "tiny.onnx").read_bytes())
-    assert model_file(own_entry, "onnx", directory=other) == other / "tiny.onnx"
+    assert own_entry.locate("onnx", directory=other) == other / "tiny.onnx"
 
 
 def test_missing_file_says_what_to_do(own_entry: ModelEntry, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"tiny\.onnx: .*get it from https://.* set WHYFACE_MODELS to it"):
-        model_file(own_entry, "onnx")
+        own_entry.locate("onnx")
     with pytest.raises(ModelError, match=f"put it into {tmp_path}"):
-        model_file(own_entry, "onnx", directory=tmp_path)
+        own_entry.locate("onnx", directory=tmp_path)
 
 
 def test_another_file_of_that_name_is_refused(own_entry: ModelEntry, tmp_path: Path) -> None:
     with (tmp_path / "put" / "tiny.onnx").open("ab") as file:
         file.write(b"\x00")
     with pytest.raises(ModelIntegrityError, match="on record"):
-        model_file(own_entry, "onnx", directory=tmp_path / "put")
+        own_entry.locate("onnx", directory=tmp_path / "put")
 
 
 def test_missing_shipped_file(zoo_copy: Path) -> None:
@@ -151,22 +151,51 @@ def test_missing_shipped_file(zoo_copy: Path) -> None:
         zoo_copy, DEFAULT_MODEL, files={"onnx": {"file_name": "no.onnx", "sha256": "0" * 64, "bytes": 1}}
     )
     with pytest.raises(ModelError, match="install whyface again"):
-        model_file(entry, "onnx")
+        entry.locate("onnx")
 
 
 def test_role_that_the_model_lacks(own_entry: ModelEntry) -> None:
     with pytest.raises(ModelError, match="no file for 'torch'; it has onnx"):
-        model_file(own_entry, "torch")
+        own_entry.locate("torch")
 
 
 def test_operating_points(zoo_copy: Path) -> None:
     entry = update_entry(zoo_copy, DEFAULT_MODEL, thresholds={"l": [POINT], "u": [{**POINT, "threshold": 0.2}]})
-    assert operating_point(entry)["threshold"] == 0.31
-    assert operating_point(entry, "u")["threshold"] == 0.2
-    with pytest.raises(ModelError, match="no threshold 'EER' for 'l'; measured: 'FMR 1e-3'"):
-        operating_point(entry, point="EER")
+    assert entry.operating_point().threshold == 0.31
+    assert entry.operating_point("u", fmr=1e-3).threshold == 0.2
+    assert entry.operating_point().to_dict() == POINT
+    with pytest.raises(ModelError, match=r"no threshold for FMR 0\.01 with 'l'; measured: 0\.001; give one of these"):
+        entry.operating_point(fmr=1e-2)
     with pytest.raises(ModelError, match="measured: none"):
-        operating_point(entry, "p")
+        entry.operating_point("p")
+
+
+def test_points_without_a_rate_in_their_name_are_passed_over(zoo_copy: Path) -> None:
+    names = ("EER", "FMR of a friend", "FMR 0", "FMR 1e-2")
+    entry = update_entry(zoo_copy, DEFAULT_MODEL, thresholds={"l": [{**POINT, "name": name} for name in names]})
+    assert [point.name for point in entry.measured("l").values()] == ["FMR 1e-2"]
+
+
+def test_what_was_not_measured_may_be_left_out(zoo_copy: Path) -> None:
+    plain = {key: POINT[key] for key in ("name", "threshold", "fmr", "fnmr", "dataset")}
+    point = update_entry(zoo_copy, DEFAULT_MODEL, thresholds={"l": [plain]}).operating_point()
+    assert (point.fmr_interval, point.impostor_pairs, point.note) == (None, None, "")
+    assert point.to_dict() == {**plain, "note": ""}
+
+
+def test_a_folder_of_one_s_own_is_an_entry_that_knows_its_files(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "tiny.onnx")
+    written = write_entry(tmp_path, {"onnx": path}, name="tiny", kind="cosine", embedding_size=8, grid=None)
+    for meant in (tmp_path, tmp_path / "model.json", path):
+        assert find_entry(meant) == read_entry(tmp_path) == written
+    assert written.locate("onnx", directory=tmp_path / "elsewhere") == path
+    assert open_embedder(written, threads=1).sha256 == written.files["onnx"].sha256
+    assert find_entry(write_tiny(tmp_path / "other.onnx")) is None
+    with pytest.raises(ModelError, match="no model here"):
+        find_entry(tmp_path.parent)
+    path.unlink()
+    with pytest.raises(ModelError, match="no such model file"):
+        written.locate("onnx")
 
 
 def test_update_changes_one_model_and_keeps_the_layout(zoo_copy: Path) -> None:
@@ -243,17 +272,17 @@ def test_update_where_nothing_can_be_written(zoo_copy: Path, monkeypatch: pytest
         ("thresholds", {"cosine": [3]}, r"cosine\[0\] must be an object"),
         ("thresholds", {"cosine": [{"name": "a"}]}, "misses threshold, fmr, fnmr, dataset"),
         ("thresholds", {"cosine": [POINT, POINT]}, "two operating points of one name"),
-        ("thresholds", {"cosine": [{**POINT, "threshold": "high"}]}, "threshold must be a finite number"),
+        ("thresholds", {"cosine": [{**POINT, "threshold": "high"}]}, "threshold must be a number"),
         ("thresholds", {"cosine": [{**POINT, "fmr": 1.2}]}, "fmr must be a rate"),
-        ("thresholds", {"cosine": [{**POINT, "fnmr_interval": [0.2, 0.1]}]}, "fnmr_interval must be"),
-        ("thresholds", {"cosine": [{**POINT, "genuine_pairs": -1}]}, "genuine_pairs must be a whole"),
+        ("thresholds", {"cosine": [{**POINT, "fnmr_interval": [0.2, 0.1]}]}, r"fnmr_interval must be \[low"),
+        ("thresholds", {"cosine": [{**POINT, "genuine_pairs": -1}]}, "genuine_pairs must not be negative"),
     ],
 )
 def test_malformed_fields(field: str, value: Any, message: str) -> None:
     document = json.loads(zoo_path().read_text(encoding="utf-8"))
     document["models"][1][field] = value
     with pytest.raises(ModelError, match=message) as caught:
-        parse_zoo(document, "zoo.json")
+        parse_entries(document, "zoo.json")
     assert str(caught.value).startswith("zoo.json: models[1]")
 
 

@@ -26,7 +26,7 @@ from whyface.models.torch_embedder import TorchEmbedder
 from whyface.train.config import LossConfig
 from whyface.train.frozen_maps import FrozenMaps, MapNetwork, freeze_maps, read_faces
 from whyface.train.plug_in import PlugInSettings, fit_xcos
-from whyface.xcos.model import XcosModel
+from whyface.xcos.model import XcosModel, open_xcos
 from whyface.xcos.open_model import open_model
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -70,9 +70,9 @@ def test_before_training_a_placed_head_gives_the_network_s_own_cosine() -> None:
 
 def test_an_onnx_network(tiny: OnnxEmbedder, tmp_path: Path) -> None:
     plug = fit_xcos(tiny, faces_of(), WHO, settings=QUICK)
-    folder = plug.save(tmp_path / "mine", licence="MIT", training_data="made-up faces")
-    assert folder.entry.licence == "MIT"
-    assert tiny.sha256 in folder.entry.source
+    entry = plug.save(tmp_path / "mine", licence="MIT", training_data="made-up faces")
+    assert entry.licence == "MIT"
+    assert tiny.sha256 in entry.source
     opened = open_model(tmp_path / "mine")
     assert opened.name == "mine"
     assert isinstance(opened.model, XcosModel)
@@ -84,7 +84,7 @@ def test_an_onnx_network(tiny: OnnxEmbedder, tmp_path: Path) -> None:
     np.testing.assert_allclose(maps.attention.sum(axis=(1, 2)), 1, atol=1e-5)
     # Nothing of the old head is left in the graph.
     onnx = pytest.importorskip("onnx")
-    graph = onnx.load(folder.file("onnx")).graph
+    graph = onnx.load(entry.locate("onnx")).graph
     assert "GlobalAveragePool" not in {node.op_type for node in graph.node}
     assert [output.name for output in graph.output] == ["grid"]
 
@@ -97,10 +97,10 @@ def test_older_and_newer_onnx_files_keep_their_preprocessing(tmp_path: Path, ver
     path = write_tiny(tmp_path / "t.onnx", edit=renumber)
     network = OnnxEmbedder(path, grid="map", preprocessing=ARCFACE, threads=1)
     plug = fit_xcos(network, faces_of(), WHO, settings=QUICK_SHARED)
-    folder = plug.save(tmp_path / "mine")
-    assert folder.entry.preprocessing == ARCFACE
+    entry = plug.save(tmp_path / "mine")
+    assert entry.preprocessing == ARCFACE
     faces = faces_of()
-    np.testing.assert_allclose(folder.open_xcos().grid(faces), plug.grid(network.grid(faces)), atol=1e-4)
+    np.testing.assert_allclose(open_xcos(entry).grid(faces), plug.grid(network.grid(faces)), atol=1e-4)
 
 
 def named_layer() -> TorchEmbedder:
@@ -111,7 +111,7 @@ def named_layer() -> TorchEmbedder:
 def test_a_torch_network(make: Any, tmp_path: Path) -> None:
     network = make()
     plug = fit_xcos(network, faces_of(), WHO, settings=QUICK)
-    model = plug.save(tmp_path / "mine").open_xcos()
+    model = open_xcos(plug.save(tmp_path / "mine"))
     faces = faces_of()
     np.testing.assert_allclose(model.grid(faces), plug.grid(network.grid(faces)), rtol=1e-3, atol=1e-3)
 
@@ -242,7 +242,7 @@ def test_a_published_network_keeps_its_accuracy(tmp_path: Path) -> None:
     with open_pictures(DATA / "lfw-aligned-112.tar") as source:
         tested = np.stack([source.read(protocol.pictures[k]).transpose(2, 0, 1) for k in chosen])
     embeddings, maps = network.embed_with_grid(tested)
-    model = plug.save(tmp_path / "mine").open_xcos()
+    model = open_xcos(plug.save(tmp_path / "mine"))
     grids = plug.grid(maps)
     np.testing.assert_allclose(model.grid(tested[:8]), grids[:8], atol=1e-3)
 

@@ -11,7 +11,7 @@ from whyface.errors import InputError, ModelError
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face
 from whyface.models.backbones import MobileFaceNet
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry, model_file
+from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.models.heads import PlacedGridHead
 from whyface.train.networks import read_safetensors
 from whyface.xcos.attention import AttentionKind, learned_attention
@@ -33,7 +33,7 @@ def faces() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def network() -> XcosNetwork:
-    tensors = read_safetensors(model_file(model_entry(DEFAULT_MODEL), "safetensors"))
+    tensors = read_safetensors(model_entry(DEFAULT_MODEL).locate("safetensors"))
     tensors.pop(CORRELATED_TENSOR)
     network = XcosNetwork(MobileFaceNet(), PlacedGridHead(), LearnedAttention()).eval()
     missing, unexpected = network.load_state_dict(tensors, strict=False)
@@ -96,11 +96,11 @@ def test_the_zoo_describes_the_files() -> None:
     entry = model_entry(DEFAULT_MODEL)
     assert set(entry.files) == {"onnx", "pair", "safetensors"}
     for role, file in entry.files.items():
-        path = model_file(entry, role)
+        path = entry.locate(role)
         assert path.stat().st_size == file.bytes <= 5_000_000
     assert set(entry.thresholds) == {"u", "p", "l"}
     for points in entry.thresholds.values():
-        assert [point["name"] for point in points] == ["EER", "FMR 1e-2", "FMR 1e-3"]
+        assert [point.name for point in points] == ["EER", "FMR 1e-2", "FMR 1e-3"]
 
 
 def test_what_a_model_lacks_is_said(model: XcosModel, faces: np.ndarray) -> None:

@@ -167,7 +167,7 @@ def _threshold(
     """Take the user's threshold, one for a single comparison, or one for a gallery of this size."""
     from whyface.explain.provenance import ThresholdSource  # noqa: PLC0415 - start fast
     from whyface.gallery.enroll import MODEL_NAME  # noqa: PLC0415
-    from whyface.identify.gallery_threshold import TARGET_FPIR, gallery_threshold, pair_threshold  # noqa: PLC0415
+    from whyface.identify.gallery_threshold import TARGET_FPIR, gallery_threshold  # noqa: PLC0415
     from whyface.xcos.open_model import known_entry  # noqa: PLC0415
 
     if sum(value is not None for value in (threshold, fmr, fpir)) > 1:
@@ -182,7 +182,8 @@ def _threshold(
         raise ModelError(f"{gallery.layout.model}: no threshold was measured for this network; give --threshold")
     used = kind or (gallery.model.default_kind if gallery.layout.kind == "grid" else "cosine")
     if fmr is not None:
-        return pair_threshold(entry, used, fmr)
+        point = entry.operating_point(used, fmr=fmr)
+        return point.threshold, ThresholdSource.from_operating_point(point)
     return gallery_threshold(entry, used, max(len(gallery), 1), fpir=TARGET_FPIR if fpir is None else fpir)
 
 

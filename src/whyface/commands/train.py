@@ -101,7 +101,7 @@ def export(
     if not re.fullmatch(r"[\w.-]+", name):
         raise InputError(f"{name!r} cannot name a model; use letters, digits, '.', '-' and '_' (--name)")
     report = export_trained(run, out, name=name, licence=licence, training_data=training_data)
-    for role, file in report.folder.entry.files.items():
+    for role, file in report.entry.files.items():
         typer.echo(f"{role:12} {file.file_name}  {file.bytes} bytes  SHA-256 {file.sha256}")
     typer.echo(f"Same as torch on three real faces: features to {report.faces:.1g}")
     if report.pair is not None:

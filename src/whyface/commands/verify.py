@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,6 +21,7 @@ from whyface.errors import InputError, OutputError, WhyfaceError
 
 if TYPE_CHECKING:
     from whyface.explain.explanation import Explanation
+    from whyface.models.operating_point import OperatingPoint
     from whyface.verification import Verification
 
 
@@ -134,7 +135,7 @@ def models(
     model_dir: ModelFolder = None,
 ) -> None:
     """List the known models: licence, files, accuracy, thresholds."""
-    from whyface.models.catalogue import known_models, model_file, zoo_path  # noqa: PLC0415
+    from whyface.models.catalogue import known_models, zoo_path  # noqa: PLC0415
 
     if as_json:
         typer.echo(zoo_path().read_text(encoding="utf-8").rstrip())
@@ -142,7 +143,7 @@ def models(
     for entry in known_models():
         try:
             for role in entry.files:
-                model_file(entry, role, directory=model_dir)
+                entry.locate(role, directory=model_dir)
             state = "comes with whyface" if entry.shipped else "found"
         except WhyfaceError as error:
             state = f"not usable: {error}"
@@ -154,9 +155,9 @@ def models(
         typer.echo("")
 
 
-def _describe_point(point: Any) -> str:
+def _describe_point(point: OperatingPoint) -> str:
     rates = []
-    for name in ("fmr", "fnmr"):
-        low, high = point[f"{name}_interval"]
-        rates.append(f"{name.upper()} {point[name]:.2%} ({low:.2%} to {high:.2%})")
-    return f"{point['name']}: threshold {point['threshold']:.4f}, {', '.join(rates)}; {point['dataset']}"
+    for name, rate, interval in (("FMR", point.fmr, point.fmr_interval), ("FNMR", point.fnmr, point.fnmr_interval)):
+        known = "" if interval is None else f" ({interval[0]:.2%} to {interval[1]:.2%})"
+        rates.append(f"{name} {rate:.2%}{known}")
+    return f"{point.name}: threshold {point.threshold:.4f}, {', '.join(rates)}; {point.dataset}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whyface.errors import DataError, InputError
+from whyface.errors import InputError
 from whyface.evaluate.bootstrap import bootstrap_intervals, fmr_measure, fnmr_measure
 from whyface.evaluate.intervals import Interval, people_wilson, wilson
 from whyface.evaluate.rates import (
@@ -21,87 +20,12 @@ from whyface.evaluate.rates import (
     supports_fmr,
     threshold_at_fmr,
 )
+from whyface.models.operating_point import OperatingPoint
 
 TARGETS: Final[Mapping[str, float]] = {"FMR 1e-2": 1e-2, "FMR 1e-3": 1e-3}
 """The points beside the EER: name and the FMR that is not exceeded."""
 
 IntervalMethod = Literal["wilson", "bootstrap"]
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """One threshold and its error rates on one data set.
-
-    Attributes
-    ----------
-    name
-        ``"EER"``, ``"FMR 1e-2"`` or ``"FMR 1e-3"``.
-    threshold
-        Match iff ``score > threshold``.
-    fmr, fnmr
-        Error rates at the threshold.
-    fmr_interval, fnmr_interval
-        95 % confidence intervals at this threshold, taken as fixed.
-    genuine_pairs, impostor_pairs
-        How many pairs the rates come from.
-    dataset
-        What the pairs are from.
-    note
-        What a reader must know, such as a sample too small for the target; often ``""``.
-    """
-
-    name: str
-    threshold: float
-    fmr: float
-    fnmr: float
-    fmr_interval: Interval
-    fnmr_interval: Interval
-    genuine_pairs: int
-    impostor_pairs: int
-    dataset: str
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the point as plain numbers, strings and lists, ready for JSON."""
-        return {
-            "name": self.name,
-            "threshold": self.threshold,
-            "fmr": self.fmr,
-            "fnmr": self.fnmr,
-            "fmr_interval": list(self.fmr_interval),
-            "fnmr_interval": list(self.fnmr_interval),
-            "genuine_pairs": self.genuine_pairs,
-            "impostor_pairs": self.impostor_pairs,
-            "dataset": self.dataset,
-            "note": self.note,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> OperatingPoint:
-        """Build the point from what :meth:`to_dict` returned; unknown keys are ignored.
-
-        Raises
-        ------
-        DataError
-            If a key is missing or a value is of the wrong kind or out of range.
-        """
-        try:
-            return cls(
-                name=_text(data["name"]),
-                threshold=_number(data["threshold"]),
-                fmr=_rate(data["fmr"]),
-                fnmr=_rate(data["fnmr"]),
-                fmr_interval=_interval(data["fmr_interval"]),
-                fnmr_interval=_interval(data["fnmr_interval"]),
-                genuine_pairs=_count(data["genuine_pairs"]),
-                impostor_pairs=_count(data["impostor_pairs"]),
-                dataset=_text(data["dataset"]),
-                note=_text(data.get("note", "")),
-            )
-        except KeyError as error:
-            raise DataError(f"operating point: {error.args[0]} is missing; write the file again") from error
-        except (TypeError, ValueError) as error:
-            raise DataError(f"operating point: {error}; write the file again") from error
 
 
 def operating_points(
@@ -209,36 +133,3 @@ def _bootstrap_pair(
         if wrong.all() or not wrong.any():
             found[name] = wilson(int(wrong.sum()), len(wrong))
     return found["fmr"], found["fnmr"]
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise ValueError(f"{value!r} is not a finite number")
-    return float(value)
-
-
-def _rate(value: Any) -> float:
-    rate = _number(value)
-    if not 0 <= rate <= 1:
-        raise ValueError(f"rate {rate:g} is not between 0 and 1")
-    return rate
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} is not a count")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a string")
-    return value
-
-
-def _interval(value: Any) -> Interval:
-    low, high = value
-    interval = Interval(_rate(low), _rate(high))
-    if interval.low > interval.high:
-        raise ValueError(f"interval {interval.low:g} to {interval.high:g} runs backwards")
-    return interval

@@ -18,7 +18,7 @@ from whyface.explain.pair_method import BatchedPairMethod, PairMaps
 from whyface.explain.provenance import ThresholdSource
 from whyface.explain.registry import without_gradients
 from whyface.faces.face import FACE_SIZE
-from whyface.models.catalogue import model_entry, model_file
+from whyface.models.catalogue import model_entry
 from whyface.models.embedder import Batch, Embedder
 from whyface.models.torch_embedder import TORCH_MODELS, TorchEmbedder, open_torch_embedder
 from whyface.models.torch_layers import keep_freed_memory
@@ -241,9 +241,12 @@ def open_pair_score(
         return XcosScore(embedder, torch.full(shape[1:], 1 / (shape[1] * shape[2])), "u")
     if not is_xcos:
         raise ModelError(f"model {name!r} has no attention {kind!r}; it has u (uniform)")
-    path = model_file(entry, "safetensors", directory=directory)
+    path = entry.locate("safetensors", directory=directory)
     if kind == "p":
-        return XcosScore(embedder, torch.from_numpy(normalise_attention(read_correlated(path))), "p")
+        correlated = read_correlated(path)
+        if correlated is None:
+            raise ModelError(f"{path}: holds no correlated attention; use u or l")
+        return XcosScore(embedder, torch.from_numpy(normalise_attention(correlated)), "p")
     return XcosScore(embedder, _learned(shape[0], path))
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 from whyface.errors import DataError, InputError
 from whyface.faces.face import Face
 from whyface.files.json_values import count, items, mapping, number, numbers, optional, text
+from whyface.models.operating_point import OperatingPoint
 
 _T = TypeVar("_T")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -19,7 +20,10 @@ ThresholdKind = Literal["operating point", "user"]
 
 @dataclass(frozen=True)
 class ThresholdSource:
-    """Where a threshold comes from and what it costs there.
+    """Where a threshold comes from and what it costs there: the record of it in an explanation's JSON.
+
+    It is what an :class:`~whyface.models.operating_point.OperatingPoint` says, without the threshold, which stands
+    beside it, or that the user gave the threshold, of which nothing else is known.
 
     Attributes
     ----------
@@ -70,15 +74,9 @@ class ThresholdSource:
         return " on ".join(part for part in (self.name, self.dataset) if part) or "a measured operating point"
 
     @classmethod
-    def from_operating_point(cls, point: Mapping[str, Any]) -> ThresholdSource:
-        """Take over a measured operating point, as the zoo keeps it and ``OperatingPoint.to_dict`` gives it.
-
-        Raises
-        ------
-        DataError
-            If a key is missing or a value is of the wrong kind.
-        """
-        return cls.from_dict({**point, "kind": "operating point", "note": point.get("note", "")})
+    def from_operating_point(cls, point: OperatingPoint) -> ThresholdSource:
+        """Take over a measured operating point; its threshold is the explanation's own."""
+        return cls("operating point", **{key: value for key, value in vars(point).items() if key != "threshold"})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
 
 from whyface import __version__
 from whyface.errors import InputError, ModelError
@@ -18,7 +17,7 @@ from whyface.explain.sentences import describe
 from whyface.faces.face import Face, stack_faces
 from whyface.models.calibration import Calibration
 from whyface.models.catalogue import DEFAULT_MODEL
-from whyface.models.catalogue_schema import ModelEntry
+from whyface.models.operating_point import DEFAULT_FMR
 from whyface.models.preprocessing import Preprocessing
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.comparison import COSINE, SearchableComparison
@@ -54,8 +53,6 @@ def with_probability(
 
 
 FacePair = tuple[Face, Face]
-
-DEFAULT_FMR: Final = 1e-3
 
 
 class VerdictMethod:
@@ -191,7 +188,7 @@ class FaceVerifier:
         # A threshold that is not on record is found out before files of a known model are read.
         measured = None
         if entry is not None and threshold is None:
-            measured = _measured_threshold(entry, kind, DEFAULT_FMR if fmr is None else fmr)
+            measured = entry.operating_point(kind or COSINE, fmr=DEFAULT_FMR if fmr is None else fmr)
         self.calibration = None if entry is None else entry.confidence.get(kind or COSINE)
         if prior is not None and self.calibration is None:
             raise ModelError(f"{model}: no probability was calibrated for these scores, so a prior says nothing")
@@ -203,8 +200,12 @@ class FaceVerifier:
             preprocessing=preprocessing,
             threads=threads,
         )
-        value, source = measured or _given_threshold(threshold, str(model))
-        self.method = VerdictMethod(opened.comparison(kind), threshold=value, source=source)
+        source = ThresholdSource("user", "set by the user")
+        if measured is not None:
+            threshold, source = measured.threshold, ThresholdSource.from_operating_point(measured)
+        if threshold is None:
+            raise ModelError(f"{model}: no threshold was measured for this network; give one as a number")
+        self.method = VerdictMethod(opened.comparison(kind), threshold=threshold, source=source)
 
     def explain(self, face_a: Face, face_b: Face) -> Explanation:
         """Verify two aligned faces and say why."""
@@ -220,22 +221,3 @@ def software_versions() -> dict[str, str]:
         except PackageNotFoundError:  # e.g. another build of the same library
             continue
     return versions
-
-
-def _given_threshold(threshold: float | None, model: str) -> tuple[float, ThresholdSource]:
-    if threshold is None:
-        raise ModelError(f"{model}: no threshold was measured for this network; give one as a number")
-    return threshold, ThresholdSource(kind="user", name="set by the user")
-
-
-def _measured_threshold(entry: ModelEntry, kind: str | None, fmr: float) -> tuple[float, ThresholdSource]:
-    key = kind or "cosine"
-    points = [point for point in entry.thresholds.get(key, ()) if str(point["name"]).startswith("FMR ")]
-    for point in points:
-        if abs(float(str(point["name"]).removeprefix("FMR ")) - fmr) < 1e-9:
-            return float(point["threshold"]), ThresholdSource.from_operating_point(point)
-    measured = ", ".join(str(point["name"]).removeprefix("FMR ") for point in points) or "none"
-    raise ModelError(
-        f"model {entry.name!r} has no threshold for FMR {fmr:g} with {key!r}; measured: {measured}; "
-        "give one of these or a threshold as a number"
-    )

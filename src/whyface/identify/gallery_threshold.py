@@ -8,19 +8,18 @@ are not normal and comparisons not independent: docs/studies/identify.md has wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from whyface.errors import InputError, ModelError
 from whyface.explain.provenance import ThresholdSource
-from whyface.models.catalogue_schema import ModelEntry
+from whyface.models.entry import ModelEntry
 
 TARGET_FPIR: Final = 0.01
 
-_PREFIX: Final = "FMR "
 _LOWEST: Final = 1e-3
 """A gallery's threshold is never below that of one comparison at this FMR, by which ``whyface verify`` decides."""
 
@@ -91,8 +90,8 @@ def gallery_threshold(
     ModelError
         If fewer than two thresholds of this kind are on record.
     """
-    measured = _points(entry, kind)
-    thresholds = {rate: float(point["threshold"]) for rate, point in measured.items()}
+    measured = entry.measured(kind)
+    thresholds = {rate: point.threshold for rate, point in measured.items()}
     fmr = fmr_for(fpir, faces)
     if len(thresholds) < 2:
         raise ModelError(
@@ -102,44 +101,10 @@ def gallery_threshold(
     lowest = min((rate for rate in thresholds if rate >= _LOWEST), default=max(thresholds))
     if fmr >= lowest:
         return thresholds[lowest], ThresholdSource.from_operating_point(measured[lowest])
-    point = measured[lowest]
     return extrapolated_threshold(thresholds, fmr), ThresholdSource(
         kind="operating point",
         name=f"FPIR {fpir:g} among {faces} faces",
-        dataset=f"{point['dataset']}, extrapolated",
+        dataset=f"{measured[lowest].dataset}, extrapolated",
         fmr=fmr,
         note="extrapolated from thresholds for single comparisons, see whyface.identify.gallery_threshold",
     )
-
-
-def pair_threshold(entry: ModelEntry, kind: str, fmr: float) -> tuple[float, ThresholdSource]:
-    """Give the threshold that was measured for one comparison at this false match rate.
-
-    Raises
-    ------
-    ModelError
-        If there is none on record.
-    """
-    measured = _points(entry, kind)
-    if fmr not in measured:
-        known = ", ".join(f"{rate:g}" for rate in sorted(measured)) or "none"
-        raise ModelError(
-            f"model {entry.name!r} has no threshold for FMR {fmr:g} with {kind!r}; measured: {known}; "
-            "give one of these or --threshold"
-        )
-    return float(measured[fmr]["threshold"]), ThresholdSource.from_operating_point(measured[fmr])
-
-
-def _points(entry: ModelEntry, kind: str) -> dict[float, Mapping[str, Any]]:
-    points: Sequence[Mapping[str, Any]] = entry.thresholds.get(kind, ())
-    named = [(_rate_of(str(point["name"])), point) for point in points]
-    return {rate: point for rate, point in named if rate is not None}
-
-
-def _rate_of(name: str) -> float | None:
-    """Read the rate in a name such as ``FMR 1e-3``; other names are free, so they have none."""
-    try:
-        rate = float(name.removeprefix(_PREFIX)) if name.startswith(_PREFIX) else 0.0
-    except ValueError:
-        return None
-    return rate if 0 < rate < 1 else None

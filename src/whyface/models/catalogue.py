@@ -1,24 +1,32 @@
-"""The known models: what they are, where their files are, which thresholds were measured."""
+"""The catalogue of models: those that are known by name, and those of one's own in folders.
+
+A folder of one's own holds its files and ``model.json``, which is the zoo's format with one entry: files with SHA-256,
+grid tensor, preprocessing, thresholds. So everything that works with a known model works with such a folder.
+"""
 
 from __future__ import annotations
 
 import difflib
 import json
-import os
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from whyface.errors import ModelError
-from whyface.files.integrity import check_sha256, write_atomic
-from whyface.models.catalogue_schema import FIELDS, ModelEntry, OperatingPoint, parse_zoo
+from whyface.files.integrity import sha256_of, unreadable, write_atomic
+from whyface.models.entry import FIELDS, FORMAT, Kind, ModelEntry, parse_entries
 from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.preprocessing import RAW, Preprocessing
 
 DEFAULT_MODEL: Final = "xcos-mobilefacenet"
 """The model used where none is named."""
 
-MODELS_VARIABLE: Final = "WHYFACE_MODELS"
-"""The environment variable that names a folder with model files."""
+DESCRIPTION: Final = "model.json"
+"""Name of the description in a model's folder."""
+
+NOT_STATED: Final = "not stated"
 
 
 def known_models(path: Path | str | None = None) -> list[ModelEntry]:
@@ -51,70 +59,65 @@ def model_entry(name: str, path: Path | str | None = None) -> ModelEntry:
     return entries[name]
 
 
-def model_file(entry: ModelEntry, role: str, *, directory: Path | str | None = None) -> Path:
-    """Find one file of a model and check its SHA-256. Nothing is ever downloaded.
-
-    Places, in this order: the package's own files where the model is shipped, `directory`, the folder that
-    the environment variable ``WHYFACE_MODELS`` names.
+def find_entry(model: Path | str) -> ModelEntry | None:
+    """Return what is on record about a model: a known one, or one of your own.
 
     Parameters
     ----------
-    entry
-        The model.
-    role
-        Which of its files, a key of ``entry.files``.
-    directory
-        A folder with model files.
+    model
+        A known model's name; or the path of a folder with ``model.json``, of that file, or of an ONNX file that it
+        names. A bare name is a known model's, unless a folder of that name has a description.
+
+    Returns
+    -------
+    None for an ONNX file that no description names: a plain network.
 
     Raises
     ------
     ModelError
-        The model has no such file, or it lies in none of the places; the message says where to put it and
-        where it comes from.
-    ModelIntegrityError
-        The file is there but another one.
+        The model is unknown, a folder has no description, or a description cannot be used.
     """
-    if role not in entry.files:
-        roles = ", ".join(entry.files) or "none yet"
-        raise ModelError(f"model {entry.name!r} has no file for {role!r}; it has {roles}")
-    file = entry.files[role]
-    folders = [shipped_models()] if entry.shipped else []
-    if directory is not None:
-        folders.append(Path(directory))
-    if named := os.environ.get(MODELS_VARIABLE, ""):
-        folders.append(Path(named).expanduser())
-    for folder in folders:
-        candidate = folder / file.file_name
-        if candidate.is_file():
-            check_sha256(candidate, file.sha256)
-            return candidate
-    if entry.shipped:
-        raise ModelError(
-            f"{file.file_name}: model {entry.name!r} is part of the package, but this file is missing; "
-            "install whyface again"
-        )
-    where = f"{folders[0]}" if folders else f"a folder and set {MODELS_VARIABLE} to it"
-    raise ModelError(
-        f"{file.file_name}: the file of model {entry.name!r} is not part of the package; "
-        f"get it from {entry.source} and put it into {where}"
-    )
+    text, path = str(model), Path(model)
+    bare = "/" not in text and "\\" not in text and path.suffix not in {".onnx", ".json"}
+    if path.is_dir() and (not bare or (path / DESCRIPTION).is_file()):
+        return read_entry(path)
+    if path.name == DESCRIPTION:
+        return read_entry(path.parent)
+    if path.suffix != ".onnx":
+        return model_entry(text)
+    if (path.parent / DESCRIPTION).is_file():
+        entry = read_entry(path.parent)
+        if path.name in {record.file_name for record in entry.files.values()}:
+            return entry
+    return None
 
 
 def open_embedder(
-    name: str, *, role: str = "onnx", directory: Path | str | None = None, threads: int | None = None
+    model: str | ModelEntry, *, role: str = "onnx", directory: Path | str | None = None, threads: int | None = None
 ) -> OnnxEmbedder:
-    """Open a known model as an embedder, with its grid where it has one.
+    """Open a model's network, with its grid where it has one.
+
+    Parameters
+    ----------
+    model
+        A known model's name, or any model's entry.
+    role
+        Which of its files.
+    directory
+        Where models that do not come with whyface lie.
+    threads
+        Threads of ONNX Runtime; None leaves it to ONNX Runtime.
 
     Raises
     ------
     ModelError
-        The model is unknown or its file is missing (see :func:`model_file`) or unreadable.
+        The model is unknown or its file is missing (see :meth:`whyface.models.entry.ModelEntry.locate`) or unreadable.
     ModelIntegrityError
         The file is another one than on record.
     """
-    entry = model_entry(name)
+    entry = model_entry(model) if isinstance(model, str) else model
     return OnnxEmbedder(
-        model_file(entry, role, directory=directory),
+        entry.locate(role, directory=directory),
         preprocessing=entry.preprocessing,
         grid=entry.grid.tensor if entry.grid else None,
         sha256=entry.files[role].sha256,
@@ -123,33 +126,92 @@ def open_embedder(
     )
 
 
-def operating_point(entry: ModelEntry, attention: str | None = None, *, point: str = "FMR 1e-3") -> OperatingPoint:
-    """Return a measured operating point of a model.
-
-    Parameters
-    ----------
-    entry
-        The model.
-    attention
-        A key of ``entry.thresholds``; None takes the model's default.
-    point
-        The operating point's name.
+def read_entry(folder: Path | str) -> ModelEntry:
+    """Read the description in a folder with a model of one's own.
 
     Raises
     ------
     ModelError
-        None of that name was measured; the message lists those that were.
+        It is missing or malformed, or does not hold exactly one model.
     """
-    attention = attention or entry.default_attention
-    points = entry.thresholds.get(attention, ())
-    for candidate in points:
-        if candidate["name"] == point:
-            return candidate
-    measured = ", ".join(repr(candidate["name"]) for candidate in points) or "none"
-    raise ModelError(
-        f"model {entry.name!r} has no threshold {point!r} for {attention!r}; measured: {measured}; "
-        "give the threshold as a number"
-    )
+    path = Path(folder) / DESCRIPTION
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: no model here, {DESCRIPTION} is missing; whyface export writes one") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        raise ModelError(f"{path}: not valid JSON ({error}); export the model again") from error
+    entries = list(parse_entries(document, str(path)).values())
+    if len(entries) != 1:
+        raise ModelError(f"{path}: must describe one model, but describes {len(entries)}")
+    return replace(entries[0], folder=Path(folder))
+
+
+def write_entry(
+    folder: Path | str,
+    files: Mapping[str, Path],
+    *,
+    name: str,
+    kind: Kind,
+    embedding_size: int,
+    grid: tuple[str, tuple[int, int, int]] | None,
+    preprocessing: Preprocessing = RAW,
+    summary: str = "A model of one's own.",
+    licence: str = NOT_STATED,
+    training_data: str = NOT_STATED,
+    source: str = NOT_STATED,
+    default_attention: str | None = None,
+    results: Mapping[str, Any] | None = None,
+) -> ModelEntry:
+    """Describe files that lie in a folder; ``model.json`` comes last, so that it never names what is not there.
+
+    Parameters
+    ----------
+    folder
+        Where the files lie and the description goes.
+    files
+        Role (``"onnx"``, ``"pair"``, ``"safetensors"``) -> path in that folder.
+    name, kind, embedding_size, preprocessing, summary, licence, training_data, source, results
+        See :class:`~whyface.models.entry.ModelEntry`.
+    grid
+        Name and shape (C, H, W) of the grid tensor, or None.
+    default_attention
+        Taken where none is asked for; by default ``"l"`` with a pair graph, else ``"u"``; ``"cosine"`` without grid.
+
+    Raises
+    ------
+    ModelError
+        A file is missing, or the description would be malformed.
+    OutputError
+        It cannot be written.
+    """
+    path = Path(folder) / DESCRIPTION
+    values: dict[str, Any] = {
+        "name": name,
+        "summary": summary,
+        "kind": kind,
+        "files": {
+            role: {"file_name": file.name, "sha256": sha256_of(file), "bytes": file.stat().st_size}
+            for role, file in files.items()
+        },
+        "embedding_size": embedding_size,
+        "grid": None if grid is None else {"tensor": grid[0], "shape": list(grid[1])},
+        "preprocessing": preprocessing.to_dict(),
+        "licence": licence,
+        "training_data": training_data,
+        "source": source,
+        "shipped": False,
+        "thresholds": {},
+        "default_attention": default_attention or ("cosine" if kind == "cosine" else "l" if "pair" in files else "u"),
+        "results": dict(results or {}),
+        "confidence": {},
+    }
+    document = json.loads(json.dumps({"format": FORMAT, "models": [values]}))
+    entry = parse_entries(document, str(path))[name]
+    _write(path, document)
+    return replace(entry, folder=Path(folder))
 
 
 def shipped_models() -> Path:
@@ -172,7 +234,7 @@ def update_entry(path: Path | str, name: str, **changes: Any) -> ModelEntry:
     name
         The model.
     **changes
-        Fields of :class:`~whyface.models.catalogue_schema.ModelEntry` as they stand in the JSON (plain dicts and
+        Fields of :class:`~whyface.models.entry.ModelEntry` as they stand in the JSON (plain dicts and
         lists); each replaces the whole field.
 
     Raises
@@ -183,7 +245,7 @@ def update_entry(path: Path | str, name: str, **changes: Any) -> ModelEntry:
         The file cannot be written.
     """
     document = _read(path)
-    names = list(parse_zoo(document, str(path)))
+    names = list(parse_entries(document, str(path)))
     if name not in names:
         raise _unknown(name, names)
     model = document["models"][names.index(name)]
@@ -193,16 +255,25 @@ def update_entry(path: Path | str, name: str, **changes: Any) -> ModelEntry:
         document = json.loads(json.dumps(document, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: the change to {name!r} does not fit into JSON: {error}") from error
-    entry = parse_zoo(document, str(path))[changes.get("name", name)]
-    document["models"] = [{key: values[key] for key in FIELDS if key in values} for values in document["models"]]
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, f"{text}\n".encode())
+    entry = _with_folders(parse_entries(document, str(path)))[changes.get("name", name)]
+    _write(path, document)
     return entry
 
 
 def _entries(path: Path | str | None) -> dict[str, ModelEntry]:
     path = zoo_path() if path is None else path
-    return parse_zoo(_read(path), str(path))
+    return _with_folders(parse_entries(_read(path), str(path)))
+
+
+def _with_folders(entries: Mapping[str, ModelEntry]) -> dict[str, ModelEntry]:
+    own = shipped_models()
+    return {name: replace(entry, folder=own) if entry.shipped else entry for name, entry in entries.items()}
+
+
+def _write(path: Path | str, document: Any) -> None:
+    models = [{key: values[key] for key in FIELDS if key in values} for values in document["models"]]
+    text = json.dumps({**document, "models": models}, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, f"{text}\n".encode())
 
 
 def _read(path: Path | str) -> Any:

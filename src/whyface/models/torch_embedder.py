@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
 from whyface.models.backbones import MobileFaceNet
-from whyface.models.catalogue import model_entry, model_file
+from whyface.models.catalogue import model_entry
 from whyface.models.embedder import Batch, check_batch, l2_normalise
 from whyface.models.heads import GdcHead, PlacedGridHead
 from whyface.models.preprocessing import RAW, Preprocessing
@@ -281,7 +281,7 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
             f"model {name!r} is not known as a torch network, so it gives no gradients; known: "
             f"{', '.join(TORCH_MODELS)}"
         )
-    path = model_file(entry, "safetensors", directory=directory)
+    path = entry.locate("safetensors", directory=directory)
     backbone = MobileFaceNet()
     trunk: nn.Module = backbone
     head: nn.Module

@@ -19,7 +19,9 @@ from whyface.errors import ModelError, OutputError
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.files.integrity import read_model, write_atomic
+from whyface.models.catalogue import DESCRIPTION, open_embedder, write_entry
 from whyface.models.embedder import Embedder
+from whyface.models.entry import ModelEntry
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW
 from whyface.models.torch_embedder import TorchEmbedder
@@ -29,8 +31,7 @@ from whyface.train.networks import FcNetwork, Network
 from whyface.train.run_files import load_trained, trained_correlation
 from whyface.xcos.export import OPSET, clear_notes, export_faces, export_pair, to_onnx
 from whyface.xcos.learned import Xcos, XcosNetwork
-from whyface.xcos.model import CORRELATED_TENSOR
-from whyface.xcos.model_folder import ModelFolder, write_model_folder
+from whyface.xcos.model import CORRELATED_TENSOR, open_xcos
 
 FACE_TOLERANCE: Final = 1e-4
 """Largest difference of a unit vector's numbers between torch and ONNX that is let through."""
@@ -44,7 +45,7 @@ _PHOTOS: Final = ("obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg"
 class ExportReport:
     """What was written, and the largest differences from torch on real faces; ``pair`` is None for a baseline."""
 
-    folder: ModelFolder
+    entry: ModelEntry
     faces: float
     pair: float | None
 
@@ -79,7 +80,7 @@ def export_trained(
         raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
     files = {"onnx": folder / f"{name}.onnx", "safetensors": folder / f"{name}.safetensors"}
     # The description names what is there and comes last; an old one must not speak of new files.
-    (folder / "model.json").unlink(missing_ok=True)
+    (folder / DESCRIPTION).unlink(missing_ok=True)
     faces = real_faces()
     with torch.no_grad():
         features = (network.grid if isinstance(network, XcosNetwork) else network)(faces)
@@ -96,7 +97,7 @@ def export_trained(
         grid = ("grid", (channels, height, width))
         files["pair"] = folder / f"{name}-pair.onnx"
         export_pair(network, files["pair"], channels=channels, cells=(height, width))
-    written = write_model_folder(
+    written = write_entry(
         folder,
         files,
         name=name,
@@ -110,12 +111,12 @@ def export_trained(
     return _checked(written, network, faces, features)
 
 
-def check_xcos(folder: ModelFolder, xcos: Xcos, faces: Tensor, expected: NDArray[np.float32]) -> tuple[float, float]:
+def check_xcos(entry: ModelEntry, xcos: Xcos, faces: Tensor, expected: NDArray[np.float32]) -> tuple[float, float]:
     """Compare an exported xCos model with torch on N >= 3 faces.
 
     Parameters
     ----------
-    folder
+    entry
         What was written.
     xcos
         The metric in torch, in eval mode.
@@ -133,7 +134,7 @@ def check_xcos(folder: ModelFolder, xcos: Xcos, faces: Tensor, expected: NDArray
     ModelError
         If one is larger than :data:`FACE_TOLERANCE` or :data:`PAIR_TOLERANCE`.
     """
-    model = folder.open_xcos()
+    model = open_xcos(entry)
     grid = model.grid(faces.numpy())
     unit = [value / np.linalg.norm(value, axis=1, keepdims=True).clip(1e-12) for value in (grid, expected)]
     difference = _close(unit[0], unit[1], FACE_TOLERANCE, "grid")
@@ -153,11 +154,11 @@ def real_faces() -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(stack_faces(faces))).float()
 
 
-def _checked(folder: ModelFolder, network: Network, faces: Tensor, features: Tensor) -> ExportReport:
+def _checked(entry: ModelEntry, network: Network, faces: Tensor, features: Tensor) -> ExportReport:
     if isinstance(network, XcosNetwork):
-        return ExportReport(folder, *check_xcos(folder, network.xcos, faces, features.numpy()))
-    found = folder.open_embedder().embed(faces.numpy())
-    return ExportReport(folder, _close(found, features.numpy(), FACE_TOLERANCE, "embedding"), None)
+        return ExportReport(entry, *check_xcos(entry, network.xcos, faces, features.numpy()))
+    found = open_embedder(entry).embed(faces.numpy())
+    return ExportReport(entry, _close(found, features.numpy(), FACE_TOLERANCE, "embedding"), None)
 
 
 def _close(found: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float, what: str) -> float:
@@ -184,7 +185,7 @@ def write_plug_in(
     licence: str,
     training_data: str,
     about: Mapping[str, Any],
-) -> ModelFolder:
+) -> ModelEntry:
     """Write the files and check them; see :meth:`whyface.train.plug_in.PlugIn.save`.
 
     Parameters
@@ -211,7 +212,7 @@ def write_plug_in(
         raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
     files = {"onnx": folder / f"{name}.onnx", "safetensors": folder / f"{name}.safetensors"}
     # The description names what is there and comes last; an old one must not speak of new files.
-    (folder / "model.json").unlink(missing_ok=True)
+    (folder / DESCRIPTION).unlink(missing_ok=True)
     faces = real_faces()
     if not isinstance(network, OnnxEmbedder | TorchEmbedder):
         raise ModelError(f"model {network.name!r}: only ONNX and torch networks can be written as ONNX")
@@ -228,7 +229,7 @@ def write_plug_in(
     state = {key: value for key, value in xcos.state_dict().items() if not key.endswith("num_batches_tracked")}
     state[CORRELATED_TENSOR] = torch.from_numpy(correlated)
     save_safetensors(state, files["safetensors"], {"format": "pt", "model": name, "plug_in": json.dumps(dict(about))})
-    written = write_model_folder(
+    written = write_entry(
         folder,
         files,
         name=name,

@@ -19,7 +19,9 @@ from torch.optim import AdamW
 
 from whyface.errors import InputError, ModelError
 from whyface.files.progress import ProgressCallback
+from whyface.models.catalogue import NOT_STATED
 from whyface.models.embedder import Batch
+from whyface.models.entry import ModelEntry
 from whyface.models.heads import GridHead
 from whyface.models.linear_head import linear_head
 from whyface.models.placed_fc import PlacedFcHead
@@ -32,7 +34,6 @@ from whyface.train.networks import settle
 from whyface.train.objective import Objective
 from whyface.train.validation import correlated_attention
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
-from whyface.xcos.model_folder import NOT_STATED, ModelFolder
 
 _SETTLING: Final = 512
 _BATCH: Final = 512
@@ -120,7 +121,7 @@ class PlugIn:
 
     def save(
         self, folder: Path | str, *, name: str | None = None, licence: str = NOT_STATED, training_data: str = NOT_STATED
-    ) -> ModelFolder:
+    ) -> ModelEntry:
         """Write a model folder that every command opens, and check it against torch on real faces.
 
         Parameters
@@ -188,7 +189,7 @@ def fit_xcos(
     --------
     >>> network = OnnxEmbedder("mine.onnx", grid="last_map")  # doctest: +SKIP
     >>> faces, people = read_faces("faces")  # doctest: +SKIP
-    >>> model = fit_xcos(network, faces, people).save("mine").open_xcos()  # doctest: +SKIP
+    >>> model = open_xcos(fit_xcos(network, faces, people).save("mine"))  # doctest: +SKIP
     """
     settings = settings or PlugInSettings()
     if isinstance(faces, FrozenMaps):

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from whyface.errors import InputError, ModelError
 from whyface.files.integrity import write_atomic
-from whyface.models.catalogue import model_entry, model_file, shipped_models
+from whyface.models.catalogue import model_entry, shipped_models
 from whyface.models.embedder import Batch
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.words.attribute_names import SENSITIVE_GROUPS, UNUSED_GROUPS, attribute
@@ -192,7 +192,7 @@ def open_attributes(path: Path | str | None = None, *, threads: int | None = Non
             f"{file}: these attributes were fitted on another version of {name!r}; fit them again (fit_attributes.py)"
         )
     network = OnnxEmbedder(
-        model_file(entry, "onnx"), preprocessing=entry.preprocessing, grid=tensor, threads=threads, name=name
+        entry.locate("onnx"), preprocessing=entry.preprocessing, grid=tensor, threads=threads, name=name
     )
     return AttributeReader(heads, network)
 

@@ -15,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 
 from whyface.errors import InputError, ModelError
 from whyface.files.integrity import check_digest, read_model
-from whyface.models.catalogue import model_entry, model_file, open_embedder
+from whyface.models.catalogue import model_entry, open_embedder
 from whyface.models.embedder import Batch, GridEmbedder
+from whyface.models.entry import ModelEntry
 from whyface.models.onnx_session import read_summary
 from whyface.onnx_runtime import open_session
 from whyface.xcos.attention import AttentionKind, normalise_attention, uniform_attention
@@ -209,35 +210,50 @@ class XcosModel:
         return XcosMaps(similarity, weights, xcos_score(similarity, weights))
 
 
-def open_xcos(name: str, *, directory: Path | str | None = None, threads: int | None = None) -> XcosModel:
-    """Open a known xCos model with all the attention that its files hold.
+def open_xcos(model: str | ModelEntry, *, directory: Path | str | None = None, threads: int | None = None) -> XcosModel:
+    """Open a model with all the attention that its files hold.
+
+    Parameters
+    ----------
+    model
+        A known model's name, or any model's entry. Over the grid of one that is no xCos model, attention is uniform.
+    directory
+        Where models that do not come with whyface lie.
+    threads
+        Threads of ONNX Runtime; None leaves it to ONNX Runtime.
 
     Raises
     ------
     ModelError
-        The model is unknown, is not an xCos model and has no grid, or its files are missing or unreadable.
+        The model is unknown, has no grid, or its files are missing or unreadable.
     ModelIntegrityError
         A file is another one than on record.
     """
-    entry = model_entry(name)
-    embedder = open_embedder(name, directory=directory, threads=threads)
-    if entry.kind != "xcos":
-        return XcosModel(embedder)
-    pair = PairGraph(model_file(entry, "pair", directory=directory), sha256=entry.files["pair"].sha256)
-    tensors = model_file(entry, "safetensors", directory=directory)
-    return XcosModel(embedder, pair=pair, correlated=read_correlated(tensors), tensors=tensors)
+    entry = model_entry(model) if isinstance(model, str) else model
+    if entry.grid is None:
+        raise ModelError(f"model {entry.name!r} has no grid on record, so there is no attention over it; leave it out")
+    embedder = open_embedder(entry, directory=directory, threads=threads)
+    pair = tensors = None
+    if entry.kind == "xcos" and "pair" in entry.files:
+        pair = PairGraph(entry.locate("pair", directory=directory), sha256=entry.files["pair"].sha256)
+    if entry.kind == "xcos" and "safetensors" in entry.files:
+        tensors = entry.locate("safetensors", directory=directory)
+    correlated = None if tensors is None else read_correlated(tensors)
+    return XcosModel(embedder, pair=pair, correlated=correlated, tensors=tensors)
 
 
-def read_correlated(path: Path | str) -> NDArray[np.float32]:
-    """Read the raw correlated attention (H, W) from a model's safetensors file, and nothing else of it.
+def read_correlated(path: Path | str) -> NDArray[np.float32] | None:
+    """Read the raw correlated attention (H, W) from a model's safetensors file, if it holds one.
 
     Raises
     ------
     ModelError
-        If the file cannot be read or holds no such tensor.
+        If the file cannot be read.
     """
     try:
         with safe_open(path, framework="numpy") as tensors:
+            if CORRELATED_TENSOR not in tensors.keys():  # noqa: SIM118 - no mapping
+                return None
             return np.asarray(tensors.get_tensor(CORRELATED_TENSOR), np.float32)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: cannot read the tensor {CORRELATED_TENSOR!r} ({error})") from error
+        raise ModelError(f"{path}: cannot read this file ({error}); export the model again") from error

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Final, get_args
 
 from whyface.errors import InputError, ModelError
-from whyface.models.catalogue import model_entry, open_embedder
-from whyface.models.catalogue_schema import ModelEntry
+from whyface.models.catalogue import find_entry, open_embedder
+from whyface.models.entry import ModelEntry
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.comparison import FaceModel, SearchableComparison, comparisons
 from whyface.xcos.model import XcosModel, open_xcos
-from whyface.xcos.model_folder import DESCRIPTION, ModelFolder, find_model_folder
 
 _KINDS: Final[tuple[AttentionKind, ...]] = get_args(AttentionKind)
 
@@ -99,12 +98,10 @@ def known_entry(
     InputError
         If a known model is given a grid or preprocessing.
     """
-    folder = _folder_of(model)
-    if folder is None and Path(model).suffix == ".onnx":
-        return None
-    if grid is not None or preprocessing is not None:
+    entry = find_entry(model)
+    if entry is not None and (grid is not None or preprocessing is not None):
         raise InputError("grid and pixels are for an ONNX file of your own; a known model has them on record")
-    return model_entry(str(model)) if folder is None else folder.entry
+    return entry
 
 
 def open_model(
@@ -144,19 +141,10 @@ def open_model(
     entry = known_entry(model, grid=grid, preprocessing=preprocessing)
     if entry is None:
         return _open_own(Path(model), kind, grid, preprocessing or RAW, threads)
-    folder = _folder_of(model)
     if entry.kind != "xcos" and kind is None:
-        if folder is None:
-            embedder = open_embedder(entry.name, directory=directory, threads=threads)
-        else:
-            embedder = folder.open_embedder(threads=threads)
+        embedder = open_embedder(entry, directory=directory, threads=threads)
         return OpenedModel(entry.name, embedder, entry, {"onnx": embedder.sha256}, entry.preprocessing)
-    if entry.grid is None:
-        raise ModelError(f"model {entry.name!r} has no grid on record, so there is no attention over it; leave it out")
-    if folder is None:
-        xcos = open_xcos(entry.name, directory=directory, threads=threads)
-    else:
-        xcos = folder.open_xcos(threads=threads)
+    xcos = open_xcos(entry, directory=directory, threads=threads)
     if kind is not None:
         xcos.require(kind)
     hashes = {role: file.sha256 for role, file in entry.files.items()}
@@ -175,14 +163,6 @@ def attention_kind(kind: str) -> AttentionKind:
         if kind == known:
             return known
     raise InputError(f"attention must be u (uniform), p (correlated) or l (learned), got {kind!r}")
-
-
-def _folder_of(model: str | Path) -> ModelFolder | None:
-    """Find the model's folder; a bare name is a known model's, unless a folder of that name has a description."""
-    text = str(model)
-    if "/" not in text and "\\" not in text and Path(text).suffix not in {".onnx", ".json"}:
-        return None if not (Path(text) / DESCRIPTION).is_file() else find_model_folder(text)
-    return find_model_folder(model)
 
 
 def _open_own(

@@ -1,21 +1,27 @@
-"""What the zoo knows about a model, and the check of the JSON that it is read from."""
+"""What is on record about a model: its files, thresholds and results, and the check of the JSON that it is read from.
+
+The list of known models and the ``model.json`` of a folder of your own have one format, and give one type of entry.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from whyface.errors import InputError, ModelError
+from whyface.files.integrity import check_sha256
 from whyface.models.calibration import Calibration, calibration_from_dict
+from whyface.models.operating_point import DEFAULT_FMR, OperatingPoint
 from whyface.models.preprocessing import Preprocessing, preprocessing_from_dict
 
 Kind = Literal["xcos", "cosine"]
-OperatingPoint = Mapping[str, Any]
-"""Keys ``name``, ``threshold``, ``fmr``, ``fnmr``, ``fmr_interval``, ``fnmr_interval``, ``genuine_pairs``,
-``impostor_pairs``, ``dataset``, ``note``; rates in [0, 1], intervals ``[low, high]``."""
+MODELS_VARIABLE: Final = "WHYFACE_MODELS"
+"""The environment variable that names a folder with model files."""
 
 FORMAT: Final = 1
 ATTENTIONS: Final[Mapping[str, tuple[str, ...]]] = {"xcos": ("u", "p", "l"), "cosine": ("cosine",)}
@@ -74,6 +80,9 @@ class ModelEntry:
         Measured figures, as they are.
     confidence
         Attention -> how its scores become probabilities; may be left out.
+    folder
+        Where its files lie: the package's own folder for a model that is part of it, the folder with ``model.json``
+        for one of your own. None for a known model that is not part of the package.
     """
 
     name: str
@@ -91,17 +100,102 @@ class ModelEntry:
     default_attention: str
     results: Mapping[str, Any]
     confidence: Mapping[str, Calibration] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def locate(self, role: str, *, directory: Path | str | None = None) -> Path:
+        """Find one of the files and check its SHA-256. Nothing is ever downloaded.
+
+        A model of your own has its files in its folder. Those of a known model are looked for, in this order, among
+        the package's own files where they are part of it, in `directory`, and in the folder that the environment
+        variable ``WHYFACE_MODELS`` names.
+
+        Parameters
+        ----------
+        role
+            Which file, a key of ``files``.
+        directory
+            A folder with model files.
+
+        Raises
+        ------
+        ModelError
+            The model has no such file, or it is in none of the places; the message says where to put it and where it
+            comes from.
+        ModelIntegrityError
+            The file is there but another one.
+        """
+        if role not in self.files:
+            raise ModelError(
+                f"model {self.name!r} has no file for {role!r}; it has {', '.join(self.files) or 'none yet'}"
+            )
+        file = self.files[role]
+        if self.folder is not None and not self.shipped:
+            check_sha256(self.folder / file.file_name, file.sha256)
+            return self.folder / file.file_name
+        places = [Path(place).expanduser() for place in (directory, os.environ.get(MODELS_VARIABLE)) if place]
+        if self.folder is not None:
+            places.insert(0, self.folder)
+        for place in places:
+            if (place / file.file_name).is_file():
+                check_sha256(place / file.file_name, file.sha256)
+                return place / file.file_name
+        if self.shipped:
+            raise ModelError(
+                f"{file.file_name}: model {self.name!r} is part of the package, but this file is missing; "
+                "install whyface again"
+            )
+        where = f"{places[0]}" if places else f"a folder and set {MODELS_VARIABLE} to it"
+        raise ModelError(
+            f"{file.file_name}: the file of model {self.name!r} is not part of the package; "
+            f"get it from {self.source} and put it into {where}"
+        )
+
+    def measured(self, kind: str) -> dict[float, OperatingPoint]:
+        """Return the operating points for false match rates, by that rate; other points, such as the EER, have none.
+
+        Parameters
+        ----------
+        kind
+            A key of ``thresholds``.
+        """
+        return {point.target: point for point in self.thresholds.get(kind, ()) if point.target is not None}
+
+    def operating_point(self, kind: str | None = None, *, fmr: float = DEFAULT_FMR) -> OperatingPoint:
+        """Return the operating point that was measured for a false match rate.
+
+        Parameters
+        ----------
+        kind
+            A key of ``thresholds``; the model's default attention unless given.
+        fmr
+            The rate.
+
+        Raises
+        ------
+        ModelError
+            None was measured; the message lists the rates that were.
+        """
+        kind = kind or self.default_attention
+        found = self.measured(kind)
+        for rate, point in found.items():
+            if math.isclose(rate, fmr):
+                return point
+        known = ", ".join(f"{rate:g}" for rate in sorted(found)) or "none"
+        raise ModelError(
+            f"model {self.name!r} has no threshold for FMR {fmr:g} with {kind!r}; measured: {known}; "
+            "give one of these or a threshold as a number"
+        )
 
 
-FIELDS: Final = tuple(ModelEntry.__dataclass_fields__)
+FIELDS: Final = tuple(name for name in ModelEntry.__dataclass_fields__ if name != "folder")
 """The keys of a model in the JSON, in the order in which they are written."""
 
 OPTIONAL: Final = ("confidence",)
 """Those that may be left out."""
 
 
-def parse_zoo(document: Any, where: str) -> dict[str, ModelEntry]:
-    """Turn the zoo's JSON into entries.
+def parse_entries(document: Any, where: str) -> dict[str, ModelEntry]:
+    """Turn the JSON of the zoo or of a ``model.json`` into entries.
 
     Parameters
     ----------
@@ -163,7 +257,11 @@ def _parse_entry(values: Any, where: str) -> ModelEntry:
         strange = sorted(set(found) - set(attentions))
         _need(not strange, f"{where}.{key}", f"has {', '.join(strange)}, but may have {', '.join(attentions)}")
     return ModelEntry(
-        **texts,
+        name=texts["name"],
+        summary=texts["summary"],
+        licence=texts["licence"],
+        training_data=texts["training_data"],
+        source=texts["source"],
         kind=kind,
         files=_mapping(values["files"], _parse_file, f"{where}.files"),
         embedding_size=_integer(values["embedding_size"], f"{where}.embedding_size", 1),
@@ -223,34 +321,9 @@ def _parse_calibration(values: Any, where: str) -> Calibration:
 
 def _parse_points(values: Any, where: str) -> tuple[OperatingPoint, ...]:
     _need(isinstance(values, list), where, "must be a list of operating points")
-    points = tuple(_parse_point(value, f"{where}[{index}]") for index, value in enumerate(values))
-    names = [point["name"] for point in points]
-    _need(len(set(names)) == len(names), where, "has two operating points of one name")
+    points = tuple(OperatingPoint.from_dict(value, f"{where}[{index}]") for index, value in enumerate(values))
+    _need(len({point.name for point in points}) == len(points), where, "has two operating points of one name")
     return points
-
-
-def _parse_point(values: Any, where: str) -> OperatingPoint:
-    _need(isinstance(values, dict), where, "must be an object")
-    required = ("name", "threshold", "fmr", "fnmr", "dataset")
-    missing = [key for key in required if key not in values]
-    _need(not missing, where, f"misses {', '.join(missing)}")
-    _text(values["name"], f"{where}.name")
-    _text(values["dataset"], f"{where}.dataset")
-    _need(_is_number(values["threshold"]), f"{where}.threshold", "must be a finite number")
-    for key in ("fmr", "fnmr"):
-        _need(_is_rate(values[key]), f"{where}.{key}", "must be a rate in 0..1")
-        interval = values.get(f"{key}_interval")
-        fits = interval is None or (
-            isinstance(interval, Sequence)
-            and len(interval) == 2
-            and all(map(_is_rate, interval))
-            and interval[0] <= interval[1]
-        )
-        _need(fits, f"{where}.{key}_interval", "must be [low, high], rates in 0..1")
-    for key in ("genuine_pairs", "impostor_pairs"):
-        if key in values:
-            _integer(values[key], f"{where}.{key}", 0)
-    return dict(values)
 
 
 def _mapping(values: Any, parse: Callable[[Any, str], _T], where: str) -> dict[str, _T]:
@@ -267,14 +340,6 @@ def _integer(value: Any, where: str, least: int) -> int:
     fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
     _need(fits, where, f"must be a whole number of at least {least}")
     return int(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_rate(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
 
 
 def _need(fits: bool, where: str, what: str) -> None:
