@@ -183,7 +183,7 @@ def test_settings_say_which_mean() -> None:
 
 def test_bad_input() -> None:
     embedder = curved_embedder()
-    with pytest.raises(ModelError, match=r"needs to know what all faces look like.*--reference"):
+    with pytest.raises(ModelError, match=r"needs the mean map of.*--reference"):
         PlacesMethod(embedder)
     mean = mean_map(embedder, random_faces(12))
     for bad in (mean[:, :3], np.full_like(mean, np.nan)):

@@ -42,7 +42,7 @@ def test_a_match_names_what_supports_it_and_what_speaks_against_it() -> None:
     )
     # 5.0 points are more than any three of the four supporting places less one: 1.53 + 1.53 + 1.53 + 1.33.
     assert second == (
-        "Against it speaks only the chin (-0.9); the verdict would flip if the similarity at the mouth and "
+        "Only the chin (-0.9) speaks against it; the verdict would flip if the similarity at the mouth and "
         "the nose tip (4 of the 49 places) fell from 0.97 on average to the threshold."
     )
 
@@ -55,7 +55,7 @@ def test_no_match_turns_the_words_round() -> None:
         "due above all to the mouth (-4.6)."
     )
     assert second == (
-        "For a match speaks only the left eye (+1.3); the verdict would flip if the similarity at the mouth "
+        "Only the left eye (+1.3) speaks for a match; the verdict would flip if the similarity at the mouth "
         "(3 of the 49 places) rose from -0.50 on average to the threshold (left and right as seen in the picture)."
     )
 
@@ -139,8 +139,8 @@ def test_exactly_at_the_threshold() -> None:
     s = np.full((7, 7), 0.25)
     s[5, 3], s[4, 3] = 0.5, 0.0
     first, second = describe(bare(0.25, similarity=s, attention=UNIFORM))
-    assert "against a match speaks only the nose tip (-0.5)." in first
-    assert second.startswith("For a match speaks only the mouth (+0.5); ")
+    assert "; only the nose tip (-0.5) speaks against a match." in first
+    assert second.startswith("Only the mouth (+0.5) speaks for a match; ")
 
 
 def test_a_model_without_a_grid_gives_no_reasons() -> None:
@@ -156,11 +156,11 @@ def test_per_face_maps_are_put_into_words() -> None:
     m = np.zeros((112, 112))
     m[72, 56], m[5, 56] = 3, -1
     first, second = describe(bare(0.41, map_a=m, map_b=m))
-    assert first.endswith("; what supports it most is the nose tip (75%) of the maps' weight.")
-    assert second.startswith("Against it speaks only the forehead (25%) of that weight; ")
+    assert first.endswith(", supported most by the nose tip (75%) of the maps' weight.")
+    assert second.startswith("Only the forehead (25%) speaks against it by weight; ")
     first, second = describe(bare(0.1, map_a=np.abs(m)))
-    assert "supports" not in first
-    assert second.startswith("For a match speak the nose tip (75%) and the forehead (25%) of that weight; ")
+    assert "support" not in first
+    assert second.startswith("The nose tip (75%) and the forehead (25%) speak for a match by weight; ")
     _, second = describe(bare(0.41, map_a=np.abs(m)))
     assert second.startswith("No region of the maps speaks against it; ")
 

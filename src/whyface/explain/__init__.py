@@ -1,4 +1,4 @@
-"""Explanations of a verdict."""
+"""Explanations of verification verdicts: methods, registry, sentences."""
 
 import lazy_loader
 

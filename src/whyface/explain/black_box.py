@@ -1,4 +1,4 @@
-"""What methods have in common that look at a network from outside: change the face, see what happens."""
+"""The base of black-box methods: change a face and see how the score changes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Fill = float | str
 """A grey level in 0..255, or one of :data:`FILL_NAMES`."""
 
 FILL_NAMES: Final = ("mean", "blur", "noise")
-"""The face's own mean colour; the face blurred beyond recognition; seeded uniform noise."""
+"""The face's mean colour; the face, strongly blurred; seeded uniform noise."""
 
 _BLUR_SIGMA: Final = 12.0
 
 
 def check_fill(fill: Fill) -> Fill:
-    """Return the fill as it is.
+    """Return the fill if it is valid.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def check_fill(fill: Fill) -> Fill:
 
 
 def fill_picture(face: NDArray[Any], fill: Fill, seed: int = 0) -> NDArray[Any]:
-    """Make the picture that shows wherever a face is covered.
+    """Return the picture that replaces the covered pixels of a face.
 
     Parameters
     ----------
@@ -80,14 +80,14 @@ def _as(face: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
 
 
 class Painter(Protocol):
-    """Changes of a face, numbered from 0."""
+    """A set of changes of a face, numbered from 0."""
 
     def paint(self, row: NDArray[Any], index: int) -> None:
         """Change the face in ``row``, (3, H, W), in place."""
         ...
 
     def undo(self, row: NDArray[Any], index: int) -> None:
-        """Take this change back."""
+        """Undo the change in place."""
         ...
 
 
@@ -103,8 +103,7 @@ def painted_features(
 ) -> Features:
     """Run the network on ``count`` changed copies of a face.
 
-    No copy of the face is made per change: each row of a buffer is changed in place, and only what was changed is
-    written back afterwards.
+    The face is not copied for each change: each row of a buffer is changed in place and restored afterwards.
 
     Parameters
     ----------
@@ -115,18 +114,18 @@ def painted_features(
     painter
         Makes and undoes the changes.
     count
-        How many there are, at least 1.
+        Number of changes, at least 1.
     batch_size
-        At most so many faces are in memory and in the network at once, all workers together.
+        Maximum number of faces in memory and in the network at once, over all workers.
     workers
-        Threads that feed the network. On a CPU several single-threaded runs beside each other are faster than one run
-        on several threads, since no thread waits for another after each layer.
+        Threads that run the network. On a CPU, several single-threaded runs in parallel are faster than one
+        multi-threaded run, since threads need not wait for each other after each layer.
     advance
         Called after each run with the number of faces in it.
 
     Returns
     -------
-    (count, ...), in the order of the changes.
+    Features (count, ...), in the order of the changes.
     """
     workers = max(1, min(workers, batch_size, count))
     size = min(max(1, batch_size // workers), -(-count // workers))
@@ -162,7 +161,7 @@ def painted_features(
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may run on."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -172,28 +171,28 @@ OnePair = tuple[NDArray[np.float32], NDArray[np.float32], dict[str, Any]]
 
 
 class BlackBoxMethod(PairMethod):
-    """A method that needs scores only; see :class:`~whyface.explain.pair_method.PairMethod`.
+    """A method that needs only scores; see :class:`~whyface.explain.pair_method.PairMethod`.
 
     Parameters
     ----------
     embedder
         Any network.
     comparison
-        Explain this score, such as xCos's; by default the cosine of the embeddings.
+        The score to explain, such as xCos; by default the cosine of the embeddings.
     fill
-        What shows where a face is covered: a grey level, ``"mean"`` (the face's mean colour, which leaves the
-        brightness as it is), ``"blur"`` or ``"noise"``.
+        What replaces covered pixels: a grey level, ``"mean"`` (the face's mean colour, which preserves the
+        brightness), ``"blur"`` or ``"noise"``.
     seed
-        For everything random.
+        Seed of all random draws.
     workers
-        Threads that feed the network, see :func:`~whyface.explain.black_box.painted_features`.
+        Threads that run the network, see :func:`~whyface.explain.black_box.painted_features`.
     progress
-        Called while one pair is explained, with the passes done and their number.
+        Called while a pair is explained, with the number of forward passes done and the total.
 
     Raises
     ------
     InputError
-        If an option does not fit.
+        If an option is invalid.
     """
 
     def __init__(
@@ -221,13 +220,13 @@ class BlackBoxMethod(PairMethod):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Fill, seed and the score that is explained."""
+        """The fill, the seed and the score explained."""
         return {"score": self.comparison.kind, "fill": self.fill, "seed": self.seed}
 
     @property
     @abstractmethod
     def passes(self) -> int:
-        """How many faces go through the network for one pair."""
+        """Number of forward passes per pair."""
 
     @abstractmethod
     def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
@@ -238,7 +237,7 @@ class BlackBoxMethod(PairMethod):
         faces
             (3, 112, 112) each.
         plain
-            What the network makes of them, (1, ...) each.
+            Their features, (1, ...) each.
 
         Returns
         -------
@@ -268,7 +267,7 @@ class BlackBoxMethod(PairMethod):
         )
 
     def fill_of(self, face: NDArray[Any]) -> NDArray[Any]:
-        """Make what shows where this face is covered, (3, 112, 112)."""
+        """Return the picture that replaces the covered pixels of this face, (3, 112, 112)."""
         return fill_picture(face, self.fill, self.seed)
 
     def painted(self, face: NDArray[Any], painter: Painter, count: int) -> Features:

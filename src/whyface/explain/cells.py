@@ -1,4 +1,4 @@
-"""Evidence by cell: the exact split of a cosine over cells for linear heads, and the xCos evidence as a map."""
+"""Evidence by place: the exact split of a cosine for linear heads, and the xCos evidence as a map."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ FloatArray = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False)
 class CellTerms:
-    """The cosines of N pairs, taken apart in three ways; each adds up to the cosine.
+    """The cosines of N pairs, decomposed in three ways; each adds up to the cosine.
 
     Attributes
     ----------
     score
         (N,): the cosine.
     first, second
-        (N, H, W) each: what each cell of A adds against the whole of e_B, and each of B against e_A. With
-        ``constant_first`` or ``constant_second`` (N,), the constant's part, each adds up to the score.
+        (N, H, W) each: the term of each place of A with the whole e_B, and of each place of B with e_A. With the
+        term of the constant, ``constant_first`` or ``constant_second`` (N,), each adds up to the score.
     same_place
-        (N, H, W): each cell of A against the same cell of B.
+        (N, H, W): each place of A with the same place of B.
     cross_place
-        (N,): all cells of A against the other cells of B.
+        (N,): all places of A with the other places of B.
     constant
-        (N,): all that involves the constant b. ``same_place``, ``cross_place`` and this add up to the score.
+        (N,): all terms of the constant b. ``same_place``, ``cross_place`` and this add up to the score.
     """
 
     score: NDArray[np.float64]
@@ -49,7 +49,7 @@ class CellTerms:
 
 
 def cell_parts(maps: FloatArray, weights: FloatArray) -> NDArray[np.float64]:
-    """Split embeddings into the parts of their cells.
+    """Split embeddings into the parts of their places.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def cell_parts(maps: FloatArray, weights: FloatArray) -> NDArray[np.float64]:
     if maps.ndim != 4 or maps.shape[1:] != weights.shape[1:]:
         raise InputError(f"maps {maps.shape} and weights {weights.shape} do not fit; both are (., C, H, W)")
     count, channels, height, width = maps.shape
-    # One product of matrices per cell is what the linear algebra library is fastest at.
+    # One matrix product per place is fastest.
     cells = maps.reshape(count, channels, -1).transpose(2, 0, 1).astype(np.float64)
     matrices = weights.reshape(len(weights), channels, -1).transpose(2, 1, 0).astype(np.float64)
     return np.ascontiguousarray((cells @ matrices).transpose(1, 2, 0)).reshape(count, -1, height, width)
@@ -89,7 +89,7 @@ def cell_terms(parts_a: FloatArray, parts_b: FloatArray, constant: FloatArray) -
     Raises
     ------
     InputError
-        If the shapes do not fit, or an embedding is zero, which has no cosine.
+        If the shapes do not fit, or an embedding is zero and has no cosine.
     """
     if parts_a.shape != parts_b.shape or parts_a.ndim != 4 or constant.shape != parts_a.shape[1:2]:
         raise InputError(f"cell parts {parts_a.shape}, {parts_b.shape} and constant {constant.shape} do not fit")
@@ -118,24 +118,23 @@ def cell_terms(parts_a: FloatArray, parts_b: FloatArray, constant: FloatArray) -
 
 
 def spread_constant(terms: NDArray[np.float64], constant: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Add a constant (N,) to maps (N, H, W), the same to every cell, so that a map adds up to the score."""
+    """Spread a constant (N,) evenly over maps (N, H, W), so that each map adds up to the score."""
     cells = terms.shape[1] * terms.shape[2]
     return np.asarray(terms + (constant / cells)[:, None, None], np.float32)
 
 
 class CellsMethod(BatchedPairMethod):
-    """What every cell of a face adds to the cosine, exactly.
+    """The exact contribution of each place of a face to the cosine.
 
-    Behind the last spatial map F, most face networks are affine, so that an embedding is a sum over cells, and the
-    deployed cosine, computed as it always was, splits into terms of cells: A's cell against the whole of e_B
-    (``map_a``), B's cell against e_A (``map_b``). Nothing is trained and nothing approximated: each map adds up to the
-    score. The constant's part (from BatchNorms and biases) belongs to no cell; it is spread evenly over all, which
-    changes no order of cells.
+    Behind the last spatial map F, most face networks are affine, so an embedding is a sum over places. The deployed
+    cosine, unchanged, then splits into terms of places: a place of A with the whole e_B (``map_a``), a place of B with
+    e_A (``map_b``). Nothing is trained or approximated: each map adds up to the score. The term of the constant (from
+    batch normalisation and biases) belongs to no place; it is spread evenly, which does not change the ranking.
 
-    Assumed: a cell speaks for its place. Its receptive field is larger, and a network's cells share a large common part
-    that only their sum has none of, so small terms mean little. ``details`` also gives the same-place part, A's cell
-    against B's at the same place, and what is left, the comparisons across places. Where that rest is large, the
-    network cannot be read place by place without retraining, as xCos does.
+    Assumption: a feature vector describes its place. Its receptive field is larger, and the places of a network share a
+    large common part that cancels only in their sum, so small terms mean little. ``details`` also has the same-place
+    terms, a place of A with the same place of B, and the rest, the terms across places. If that rest is large, the
+    network cannot be explained place by place without retraining, as xCos does.
 
     Works without gradients: on torch networks, and on ONNX networks whose grid is named.
 
@@ -151,8 +150,8 @@ class CellsMethod(BatchedPairMethod):
 
     References
     ----------
-    Ours. For a mean and a fully connected layer it is Zhou et al., "Learning Deep Features for Discriminative
-    Localization" (CAM), CVPR 2016, with e_B in the place of a class's weights.
+    Ours. For average pooling and a fully connected layer it is Zhou et al., "Learning Deep Features for Discriminative
+    Localization" (CAM), CVPR 2016, with e_B instead of the weights of a class.
     """
 
     name: ClassVar[str] = "cells"
@@ -192,11 +191,11 @@ def _details(terms: CellTerms, row: int) -> Mapping[str, Any]:
 
 
 class XcosEvidenceMethod(BatchedPairMethod):
-    """What every place adds to the xCos score beyond what the threshold asks of it: (S - threshold) * W.
+    """The contribution of each place to the xCos score beyond its share of the threshold: (S - threshold) * W.
 
-    S * W adds up to the score, but hardly any of it is negative, so its zero says nothing about the verdict. Since W
-    adds up to 1, taking threshold * W off gives terms that add up to the margin, score - threshold: exact as before,
-    and positive exactly where a place speaks for "same person". A map of two faces at once: it is the same for both.
+    S * W adds up to the score, but is rarely negative, so its zero says nothing about the verdict. Since W sums to 1,
+    subtracting threshold * W gives terms that add up to the margin, score - threshold: still exact, and positive
+    exactly where a place supports "same person". The map compares the two faces, so it is the same for both.
 
     Parameters
     ----------
@@ -205,7 +204,7 @@ class XcosEvidenceMethod(BatchedPairMethod):
     threshold, source, batch_size
         See :class:`~whyface.explain.pair_method.PairMethod`.
     excess
-        False gives S * W instead, which adds up to the score.
+        False: S * W instead, which adds up to the score.
 
     Raises
     ------
@@ -236,7 +235,7 @@ class XcosEvidenceMethod(BatchedPairMethod):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The attention, and whether the threshold is taken off."""
+        """The attention, and whether the threshold is subtracted."""
         return {"attention": self.comparison.attention, "excess": self.excess}
 
     def batch_maps(self, first: Batch, second: Batch) -> PairMaps:

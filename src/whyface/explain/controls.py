@@ -1,6 +1,6 @@
-"""Maps that know nothing about the network: what any method must beat.
+"""Controls: maps that ignore the network, which any method must beat.
 
-Every face is aligned, so that much can be had from its middle alone (``centre``) and something from luck (``random``).
+Faces are aligned, so their middle alone explains much (``centre``), and chance explains some (``random``).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from whyface.xcos.comparison import Features
 
 
 class RandomMethod(BlackBoxMethod):
-    """A map of smooth noise, drawn from the seed and the face's pixels: the same face gets the same map everywhere.
+    """A map of smooth noise, seeded by the seed and the face's pixels: the same face always gets the same map.
 
     Parameters
     ----------
     cells
-        The noise has so many independent values a side; 7, as xCos's grid, by default.
+        Number of independent noise values per side; 7 by default, like the grid of xCos.
     embedder, **options
         As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
 
     Raises
     ------
     InputError
-        If there are no cells.
+        If ``cells`` is out of range.
     """
 
     name: ClassVar[str] = "random"
@@ -41,12 +41,12 @@ class RandomMethod(BlackBoxMethod):
     def __init__(self, embedder: Embedder, *, cells: int = 7, **options: Any) -> None:
         super().__init__(embedder, **options)
         if not 1 <= cells <= FACE_SIZE:
-            raise InputError(f"the noise needs 1 to {FACE_SIZE} cells a side, got {cells}")
+            raise InputError(f"the noise needs 1 to {FACE_SIZE} cells per side, got {cells}")
         self.cells = cells
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Seed and cells."""
+        """The seed and the number of cells."""
         return {"seed": self.seed, "cells": self.cells}
 
     @property
@@ -55,7 +55,7 @@ class RandomMethod(BlackBoxMethod):
         return 2
 
     def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
-        """Draw two maps."""
+        """Return a map for each face."""
         return self._noise(faces[0]), self._noise(faces[1]), {}
 
     def _noise(self, face: NDArray[Any]) -> NDArray[np.float32]:
@@ -65,19 +65,19 @@ class RandomMethod(BlackBoxMethod):
 
 
 class CentreMethod(BlackBoxMethod):
-    """A Gaussian hill in the middle of the picture, the same for every face.
+    """A Gaussian at the centre of the picture, the same for every face.
 
     Parameters
     ----------
     sigma
-        Its width in pixels; a quarter of the picture by default.
+        Standard deviation in pixels; a quarter of the picture by default.
     embedder, **options
         As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
 
     Raises
     ------
     InputError
-        If the width is not positive.
+        If ``sigma`` is not positive.
     """
 
     name: ClassVar[str] = "centre"
@@ -85,12 +85,12 @@ class CentreMethod(BlackBoxMethod):
     def __init__(self, embedder: Embedder, *, sigma: float = FACE_SIZE / 4, **options: Any) -> None:
         super().__init__(embedder, **options)
         if not sigma > 0:
-            raise InputError(f"the hill needs a positive width, got {sigma:g}")
+            raise InputError(f"sigma must be positive, got {sigma:g}")
         self.sigma = sigma
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The width."""
+        """The standard deviation."""
         return {"sigma": self.sigma}
 
     @property
@@ -99,7 +99,7 @@ class CentreMethod(BlackBoxMethod):
         return 2
 
     def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
-        """Give the hill twice."""
+        """Return the Gaussian for both faces."""
         slope = np.exp(-0.5 * ((np.arange(FACE_SIZE) - (FACE_SIZE - 1) / 2) / self.sigma) ** 2)
         hill = np.outer(slope, slope).astype(np.float32)
         return hill, hill, {}

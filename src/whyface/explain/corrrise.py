@@ -1,4 +1,4 @@
-"""CorrRISE: cover a face at random many times and correlate the visibility of every pixel with the score."""
+"""CorrRISE: cover a face with many random masks and correlate the visibility of each pixel with the score."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from whyface.xcos.comparison import Features
 
 
 class StreamedCorrelation:
-    """Correlate every pixel of masks with the score that each mask led to, without keeping the masks.
+    """Streaming correlation between each pixel of the masks and the scores; the masks are not kept.
 
     Batches are merged by their means and centred sums (Chan, Golub and LeVeque, "Algorithms for Computing the Sample
-    Variance", The American Statistician 37, 1983), which stays exact where plain sums of squares would cancel.
+    Variance", The American Statistician 37, 1983), which avoids the cancellation of plain sums of squares.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class StreamedCorrelation:
         self._xy = np.zeros(shape)
 
     def update(self, masks: NDArray[Any], values: NDArray[Any]) -> None:
-        """Take in n masks (n, *shape) and their values (n,)."""
+        """Add n masks (n, *shape) and their values (n,)."""
         x, y = np.asarray(masks, np.float64), np.asarray(values, np.float64)
         count = len(y)
         if not count:
@@ -55,9 +55,9 @@ class StreamedCorrelation:
         self.count = total
 
     def result(self) -> NDArray[np.float64]:
-        """Return the correlation of each pixel in [-1, 1]; 0 where pixel or values never change."""
+        """Return the correlation of each pixel in [-1, 1]; 0 where the pixel or the values never change."""
         product = self._xx * self._yy
-        # What rounding leaves of a constant is no variance.
+        # Rounding errors of a constant are not variance.
         tiny = np.finfo(np.float64).eps ** 2 * max(self.count, 1)
         varies = (self._xx > tiny * (1 + self._mean_x**2)) & (self._yy > tiny * (1 + self._mean_y**2))
         found = np.divide(self._xy, np.sqrt(product), out=np.zeros_like(self._xy), where=varies & (product > 0))
@@ -70,18 +70,18 @@ VISIBLE: Final = 0.5
 
 
 def random_masks(count: int, *, cells: int, visible: float, seed: int, at_once: int) -> Iterator[NDArray[np.float32]]:
-    """Draw masks as RISE does: a coarse random grid, enlarged smoothly, shifted at random by less than a cell.
+    """Draw masks as RISE does: a coarse random grid, smoothly enlarged and shifted at random by less than a cell.
 
     Parameters
     ----------
     count
-        How many.
+        Number of masks.
     cells
-        Cells of the grid a side.
+        Cells of the grid per side.
     visible
-        Probability that a cell is seen.
+        Probability that a cell is visible.
     seed, at_once
-        The masks depend on the seed only, not on how many are drawn at once.
+        The masks depend only on the seed, not on how many are drawn at once.
 
     Yields
     ------
@@ -101,31 +101,31 @@ def random_masks(count: int, *, cells: int, visible: float, seed: int, at_once: 
 
 
 class CorrRiseMethod(BlackBoxMethod):
-    """Correlate what is visible with the score.
+    """The correlation between visibility and score.
 
-    For face A, N masks M_k, and s_k = score(M_k A + (1 - M_k) fill, B): the map at pixel x is Pearson's correlation
-    over k of M_k(x) and s_k. Positive: the score rises with the pixel's visibility, the place supports "same person".
-    Face B likewise, with A as it is. The map lies in [-1, 1] and has no unit of score; where visibility and score are
-    unrelated it scatters by about 1 / sqrt(N).
+    For face A and N masks M_k, let s_k = score(M_k A + (1 - M_k) fill, B). The map at pixel x is Pearson's correlation
+    of M_k(x) and s_k over k. A positive value means that the score rises with the visibility of the pixel, which
+    supports "same person". Face B is treated in the same way, with A unchanged. The map lies in [-1, 1] and is not in
+    units of the score. Where visibility and score are independent, it has a standard deviation of about 1 / sqrt(N).
 
-    The masks are drawn from the seed alone: both faces and all pairs get the same ones, so that differences between
-    pairs do not come from the draw. One pass, no mask is kept.
+    The masks depend only on the seed: both faces and all pairs get the same ones, so that differences between pairs do
+    not come from the draw.
 
     Parameters
     ----------
     masks
-        How many masks a face.
+        Number of masks per face.
     cells
-        Cells of the coarse grid a side.
+        Cells of the coarse grid per side.
     visible
-        Probability that a cell is seen.
+        Probability that a cell is visible.
     embedder, **options
         As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
 
     Raises
     ------
     InputError
-        If an option does not fit.
+        If an option is out of range.
     """
 
     name: ClassVar[str] = "corrrise"
@@ -137,16 +137,16 @@ class CorrRiseMethod(BlackBoxMethod):
         if masks < 2:
             raise InputError(f"a correlation needs at least 2 masks, got {masks}")
         if not 1 <= cells <= FACE_SIZE:
-            raise InputError(f"the masks need 1 to {FACE_SIZE} cells a side, got {cells}")
+            raise InputError(f"the masks need 1 to {FACE_SIZE} cells per side, got {cells}")
         if not 0 < visible < 1:
-            raise InputError(f"a cell must be visible with a probability between 0 and 1, got {visible:g}")
+            raise InputError(f"the probability of a visible cell must be between 0 and 1, got {visible:g}")
         self.masks = masks
         self.cells = cells
         self.visible = visible
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Settings that decide what the maps look like."""
+        """The settings that determine the maps."""
         return {**super().settings, "masks": self.masks, "cells": self.cells, "visible": self.visible}
 
     @property
@@ -157,7 +157,7 @@ class CorrRiseMethod(BlackBoxMethod):
     def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
         """Explain one pair."""
         plain_a, plain_b = plain
-        # Mixed pixels have fractions.
+        # Blended pixels are fractional.
         face_a, face_b = (face.astype(np.float32) for face in faces)
         fill_a, fill_b = (self.fill_of(face).astype(np.float32) for face in faces)
         found_a, found_b = (StreamedCorrelation((FACE_SIZE, FACE_SIZE)) for _ in range(2))
@@ -172,7 +172,7 @@ class CorrRiseMethod(BlackBoxMethod):
 
 
 class _MaskPainter:
-    """Mixes a face with its fill through soft masks (n, 112, 112)."""
+    """Blends a face with its fill by soft masks (n, 112, 112)."""
 
     def __init__(self, face: NDArray[np.float32], fill: NDArray[np.float32], masks: NDArray[np.float32]) -> None:
         self._difference, self._fill, self._masks = face - fill, fill, masks
@@ -182,4 +182,4 @@ class _MaskPainter:
         row += self._fill
 
     def undo(self, row: NDArray[Any], index: int) -> None:
-        """Nothing: the next mask writes every pixel."""
+        """Do nothing: the next mask writes every pixel."""

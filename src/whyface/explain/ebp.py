@@ -21,8 +21,8 @@ _TOLERANCE: Final = 1e-3
 
 Linear = Callable[..., Tensor]
 
-# Names of torch functions, without the underscores of operators and of what works in place.
-# One input per output: whatever comes in goes on, whole. A gate (the smaller factor of a product) gets nothing.
+# Names of torch functions, without the underscores of operators and of in-place functions.
+# One input per output: the probability is passed on unchanged. A gate (the smaller factor of a product) gets none.
 _ACTIVATIONS: Final = ("relu", "relu6", "hardtanh", "prelu", "leaky_relu", "elu", "silu", "gelu", "sigmoid", "tanh")
 _HARD: Final = ("hardswish", "hardsigmoid", "clamp", "dropout", "batch_norm", "normalize")
 _PRODUCTS: Final = ("mul", "rmul", "imul", "div", "truediv", "itruediv", "neg")
@@ -30,14 +30,14 @@ _DIFFERENCES: Final = ("sub", "isub", "rsub")
 _ONE_TO_ONE: Final = frozenset((*_ACTIVATIONS, *_HARD, *_PRODUCTS))
 _SUMS: Final = frozenset(("add", "radd", "iadd"))
 _WEIGHTED: Final = frozenset(("conv2d", "linear"))
-# Sums with weights of one sign: 1 or 1 / n.
+# Sums with positive weights, 1 or 1 / n.
 _AVERAGES: Final = frozenset(("avg_pool2d", "adaptive_avg_pool2d", "mean", "sum"))
-# Places only move, or the largest takes all, which is what autograd does anyway.
+# Elements only move, or the largest takes all: what autograd does anyway.
 _SHAPES: Final = ("flatten", "view", "reshape", "unflatten", "permute", "transpose", "contiguous", "squeeze")
 _PARTS: Final = ("getitem", "cat", "concat", "stack", "tensor_split", "chunk", "split", "unbind", "unsqueeze", "expand")
 _CASTS: Final = ("to", "float", "double", "type", "type_as", "cpu", "cuda")
 _MOVES: Final = frozenset((*_SHAPES, *_PARTS, *_CASTS, "clone", "flip", "pad", "max_pool2d"))
-# Questions about a tensor, and new tensors that take over no more than its kind.
+# Queries of a tensor, and new tensors that copy no values.
 _QUESTIONS: Final = ("get", "size", "dim", "numel", "is_floating_point", "is_contiguous", "len", "detach")
 _NEW: Final = ("new_tensor", "new_zeros", "new_ones", "new_full", "new_empty")
 _LIKE: Final = ("zeros_like", "ones_like", "full_like", "empty_like")
@@ -45,12 +45,12 @@ _PLAIN: Final = frozenset((*_QUESTIONS, *_NEW, *_LIKE))
 
 
 class ExcitationMode(TorchFunctionMode):
-    """A context in which networks run forward, so that winning probabilities can go backward.
+    """A context for forward passes whose backward pass propagates winning probabilities.
 
     Raises
     ------
     ModelError
-        While a network runs: it has a kind of layer without a rule.
+        During a forward pass, if the network has a kind of layer without a rule.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -97,7 +97,7 @@ def _one_to_one(func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
     tensors = [index for index, arg in enumerate(args) if isinstance(arg, Tensor) and arg.requires_grad]
     main = max(tensors, key=lambda index: args[index].numel())
     fixed = [arg.detach() if isinstance(arg, Tensor) else arg for arg in args]
-    # The copy is for functions that work in place.
+    # The copy is for in-place functions.
     actual: Linear = lambda x: func(*fixed[:main], x.clone(), *fixed[main + 1 :], **kwargs)  # noqa: E731
     output: Tensor = _Whole.apply(actual, args[main])  # type: ignore[no-untyped-call]
     return output
@@ -122,7 +122,7 @@ class _Whole(torch.autograd.Function):
 
 
 class _Shares(torch.autograd.Function):
-    """A layer whose outputs are sums: ``actual``, and its parts with positive and with negative weights."""
+    """A layer whose outputs are sums: ``actual``, and its parts with positive and negative weights."""
 
     @staticmethod
     def forward(ctx: Any, actual: Linear, plus: Linear, minus: Linear | None, *inputs: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class _Shares(torch.autograd.Function):
             for_more, for_less = ctx.plus(*raised), ctx.plus(*lowered)
             if ctx.minus is not None:
                 for_more, for_less = for_more + ctx.minus(*lowered), for_less + ctx.minus(*raised)
-            # Per output: its probability over the sum of the contributions that have its sign.
+            # Per output: its probability divided by the sum of the contributions of the same sign.
             scale = [
                 torch.where(went & (total != 0), probability[0] / torch.where(total != 0, total, 1), 0)
                 for went, total in ((output > 0, for_more.detach()), (output < 0, for_less.detach()))
@@ -155,19 +155,18 @@ class _Shares(torch.autograd.Function):
 
 
 class EbpMethod(GradientMethod):
-    """Which pixels win for a match, and which win against it.
+    """Contrastive excitation backprop: the pixels that win for a match minus those that win against it.
 
     The score is one more neuron on top of the embedding of A, with e_B as its weights. Its winning probability, 1, is
-    shared among the dimensions that raise it, in proportion to their arguments e_A,n * e_B,n, and handed down layer by
-    layer to the pixels (see :mod:`whyface.explain.ebp`). The contrast is the neuron with the weights -e_B, which
-    the dimensions drive that speak against a match. The map is the first map minus the second, each summing to 1, so it
-    sums to 0 (unless no dimension at all is on one side): what both share, such as what any face excites, goes out. For
-    the other face the same with e_A.
+    divided among the dimensions that raise it, in proportion to their arguments e_A,n * e_B,n, and propagated layer by
+    layer to the pixels. The contrast is the neuron with the weights -e_B, driven by the dimensions that speak against a
+    match. The map is the first map minus the second. Each sums to 1, so the map sums to 0 (unless one side has no
+    dimension): what both share, such as what any face excites, cancels. The map of the other face uses e_A.
 
-    Published for triplets, with a third person as the contrast. A pair has none; minus e_B is the contrast of the
-    original paper.
+    The published method is for triplets, with a third person as the contrast. A pair has none; -e_B is the contrast of
+    the original paper.
 
-    Assumed: what a layer adds up, it adds up in proportion; biases and the shape of activations do not matter.
+    Assumption: each layer sums its inputs in proportion; biases and the shape of activations do not matter.
 
     Parameters
     ----------
@@ -177,8 +176,8 @@ class EbpMethod(GradientMethod):
     Raises
     ------
     ModelError
-        The network has a kind of layer without a rule, is TorchScript, whose layers cannot be seen, or works in place
-        on what it uses again. It is run on two random pictures to find out.
+        If the network has a kind of layer without a rule, is TorchScript, which hides its layers, or changes in place
+        what it uses again. Two random pictures are run to find out.
 
     References
     ----------
@@ -213,11 +212,11 @@ class EbpMethod(GradientMethod):
         return PairMaps(to_array(terms.sum(dim=1)), to_array(map_a), to_array(map_b), forward=2, backward=4)
 
     def _check_rules(self) -> None:
-        """Run the network with and without the rules: it must be one and the same network."""
+        """Check that the network gives the same features with and without the rules."""
         parts = [*self.network.trunk.modules(), *self.network.head.modules()]
         if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
             raise ModelError(
-                f"model {self.network.name!r}: {self.name} needs to see the network's layers, which TorchScript hides; "
+                f"model {self.network.name!r}: {self.name} needs the network's layers, which TorchScript hides; "
                 "give the Python module that it was made from, or choose another method"
             )
         pixels = self.network.pixels(np.random.default_rng(0).integers(0, 256, (2, 3, FACE_SIZE, FACE_SIZE), np.uint8))
@@ -228,12 +227,12 @@ class EbpMethod(GradientMethod):
         if not float((ruled.detach() - plain).norm()) <= _TOLERANCE * float(plain.norm()):
             raise ModelError(
                 f"model {self.network.name!r}: the network changes in place what it uses again, which {self.name} "
-                "cannot follow; switch such layers to inplace=False, or choose another method"
+                "does not support; set inplace=False in such layers, or choose another method"
             )
 
 
 def winning_pixels(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tensor:
-    """Hand the probability down from features to pixels.
+    """Propagate winning probabilities from features to pixels.
 
     Parameters
     ----------
@@ -242,15 +241,15 @@ def winning_pixels(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tenso
     pixels
         (N, 3, H, W), requiring gradients.
     arguments
-        (N, K), K numbers per face of ``features``: positive ones drive the neuron on top, in proportion.
+        (N, K), K numbers per face of ``features``: the positive ones drive the neuron on top, in proportion.
 
     Returns
     -------
-    (N, H, W), each map >= 0 and summing to 1, or all 0 where nothing drives the neuron.
+    Maps (N, H, W), each >= 0 with sum 1, or all 0 if nothing drives the neuron.
     """
     prior = arguments.clamp(min=0)
     prior = prior / prior.sum(dim=1, keepdim=True).clamp(min=1e-30)
     (mass,) = torch.autograd.grad(features, pixels, prior.view_as(features), retain_graph=True)
     mass = mass.sum(dim=1)
-    # A layer whose output went the way of its bias alone hands nothing down.
+    # A layer whose output is due to its bias alone passes nothing on.
     return mass / mass.sum(dim=(1, 2), keepdim=True).clamp(min=1e-30)

@@ -1,4 +1,4 @@
-"""The explanation of one verdict: the frozen result that figures, sentences, files and pages read."""
+"""The explanation of one verdict: the immutable result that figures, sentences and files are made from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEMA: Final = "whyface/explanation/1"
 """The schema that :meth:`Explanation.to_dict` writes and :meth:`Explanation.from_dict` reads."""
 
 SUM_TOLERANCE: Final = 1e-4
-"""How far the contributions' sum may be from the score, relative where the score is beyond 1."""
+"""Tolerance of the sum of the contributions, relative to the score if that is above 1."""
 
 Map = NDArray[np.float32]
 AttentionKind = Literal["u", "p", "l"]
@@ -29,7 +29,7 @@ _ARRAYS: Final = ("map_a", "map_b", "similarity", "attention", "contributions")
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A verdict about two faces with its reasons.
+    """A verdict about two faces and the reasons for it.
 
     Arrays are kept as read-only float32 copies, settings and versions as read-only copies.
 
@@ -38,31 +38,31 @@ class Explanation:
     score, threshold
         The faces match iff ``score > threshold``, strictly.
     threshold_source
-        Where the threshold comes from and what it costs there.
+        The operating point of the threshold.
     method
-        Which method gave the reasons, such as ``"xcos"``.
+        The method that gave the reasons, such as ``"xcos"``.
     cost
-        Passes and seconds that it took.
+        Forward and backward passes, and seconds.
     model
         The network.
     probability, probability_source
-        Calibrated probability of "same person" in [0, 1] and what it was calibrated on; both or neither.
+        Calibrated probability of "same person" in [0, 1] and the data it was calibrated on; both or neither.
     map_a, map_b
-        One map per face, (H, W), signed: positive places support "same person"; or None.
+        One signed map per face, (H, W), or None; positive values support "same person".
     similarity, attention
-        S and W on the grid of places, (h, w) each, 7 x 7 for the known models; both or neither.
+        S and W, (h, w) each, 7 x 7 places for the known models; both or neither.
     contributions
-        S * W, (h, w); its sum is the score. Computed where left out.
+        S * W, (h, w), with the score as its sum; computed if left out.
     attention_kind
-        ``"u"`` uniform, ``"p"`` correlated, ``"l"`` learned; None where W is another or there is none.
+        ``"u"`` uniform, ``"p"`` correlated, ``"l"`` learned; None for other weights or none.
     settings
         The method's settings as JSON values.
     versions
-        Versions of the software, by name.
+        Software versions by name.
     faces
-        What is known about the two inputs, or None.
+        Origin of the two faces, or None.
     sentences
-        The explanation in words, where they were written.
+        The explanation in words; may be empty.
 
     Raises
     ------
@@ -125,12 +125,12 @@ class Explanation:
 
     @property
     def margin(self) -> float:
-        """Score minus threshold: how far the score is from flipping the verdict."""
+        """Score minus threshold: how far the verdict is from flipping."""
         return self.score - self.threshold
 
     @property
     def has_grid(self) -> bool:
-        """Whether there are S, W and contributions."""
+        """Whether the explanation has S, W and contributions."""
         return self.similarity is not None
 
     def __eq__(self, other: object) -> bool:
@@ -140,16 +140,16 @@ class Explanation:
         return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     def __hash__(self) -> int:
-        """Hash what is cheap and equal for equal explanations."""
+        """Hash the scalar fields."""
         return hash((self.score, self.threshold, self.method, self.model))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle through the constructor, which makes arrays and mappings read-only again."""
+        """Unpickle through the constructor, which makes arrays and mappings read-only again."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return _rebuild, ({**plain, "settings": values.thaw(self.settings), "versions": dict(self.versions)},)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the explanation as plain values, ready for strict JSON; arrays as lists of rows."""
+        """Return the explanation as JSON values; arrays become lists of rows."""
         plain: dict[str, Any] = {
             "schema": SCHEMA,
             "verdict": self.verdict,
@@ -174,17 +174,17 @@ class Explanation:
         return plain
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """Return strict JSON in ASCII; :meth:`from_json` gives back an equal explanation, arrays bit for bit."""
+        """Return strict JSON in ASCII; :meth:`from_json` restores an equal explanation, bit for bit."""
         return json.dumps(self.to_dict(), allow_nan=False, indent=indent)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Explanation:
-        """Build from what :meth:`to_dict` returned; unknown keys are ignored.
+        """Build from the result of :meth:`to_dict`; unknown keys are ignored.
 
         Raises
         ------
         DataError
-            If the schema is another, a key is missing, a value is wrong, or the verdict contradicts the score.
+            If the schema is unknown, a key is missing, a value is invalid, or the verdict contradicts the score.
         """
         part = "the file"
         schema = read_key(part, data, "schema", values.text)
@@ -219,12 +219,12 @@ class Explanation:
 
     @classmethod
     def from_json(cls, source: str) -> Explanation:
-        """Build from what :meth:`to_json` returned.
+        """Build from the result of :meth:`to_json`.
 
         Raises
         ------
         DataError
-            If the text is not strict JSON, or as :meth:`from_dict`.
+            If the text is not strict JSON, and as :meth:`from_dict`.
         """
         try:
             data = values.parse(source)

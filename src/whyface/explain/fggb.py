@@ -1,4 +1,4 @@
-"""FGGB: a gradient map for every number of the embedding, weighed by its similarity (needs the extra ``torch``)."""
+"""FGGB: a gradient map for each dimension of the embedding, weighted by its similarity (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ Kind = Literal["combined", "similar", "dissimilar"]
 
 
 class FggbMethod(GradientMethod):
-    """Feature-guided gradients: the places that each dimension of the embedding looks at, added up by its argument.
+    """Feature-guided gradient backpropagation: the gradient maps of all dimensions, summed with their arguments.
 
-    For every dimension k: G_k = d e_k / d pixels, its size mean_rgb |G_k| divided by the Frobenius norm, so that all
-    dimensions weigh alike however steep they are. Then S = sum_k G_k * (w_k - threshold / K), with w_k = e_A,k * e_B,k
-    the dimension's argument of the cosine. Where S is positive is the similarity map, where it is negative the
-    dissimilarity map. For the other face the same with its own gradients.
+    For each dimension k, G_k = d e_k / d pixels, and its magnitude mean_rgb |G_k| is divided by the Frobenius norm, so
+    that steep dimensions do not dominate. Then S = sum_k G_k * (w_k - threshold / K), where w_k = e_A,k * e_B,k is the
+    dimension's argument of the cosine. The positive part of S is the similarity map, the negative part the
+    dissimilarity map. The other face has its own gradients.
 
-    The weighted sum, w_k and the threshold's share are the paper's, section III. Its normalisation is given there in
-    words; dividing the size by the Frobenius norm is our reading.
+    The weighted sum, w_k and the share of the threshold are from the paper, section III. The paper describes the
+    normalisation in words; dividing the magnitude by the Frobenius norm is our interpretation.
 
-    Assumed: the place where a dimension is steep is the place that it describes.
+    Assumption: a dimension describes the place where its gradient is large.
 
-    The paper goes backward once per dimension and face. Here the face stands ``chunk`` times in one batch, which runs
-    forward once, and every backward pass gives ``chunk`` dimensions.
+    The paper runs one backward pass per dimension and face. Here a batch holds ``chunk`` copies of the face; it runs
+    forward once, and each backward pass yields ``chunk`` dimensions.
 
     Parameters
     ----------
     embedder, threshold, source, score
-        See :class:`~whyface.explain.gradient_method.GradientMethod`. For the xCos score the dimensions are the
-        channels of cells: 1,568 of them, so this takes long there.
+        See :class:`~whyface.explain.gradient_method.GradientMethod`. For the xCos score, the dimensions are the
+        channels of all places: 1,568, which takes long.
     batch_size
-        The chunk, at least 2: so many faces, half of them of either side, are in memory at once.
+        Faces in memory at once, half of them of either side; at least 2. Half of it is the chunk.
     kind
-        ``"combined"``: S; ``"similar"``: its positive part; ``"dissimilar"``: its negative part (it stays negative).
+        ``"combined"``: S; ``"similar"``: its positive part; ``"dissimilar"``: its negative part (with its sign).
     dimensions
-        Take so many dimensions, drawn from the seed, instead of all, which is faster and an estimate.
+        Use only this many randomly drawn dimensions: faster, but an estimate.
     seed
-        Of the draw; it means nothing where all dimensions are taken.
+        Seed of that draw.
 
     References
     ----------
@@ -80,13 +80,13 @@ class FggbMethod(GradientMethod):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The kind of map, and how many dimensions it is made of where these are not all."""
+        """The kind of map, and the number of dimensions if not all are used."""
         if self.dimensions is None:
             return {"kind": self.kind}
         return {"kind": self.kind, "dimensions": self.dimensions, "seed": self.seed}
 
     def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
-        """Explain pairs, one after the other, since the batch holds copies of one pair."""
+        """Explain pairs one by one, since the batch holds copies of one pair."""
         with torch.no_grad():
             features = self.score.features(torch.cat([first, second]))
             terms, shares = self.score.arguments(*features.tensor_split(2))
@@ -112,12 +112,12 @@ class FggbMethod(GradientMethod):
 def weighted_sizes(
     score: PairScore, first: Tensor, second: Tensor, weights: Tensor, chunk: int, chosen: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Add the dimensions' gradient sizes up by weights.
+    """Return the weighted sum of the dimensions' gradient magnitudes.
 
     Parameters
     ----------
     score
-        Says which features are differentiated: those that enter the arguments.
+        Determines the features that are differentiated: those that enter the arguments.
     first, second
         Pixels of one pair, (3, 112, 112) each.
     weights
@@ -125,7 +125,7 @@ def weighted_sizes(
     chunk
         Dimensions per backward pass.
     chosen
-        Numbers of the dimensions that are added up; all if None.
+        Indices of the dimensions to use; None: all.
 
     Returns
     -------

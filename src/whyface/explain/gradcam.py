@@ -1,4 +1,4 @@
-"""Grad-CAM and xCos-guided gradients: maps that gradients of the score weigh (needs the extra ``torch``)."""
+"""Grad-CAM and xCos-guided gradients: maps weighted by gradients of the score (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from whyface.models.embedder import Embedder
 
 
 class GradCamMethod(GradientMethod):
-    """Where the channels of the last spatial map lie that raise the score.
+    """Grad-CAM of the pair score: where the channels of the last spatial map raise it.
 
-    For each face, with its own map F and its own gradient: channel c gets the weight mean_ij ds / dF_cij, and a cell's
-    value is the sum over channels of weight times F_cij. The xCos authors' comparison paired the two faces' gradients
-    the wrong way round and turned its map upside down; here each gradient stays with its face.
+    For each face, with its own map F and its own gradient, channel c has the weight mean_ij ds / dF_cij, and the value
+    of a place is the sum over channels of weight times F_cij. The xCos authors' comparison swapped the gradients of the
+    two faces and inverted the map; here each face keeps its own gradient.
 
-    Assumed: one weight per channel serves the whole face. Behind a mean over places that is exact; behind a depthwise
-    or fully connected head every place has weights of its own, which the mean over places blurs (the method ``cells``
-    keeps them). The map is unaffected by any constant shift of the threshold.
+    Assumption: one weight per channel is valid for the whole face. This is exact behind average pooling. Behind a
+    depthwise or fully connected head each place has its own weights, which the mean blurs (the method ``cells`` keeps
+    them). The map does not depend on the threshold.
 
     Parameters
     ----------
     embedder, threshold, source, batch_size, score
         See :class:`~whyface.explain.gradient_method.GradientMethod`.
     relu
-        Keep positive values only, as in the paper. By default the map stays signed, since negative places, which speak
-        against a match, are half of the answer.
+        Keep only positive values, as in the paper. By default the map is signed, since the negative places, which
+        speak against a match, are half of the answer.
 
     References
     ----------
@@ -61,12 +61,12 @@ class GradCamMethod(GradientMethod):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Whether negative values were cut off."""
+        """Whether negative values are set to 0."""
         return {"relu": self.relu}
 
     def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
         """Explain a batch of pairs."""
-        # Gradients are needed from the last map on only, so the trunk runs without them.
+        # Gradients are needed only from the last map on, so the trunk runs without them.
         with torch.no_grad():
             spatial = self.network.map_of(torch.cat([first, second]))
         spatial.requires_grad_()
@@ -79,20 +79,20 @@ class GradCamMethod(GradientMethod):
 
 
 class XcosGuidedMethod(GradientMethod):
-    """The xCos evidence at the resolution of pixels.
+    """The xCos evidence at pixel resolution.
 
-    The evidence of the cells, (S - threshold) * W, adds up to the margin, so its sign is the verdict's, but it knows
-    16 x 16 pixels at a time. The gradient of the score knows pixels, but its size has no sign of its own and is noisy.
-    The map is the sum of two, each divided by its mean absolute value:
+    The evidence of the places, (S - threshold) * W, adds up to the margin, so its sign agrees with the verdict, but its
+    resolution is 16 x 16 pixels. The gradient of the score has pixel resolution, but its magnitude is unsigned and
+    noisy. The map is the sum of two maps, each divided by its mean absolute value:
 
-    * the evidence, brought to 112 x 112 bilinearly, times the size of the score's gradient, mean_rgb |ds / d pixels|,
-      both smoothed by a Gaussian: where cells speak for or against, at the pixels that they rest on;
+    * the evidence, upsampled to 112 x 112 bilinearly, times the magnitude of the score's gradient,
+      mean_rgb |ds / d pixels|, both smoothed by a Gaussian: what a place says, at the pixels that it rests on;
     * ``erasure`` times the smoothed sum over colours of ds / d pixels * (pixel - the face's mean colour): to first
-      order, what painting a pixel with the mean colour takes from the score.
+      order, the score lost by painting a pixel with the mean colour.
 
-    Both come from one run of the network and one backward pass. Each face has its own gradient, so its maps differ.
+    Both come from one forward and one backward pass. Each face has its own gradient, so its maps differ.
 
-    Assumed: within a cell, the pixels that the score is most sensitive to are those that the cell's verdict rests on.
+    Assumption: within a place, the evidence rests on the pixels to which the score is most sensitive.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ class XcosGuidedMethod(GradientMethod):
     score
         An :class:`~whyface.explain.gradient_method.XcosScore`; required.
     sigma
-        Width of the Gaussian in pixels, > 0: half a cell by default. On 40 LFW pairs (20 genuine), 4 without smoothing
-        the evidence was worse in all of replacement, deletion and finding patches.
+        Standard deviation of the Gaussian in pixels, > 0: half a place by default. On 40 LFW pairs (20 genuine), 4
+        without smoothing the evidence was worse in replacement, deletion and finding patches.
     erasure
         Weight of the second map, >= 0. On 40 LFW pairs, with sigma 4, larger weights made deletion better and
         replacement worse: 0: 0.653 and 0.053; 0.5: 0.603 and 0.059; 1: 0.581 and 0.081; 2: 0.557 and 0.094.
@@ -149,7 +149,7 @@ class XcosGuidedMethod(GradientMethod):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The width of the Gaussian and the weight of the second map."""
+        """The standard deviation of the Gaussian and the weight of the second map."""
         return {"sigma": self.sigma, "erasure": self.erasure}
 
     def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
@@ -169,11 +169,11 @@ class XcosGuidedMethod(GradientMethod):
 
 
 def scaled(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Divide each of N maps (N, H, W) by its mean absolute value; a map of zeros stays zeros."""
+    """Divide each of N maps (N, H, W) by its mean absolute value; a zero map stays zero."""
     sizes = np.abs(maps).mean(axis=(1, 2), keepdims=True, dtype=np.float64)
     return np.asarray(maps / np.where(sizes > 0, sizes, 1), np.float32)
 
 
 def smoothed(maps: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Smooth maps (N, H, W) by a Gaussian of ``sigma`` pixels; edges are mirrored."""
+    """Smooth maps (N, H, W) by a Gaussian of ``sigma`` pixels, mirroring the edges."""
     return np.stack([cv2.GaussianBlur(one, (0, 0), sigma) for one in maps]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Pair scores with gradients, and what the methods that use them have in common (needs the extra ``torch``)."""
+"""Differentiable pair scores and the base of the methods that use them (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from whyface.xcos.model import read_correlated
 
 
 class Arguments(NamedTuple):
-    """A score taken apart.
+    """The arguments of a score.
 
-    ``terms`` (N, K) add up to the score. ``shares`` (N, K), without gradient, add up to 1: which part of the threshold
-    a term has to reach to speak for "same person".
+    ``terms`` (N, K) add up to the score. ``shares`` (N, K), without gradient, add up to 1: the fraction of the
+    threshold that a term must reach to support "same person".
     """
 
     terms: Tensor
@@ -42,7 +42,7 @@ class Arguments(NamedTuple):
 
 
 class PairScore(ABC):
-    """How a torch network scores pairs.
+    """A differentiable score of pairs.
 
     Attributes
     ----------
@@ -56,35 +56,35 @@ class PairScore(ABC):
         self.embedder = embedder
 
     def weighted_parts(self) -> list[nn.Module]:
-        """Return the parts with weights that the score depends on, from the pixels to the score."""
+        """Return the modules whose weights the score depends on, from the pixels to the score."""
         return [self.embedder.trunk, self.embedder.head]
 
     def cells(self, first: Tensor, second: Tensor) -> XcosOutput | None:
-        """Return S, W and score of N pairs of features; None for scores without places."""
+        """Return S, W and the score of N pairs of features; None for scores without places."""
         return None
 
     @abstractmethod
     def features_of(self, spatial: Tensor) -> Tensor:
-        """Turn the last spatial map (N, C, H, W) into what is compared, (N, ...)."""
+        """Return the features compared, (N, ...), of the last spatial map (N, C, H, W)."""
 
     @abstractmethod
     def arguments(self, first: Tensor, second: Tensor) -> Arguments:
-        """Take the scores of N pairs of features apart."""
+        """Return the arguments of the scores of N pairs of features."""
 
     @abstractmethod
     def unit_features(self, features: Tensor) -> Tensor:
-        """Flatten features to the factors of the arguments, (N, K): of unit length, whole or cell by cell."""
+        """Return the factors of the arguments, (N, K): features of unit length, as a whole or place by place."""
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Turn pixels (N, 3, 112, 112) in 0..255 into what is compared."""
+        """Return the features of pixels (N, 3, 112, 112) in 0..255."""
         return self.features_of(self.embedder.map_of(pixels))
 
     def score(self, first: Tensor, second: Tensor) -> Tensor:
-        """Score N pairs of features: (N,)."""
+        """Return the scores (N,) of N pairs of features."""
         return self.arguments(first, second).terms.sum(dim=1)
 
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
-        """Score N pairs of faces' pixels: (N,)."""
+        """Return the scores (N,) of N pairs of faces, given as pixels."""
         return self.score(self.features(first), self.features(second))
 
 
@@ -92,32 +92,32 @@ class CosineScore(PairScore):
     """The cosine of two embeddings: the sum over dimensions of e_A,n * e_B,n."""
 
     def features_of(self, spatial: Tensor) -> Tensor:
-        """Turn the map into the L2-normalised embedding (N, D)."""
+        """Return the L2-normalised embedding (N, D) of the map."""
         return self.embedder.embedding_of(spatial)
 
     def unit_features(self, features: Tensor) -> Tensor:
-        """Give the embedding as it is."""
+        """Return the embedding unchanged."""
         return features
 
     def arguments(self, first: Tensor, second: Tensor) -> Arguments:
-        """Take the cosine apart by dimension; all have the same share of the threshold."""
+        """Return one term per dimension; all have the same share of the threshold."""
         terms = first * second
         return Arguments(terms, torch.full_like(terms, 1 / terms.shape[1]).detach())
 
 
 class XcosScore(PairScore):
-    """The xCos score: the sum over cells and channels of W_ij * u_A,cij * u_B,cij, with u the unit vectors of cells.
+    """The xCos score: the sum over places and channels of W_ij * u_A,cij * u_B,cij, with unit vectors u.
 
-    W depends on both faces where attention is learned, and its gradient is part of the score's.
+    Learned attention makes W depend on both faces; its gradient is part of the score's.
 
     Parameters
     ----------
     embedder
-        Its spatial map is the grid that is compared.
+        The network, whose last spatial map is the grid that is compared.
     attention
         The learned attention, or fixed weights (H, W) that sum to 1.
     kind
-        What the attention is called.
+        Kind of the attention.
     """
 
     def __init__(
@@ -130,15 +130,15 @@ class XcosScore(PairScore):
         self.attention = attention.to(embedder.device)
 
     def features_of(self, spatial: Tensor) -> Tensor:
-        """Take the grid (N, C, H, W) as it is."""
+        """Return the grid (N, C, H, W) unchanged."""
         return spatial
 
     def unit_features(self, features: Tensor) -> Tensor:
-        """Normalise each cell and flatten in C, H, W order: (N, C * H * W)."""
+        """Normalise each place and flatten in C, H, W order: (N, C * H * W)."""
         return torch.flatten(functional.normalize(features, dim=1, eps=COSINE_EPS), 1)
 
     def arguments(self, first: Tensor, second: Tensor) -> Arguments:
-        """Take the score apart by channel and cell; a cell's share of the threshold is its weight W."""
+        """Return one term per channel and place; a place's share of the threshold is its weight W."""
         weights = self.weights(first, second)
         one, two = (functional.normalize(grid, dim=1, eps=COSINE_EPS) for grid in (first, second))
         terms = weights[:, None] * one * two
@@ -146,7 +146,7 @@ class XcosScore(PairScore):
         return Arguments(torch.flatten(terms, 1), torch.flatten(shares, 1))
 
     def weights(self, first: Tensor, second: Tensor) -> Tensor:
-        """Give W (N, H, W)."""
+        """Return W (N, H, W)."""
         if isinstance(self.attention, nn.Module):
             weights: Tensor = self.attention(first, second)
             return weights
@@ -162,16 +162,16 @@ class XcosScore(PairScore):
         return [self.embedder.trunk, *([self.attention] if isinstance(self.attention, nn.Module) else [])]
 
     def cells(self, first: Tensor, second: Tensor) -> XcosOutput:
-        """Give S, W (N, H, W) and the score of N pairs of grids."""
+        """Return S, W (N, H, W) and the score of N pairs of grids."""
         one, two = (functional.normalize(grid, dim=1, eps=COSINE_EPS) for grid in (first, second))
         similarity, weights = (one * two).sum(dim=1), self.weights(first, second)
         return XcosOutput(similarity, weights, (similarity * weights).sum(dim=(1, 2)))
 
 
 def gives_gradients(embedder: Embedder) -> bool:
-    """Say whether a network is a torch network, or a known one that is there as one.
+    """Return whether a network is a torch network, or a known network with a torch version.
 
-    A file of the user's own may bear a known name, so that the hash decides.
+    A user's file may have a known name, so the SHA-256 decides.
     """
     if isinstance(embedder, TorchEmbedder):
         return True
@@ -179,20 +179,20 @@ def gives_gradients(embedder: Embedder) -> bool:
 
 
 def pair_score(comparison: SearchableComparison, *, directory: Path | str | None = None) -> PairScore:
-    """Make the score by which a model compares faces, with gradients.
+    """Return the differentiable form of a comparison.
 
     Parameters
     ----------
     comparison
-        Of any :class:`~whyface.models.torch_embedder.TorchEmbedder`, or of a known ONNX network that is there as a
-        torch network too.
+        Comparison with any :class:`~whyface.models.torch_embedder.TorchEmbedder`, or with a known ONNX network that
+        has a torch version.
     directory
-        Where models that do not come with whyface lie.
+        Folder of models that do not come with whyface.
 
     Raises
     ------
     ModelError
-        The model gives no gradients, or lacks that attention as torch tensors.
+        If the model gives no gradients, or its attention is not available as torch tensors.
     """
     embedder, kind = comparison.embedder, comparison.attention
     if not isinstance(embedder, TorchEmbedder):
@@ -206,29 +206,29 @@ def pair_score(comparison: SearchableComparison, *, directory: Path | str | None
     if weights is not None:
         return XcosScore(embedder, torch.from_numpy(weights), kind)
     if comparison.tensors is None:
-        raise ModelError(f"model {embedder.name!r}: its learned attention is not there as torch tensors; use u or p")
+        raise ModelError(f"model {embedder.name!r}: no torch tensors of its learned attention; use u or p")
     return XcosScore(embedder, _learned(shape[0], comparison.tensors))
 
 
 def open_pair_score(
     name: str, *, attention: AttentionKind | None = None, directory: Path | str | None = None
 ) -> PairScore:
-    """Open a known model's score with gradients.
+    """Open the differentiable score of a known model.
 
     Parameters
     ----------
     name
         See :func:`whyface.models.torch_embedder.open_torch_embedder`.
     attention
-        ``"u"``, ``"p"`` or ``"l"`` for an xCos model (by default the one on record), which then scores by xCos; None
-        for any other, which scores by the cosine. ``"u"`` works with all.
+        ``"u"``, ``"p"`` or ``"l"`` for xCos; None: the default on record for an xCos model, and the cosine for any
+        other. ``"u"`` works with all models.
     directory
-        Where models that do not come with whyface lie.
+        Folder of models that do not come with whyface.
 
     Raises
     ------
     ModelError
-        The model is unknown, is not there as a torch network, lacks that attention, or its file is unusable.
+        If the model is unknown, has no torch version, lacks that attention, or its file is unusable.
     """
     embedder = open_torch_embedder(name, directory=directory)
     entry = model_entry(name)
@@ -257,7 +257,7 @@ def _learned(channels: int, path: Path) -> LearnedAttention:
 
 
 class GradientMethod(BatchedPairMethod):
-    """A method that runs backward through a torch network.
+    """A method that needs gradients of a torch network.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ class GradientMethod(BatchedPairMethod):
     threshold, source
         See :class:`~whyface.explain.pair_method.PairMethod`.
     batch_size
-        At most so many faces go through the network together, at least 2; half as many pairs.
+        Maximum number of faces in the network at once, at least 2; half as many pairs.
     score
         The score to explain; the cosine of the embeddings by default. It must belong to ``embedder``.
 
@@ -302,18 +302,18 @@ class GradientMethod(BatchedPairMethod):
 
     def batch_maps(self, first: Batch, second: Batch) -> PairMaps:
         """Explain a batch of faces by their pixels."""
-        # A caller's inference mode would leave no way back.
+        # A caller's inference mode would prevent the backward pass.
         with torch.inference_mode(False):
             return self.pair_maps(self.network.pixels(first), self.network.pixels(second))
 
 
 def require_torch(embedder: Embedder, method: str) -> TorchEmbedder:
-    """Return the embedder as one that gives gradients.
+    """Return the embedder if it gives gradients.
 
     Raises
     ------
     ModelError
-        It gives none, e.g. because it runs on ONNX Runtime; the message names the methods that work with it.
+        If it gives none, e.g. because it runs on ONNX Runtime; the message names the methods that work with it.
     """
     if isinstance(embedder, TorchEmbedder):
         return embedder
@@ -324,6 +324,6 @@ def require_torch(embedder: Embedder, method: str) -> TorchEmbedder:
 
 
 def to_array(tensor: Tensor) -> NDArray[np.float32]:
-    """Give a tensor as a float32 array."""
+    """Return a tensor as a float32 array."""
     array: NDArray[np.float32] = np.ascontiguousarray(tensor.detach().cpu().numpy(), np.float32)
     return array

@@ -1,4 +1,4 @@
-"""KernelSHAP over the regions of a face: the fair share of each region in the score."""
+"""KernelSHAP over the regions of a face: the Shapley value of each region."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from whyface.xcos.comparison import Features
 
 @dataclass(frozen=True, eq=False)
 class Coalitions:
-    """Which players are there, in each of K trials.
+    """K coalitions of M players.
 
     Attributes
     ----------
     members
-        (K, M) bool; neither all nor none.
+        (K, M) bool; no coalition is empty or complete.
     weights
-        (K,) float64, the weight of each trial; they sum to 1.
+        (K,) float64 with sum 1: the weight of each coalition.
     """
 
     members: NDArray[np.bool_]
@@ -39,18 +39,18 @@ class Coalitions:
 
 
 def coalitions(players: int, trials: int, *, seed: int) -> Coalitions:
-    """Choose trials: first all of the sizes that weigh most (nearly none, nearly all), then others at random.
+    """Choose coalitions: first all of the sizes with the largest weights (the smallest and largest), then random ones.
 
-    Every trial comes with its opposite, which takes much of the chance out.
+    Each coalition is paired with its complement, which reduces the variance.
 
     Parameters
     ----------
     players
         M, at least 2.
     trials
-        At most so many, at least 2 M; all 2^M - 2 are taken where they fit.
+        Maximum number of coalitions, at least 2 M; all 2^M - 2 are used if they fit.
     seed
-        Of what is random.
+        Seed of the random coalitions.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def coalitions(players: int, trials: int, *, seed: int) -> Coalitions:
     if trials < 2 * players:
         raise InputError(f"{players} players need at least {2 * players} trials, got {trials}")
     sizes = np.arange(1, players)
-    # Total weight of each size, over all coalitions of that size.
+    # Total weight of all coalitions of each size.
     by_size = (players - 1) / (sizes * (players - sizes))
     by_size = by_size / by_size.sum()
     rows: list[NDArray[np.bool_]] = []
@@ -96,24 +96,24 @@ def coalitions(players: int, trials: int, *, seed: int) -> Coalitions:
 
 
 def shapley_values(trials: Coalitions, values: NDArray[Any], *, none: float, everyone: float) -> NDArray[np.float64]:
-    """Fit each player's value; exact where all coalitions were tried, and where the game is a sum.
+    """Fit the Shapley values; exact with all coalitions, and for additive games.
 
     Parameters
     ----------
     trials
         K coalitions of M players.
     values
-        (K,), what each coalition reached.
+        (K,), the value of each coalition.
     none, everyone
-        What no player and all players reach.
+        The values of the empty and of the complete coalition.
 
     Returns
     -------
-    (M,) float64; they add up to ``everyone - none`` (efficiency), which is built in, not hoped for.
+    (M,) float64. By construction they add up to ``everyone - none`` (efficiency).
     """
     there = trials.members.astype(np.float64)
     total = everyone - none
-    # The last player takes what the others leave of the total.
+    # The last player gets what the others leave of the total.
     design = there[:, :-1] - there[:, -1:]
     target = np.asarray(values, np.float64) - none - there[:, -1] * total
     root = np.sqrt(trials.weights)
@@ -125,26 +125,26 @@ TRIALS: Final = 512
 
 
 class KernelShapMethod(BlackBoxMethod):
-    """Shapley values of the 17 regions of each face, with the other face as it is.
+    """Shapley values of the 17 regions of each face, with the other face unchanged.
 
-    The players are the regions of :mod:`whyface.faces.regions`; a coalition's value is the score with only its regions
-    shown and the rest filled. A region's Shapley value is its mean contribution over all orders in which regions could
-    be uncovered. They add up to score(face) - score(face covered everywhere), exactly. The map spreads each value
-    evenly over its region, so that the map's sum is that difference too; ``details`` has the values by region.
+    The players are the regions of :mod:`whyface.faces.regions`. The value of a coalition is the score with only its
+    regions visible and the rest filled. The Shapley value of a region is its mean contribution over all orders of
+    uncovering the regions. The values add up to score(face) - score(covered face), exactly. The map spreads each value
+    evenly over its region, so its sum is that difference, too; ``details`` has the values by region.
 
-    Assumed: a region acts as a whole, and a face with filled regions still means something to the network.
+    Assumption: a region acts as a whole, and the network's score of a partly filled face is meaningful.
 
     Parameters
     ----------
     trials
-        Coalitions a face: the largest and smallest ones all, the rest drawn from the seed, the same for all pairs.
+        Coalitions per face: all of the smallest and largest, the rest drawn with the seed; the same for all pairs.
     embedder, **options
         As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
 
     Raises
     ------
     InputError
-        If an option does not fit.
+        If an option is invalid.
 
     References
     ----------
@@ -160,12 +160,12 @@ class KernelShapMethod(BlackBoxMethod):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Settings that decide what the maps look like."""
+        """The settings that determine the maps."""
         return {**super().settings, "trials": len(self.trials), "regions": list(REGIONS)}
 
     @property
     def passes(self) -> int:
-        """Two, and for each face one for each trial and one with all covered."""
+        """Two, and for each face one per coalition and one with all regions covered."""
         return 2 + 2 * (len(self.trials) + 1)
 
     def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
@@ -188,7 +188,7 @@ class KernelShapMethod(BlackBoxMethod):
 
 
 class _RegionPainter:
-    """Fills all regions of a face but those of a coalition."""
+    """Fills all regions of a face except those of a coalition."""
 
     def __init__(
         self, face: NDArray[Any], fill: NDArray[Any], regions: NDArray[np.bool_], shown: list[NDArray[np.bool_]]

@@ -1,4 +1,4 @@
-"""The methods that come with whyface: where each is, what it needs, who published it, and what its map says."""
+"""The methods that come with whyface: class, requirements, paper and the meaning of the map."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ Unit = Literal["points", "density", "correlation", "gradient", "none"]
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """One method.
+    """Description of a method.
 
     Attributes
     ----------
     name, title
-        Its name on the command line and in reports, and as a heading.
+        Name on the command line and in reports, and heading in figures.
     factory
-        Its class, or where it is as ``"package.module:Class"``, which is imported only when the method is opened.
+        The class, or its path ``"package.module:Class"``, which is imported only when the method is opened.
     needs
-        ``"any embedder"``: scores only, any network; ``"xcos"``: a model with attention over a grid; ``"linear head"``:
-        a network whose head behind the last map is linear; ``"torch"``: gradients, so PyTorch and a known torch
+        ``"any embedder"``: only scores, of any network; ``"xcos"``: a model with attention over a grid; ``"linear
+        head"``: a network whose head behind the last map is linear; ``"torch"``: gradients, so PyTorch and a torch
         network.
     unit
-        ``"points"``: the map is in parts of the score, 1 point is 0.01; ``"density"``: the same
-        a pixel; ``"correlation"``: in [-1, 1]; ``"gradient"``
-        only the proportions within one map mean something; ``"none"``: a control, which means nothing.
+        ``"points"``: the map is in units of the score, 1 point is 0.01; ``"density"``: the same per pixel;
+        ``"correlation"``: in [-1, 1]; ``"gradient"``: only proportions within one map are meaningful; ``"none"``: a
+        control without meaning.
     paper
-        Who published it.
+        The publication.
     summary
-        What a place's value means, in one line.
+        The meaning of a value of the map, in one line.
     caption
-        The same for a reader who has never seen such a map, with what blue and red say.
+        The same for a reader new to such maps, with the meaning of blue and red.
     """
 
     name: str
@@ -51,7 +51,7 @@ class MethodEntry:
 
     @property
     def is_control(self) -> bool:
-        """Whether the map knows nothing about the model."""
+        """Whether the map ignores the model."""
         return self.unit == "none"
 
     def load(self) -> Any:
@@ -60,7 +60,7 @@ class MethodEntry:
         Raises
         ------
         ModelError
-            If it cannot be imported.
+            If a package that it needs is not installed.
         """
         if not isinstance(self.factory, str):
             return self.factory
@@ -71,16 +71,16 @@ class MethodEntry:
             raise ModelError(f"method {self.name!r} needs {error.name}, which is not installed") from error
 
     def make(self, embedder: Any, *, offered: Mapping[str, Any], **options: Any) -> Any:
-        """Make the method for a network.
+        """Open the method for a network.
 
         Parameters
         ----------
         embedder
             The network.
         offered
-            Options that a class may take or leave; those that its constructor does not name are left out.
+            Optional arguments; those that the constructor does not accept are left out.
         **options
-            Options that it has to take.
+            Required arguments.
         """
         made = self.load()
         parameters = inspect.signature(made).parameters.values()
@@ -99,8 +99,8 @@ TABLE: Final = (
         paper="Lin et al., ACM TOMM 2021",
         summary="what each of 7 x 7 places adds to the score beyond its share of the threshold; exact",
         caption=(
-            "The score is a sum over 7 x 7 places, the same for both faces. Blue places add more than the threshold "
-            "asks of them, red places less. Nothing is estimated."
+            "The score is a sum over 7 x 7 places, the same for both faces. Blue places add more than their share of "
+            "the threshold, red places less. Nothing is estimated."
         ),
     ),
     MethodEntry(
@@ -110,10 +110,10 @@ TABLE: Final = (
         needs="any embedder",
         unit="points",
         paper="Knoche et al., WACV Workshops 2023",
-        summary="how much score is lost when patches cover the place",
+        summary="how much the score drops when patches cover the place",
         caption=(
-            "Small patches were laid over one place after another. Blue: with this place hidden, the faces look less "
-            "alike to the model. Red: more alike."
+            "Small patches covered one place after another. Blue: with this place hidden, the faces look less alike to "
+            "the model. Red: more alike."
         ),
     ),
     MethodEntry(
@@ -125,8 +125,8 @@ TABLE: Final = (
         paper="Lu et al., WACV 2024",
         summary="whether the score rises or falls with how much of the place is visible",
         caption=(
-            "Half of the face was hidden at random, again and again. Blue: the more was seen of this place, the more "
-            "alike the faces. Red: the less alike."
+            "Half of the face was hidden at random, many times. Blue: the more of this place is visible, the more "
+            "alike the faces look to the model. Red: the less alike."
         ),
     ),
     MethodEntry(
@@ -138,18 +138,18 @@ TABLE: Final = (
         paper="Lundberg and Lee, NeurIPS 2017",
         summary="each region's Shapley value, spread evenly over the region; they add up to the score",
         caption=(
-            "Regions were hidden in many combinations and the score shared out fairly among them. Blue regions raised "
-            "it, red ones lowered it; a deep colour is much on little area."
+            "Regions were hidden in many combinations, and the score was divided fairly among them. Blue regions "
+            "raised it, red ones lowered it; a deep colour is a large effect on a small area."
         ),
     ),
     MethodEntry(
         name="cells",
-        title="Split by cells",
+        title="Split of the cosine",
         factory="whyface.explain.cells:CellsMethod",
         needs="linear head",
         unit="points",
         paper="whyface",
-        summary="what each cell of the last map adds to the cosine of embeddings; exact",
+        summary="what each place of the last map adds to the cosine of embeddings; exact",
         caption=(
             "The score is a sum over places of one face, each compared with the whole other face. Blue places raise "
             "it, red ones lower it. Nothing is estimated."
@@ -162,10 +162,10 @@ TABLE: Final = (
         needs="linear head",
         unit="gradient",
         paper="whyface",
-        summary="how alike each place is beyond the threshold, by how much it counts; without training",
+        summary="similarity of each place beyond the threshold, times its weight; without training",
         caption=(
-            "Every place was compared with the same place of the other face, less what all faces have in common there. "
-            "Blue places are more alike than the threshold asks for, red ones less."
+            "Each place was compared with the same place of the other face, without what all faces have in common "
+            "there. Blue places are more alike than the threshold, red ones less."
         ),
     ),
     MethodEntry(
@@ -177,7 +177,7 @@ TABLE: Final = (
         paper="Huber et al., WACV 2024",
         summary="where pixels feed the parts of the score that argue for and against a match",
         caption=(
-            "The score's parts were traced back to the pixels. Blue: here small changes would move above all the parts "
+            "The parts of the score were traced back to the pixels. Blue: small changes here mainly affect the parts "
             "that speak for a match. Red: those against it."
         ),
     ),
@@ -188,10 +188,10 @@ TABLE: Final = (
         needs="torch",
         unit="gradient",
         paper="Lu et al., FG 2024",
-        summary="the places that each number of the embedding looks at, added up by what it says for a match",
+        summary="the pixels that each number of the embedding depends on, weighted by its support for a match",
         caption=(
-            "Every number of the model's description of a face was traced to the pixels that it depends on. Blue: "
-            "numbers on which the faces agree look here. Red: those on which they differ."
+            "Each number of the model's description of a face was traced to the pixels that it depends on. Blue: "
+            "numbers on which the faces agree depend on these. Red: those on which they differ."
         ),
     ),
     MethodEntry(
@@ -201,10 +201,10 @@ TABLE: Final = (
         needs="torch",
         unit="gradient",
         paper="Selvaraju et al., ICCV 2017",
-        summary="where the last map's channels lie that raise or lower the score",
+        summary="where the channels of the last map raise or lower the score",
         caption=(
             "Patterns that the model looks for, where it found them. Blue: more of these patterns would raise the "
-            "score. Red: would lower it."
+            "score. Red: they would lower it."
         ),
     ),
     MethodEntry(
@@ -214,10 +214,10 @@ TABLE: Final = (
         needs="torch",
         unit="gradient",
         paper="Zhang et al., ECCV 2016; Williford et al., ECCV 2020",
-        summary="which pixels win when the score's evidence, and then its opposite, is handed down layer by layer",
+        summary="which pixels win when the evidence for, and then against, a match is propagated back to them",
         caption=(
-            "What speaks for a match was handed down through the model to the pixels in proportion, and so was what "
-            "speaks against it. Blue: more of the first. Red: more of the second."
+            "The evidence for a match was propagated back through the model to the pixels, and so was the evidence "
+            "against it. Blue: more of the first. Red: more of the second."
         ),
     ),
     MethodEntry(
@@ -227,7 +227,7 @@ TABLE: Final = (
         needs="torch",
         unit="gradient",
         paper="whyface",
-        summary="the evidence of xCos's places at the resolution of pixels, by the size of the score's gradient",
+        summary="the evidence of xCos's places at pixel resolution, by the magnitude of the score's gradient",
         caption=(
             "xCos says which places speak for (blue) or against a match (red); the score's sensitivity says which "
             "pixels there matter."
@@ -240,8 +240,8 @@ TABLE: Final = (
         needs="any embedder",
         unit="none",
         paper="a control",
-        summary="noise that knows nothing; a method must beat it",
-        caption="No explanation: drawn at random, whatever the model does. It shows how convincing noise can look.",
+        summary="noise that ignores the model; a method must beat it",
+        caption="Not an explanation: random, whatever the model does. It shows how convincing noise can look.",
     ),
     MethodEntry(
         name="centre",
@@ -251,6 +251,6 @@ TABLE: Final = (
         unit="none",
         paper="a control",
         summary="the middle of every picture; a method must beat it",
-        caption="No explanation: the same hill in the middle of every face, whatever the model does.",
+        caption="Not an explanation: the same spot in the middle of every face, whatever the model does.",
     ),
 )

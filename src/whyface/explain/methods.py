@@ -1,6 +1,6 @@
-"""The one way to open any explanation method of :mod:`whyface.explain.registry`.
+"""Open any explanation method of :mod:`whyface.explain.registry`.
 
-Modules are imported only when their method is asked for, so that nobody needs PyTorch for a method that does without.
+Modules are imported only when their method is opened, so methods without gradients do not need PyTorch.
 """
 
 from __future__ import annotations
@@ -47,32 +47,32 @@ def open_method(
     progress: ProgressCallback | None = None,
     **options: Any,
 ) -> Explains:
-    """Open a method so that it explains the score that decides the verdict.
+    """Open a method that explains the score behind the verdict.
 
     Parameters
     ----------
     name
         See :data:`~whyface.explain.registry.METHODS`.
     verdict
-        How the model compares faces, with its threshold; :attr:`whyface.verification.Verifier.method` is one.
+        The model's comparison with its threshold, such as :attr:`whyface.verification.Verifier.method`.
     embedder, threshold
-        Instead of ``verdict``, a network whose embeddings are compared, with the cosine above which two faces match.
+        Instead of ``verdict``: a network whose embeddings are compared, and the cosine above which two faces match.
         Methods that need gradients take any :class:`~whyface.models.torch_embedder.TorchEmbedder`.
     directory
-        Where models that do not come with whyface lie.
+        Folder of models that do not come with whyface.
     batch_size
-        At most so many faces go through the network at once; the method's own default where left out.
+        Maximum number of faces in the network at once; by default the method's own.
     workers, seed, progress
-        For methods that look from outside, see :class:`~whyface.explain.black_box.BlackBoxMethod`.
+        For black-box methods, see :class:`~whyface.explain.black_box.BlackBoxMethod`.
     **options
         Further options of the method's class.
 
     Raises
     ------
     InputError
-        If the method is unknown, an option does not fit, or it is not one of ``verdict`` and ``embedder``.
+        If the method is unknown, an option is invalid, or not exactly one of ``verdict`` and ``embedder`` is given.
     ModelError
-        If the method cannot explain this model, or PyTorch is missing; the message names what works.
+        If the method cannot explain this model, or PyTorch is missing; the message says which methods can.
     """
     entry = method_entry(name)
     if (verdict is None) == (embedder is None):
@@ -102,7 +102,7 @@ def open_method(
         score = pair_score(comparison, directory=directory)
         offered.pop("comparison")
         if "dimensions" not in options:
-            # Only a part of the dimensions is a draw.
+            # Without a subset of dimensions nothing is drawn.
             offered.pop("seed")
         method: Explains = entry.make(score.embedder, offered=offered, score=score, **common)
         return method
@@ -116,7 +116,7 @@ def open_method(
 
 
 def default_methods(verdict: VerdictMethod) -> Sequence[str]:
-    """Say which methods are used where none is named: a quick one of this model's places, and one for any network."""
+    """Return the default methods: a fast one by place if the model has one, and one for any network."""
     if verdict.comparison.attention is not None:
         return "xcos", "xface"
     return ("places", "xface") if mean_map_file(verdict.comparison.embedder) is not None else ("xface",)

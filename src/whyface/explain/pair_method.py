@@ -1,4 +1,4 @@
-"""What every explanation method has in common: pairs in, explanations with one map per face out."""
+"""The base of all explanation methods: pairs in, explanations with one map per face out."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class PairMaps:
     Attributes
     ----------
     score
-        (N,) float32: what the network decides by, the cosine of the embeddings unless the method says otherwise.
+        (N,) float32: the score explained, by default the cosine of the embeddings.
     map_a, map_b
-        (N, H, W) float32 each, signed: positive places support "same person". H, W are the method's own resolution,
+        (N, H, W) float32 each, signed: positive values support "same person". H, W are the method's own resolution,
         from 7 x 7 to 112 x 112.
     forward, backward
-        Passes per pair: how many faces went forward and backward through the network.
+        Forward and backward passes per pair, counted in faces.
     details
-        What else the method found for each pair, as JSON values; empty or one mapping per pair.
+        Further results for each pair, as JSON values; empty or one mapping per pair.
     """
 
     score: NDArray[np.float32]
@@ -61,7 +61,7 @@ class PairMaps:
 
 
 class PairMethod(ABC):
-    """A method that explains the comparison of two faces by one map for each of them.
+    """A method that explains the comparison of two faces by one map per face.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ class PairMethod(ABC):
     threshold
         Match iff score > threshold.
     source
-        Where the threshold comes from; by default: given by the user.
+        Origin of the threshold; by default: set by the user.
     batch_size
-        At most so many faces go through the network at once, which bounds the memory.
+        Maximum number of faces in the network at once, which bounds the memory.
 
     Raises
     ------
@@ -81,7 +81,7 @@ class PairMethod(ABC):
     """
 
     name: ClassVar[str]
-    """What reports and the command line call it."""
+    """Name in reports and on the command line."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class PairMethod(ABC):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Settings that decide what the maps look like, as JSON values."""
+        """The settings that determine the maps, as JSON values."""
         return {}
 
     @abstractmethod
@@ -127,9 +127,9 @@ class PairMethod(ABC):
         pairs
             Aligned faces.
         at_once
-            How many pairs are given to :meth:`maps` together.
+            Number of pairs per call of :meth:`maps`.
         progress
-            Called after each of these with the number of pairs done and their total.
+            Called after each call with the number of pairs done and the total.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class PairMethod(ABC):
 
 
 def check_pairing(first: Batch, second: Batch) -> None:
-    """Raise InputError unless there is at least one pair, and as many faces on either side."""
+    """Raise InputError unless both sides have the same number of faces, at least one."""
     if len(first) != len(second):
         raise InputError(f"cannot pair {len(first)} faces with {len(second)}; give as many of each")
     if not len(first):
@@ -179,19 +179,19 @@ def check_pairing(first: Batch, second: Batch) -> None:
 
 
 class BatchedPairMethod(PairMethod):
-    """A method that runs the network on both faces of a pair at once, so on half as many pairs as faces."""
+    """A method that runs the network on both faces of a pair at once: half as many pairs as faces in a batch."""
 
     @abstractmethod
     def batch_maps(self, first: Batch, second: Batch) -> PairMaps:
-        """Explain at least one pair and at most ``batch_size // 2``, as :meth:`maps` does."""
+        """Explain 1 to ``batch_size // 2`` pairs; see :meth:`maps`."""
 
     def maps(self, first: Batch, second: Batch) -> PairMaps:
-        """Explain N pairs of aligned faces, (N, 3, 112, 112) each, as many together as the memory bound allows.
+        """Explain N pairs of aligned faces, (N, 3, 112, 112) each, in batches of at most ``batch_size`` faces.
 
         Raises
         ------
         InputError
-            If there are no pairs or the numbers differ.
+            If there are no pairs, or the two sides differ in number.
         """
         check_pairing(first, second)
         step = max(1, self.batch_size // 2)

@@ -1,6 +1,6 @@
-"""The mean of a network's last spatial map over faces: what all faces have in common at each place.
+"""The method ``places``, and the mean map it needs: a network's last spatial map, averaged over faces.
 
-Those of the known models come with whyface; for any other network two dozen aligned faces give one.
+The mean maps of the known models come with whyface; for any other network, two dozen aligned faces suffice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 FEWEST: Final = 12
-"""Fewer faces than this are refused: their mean would be about them, not about faces."""
+"""Minimum number of faces; the mean of fewer would describe them instead of faces in general."""
 
 _TENSOR: Final = "mean_map"
 
@@ -46,12 +46,12 @@ def mean_map(
     embedder
         A network with a grid.
     faces
-        (N, 3, 112, 112), RGB, 0..255: at least :data:`FEWEST`, of as many people as there are pictures at best, and
-        nobody who is to be compared.
+        (N, 3, 112, 112), RGB, 0..255: at least :data:`FEWEST`, preferably each of another person, and of nobody who
+        will be compared.
     batch_size
-        Faces in the network at once.
+        Maximum number of faces in the network at once.
     progress
-        Called with the number of faces done and their total.
+        Called with the number of faces done and the total.
 
     Returns
     -------
@@ -76,13 +76,13 @@ def mean_map(
 
 
 def known_mean_map(embedder: Embedder) -> NDArray[np.float32] | None:
-    """Give the mean map that comes with whyface for this very network; None if there is none."""
+    """Return the mean map that comes with whyface for exactly this network; None if there is none."""
     path = mean_map_file(embedder)
     return None if path is None else read_mean_map(path)
 
 
 def mean_map_file(embedder: Embedder) -> Path | None:
-    """Find the mean map that comes with whyface for this very network, known by its SHA-256; None if there is none."""
+    """Return the file of the mean map for the network with this SHA-256; None if whyface has none."""
     for entry in known_models():
         if embedder.sha256 in {file.sha256 for file in entry.files.values()}:
             path = shipped_mean_maps() / f"{entry.name}.safetensors"
@@ -91,7 +91,7 @@ def mean_map_file(embedder: Embedder) -> Path | None:
 
 
 def read_mean_map(path: Path | str) -> NDArray[np.float32]:
-    """Read a file of :func:`save_mean_map`: (C, H, W) float32.
+    """Read the mean map, (C, H, W) float32, that :func:`save_mean_map` wrote.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def read_mean_map(path: Path | str) -> NDArray[np.float32]:
 
 
 def save_mean_map(path: Path | str, values: NDArray[np.float32], record: dict[str, str]) -> None:
-    """Write a mean map (C, H, W) in half precision, with how it came about.
+    """Write a mean map (C, H, W) in half precision, with a record of its origin.
 
     Raises
     ------
@@ -117,12 +117,12 @@ def save_mean_map(path: Path | str, values: NDArray[np.float32], record: dict[st
 
 
 def shipped_mean_maps() -> Path:
-    """Return the folder of the mean maps that are part of the package."""
+    """Return the folder of the package's mean maps."""
     return Path(str(resources.files("whyface"))) / "assets" / "mean_maps"
 
 
 def check_mean_map(values: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
-    """Return a mean map as float32, or raise InputError if it does not fit the network's last map or is not finite."""
+    """Return a mean map as float32; raise InputError if it does not fit the network's last map or is not finite."""
     if values.shape != shape or not np.isfinite(values).all():
         raise InputError(
             f"model {name!r}: its last map is {shape}, but the mean map is {values.shape} or not finite; "
@@ -132,14 +132,14 @@ def check_mean_map(values: NDArray[Any], shape: tuple[int, ...], name: str) -> N
 
 
 class Places(NamedTuple):
-    """S in [-1, 1] and W >= 0, which sums to 1, for N pairs: (N, H, W) float32 each."""
+    """S in [-1, 1] and W >= 0 with sum 1 for N pairs, (N, H, W) float32 each."""
 
     similarity: NDArray[np.float32]
     attention: NDArray[np.float32]
 
 
 def neighbourhoods(parts: FloatArray, sigma: float) -> NDArray[np.float64]:
-    """Sum parts (N, D, H, W) around every place, by a Gaussian of ``sigma`` places that is 1 at the place itself."""
+    """Sum parts (N, D, H, W) around each place, weighted by a Gaussian of ``sigma`` places with the peak value 1."""
     rows, columns = (_gaussian(size, sigma) for size in parts.shape[2:])
     gathered: NDArray[np.float64] = np.matmul(np.matmul(rows, parts), columns)
     return gathered
@@ -151,14 +151,14 @@ def compare_places(parts_a: FloatArray, parts_b: FloatArray, sigma: float) -> Pl
     Parameters
     ----------
     parts_a, parts_b
-        What every cell of a face adds to its embedding beyond the mean face's, (N, D, H, W) each.
+        Parts of the embeddings by place, less those of the mean face, (N, D, H, W) each.
     sigma
         Width of the neighbourhood in places, > 0.
 
     Returns
     -------
-    S, the cosine of both faces' neighbourhoods, and W, the product of their lengths divided by its sum: how much the
-    embeddings owe to the place. W is uniform where a face is the mean face everywhere.
+    S, the cosine of the two faces' neighbourhoods, and W, the product of their lengths divided by its sum: how much
+    the place contributes to the embeddings. W is uniform if a face equals the mean face everywhere.
 
     Raises
     ------
@@ -175,19 +175,18 @@ def compare_places(parts_a: FloatArray, parts_b: FloatArray, sigma: float) -> Pl
 
 
 class PlacesMethod(BatchedPairMethod):
-    """Where two faces are alike, and how much each place counts, for a network that was never trained to say so.
+    """Similarity and weight of each place, for a network that was not trained for xCos.
 
-    Behind the last spatial map F the head is affine, so an embedding is a sum over cells of P_ij F_ij, as in
-    :class:`~whyface.explain.cells.CellsMethod`. Two things keep those parts from being readable as they are, and are
-    mended here. Most of a part is the same for every face; what is left after the mean face's part P_ij mean(F_ij) is
-    taken off is this face's own. And what a face looks like at a place is told by neighbouring cells together; their
-    parts are summed with a Gaussian. Then S is the cosine of both faces' sums at a place, W the product of their
-    lengths, and the map is the evidence (S - threshold) * W, the same for both faces.
+    Behind the last spatial map F the head is affine, so an embedding is a sum over places of P_ij F_ij, as in
+    :class:`~whyface.explain.cells.CellsMethod`. Two corrections make these parts meaningful. Most of a part is the same
+    for all faces, so the mean face's part P_ij mean(F_ij) is subtracted. And neighbouring places describe a face
+    together, so their parts are summed with a Gaussian. S is the cosine of the two faces' sums at a place, W the
+    product of their lengths, and the map is the evidence (S - threshold) * W, the same for both faces.
 
-    Unlike xCos's and those of ``cells``, the numbers do not add up to the deployed cosine, which is computed as it
-    always was; ``details`` gives S, W and their sum <S, W> beside it.
+    Unlike with xCos and ``cells``, the map does not add up to the deployed cosine, which is unchanged; ``details`` also
+    has S, W and their sum <S, W>.
 
-    Assumed: a cell speaks for its place; the threshold of the whole cosine is also a place's.
+    Assumption: a feature vector describes its place, and the threshold of the cosine also applies to a place.
 
     Works without gradients: on torch networks, and on ONNX networks whose grid is named.
 
@@ -199,7 +198,7 @@ class PlacesMethod(BatchedPairMethod):
         The network's mean map (C, H, W), see :func:`~whyface.explain.places.mean_map`; those of known models come
         with whyface.
     sigma
-        Width of the neighbourhood in places. On 60 LFW pairs with mobilefacenet-ms1m 0.7, 1 and 1.5 did alike.
+        Width of the neighbourhood in places. On 60 LFW pairs with mobilefacenet-ms1m, 0.7, 1 and 1.5 did equally well.
 
     Raises
     ------
@@ -233,8 +232,8 @@ class PlacesMethod(BatchedPairMethod):
         mean = known_mean_map(embedder) if reference is None else reference
         if mean is None:
             raise ModelError(
-                f"method {self.name!r} needs to know what all faces look like to {embedder.name!r}; give two dozen "
-                "photos of other people (--reference FOLDER, or reference=mean_map(embedder, faces))"
+                f"method {self.name!r} needs the mean map of {embedder.name!r}; give two dozen photos of other people "
+                "(--reference FOLDER, or reference=mean_map(embedder, faces))"
             )
         self.mean = check_mean_map(mean, self.head.weights.shape[1:], embedder.name)
 

@@ -1,4 +1,4 @@
-"""Where the parts of an explanation come from: threshold, model, faces, and what the computation cost."""
+"""The origin of an explanation: threshold, model, faces and the cost of the computation."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ ThresholdKind = Literal["operating point", "user"]
 
 @dataclass(frozen=True)
 class ThresholdSource:
-    """Where a threshold comes from and what it costs there: the record of it in an explanation's JSON.
+    """The origin of a threshold and its error rates there, as recorded in an explanation's JSON.
 
-    It is what an :class:`~whyface.models.operating_point.OperatingPoint` says, without the threshold, which stands
-    beside it, or that the user gave the threshold, of which nothing else is known.
+    It has the fields of an :class:`~whyface.models.operating_point.OperatingPoint` except the threshold, or says that
+    the user set the threshold.
 
     Attributes
     ----------
     kind
-        ``"operating point"``: measured on a data set; ``"user"``: given by the user, all else unknown.
+        ``"operating point"``: measured on a data set; ``"user"``: set by the user, the rest is unknown.
     name, dataset
         Such as ``"FMR 1e-3"`` and ``"LFW, 6000 pairs"``.
     fmr, fnmr
@@ -36,14 +36,14 @@ class ThresholdSource:
     fmr_interval, fnmr_interval
         Their 95 % confidence intervals ``(low, high)``.
     genuine_pairs, impostor_pairs
-        How many pairs the rates come from.
+        Number of pairs behind the rates.
     note
-        What a reader must know, such as a sample too small for the target.
+        A caveat, such as a sample too small for the target.
 
     Raises
     ------
     InputError
-        If a rate, interval or kind is impossible.
+        If a rate, interval or kind is invalid.
     """
 
     kind: ThresholdKind = "user"
@@ -68,18 +68,18 @@ class ThresholdSource:
                 raise InputError(f"threshold: {name}_interval {interval} is not an interval; give (low, high) in 0..1")
 
     def describe(self) -> str:
-        """Say in a few words where the threshold comes from, such as ``"FMR 1e-3 on LFW, 6000 pairs"``."""
+        """Return the origin in a few words, such as ``"FMR 1e-3 on LFW, 6000 pairs"``."""
         if self.kind == "user":
             return self.name or "set by the user"
         return " on ".join(part for part in (self.name, self.dataset) if part) or "a measured operating point"
 
     @classmethod
     def from_operating_point(cls, point: OperatingPoint) -> ThresholdSource:
-        """Take over a measured operating point; its threshold is the explanation's own."""
+        """Build from a measured operating point, without its threshold."""
         return cls("operating point", **{key: value for key, value in vars(point).items() if key != "threshold"})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
+        """Return JSON values."""
         plain = asdict(self)
         for name in ("fmr_interval", "fnmr_interval"):
             plain[name] = None if plain[name] is None else list(plain[name])
@@ -87,12 +87,12 @@ class ThresholdSource:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ThresholdSource:
-        """Build from what :meth:`to_dict` returned; unknown keys are ignored.
+        """Build from the result of :meth:`to_dict`; unknown keys are ignored.
 
         Raises
         ------
         DataError
-            If a key is missing or a value is of the wrong kind or out of range.
+            If a key is missing or a value is of the wrong type or out of range.
         """
         part = "threshold_source"
         return _built(
@@ -113,7 +113,7 @@ class ThresholdSource:
 
 @dataclass(frozen=True)
 class Cost:
-    """What an explanation cost: forward and backward passes of the network, and seconds where they were measured."""
+    """Cost of an explanation: forward and backward passes of the network, and seconds if they were measured."""
 
     forward: int
     backward: int = 0
@@ -122,15 +122,15 @@ class Cost:
     def __post_init__(self) -> None:
         seconds = 0.0 if self.seconds is None else self.seconds
         if self.forward < 0 or self.backward < 0 or not 0 <= seconds < math.inf:
-            raise InputError(f"{self} is not a cost; count passes and seconds from 0")
+            raise InputError(f"{self} is not a cost; passes and seconds must be finite and at least 0")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
+        """Return JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Cost:
-        """Build from what :meth:`to_dict` returned; raises ``DataError`` where something is missing or wrong."""
+        """Build from the result of :meth:`to_dict`; raise DataError if a value is missing or invalid."""
         return _built(
             lambda: cls(
                 forward=read_key("cost", data, "forward", count),
@@ -142,7 +142,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Which network it was: its name and the SHA-256 of its file (64 lower-case hex digits), or None without a file."""
+    """A network: its name and the SHA-256 of its file (64 lower-case hex digits; None without a file)."""
 
     name: str
     sha256: str | None = None
@@ -152,12 +152,12 @@ class ModelInfo:
             raise InputError(f"model {self.name!r}: {self.sha256!r} is not a SHA-256; give 64 hex digits or None")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
+        """Return JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelInfo:
-        """Build from what :meth:`to_dict` returned; raises ``DataError`` where something is missing or wrong."""
+        """Build from the result of :meth:`to_dict`; raise DataError if a value is missing or invalid."""
         return _built(
             lambda: cls(
                 name=read_key("model", data, "name", text), sha256=read_key("model", data, "sha256", _maybe(text))
@@ -167,21 +167,21 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class FaceInfo:
-    """What is known about one input face, without its pixels.
+    """A :class:`~whyface.faces.face.Face` without its pixels.
 
     Attributes
     ----------
     source
-        Path of the photo as the user gave it, or ``""``.
+        Path of the photo as given, or ``""``.
     box
-        ``(x0, y0, x1, y1)`` in photo pixels; None for a crop that was given as it is.
+        ``(x0, y0, x1, y1)`` in photo pixels; None for an aligned crop.
     landmarks
-        Five points ``(x, y)`` in photo pixels: left eye, right eye, nose tip, left and right mouth corner as seen in
-        the picture; None for a given crop.
+        Five points ``(x, y)`` in photo pixels: left eye, right eye, nose tip, left and right mouth corner, as seen in
+        the picture; None for an aligned crop.
     score
         The detector's confidence, or None.
     index, count
-        Which face of the photo this is (0 = largest) and how many there were.
+        Index of the face in the photo (0 = largest), and number of faces found there.
     """
 
     source: str = ""
@@ -202,7 +202,7 @@ class FaceInfo:
 
     @classmethod
     def from_face(cls, face: Face) -> FaceInfo:
-        """Take over what a :class:`~whyface.faces.face.Face` knows about itself."""
+        """Build from a face."""
         return cls(
             source=face.source,
             box=None if face.box is None else _box(list(map(float, face.box))),
@@ -213,7 +213,7 @@ class FaceInfo:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
+        """Return JSON values."""
         plain = asdict(self)
         plain["box"] = None if self.box is None else list(self.box)
         plain["landmarks"] = None if self.landmarks is None else [list(point) for point in self.landmarks]
@@ -221,7 +221,7 @@ class FaceInfo:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FaceInfo:
-        """Build from what :meth:`to_dict` returned; raises ``DataError`` where something is missing or wrong."""
+        """Build from the result of :meth:`to_dict`; raise DataError if a value is missing or invalid."""
         return _built(
             lambda: cls(
                 source=read_key("face", data, "source", text),
@@ -235,12 +235,12 @@ class FaceInfo:
 
 
 def read_key(part: str, data: Mapping[str, Any], key: str, read: Callable[[Any], _T]) -> _T:
-    """Read one key of an explanation's part.
+    """Read one key of a part of an explanation.
 
     Raises
     ------
     DataError
-        If the key is missing or its value is not what `read` takes; the message names part and key.
+        If the key is missing or ``read`` refuses its value; the message names part and key.
     """
     if not isinstance(data, Mapping):
         raise DataError(f"explanation: {part} must be an object; write the file again")

@@ -1,4 +1,4 @@
-"""All explanation methods by name: those of whyface, those of installed packages, those registered in Python."""
+"""All explanation methods by name: built-in, from installed packages, and registered in Python."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GROUP: Final = "whyface.methods"
 
 
 class MethodRegistry(Mapping[str, MethodEntry]):
-    """Methods by name: those of whyface, those that installed packages offer, and those registered in Python."""
+    """Methods by name: built-in, from installed packages, and registered in Python."""
 
     def __init__(self, entries: Iterable[MethodEntry] = ()) -> None:
         self._entries = {entry.name: entry for entry in entries}
@@ -41,22 +41,22 @@ class MethodRegistry(Mapping[str, MethodEntry]):
         Raises
         ------
         InputError
-            If the entry is none, its name is no plain word, or there is a method of that name.
+            If it is not an entry, its name is invalid, or the name is taken.
         """
         if not isinstance(entry, MethodEntry):
             raise InputError(f"a method is registered by a MethodEntry, got {type(entry).__name__}")
         if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,40}", entry.name):
-            raise InputError(f"a method's name is made of a-z, 0-9, '-', '_' and '.', got {entry.name[:50]!r}")
+            raise InputError(f"a method name must be made of a-z, 0-9, '-', '_' and '.', got {entry.name[:50]!r}")
         if entry.name in self._all():
             raise InputError(f"there is a method {entry.name!r} already; choose another name")
         self._entries[entry.name] = entry
 
     def unregister(self, name: str) -> None:
-        """Take a method away again, such as one that a notebook defines anew."""
+        """Remove a method, for instance one that a notebook defines again."""
         self._all().pop(name, None)
 
     def why_broken(self, name: str) -> str | None:
-        """Say why an installed package's method could not be loaded; None if there is no such method."""
+        """Return why the method of an installed package could not be loaded; None if there is no such method."""
         self._all()
         return self._broken.get(name)
 
@@ -69,14 +69,14 @@ class MethodRegistry(Mapping[str, MethodEntry]):
         return self._entries
 
     def _load(self, point: EntryPoint) -> None:
-        """Take a package's method; a package that fails must not take the other methods with it."""
+        """Load the method of a package; a failing package must not break the other methods."""
         try:
             entry = point.load()
-        except Exception as error:  # Anything may happen while a foreign package is imported.
+        except Exception as error:  # Importing another package may raise anything.
             self._broken[point.name] = f"{type(error).__name__}: {error}"
             return
         if not isinstance(entry, MethodEntry) or entry.name in self._entries:
-            self._broken[point.name] = "it is no MethodEntry with a name of its own"
+            self._broken[point.name] = "it is not a MethodEntry with a unique name"
             return
         self._entries[entry.name] = entry
 
@@ -95,7 +95,7 @@ def register_method(
     summary: str | None = None,
     caption: str | None = None,
 ) -> MethodEntry:
-    """Make a method of your own known to ``open_method``, the command line, the bench and the figures.
+    """Register a method for ``open_method``, the command line, the bench and the figures.
 
     Parameters
     ----------
@@ -103,16 +103,16 @@ def register_method(
         A :class:`MethodEntry`, or a class derived from :class:`~whyface.explain.pair_method.PairMethod` with a
         ``name``. An installed package offers its entry in the entry point group ``whyface.methods`` instead.
     needs, unit, title, paper, summary, caption
-        For a class, see :class:`MethodEntry`; title and texts are made from its name and docstring where left out.
+        For a class, see :class:`MethodEntry`; title and texts default to its name and docstring.
 
     Returns
     -------
-    What was registered.
+    The entry registered.
 
     Raises
     ------
     InputError
-        If there is a method of that name already, or the class has no name.
+        If the name is taken, or the class has no name.
 
     Examples
     --------
@@ -131,12 +131,12 @@ def register_method(
 
 
 def method_entry(name: str) -> MethodEntry:
-    """Look a method up.
+    """Return the method of a name.
 
     Raises
     ------
     InputError
-        If there is none of that name; the message names the nearest and all.
+        If there is none; the message suggests the nearest name and lists all.
     """
     if name not in METHODS:
         if reason := METHODS.why_broken(name):
@@ -153,7 +153,7 @@ def parse_methods(text: str) -> list[str]:
     Raises
     ------
     InputError
-        If a name is unknown or there is none.
+        If a name is unknown or none is given.
     """
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not names:
@@ -162,7 +162,7 @@ def parse_methods(text: str) -> list[str]:
 
 
 def without_gradients() -> str:
-    """Name the methods that need no gradients, for messages: those for any network, then those for linear heads."""
+    """Return the names of the methods without gradients, for messages."""
     names = [entry.name for entry in METHODS.values() if entry.needs == "any embedder"]
     names += [
         f"{entry.name} (if the network's head is linear)" for entry in METHODS.values() if entry.needs == "linear head"

@@ -1,4 +1,4 @@
-"""An explanation in two sentences of plain English, each number of which can be worked out from the explanation.
+"""Describe an explanation in two English sentences, whose numbers all follow from the explanation.
 
 Shares are given in points: 1 point is 0.01 of the score. Left and right are as seen in the picture.
 """
@@ -23,25 +23,26 @@ from whyface.explain.shares import (
 from whyface.faces.regions import REGION_PHRASES, has_side
 
 MOST_NAMED: Final = 3
-"""How many regions a list names."""
+"""Maximum number of regions in a list."""
 
 CLOSE_MARGIN: Final = 0.01
-"""A score nearer to the threshold than this is "only just" on its side."""
+"""A score closer to the threshold than this is "only just" on its side."""
 
 _SIDES: Final = " (left and right as seen in the picture)"
 _Listed = Sequence[tuple[str, str]]  # region, its share as text
 
 
 def describe(explanation: Explanation) -> tuple[str, str]:
-    """Say what supports the verdict, what speaks against it, and how far it is from flipping.
+    """Describe what supports the verdict, what speaks against it, and how far it is from flipping.
 
     Returns
     -------
-    Two sentences. The first gives the verdict, the score's distance from the threshold, and the regions that support
-    the verdict most, each with its exact share of that distance (:func:`whyface.explain.shares.explanation_shares`).
-    The second gives what speaks against it and the fewest places that would flip it
-    (:func:`whyface.explain.shares.fewest_to_flip`). An explanation with per-face maps only is put into words by the
-    maps' weight (:func:`whyface.explain.shares.map_shares`); one without any says that there are no reasons by region.
+    Two sentences. The first gives the verdict, the distance of the score from the threshold, and the regions that
+    support the verdict most, each with its exact share of that distance
+    (:func:`whyface.explain.shares.explanation_shares`). The second gives the regions that speak against it and the
+    fewest places that would flip it (:func:`whyface.explain.shares.fewest_to_flip`). With per-face maps only, the
+    shares are those of the maps' weight (:func:`whyface.explain.shares.map_shares`); without maps, the sentences say
+    that there are no reasons by region.
     """
     shares = explanation_shares(explanation)
     if shares is not None:
@@ -51,12 +52,12 @@ def describe(explanation: Explanation) -> tuple[str, str]:
 
 
 def points(share: float) -> str:
-    """Write a share in points with its sign, such as ``"+5.1"``; 1 point is 0.01 of the score."""
+    """Format a share in points with its sign, such as ``"+5.1"``; 1 point is 0.01 of the score."""
     return f"{100 * share:+.1f}"
 
 
 def score_and_threshold(explanation: Explanation) -> tuple[str, str]:
-    """Write score and threshold with four decimals, or with as many as it takes to tell them apart."""
+    """Format score and threshold with four decimals, or as many as are needed to tell them apart."""
     score, threshold = explanation.score, explanation.threshold
     for digits in range(4, 17):
         texts = f"{score:.{digits}f}", f"{threshold:.{digits}f}"
@@ -66,7 +67,7 @@ def score_and_threshold(explanation: Explanation) -> tuple[str, str]:
 
 
 def distance(margin: float) -> str:
-    """Write how far score and threshold are apart, such as ``"16.9 points"``; never as 0 where they differ."""
+    """Format a margin without its sign, such as ``"16.9 points"``; never as 0 if it is not 0."""
     size = 100 * abs(margin)
     number = f"{size:.1f}" if size >= 0.05 or size == 0 else f"{size:.1g}"
     return f"{number} point{'' if number == '1.0' else 's'}"
@@ -96,9 +97,9 @@ def _from_maps(explanation: Explanation, by_map: dict[str, float]) -> tuple[str,
     support, against = lists
     first = _verdict(explanation)
     if support:
-        first += f"; what supports it most is {_listed(support)} of the maps' weight"
+        first += f", supported most by {_listed(support)} of the maps' weight"
     what = "against it" if match else "for a match"
-    second = f"{_speaking(what, against)} of that weight" if against else f"No region of the maps speaks {what}"
+    second = f"{_speaking(what, against)} by weight" if against else f"No region of the maps speaks {what}"
     if _any_side([name for name, _ in support[:MOST_NAMED]]):
         first += _SIDES
     elif _any_side([name for name, _ in against[:MOST_NAMED]]):
@@ -127,7 +128,7 @@ def _support(support: _Listed, match: bool, margin: float) -> str:
     if not support:
         return ", with no region that stands out"
     if margin == 0:
-        return f"; {_speaking('against a match', support).lower()}"
+        return f"; {_speaking('against a match', support, start=False)}"
     return f", {'thanks' if match else 'due'} above all to {_listed(support)}"
 
 
@@ -142,9 +143,10 @@ def _opposition(against: _Listed, shares: NDArray[np.float64], match: bool) -> s
     return _speaking(what, against)
 
 
-def _speaking(what: str, listed: _Listed) -> str:
-    how = {1: "speaks only", 2: "speak", 3: "speak"}.get(len(listed), "speak above all")
-    return f"{what.capitalize()} {how} {_listed(listed)}"
+def _speaking(what: str, listed: _Listed, *, start: bool = True) -> str:
+    how = {1: "only ", 2: "", 3: ""}.get(len(listed), "mainly ")
+    text = f"{how}{_listed(listed)} {'speaks' if len(listed) == 1 else 'speak'} {what}"
+    return text[0].upper() + text[1:] if start else text
 
 
 def _flip(explanation: Explanation, shares: NDArray[np.float64]) -> tuple[str, tuple[str, ...]]:
@@ -160,9 +162,9 @@ def _flip(explanation: Explanation, shares: NDArray[np.float64]) -> tuple[str, t
         return f"the verdict would flip only if the similarity rose by more than {rise:.2f} everywhere", ()
     neutral = neutral_similarity(attention, explanation.threshold)
     goal = "the threshold" if neutral == explanation.threshold else f"{neutral:.4f}"
-    # A negative weight turns the direction round, so that neither word would be true of all places.
+    # A negative weight reverses the direction, so neither word would be true of all places.
     verb = "changed" if attention[flip.cells].min() < 0 else "fell" if match else "rose"
-    # Adding 0 keeps a mean that rounds to zero from being written as -0.00.
+    # Adding 0 avoids -0.00 for a mean that rounds to zero.
     mean = round(float(similarity[flip.cells].mean(dtype=np.float64)), 2) + 0.0
     change = f"{verb} from {mean:.2f}{'' if flip.count == 1 else ' on average'} to {goal}"
     if flip.count == shares.size:

@@ -1,7 +1,7 @@
-"""Who did it: every place's exact share of the margin, summed by region, and what it takes to flip the verdict.
+"""The exact share of each place in the margin, summed by region, and the fewest places that flip the verdict.
 
-Because xCos is a weighted sum, score - threshold = sum of W * (S - threshold) where W sums to 1. Each term is one
-place's share of the margin: positive pushes towards a match, negative away from it, and together they are the margin.
+Since xCos is a weighted sum, score - threshold = sum of W * (S - threshold) if W sums to 1. Each term is the share of
+one place in the margin: a positive share speaks for a match, a negative one against it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Flip:
     Attributes
     ----------
     cells
-        Which places, bool (h, w).
+        The places, bool (h, w).
     count
-        How many.
+        Their number.
     regions
-        The regions that they lie in, those with the largest shares first.
+        Their regions, those with the largest shares first.
     margin_after
-        The margin once these places sit at the neutral similarity; on the other side of the rule.
+        The margin with these places at the neutral similarity; it flips the verdict.
     """
 
     cells: NDArray[np.bool_]
@@ -46,9 +46,9 @@ class Flip:
 
 
 def neutral_similarity(attention: FloatArray, threshold: float) -> float:
-    """Give the similarity at which a place speaks neither for nor against a match: threshold / sum(W).
+    """Return the similarity at which a place speaks neither for nor against a match: threshold / sum(W).
 
-    It is the threshold itself where W sums to 1, up to rounding.
+    It is the threshold itself if W sums to 1, up to rounding.
 
     Raises
     ------
@@ -65,9 +65,9 @@ def margin_shares(similarity: FloatArray, attention: FloatArray, threshold: floa
     Parameters
     ----------
     similarity, attention
-        S and W, the same shape (h, w).
+        S and W, both (h, w).
     threshold
-        Spread over the places in proportion to W, so that weights that do not sum to 1 are served too.
+        Divided among the places in proportion to W, so W need not sum to 1.
 
     Returns
     -------
@@ -85,10 +85,10 @@ def margin_shares(similarity: FloatArray, attention: FloatArray, threshold: floa
 
 
 def explanation_shares(explanation: Explanation) -> NDArray[np.float64] | None:
-    """Split an explanation's own margin over its places, (h, w) float64; None where it has no grid.
+    """Split the margin of an explanation over its places, (h, w) float64; None without a grid.
 
-    Sums to ``explanation.margin``: what the float32 maps' sum lacks to the score (at most the tolerance of
-    :class:`Explanation`) is spread like the threshold.
+    The shares sum to ``explanation.margin``: the difference between the score and the sum of the float32 maps (at most
+    the tolerance of :class:`Explanation`) is divided like the threshold.
     """
     s, w = explanation.similarity, explanation.attention
     if s is None or w is None:
@@ -98,18 +98,18 @@ def explanation_shares(explanation: Explanation) -> NDArray[np.float64] | None:
 
 
 def region_shares(shares: FloatArray) -> dict[str, float]:
-    """Sum shares (h, w) by region, in the order of :data:`whyface.faces.regions.REGIONS`; regions without cells too."""
+    """Sum shares (h, w) by region, in the order of :data:`whyface.faces.regions.REGIONS`, empty regions included."""
     masks = region_masks(*shares.shape)
     return {name: float(np.sum(shares[mask], dtype=np.float64)) for name, mask in masks.items()}
 
 
 def map_shares(explanation: Explanation) -> dict[str, float] | None:
-    """Sum the per-face maps by region, as fractions of all their weight; None where there are no maps.
+    """Sum the per-face maps by region, as fractions of their total weight; None without maps.
 
     Returns
     -------
-    Region -> number in [-1, 1], positive where the maps support "same person". Each map counts equally, whatever its
-    scale; the absolute values over all pixels sum to 1, so that the regions' sum is at most 1.
+    Region -> number in [-1, 1], positive if the maps support "same person". Both maps count equally, whatever their
+    scale. The absolute values over all pixels sum to 1, so the absolute values over regions sum to at most 1.
     """
     maps = [np.asarray(m, np.float64) for m in (explanation.map_a, explanation.map_b) if m is not None]
     maps = [m / np.abs(m).sum() for m in maps if np.abs(m).sum() > 0]
@@ -120,34 +120,34 @@ def map_shares(explanation: Explanation) -> dict[str, float] | None:
 
 
 def ranked(shares: Mapping[str, float], *, positive: bool) -> list[tuple[str, float]]:
-    """List the regions of one sign, the largest amount first; equal ones in the regions' order."""
+    """Return the regions of one sign, the largest absolute share first; ties in the order of the regions."""
     chosen = [(name, share) for name, share in shares.items() if (share > 0 if positive else share < 0)]
     return sorted(chosen, key=lambda item: -abs(item[1]))
 
 
 def fewest_to_flip(shares: FloatArray, *, is_match: bool) -> Flip | None:
-    """Find the fewest places that, moved to the neutral similarity, flip the verdict.
+    """Find the fewest places that flip the verdict when they are set to the neutral similarity.
 
-    Shares add up, so taking the largest first is exact: no smaller set can flip it.
+    Shares are additive, so taking the largest first is exact: no smaller set flips the verdict.
 
     Parameters
     ----------
     shares
-        Every place's share of the margin, (h, w).
+        The share of each place in the margin, (h, w).
     is_match
         The verdict to flip.
 
     Returns
     -------
-    The places, or None where moving all that support the verdict is not enough (nothing speaks for the other side of a
-    "no match": at the neutral similarity everywhere the score is the threshold, and a match needs more).
+    The places, or None if even all places that support the verdict do not flip it (a "no match" that nothing speaks
+    against: at the neutral similarity everywhere, the score is the threshold, and a match needs more).
     """
     flat = np.asarray(shares, np.float64).ravel()
     support = flat if is_match else -flat
     order = np.argsort(-support, kind="stable")
     order = order[support[order] > 0]
     after = flat.sum() - np.cumsum(flat[order])
-    # Rounding must not keep a margin of zero from being one: zero is no match.
+    # Allow for rounding: a margin of zero is no match.
     flips = np.flatnonzero(after <= _NEAR if is_match else after > _NEAR)
     if not len(flips):
         return None

@@ -1,4 +1,4 @@
-"""The verdict about a pair as an explanation: by xCos with S and W, or by the plain cosine of two embeddings."""
+"""The verdict about a pair as an explanation: by xCos with S and W, or by the cosine of two embeddings."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from whyface.xcos.open_model import known_entry, open_model
 def with_probability(
     explanation: Explanation, calibration: Calibration | None, *, prior: float | None = None
 ) -> Explanation:
-    """Return the explanation with the probability of "same person" and what it was calibrated on.
+    """Return the explanation with the probability of "same person" and the data that it was calibrated on.
 
     Parameters
     ----------
     explanation
-        Its score is what the calibration was fitted to.
+        An explanation of the score for which the calibration was fitted.
     calibration
-        None leaves the explanation as it is.
+        None: return the explanation unchanged.
     prior
         See :meth:`whyface.models.calibration.Calibration.probability`.
 
@@ -56,19 +56,18 @@ FacePair = tuple[Face, Face]
 
 
 class VerdictMethod:
-    """Explain pairs by the comparison that decides: S, W and S * W, whose sum is the score.
+    """Explain pairs by the comparison behind the verdict: S, W and S * W, whose sum is the score.
 
-    Nothing is approximated and nothing extra is run: the reasons are the computation. Where embeddings are compared,
-    the explanation says that there are no maps.
+    Nothing is approximated and nothing extra is computed. If embeddings are compared, the explanation has no maps.
 
     Parameters
     ----------
     comparison
-        How the model compares faces.
+        The model's comparison.
     threshold
         Match iff score > threshold.
     source
-        Where the threshold comes from.
+        Origin of the threshold.
 
     References
     ----------
@@ -86,7 +85,7 @@ class VerdictMethod:
         return self.explain([pair])[0]
 
     def explain(self, pairs: Sequence[FacePair]) -> list[Explanation]:
-        """Explain N pairs in one run of the network.
+        """Explain N pairs in one batch.
 
         Raises
         ------
@@ -96,7 +95,7 @@ class VerdictMethod:
         if not pairs:
             raise InputError("there are no pairs to explain; give at least one")
         start = time.perf_counter()
-        # One run over both sides: the backbone is the cost, and a larger batch uses it better.
+        # One batch for both sides: the backbone dominates the cost and is faster on larger batches.
         features = self.comparison.features(stack_faces([pair[side] for side in (0, 1) for pair in pairs]))
         first, second = features[: len(pairs)], features[len(pairs) :]
         maps = self.comparison.maps(first, second)
@@ -124,42 +123,42 @@ class VerdictMethod:
 
 
 class FaceVerifier:
-    """A model with its threshold and its probabilities, which verifies pairs of aligned faces.
+    """Verify pairs of aligned faces with a model, its threshold and its calibration.
 
     Parameters
     ----------
     model
         Name of a known model (``whyface models`` lists them) or path of any ONNX network.
     attention
-        ``"u"``, ``"p"`` or ``"l"``; None takes the model's own. A model without attention of its own compares
-        embeddings, unless uniform attention over its grid is asked for.
+        ``"u"``, ``"p"`` or ``"l"``; None: the model's default. A model without an attention compares embeddings,
+        unless uniform attention over its grid is requested.
     threshold
-        Match iff score > threshold. None takes the measured operating point for ``fmr``.
+        Match iff score > threshold. None: the measured operating point for ``fmr``.
     fmr
-        False match rate of the operating point, 1e-2 or 1e-3 where measured; 1e-3 by default.
+        FMR of the operating point, 1e-2 or 1e-3 (the default) if measured.
     model_directory
-        Where models that are not part of the package lie.
+        Folder of models that do not come with whyface.
     grid, preprocessing
         For an ONNX network of your own: the tensor with its last spatial map, and what it wants done to the pixels.
     threads
-        Threads of ONNX Runtime; None leaves it to ONNX Runtime.
+        Threads of ONNX Runtime; None: ONNX Runtime's default.
     prior
-        How often two photos show one person before they are compared, in (0, 1), for the probability; by default that
-        of the pairs that it was calibrated on. Models without a calibration on record give no probability.
+        Prior probability that two photos show the same person, in (0, 1); by default that of the calibration data.
+        Models without a calibration give no probability.
 
     Attributes
     ----------
     method
-        Verdict and reasons, see :class:`VerdictMethod`.
+        The verdict with its reasons, see :class:`VerdictMethod`.
     calibration
         From score to probability, or None.
 
     Raises
     ------
     ModelError
-        If the model is unknown or unusable, or lacks a measured threshold.
+        If the model is unknown or unusable, or has no measured threshold.
     InputError
-        If the options exclude each other.
+        If the options are mutually exclusive or out of range.
     """
 
     def __init__(
@@ -185,13 +184,13 @@ class FaceVerifier:
         self.prior = prior
         entry = known_entry(model, grid=grid, preprocessing=preprocessing)
         kind = attention or (entry.default_attention if entry is not None and entry.kind == "xcos" else None)
-        # A threshold that is not on record is found out before files of a known model are read.
+        # Report a threshold that is not on record before reading the files of a known model.
         measured = None
         if entry is not None and threshold is None:
             measured = entry.operating_point(kind or COSINE, fmr=DEFAULT_FMR if fmr is None else fmr)
         self.calibration = None if entry is None else entry.confidence.get(kind or COSINE)
         if prior is not None and self.calibration is None:
-            raise ModelError(f"{model}: no probability was calibrated for these scores, so a prior says nothing")
+            raise ModelError(f"{model}: no probability was calibrated for these scores; leave out the prior")
         opened = open_model(
             model,
             attention=kind,
@@ -208,12 +207,12 @@ class FaceVerifier:
         self.method = VerdictMethod(opened.comparison(kind), threshold=threshold, source=source)
 
     def explain(self, face_a: Face, face_b: Face) -> Explanation:
-        """Verify two aligned faces and say why."""
+        """Verify two aligned faces; return the verdict with its reasons."""
         return with_probability(self.method((face_a, face_b)), self.calibration, prior=self.prior)
 
 
 def software_versions() -> dict[str, str]:
-    """Name the versions that a result depends on."""
+    """Return the versions of the software that a result depends on."""
     versions = {"whyface": __version__, "python": platform.python_version()}
     for package in ("numpy", "onnxruntime", "opencv-python-headless", "pillow"):
         try:

@@ -1,4 +1,4 @@
-"""x-face: cover patch after patch of a face and see how the score changes."""
+"""x-face: cover a face patch by patch and measure how the score changes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SHAPES: Final = ("rectangle", "circle")
 
 @dataclass(frozen=True, eq=False)
 class Patches:
-    """All places of a patch of one size.
+    """All positions of a patch of one size.
 
     Attributes
     ----------
     corners
-        Top left corner (row, column) of each, (K, 2), from the top left to the bottom right.
+        Top left corners (row, column), (K, 2), from the top left to the bottom right.
     covers
-        Which pixels of its square a patch covers, (p, p) bool.
+        The pixels of its square that a patch covers, (p, p) bool.
     """
 
     corners: NDArray[np.intp]
@@ -44,16 +44,16 @@ class Patches:
         return len(self.covers)
 
     def window(self, index: int) -> tuple[slice, slice]:
-        """Rows and columns of one patch's square."""
+        """Return the rows and columns of one patch."""
         row, column = self.corners[index]
         return slice(row, row + self.size), slice(column, column + self.size)
 
     def coverage(self) -> NDArray[np.float64]:
-        """How many patches cover each pixel, (112, 112)."""
+        """Return the number of patches that cover each pixel, (112, 112)."""
         return self._summed(np.ones(len(self)))
 
     def mean_over_patches(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Give each pixel the mean value of the patches that cover it, and 0 where none does.
+        """Return for each pixel the mean value of the patches that cover it, and 0 if none does.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class Patches:
 
 
 def starts(size: int, stride: int, side: int = FACE_SIZE) -> NDArray[np.intp]:
-    """Give the first pixels of patches along one side: 0, stride, 2 stride ... and always ``side - size``.
+    """Return the first pixels of the patches along one side: 0, stride, 2 stride ... and always ``side - size``.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def starts(size: int, stride: int, side: int = FACE_SIZE) -> NDArray[np.intp]:
 
 
 def patches(size: int, stride: int, shape: Shape = "rectangle") -> Patches:
-    """Place a patch all over the aligned face.
+    """Return the positions of a patch that cover the aligned face.
 
     Raises
     ------
@@ -111,7 +111,7 @@ class PatchPainter:
     Parameters
     ----------
     face, fill
-        (3, 112, 112) each: the face, and what shows where it is covered.
+        (3, 112, 112) each: the face, and the picture that replaces covered pixels.
     of_one_size
         The patches.
     """
@@ -120,11 +120,11 @@ class PatchPainter:
         self._face, self._fill, self._patches = face, fill, of_one_size
 
     def paint(self, row: NDArray[Any], index: int) -> None:
-        """Cover."""
+        """Cover the patch."""
         self._copy(self._fill, row, index)
 
     def undo(self, row: NDArray[Any], index: int) -> None:
-        """Uncover."""
+        """Uncover the patch."""
         self._copy(self._face, row, index)
 
     def _copy(self, source: NDArray[Any], row: NDArray[Any], index: int) -> None:
@@ -143,35 +143,36 @@ STRIDE: Final = 5
 
 
 class XfaceMethod(BlackBoxMethod):
-    """Give each pixel the mean loss of score over the patches that cover it.
+    """The mean drop of the score over the patches that cover a pixel.
 
-    The map's unit is the score's: +0.02 at a pixel means that covering patches around it cost 0.02 on average, so the
-    place supports "same person". Each patch size counts alike. The values are not rescaled; figures do that.
+    The map is in units of the score: +0.02 at a pixel means that the patches that cover it lower the score by 0.02 on
+    average, so the pixel supports "same person". All patch sizes have the same weight. The values are not rescaled;
+    figures do that.
 
-    Where it differs from the published code: see docs/how-to/methods.md.
+    For differences from the published code, see docs/how-to/methods.md.
 
     Parameters
     ----------
     pairing
-        ``"one"`` (the default) asks one question per patch, "what if this place of this face were hidden?", and
-        changes nothing else. With ``"both"`` the two covers are alike themselves, which raises the score, and both
-        faces get one map. ``"all"`` averages over the other face's covers; for the cosine the average needs no K x K
-        matrix, since a mean of dot products is the dot product with the mean.
+        ``"one"`` (the default) covers one face and leaves the other unchanged. With ``"both"``, the two patches look
+        alike, which raises the score, and the two faces get the same map. ``"all"`` averages over the covered versions
+        of the other face; for the cosine this needs no K x K matrix, since a mean of dot products is the dot product
+        with the mean.
     patch_sizes
         Sides of the patches in pixels.
     stride
-        Distance between neighbouring patches; the patches at the far borders are always there.
+        Distance between neighbouring patches; there are always patches at the far borders.
     shape
         ``"rectangle"`` or ``"circle"``.
     smooth
-        Blur the map by a Gaussian window as wide as the stride, which evens out the patches' raster.
+        Blur the map with a Gaussian window as wide as the stride, which hides the raster of the patches.
     embedder, **options
         As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
 
     Raises
     ------
     InputError
-        If an option does not fit, or ``"all"`` is asked of another score than the cosine.
+        If an option is invalid, or the pairing is ``"all"`` and the score is not the cosine.
     """
 
     name: ClassVar[str] = "xface"
@@ -202,7 +203,7 @@ class XfaceMethod(BlackBoxMethod):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Settings that decide what the maps look like."""
+        """The settings that determine the maps."""
         return {
             **super().settings,
             "pairing": self.pairing,
@@ -214,7 +215,7 @@ class XfaceMethod(BlackBoxMethod):
 
     @property
     def passes(self) -> int:
-        """Two, and one for each patch of each face."""
+        """Two, and one per patch and face."""
         return 2 + 2 * sum(map(len, self.patches))
 
     def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
@@ -228,16 +229,16 @@ class XfaceMethod(BlackBoxMethod):
         plain: tuple[Features, Features],
         pairings: Sequence[Pairing] = tuple(PAIRINGS),
     ) -> dict[Pairing, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Explain one pair with several pairings for the price of one: all need the same covered faces.
+        """Explain one pair with several pairings at the cost of one: all need the same covered faces.
 
         Parameters
         ----------
         faces
             (3, 112, 112) each.
         plain
-            What the network makes of them, (1, ...) each.
+            Their features, (1, ...) each.
         pairings
-            Which.
+            The pairings.
         """
         if "all" in pairings:
             self._need_cosine()
@@ -256,7 +257,7 @@ class XfaceMethod(BlackBoxMethod):
     def _losses(
         self, pairing: Pairing, plain: tuple[Features, Features], covered_a: Features, covered_b: Features
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """How much score each patch costs, (K,) for each face."""
+        """Return the drop of the score by each patch, (K,) for each face."""
         score = self.comparison.scores
         plain_a, plain_b = plain
         if pairing == "both":
@@ -264,8 +265,8 @@ class XfaceMethod(BlackBoxMethod):
             return loss, loss
         other_a, other_b = plain
         if pairing == "all":
-            # The face without a cover is judged against the same covered faces; otherwise their covers, which lower
-            # every score, would count as support of every pixel.
+            # Compare the uncovered face with the same covered faces, too. Otherwise their patches, which lower every
+            # score, would count as support by every pixel.
             other_a, other_b = _mean_row(covered_a), _mean_row(covered_b)
         return (
             score(plain_a, other_b) - score(covered_a, other_b),
@@ -275,7 +276,7 @@ class XfaceMethod(BlackBoxMethod):
     def _finished(self, total: NDArray[np.float64]) -> NDArray[np.float32]:
         mean = total / len(self.patches)
         if self.smooth:
-            # An odd window for odd and even strides alike.
+            # The window must be odd, also for even strides.
             width = 2 * (self.stride // 2) + 1
             return np.asarray(cv2.GaussianBlur(mean, (width, width), float(self.stride)), np.float32)
         return mean.astype(np.float32)
@@ -283,8 +284,8 @@ class XfaceMethod(BlackBoxMethod):
     def _need_cosine(self) -> None:
         if self.comparison.attention is not None:
             raise InputError(
-                "x-face's pairing 'all' needs the cosine of embeddings, whose mean over covered faces is known at "
-                "once; use the pairing 'one' or 'both' for another score"
+                "x-face's pairing 'all' needs the cosine of embeddings; use the pairing 'one' or 'both' for another "
+                "score"
             )
 
 

@@ -1,4 +1,4 @@
-"""xSSAB: backpropagate the arguments of the similarity score (needs the extra ``torch``)."""
+"""xSSAB: similarity score argument backpropagation (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ Gradients = tuple[Tensor, Tensor]
 
 
 class XssabMethod(GradientMethod):
-    """Where pixels hold the arguments for and those against a match.
+    """The pixels that carry the arguments for and against a match.
 
-    The score is a sum of arguments, e_A,n * e_B,n. An argument that reaches its share of the threshold, threshold / N,
-    is positive, any other negative. Each group's sum is backpropagated to the pixels of both faces, which gives
-    G_pos and G_neg; together they are the score's gradient. M_pos and M_neg are the means of |G_pos| and |G_neg| over
-    the colours, and the combined map is M_pos - M_neg.
+    The score is a sum of arguments, e_A,n * e_B,n. An argument is positive if it reaches its share of the threshold,
+    threshold / N, otherwise negative. The sum of each group is backpropagated to the pixels of both faces, which gives
+    G_pos and G_neg; together they are the gradient of the score. M_pos and M_neg are the means of |G_pos| and |G_neg|
+    over the colours, and the combined map is M_pos - M_neg.
 
-    Assumed: the gradient at the picture stands for what the pixel does (a pixel whose change would matter, not how much
-    it adds). Gradients are taken to the pixel values in 0..255.
+    Assumption: the gradient represents the role of a pixel (it says whether a change of the pixel would matter, not
+    how much the pixel contributes). Gradients are with respect to pixel values in 0..255.
 
-    Both groups are taken from one run of the network over both faces. The paper's code runs it twelve times and
-    backward four times for the same maps.
+    Both groups come from one forward pass over both faces and two backward passes. The paper's code needs twelve
+    forward and four backward passes for the same maps.
 
     Parameters
     ----------
     embedder, threshold, source, batch_size, score
-        See :class:`~whyface.explain.gradient_method.GradientMethod`. For the xCos score the arguments are channels of
-        cells, and an argument's share of the threshold is its cell's weight.
+        See :class:`~whyface.explain.gradient_method.GradientMethod`. For the xCos score, the arguments are the channels
+        of all places, and the share of the threshold is the weight of the place.
     kind
-        ``"combined"``: M_pos - M_neg; ``"positive"``: M_pos; ``"negative"``: -M_neg (minus: it speaks against).
+        ``"combined"``: M_pos - M_neg; ``"positive"``: M_pos; ``"negative"``: -M_neg (negative, as it speaks against).
 
     References
     ----------
@@ -93,11 +93,12 @@ def argument_gradients(
     first, second
         Pixels (N, 3, 112, 112), 0..255.
     threshold
-        Split into shares: an argument is positive iff it is at least its share.
+        Divided into shares: an argument is positive iff it is at least its share.
 
     Returns
     -------
-    The score (N,), and for the positive and the negative arguments the gradients to both faces, (N, 3, 112, 112) each.
+    The score (N,), and the gradients of the positive and of the negative arguments with respect to both faces,
+    (N, 3, 112, 112) each.
     """
     pixels = torch.cat([first, second]).requires_grad_()
     with torch.enable_grad():
@@ -105,7 +106,7 @@ def argument_gradients(
         terms, shares = score.arguments(*features.tensor_split(2))
         positive = terms.detach() >= threshold * shares
         sums = [(terms * group).sum() for group in (positive, ~positive)]
-        # Two backward passes over the same graph: measured faster than one over a doubled batch, which would need
+        # Two backward passes over the same graph are faster than one over a doubled batch, which would also need
         # every face twice in the forward pass, and than a vectorised one (see benchmarks/gradient_methods.py).
         (for_match,) = torch.autograd.grad(sums[0], pixels, retain_graph=True)
         (against,) = torch.autograd.grad(sums[1], pixels)
