@@ -136,7 +136,7 @@ def test_one_limit_for_photographs(tmp_path: Path) -> None:
     """A file is refused by all who read it or by none."""
     with (tmp_path / "huge.jpg").open("wb") as file:
         file.truncate(LARGEST_PHOTO + 1)
-    with pytest.raises(PhotoError, match="more than the limit"):
+    with pytest.raises(PhotoError, match="exceed the limit"):
         read_photo(tmp_path / "huge.jpg")
     with open_pictures(tmp_path) as pictures, pytest.raises(DataError, match="too large"):
         pictures.read_bytes("huge.jpg")

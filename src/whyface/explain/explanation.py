@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from whyface.errors import DataError, InputError
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
 from whyface.files import json_values as values
+from whyface.files.guarded import parse_json
 
 SCHEMA: Final = "whyface/explanation/1"
 """The schema that :meth:`Explanation.to_dict` writes and :meth:`Explanation.from_dict` reads."""
@@ -227,7 +228,7 @@ class Explanation:
             If the text is not strict JSON, and as :meth:`from_dict`.
         """
         try:
-            data = values.parse(source)
+            data = parse_json(source)
         except ValueError as error:
             raise DataError(f"explanation: not valid JSON ({error}); write the file again") from error
         return cls.from_dict(data)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from whyface.errors import InputError, ModelError
 from whyface.explain.cells import FloatArray, cell_parts
 from whyface.explain.pair_method import BatchedPairMethod, PairMaps
 from whyface.explain.provenance import ThresholdSource
+from whyface.files.guarded import read_tensors
 from whyface.files.integrity import write_atomic
 from whyface.models.catalogue import known_models
 from whyface.models.embedder import Batch, Embedder, l2_normalise, require_grid
@@ -99,9 +99,8 @@ def read_mean_map(path: Path | str) -> NDArray[np.float32]:
         If it cannot be read.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            return np.asarray(file.get_tensor(_TENSOR), np.float32)
-    except (OSError, SafetensorError) as error:
+        return np.asarray(read_tensors(path, (_TENSOR,))[0][_TENSOR], np.float32)
+    except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: no mean map ({error}); make it again with scripts/mean_maps.py") from error
 
 

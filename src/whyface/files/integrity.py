@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from whyface.errors import ModelError, ModelIntegrityError, OutputError
+from whyface.files.guarded import check_plain, read_guarded
 
 
 def sha256_of(path: Path | str) -> str:
@@ -20,6 +21,7 @@ def sha256_of(path: Path | str) -> str:
         The file is missing or cannot be read.
     """
     try:
+        check_plain(path)
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -65,7 +67,7 @@ def read_model(path: Path | str) -> bytes:
         The file is missing, empty or cannot be read.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_guarded(path)
     except OSError as error:
         raise unreadable(path, error) from error
     if not data:

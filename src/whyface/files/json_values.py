@@ -5,11 +5,10 @@ Readers raise ``ValueError`` or ``TypeError`` with a short phrase; whoever calls
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,20 +120,6 @@ def thaw(value: Any) -> Any:
     return value
 
 
-def parse(source: str) -> Any:
-    """Parse strict JSON: no NaN, no infinity.
-
-    Raises
-    ------
-    ValueError
-        If the text is not JSON; the message is one line.
-    """
-    try:
-        return json.loads(source, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
 def shown(value: Any) -> str:
     """Show a wrong value in one short line."""
     line = repr(value)
@@ -145,7 +130,3 @@ def _shortest(value: np.float32) -> float:
     decimal = float(str(value))
     # Reading goes through float64, so a decimal close to the middle of two float32 values could round twice.
     return decimal if np.float32(decimal) == value else float(value)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not strict JSON")

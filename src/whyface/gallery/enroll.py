@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from whyface.data.aligning import AligningPictures
 from whyface.errors import DataError
 from whyface.faces.pictures import FolderPictures, PictureSource, TarPictures, open_pictures
+from whyface.files.guarded import read_json
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import ProgressCallback
 from whyface.gallery import feature_file
@@ -105,7 +106,7 @@ def open_for_search(
     if not (path / feature_file.FILE_NAME).is_file():
         raise DataError(f"{path}: no gallery here; whyface gallery enroll makes one")
     try:
-        asked: dict[str, Any] = json.loads((path / MODEL_NAME).read_text(encoding="utf-8"))
+        asked: dict[str, Any] = read_json(path / MODEL_NAME)
         where, grid, pixels = model or str(asked["model"]), asked["grid"], asked["preprocessing"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path / MODEL_NAME}: cannot be read, so the gallery's model is not known") from error

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError
+from whyface.files.guarded import read_json
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import ProgressCallback
 from whyface.gallery.feature_file import intact
@@ -206,7 +207,7 @@ def open_shortlist(gallery: Gallery) -> Shortlist:
     again = f"run: whyface gallery index {gallery.path}"
     path = gallery.path / INDEX_NAME
     try:
-        about = json.loads((gallery.path / ABOUT_NAME).read_text(encoding="utf-8"))
+        about = read_json(gallery.path / ABOUT_NAME)
         count, recipe = int(about["count"]), Recipe(**about["recipe"])
         expected = {name: about[name] for name in ("sha256", "ends")}
     except FileNotFoundError as error:

@@ -18,10 +18,10 @@ from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from whyface.errors import InputError, ModelError
+from whyface.files.guarded import parse_json, read_tensors
 from whyface.files.integrity import write_atomic
 
 FloatArray = NDArray[np.floating[Any]]
@@ -250,11 +250,11 @@ def load_evidential_head(path: Path | str) -> EvidentialHead:
         If the file is missing, broken, or another file than an evidential head's.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get(_RECORD, "null"))
-            if not isinstance(header, dict) or header.get("format") != FORMAT:
-                raise ModelError(f"{path}: not an evidential head ({FORMAT}); fit one anew")
-            directions = np.asarray(file.get_tensor("directions"), np.float32)
+        tensors, metadata = read_tensors(path, ("directions",))
+        header = parse_json(metadata.get(_RECORD, "null"))
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            raise ModelError(f"{path}: not an evidential head ({FORMAT}); fit one anew")
+        directions = np.asarray(tensors["directions"], np.float32)
         return EvidentialHead(
             people=tuple(str(name) for name in header["people"]),
             directions=directions,
@@ -263,5 +263,5 @@ def load_evidential_head(path: Path | str) -> EvidentialHead:
             evidence=header["evidence"],
             record=dict(header["record"]),
         )
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, InputError) as error:
+    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise ModelError(f"{path}: cannot read the evidential head ({error}); fit it anew") from error

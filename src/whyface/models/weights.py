@@ -116,7 +116,7 @@ def _read(path: Path | str) -> dict[str, Tensor]:
     data = read_model(path)
     try:
         return safetensors.torch.load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+    except (safetensors.SafetensorError, ValueError, KeyError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{path}: not a usable safetensors file ({reason}); fetch it again") from error
 

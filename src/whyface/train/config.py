@@ -11,10 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from whyface.errors import InputError
+from whyface.files.guarded import LARGEST_TEXT, parse_yaml, read_guarded
 from whyface.train.losses import MarginKind
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -273,10 +273,12 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
         If the file cannot be read, is no YAML, or a key or value is wrong; the message names key and file.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = read_guarded(path, most=LARGEST_TEXT).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); give a YAML file") from error
-    except yaml.YAMLError as error:
+    try:
+        document = parse_yaml(text)
+    except ValueError as error:
         raise InputError(f"{path}: not valid YAML ({error}); see whyface train --print-config") from error
     if not isinstance(document, dict):
         raise InputError(f"{path}: must hold keys and values; see whyface train --print-config")
@@ -300,8 +302,8 @@ def _apply(document: dict[str, Any], change: str) -> None:
         if not isinstance(part, dict):
             raise InputError(f"{change!r}: {name!r} holds no keys")
     try:
-        part[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        part[last] = parse_yaml(value)
+    except ValueError as error:
         raise InputError(f"{change!r}: the value is not valid YAML") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 from whyface.errors import DataError, InputError
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.pictures import open_pictures
+from whyface.files.guarded import read_json
 
 CFP_FRONTAL: Final = 10
 """Frontal pictures of each person in CFP."""
@@ -77,7 +77,7 @@ def people_left_out(overlap: Path) -> frozenset[str]:
         If the report cannot be read.
     """
     try:
-        report = json.loads(overlap.read_text(encoding="utf-8"))
+        report = read_json(overlap)
         people = {f"cfp/{entry['person']}" for entry in report["cfp"]}
         people |= {f"glint/{entry['person']}" for entry in report["glint24"]}
     except (OSError, ValueError, KeyError, TypeError) as error:

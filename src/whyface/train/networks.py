@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whyface.errors import ModelError
+from whyface.files.guarded import check_plain
 from whyface.models.backbones import IResNet, MobileFaceNet
 from whyface.models.catalogue import open_embedder
 from whyface.models.embedder import Embedder
@@ -145,8 +146,9 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
         If the file is missing or not safetensors.
     """
     try:
+        check_plain(path)
         tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"cannot read tensors from {path}: {error}; give a .safetensors file") from error
     return tensors
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,6 +17,7 @@ from whyface.data.folders import LabelledPictures, label_pictures, open_labelled
 from whyface.data.recordio import open_records
 from whyface.errors import DataError
 from whyface.faces.pictures import PictureSource, open_pictures
+from whyface.files.guarded import read_json
 from whyface.files.progress import ProgressCallback
 from whyface.train.config import DataConfig, SourceConfig
 from whyface.train.corpus import people_left_out
@@ -196,7 +196,7 @@ def read_people(path: Path) -> frozenset[str]:
         If it is neither.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: no list of people ({error}); give a JSON list of names") from error
     if isinstance(document, list) and all(isinstance(name, str) for name in document):

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from whyface.errors import DataError, ModelError, OutputError
+from whyface.files.guarded import parse_json, read_json, read_tensors
 from whyface.files.integrity import check_sha256, sha256_of, write_atomic
 from whyface.models.weights import save_safetensors
 from whyface.train.config import NetworkConfig
@@ -39,15 +39,6 @@ def trained_correlation(path: Path | str) -> Tensor | None:
     return read_safetensors(_file(path)).get(CORRELATED_TENSOR)
 
 
-def is_trained(path: Path | str) -> bool:
-    """Say whether ``whyface train`` wrote a file, or the network in a folder."""
-    try:
-        with safe_open(_file(path), framework="numpy") as file:
-            return "whyface" in (file.metadata() or {})
-    except (OSError, SafetensorError):
-        return False
-
-
 def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
     """Rebuild a trained network from its ``.safetensors`` file, or from ``network.safetensors`` in a run's folder.
 
@@ -62,12 +53,11 @@ def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
     """
     path = _file(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            description = json.loads((file.metadata() or {})["whyface"])
+        description = parse_json(read_tensors(path, ())[1]["whyface"])
         if description["format"] != TRAINED:
             raise ValueError(f"format {description['format']!r}")  # noqa: TRY301 - same message as for the others
         config = NetworkConfig.model_validate(description["network"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: no network that whyface train wrote ({error}); give its folder or file") from error
     network = build_network(config).eval()
     load_part(network, read_safetensors(path), path)
@@ -160,7 +150,7 @@ def load_checkpoint(folder: Path, state: TrainingState, digest: str) -> bool:
     if not path.exists():
         return False
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         step, best, made = int(document["step"]), float(document["best"]), str(document["config"])
         tensors_path, sha256 = folder / str(document["file"]), str(document["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from whyface.errors import InputError, ModelError
+from whyface.files.guarded import parse_json, read_tensors
 from whyface.files.integrity import write_atomic
 from whyface.models.catalogue import model_entry, shipped_models
 from whyface.models.embedder import Batch
@@ -219,13 +219,11 @@ def read_attributes(path: Path | str) -> AttributeHeads:
         If the file cannot be read or is no such file.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            weight, bias, baseline = (
-                np.asarray(file.get_tensor(name), np.float32) for name in ("weight", "bias", "baseline")
-            )
-            record = json.loads((file.metadata() or {})[_RECORD])
+        tensors, metadata = read_tensors(path)
+        weight, bias, baseline = (np.asarray(tensors[name], np.float32) for name in ("weight", "bias", "baseline"))
+        record = parse_json(metadata[_RECORD])
         return AttributeHeads(tuple(record["names"]), weight, bias, baseline, record)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, InputError) as error:
+    except (OSError, KeyError, TypeError, ValueError, InputError) as error:
         raise ModelError(f"{path}: no attribute heads that fit_attributes.py wrote ({error})") from error
 
 

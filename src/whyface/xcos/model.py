@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from whyface.errors import InputError, ModelError
+from whyface.files.guarded import read_tensors
 from whyface.files.integrity import check_digest, read_model
 from whyface.models.catalogue import model_entry, open_embedder
 from whyface.models.embedder import Batch, GridEmbedder
@@ -251,9 +251,7 @@ def read_correlated(path: Path | str) -> NDArray[np.float32] | None:
         If the file cannot be read.
     """
     try:
-        with safe_open(path, framework="numpy") as tensors:
-            if CORRELATED_TENSOR not in tensors.keys():  # noqa: SIM118 - no mapping
-                return None
-            return np.asarray(tensors.get_tensor(CORRELATED_TENSOR), np.float32)
-    except (OSError, SafetensorError) as error:
+        found = read_tensors(path, (CORRELATED_TENSOR,))[0].get(CORRELATED_TENSOR)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot read this file ({error}); export the model again") from error
+    return None if found is None else np.asarray(found, np.float32)

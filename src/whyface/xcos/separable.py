@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from whyface.errors import InputError, ModelError
+from whyface.files.guarded import read_tensors
 from whyface.xcos.grid import normalise_cells
 from whyface.xcos.model import XcosModel
 
@@ -182,11 +182,14 @@ def read_attention(path: Path | str) -> dict[str, NDArray[np.float32]]:
         If the file cannot be read or holds none.
     """
     try:
-        with safe_open(path, framework="numpy") as tensors:
-            names = [name for name in tensors.keys() if name.startswith(PREFIX)]  # noqa: SIM118 - no mapping
-            found = {name.removeprefix(PREFIX): np.asarray(tensors.get_tensor(name), np.float32) for name in names}
-    except (OSError, SafetensorError) as error:
+        tensors, _ = read_tensors(path)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot read this file ({error})") from error
+    found = {
+        name.removeprefix(PREFIX): np.asarray(values, np.float32)
+        for name, values in tensors.items()
+        if name.startswith(PREFIX)
+    }
     if not found:
         raise ModelError(f"{path}: holds no tensors of a learned attention")
     return found

@@ -1,0 +1,172 @@
+"""The one guard before files of others: kind, size, depth and numbers are checked before anything is made of the bytes.
+
+What is refused raises :class:`RefusedError`, an ``OSError``, or ``ValueError`` with a short phrase. A reader adds which
+file it was and what to do; no other exception comes out.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+LARGEST_TEXT: Final = 64 * 2**20
+"""Bytes of JSON, YAML or settings; the largest explanation with maps is below 1 MiB."""
+
+LARGEST_MODEL: Final = 2 * 2**30
+"""Bytes of a network or of tensors; an ONNX file cannot hold more."""
+
+LARGEST_NUMBER: Final = 2**63
+"""Whole numbers in JSON lie below it."""
+
+_TENSOR_TYPES: Final = frozenset({"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"})
+
+
+class RefusedError(OSError):
+    """A file that is not read, because of what it is or how large it is."""
+
+
+def read_guarded(path: Path | str, *, most: int = LARGEST_MODEL) -> bytes:
+    """Read a plain file of at most ``most`` bytes.
+
+    Raises
+    ------
+    OSError
+        It cannot be read; :class:`RefusedError` if it is no plain file or too large. ``strerror`` says why.
+    """
+    check_plain(path, most=most)
+    with Path(path).open("rb") as file:
+        # It may have grown since.
+        data = file.read(most + 1)
+    if len(data) > most:
+        _refuse(path, f"larger than {most} bytes")
+    return data
+
+
+def check_plain(path: Path | str, *, most: int = LARGEST_MODEL) -> int:
+    """Return the size of a plain file; see :func:`read_guarded`."""
+    try:
+        about = Path(path).stat()
+    except ValueError as error:  # a NUL byte, or a name that is not UTF-8
+        raise RefusedError(errno.EINVAL, f"no name of a file: {error}", str(path)) from error
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(about.st_mode):
+        _refuse(path, "a pipe, device or socket, not a file")
+    if about.st_size > most:
+        _refuse(path, f"{about.st_size} bytes, more than the {most} that are read")
+    return about.st_size
+
+
+def read_json(path: Path | str, *, most: int = LARGEST_TEXT) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    OSError
+        See :func:`read_guarded`.
+    ValueError
+        See :func:`parse_json`.
+    """
+    return parse_json(read_guarded(path, most=most))
+
+
+def parse_json(source: str | bytes) -> Any:
+    """Parse strict JSON in UTF-8: no NaN, no infinity, no number beyond 64 bits.
+
+    Raises
+    ------
+    ValueError
+        If the text is not that; the message is one line.
+    """
+    try:
+        text = source.decode("utf-8") if isinstance(source, bytes) else source
+        return json.loads(text, parse_constant=_no_constant, parse_int=_whole)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def parse_yaml(source: str) -> Any:
+    """Parse YAML of plain values (needs the extra ``train``).
+
+    Raises
+    ------
+    ValueError
+        If the text is not that; the message is one line.
+    """
+    import yaml  # noqa: PLC0415 - an extra
+
+    try:
+        return yaml.safe_load(source)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" in line {mark.line + 1}"
+        raise ValueError(f"{getattr(error, 'problem', None) or 'not YAML'}{where}") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except (ValueError, AttributeError, IndexError, KeyError, TypeError, OverflowError) as error:
+        # PyYAML lets them out for odd dates, numbers and tags.
+        raise ValueError(f"a value that cannot be read ({type(error).__name__})") from error
+
+
+def read_tensors(
+    path: Path | str, names: Iterable[str] | None = None
+) -> tuple[dict[str, NDArray[Any]], Mapping[str, str]]:
+    """Read a safetensors file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    names
+        The tensors that are wanted; those that the file lacks are left out. None reads all.
+
+    Returns
+    -------
+    Tensors by name, and the metadata.
+
+    Raises
+    ------
+    OSError
+        See :func:`read_guarded`.
+    ValueError
+        If it is no safetensors file, or a tensor has a type that NumPy lacks, such as BF16.
+    """
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - start fast
+
+    check_plain(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            held = set(file.keys())
+            chosen = held if names is None else held & set(names)
+            for name in sorted(chosen):
+                kind = str(file.get_slice(name).get_dtype())
+                if kind not in _TENSOR_TYPES:
+                    raise ValueError(f"tensor {name[:60]!r} has the type {kind[:20]}; store it as F32")
+            return {name: np.asarray(file.get_tensor(name)) for name in sorted(chosen)}, metadata
+    except (SafetensorError, OverflowError, MemoryError, RecursionError) as error:
+        raise ValueError(f"no safetensors file ({str(error)[:120]})") from error
+
+
+def _refuse(path: Path | str, why: str) -> NoReturn:
+    raise RefusedError(errno.EINVAL, why, str(path))
+
+
+def _whole(digits: str) -> int:
+    # Python itself refuses thousands of digits; these would overflow where they become floats.
+    value = int(digits) if len(digits) < 25 else LARGEST_NUMBER
+    if abs(value) >= LARGEST_NUMBER:
+        raise ValueError("a number beyond 64 bits")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not strict JSON")
