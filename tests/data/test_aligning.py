@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from helpers.picture_files import encoded, flat, shared_data, write_tree
+from whyface.data import aligning
 from whyface.data.aligning import AligningPictures
 from whyface.demo import demo_photo
 from whyface.errors import DataError, OutputError
@@ -64,6 +66,20 @@ def test_faces_are_cut_out_by_name(photos: Path) -> None:
         folder = Path(source._temporary.name) if source._temporary else photos
         assert list(folder.rglob("*.png"))
     assert not folder.exists()
+
+
+def test_nothing_is_kept_where_every_photo_is_read_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a file was written")
+
+    monkeypatch.setattr(aligning, "write_atomic", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    with AligningPictures(FolderPictures(photos), finder=Counting(), keep=False) as source:
+        np.testing.assert_array_equal(source.read("a/one.png"), photo(1)[:112, :112])
+        for name, reason in (("b/dark.png", "no face found"), ("b/broken.jpg", "not a picture")):
+            with pytest.raises(DataError, match=f"{name}: cannot be aligned: {reason}"):
+                source.read(name)
+        assert set(source.failures) == {"b/dark.png", "b/broken.jpg"}
 
 
 def test_the_cache_spares_the_detector(photos: Path, tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ class AligningPictures(Closing):
         The photographs; closed together with this.
     cache
         Folder for the aligned faces, made where it is missing; None keeps them in a temporary folder until the end.
+    keep
+        False: keep no faces on disk, where every photograph is read once and there is no ``cache``.
     detector
         Name of the detector (:data:`whyface.faces.load.DETECTORS`).
     finder
@@ -77,16 +79,17 @@ class AligningPictures(Closing):
         finder: Detector | None = None,
         max_pixels: int = MAX_PIXELS,
         threads: int | None = None,
+        keep: bool = True,
     ) -> None:
         self._photos = photos
         self._finder = open_detector(detector, threads=threads) if finder is None else finder
         self.recipe = f"{detector}, alignment {ALIGNMENT}, the largest face"
         self._max_pixels = max_pixels
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        if cache is None:
+        if cache is None and keep:
             self._temporary = tempfile.TemporaryDirectory(prefix="whyface-")
             cache = Path(self._temporary.name)
-        self._cache = _made(cache)
+        self._cache = None if cache is None else _made(cache)
         self.failures: dict[str, str] = {}
 
     def names(self) -> tuple[str, ...]:
@@ -104,6 +107,9 @@ class AligningPictures(Closing):
             If the cache cannot be written.
         """
         data = self._photos.read_bytes(name)
+        if self._cache is None:
+            found = self._align(data, name)
+            return self._fail(name, found) if isinstance(found, str) else found
         recipe = f"{self.recipe}, at most {self._max_pixels} pixels".encode()
         key = hashlib.sha256(recipe + hashlib.sha256(data).digest()).hexdigest()
         face, none = (self._cache / key[:2] / f"{key}{suffix}" for suffix in (_FACE, _NONE))
@@ -113,17 +119,12 @@ class AligningPictures(Closing):
         with contextlib.suppress(OSError, UnicodeDecodeError):
             return self._fail(name, none.read_text(encoding="utf-8"))
         _made(face.parent)
-        try:
-            faces = find_faces(decode_photo(data, "", max_pixels=self._max_pixels), source=name, detector=self._finder)
-        except PhotoError as error:
-            reason = str(error).lstrip(": ")
-        else:
-            if faces:
-                write_atomic(face, _encode(faces[0].image))
-                return faces[0].image
-            reason = "no face found"
-        write_atomic(none, reason.encode())
-        return self._fail(name, reason)
+        found = self._align(data, name)
+        if isinstance(found, str):
+            write_atomic(none, found.encode())
+            return self._fail(name, found)
+        write_atomic(face, _encode(found))
+        return found
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of any file as it is, not aligned."""
@@ -167,6 +168,15 @@ class AligningPictures(Closing):
         self._photos.close()
         if self._temporary is not None:
             self._temporary.cleanup()
+
+    def _align(self, data: bytes, name: str) -> NDArray[np.uint8] | str:
+        """Return the face, or why there is none."""
+        try:
+            photo = decode_photo(data, "", max_pixels=self._max_pixels)
+        except PhotoError as error:
+            return str(error).lstrip(": ")
+        faces = find_faces(photo, source=name, detector=self._finder)
+        return faces[0].image if faces else "no face found"
 
     def _fail(self, name: str, reason: str) -> NDArray[np.uint8]:
         self.failures[name] = reason

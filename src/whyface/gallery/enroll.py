@@ -228,7 +228,7 @@ def enroll_folder(
     with open_pictures(folder) as photos:
         person_of, empty = people_of(photos, folder)
         report.passed_over = photos.listed().passed_over
-        source: PictureSource = photos if aligned else AligningPictures(photos, threads=threads)
+        source: PictureSource = photos if aligned else AligningPictures(photos, threads=threads, keep=False)
         for batch in _batches(list(person_of)):
             _enroll_batch(gallery, source, {name: person_of[name] for name in batch}, report, find_doubts)
             if progress is not None:

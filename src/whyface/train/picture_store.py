@@ -129,7 +129,12 @@ class PictureStore:
 
 
 def open_stores(
-    config: DataConfig, *, seed: int, stack: ExitStack, progress: ProgressCallback | None = None
+    config: DataConfig,
+    *,
+    seed: int,
+    stack: ExitStack,
+    threads: int | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[PictureStore, PictureStore | None]:
     """Open the training pictures, and those of the people who are held out (None if nobody is).
 
@@ -141,6 +146,8 @@ def open_stores(
         Draws the people who are held out, among those with two pictures or more.
     stack
         Closes the sources in the end.
+    threads
+        Threads of ONNX Runtime for the face detector, for photographs; None leaves it to ONNX Runtime.
     progress
         Called while decoding.
 
@@ -154,7 +161,7 @@ def open_stores(
     people: list[str] = []
     shown: list[str] = []
     for source in config.sources:
-        pictures = _open(source)
+        pictures = _open(source, threads)
         stack.enter_context(pictures.source)
         only = None if source.people is None else read_people(source.people)
         for name, label in zip(pictures.names, pictures.labels.tolist(), strict=True):
@@ -204,11 +211,11 @@ def read_people(path: Path) -> frozenset[str]:
     return people_left_out(path)
 
 
-def _open(source: SourceConfig) -> LabelledPictures:
+def _open(source: SourceConfig, threads: int | None) -> LabelledPictures:
     pictures = _open_stored(source)
     if not source.align:
         return pictures
-    return replace(pictures, source=AligningPictures(pictures.source, cache=source.align_cache))
+    return replace(pictures, source=AligningPictures(pictures.source, cache=source.align_cache, threads=threads))
 
 
 def _open_stored(source: SourceConfig) -> LabelledPictures:

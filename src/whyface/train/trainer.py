@@ -121,7 +121,9 @@ def train(
     if fabric.global_rank:
         report, say = None, lambda _: None
     with ExitStack() as stack:
-        pictures, held_out = open_stores(config.data, seed=config.seed, stack=stack, progress=decoding)
+        pictures, held_out = open_stores(
+            config.data, seed=config.seed, stack=stack, threads=config.threads, progress=decoding
+        )
         validation = _validation(config, held_out, stack)
         say(f"training on {pictures.summary()}; choosing by {len(validation.genuine)} pairs")
         run = _Run(config, pictures, fabric, model_directory)
