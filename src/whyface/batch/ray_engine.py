@@ -8,6 +8,7 @@ example on a shared disk.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from whyface.batch.comparer import Comparer, ComparerSettings, PairResult
 from whyface.batch.pair_source import PhotoPair
 from whyface.batch.run import Chunk
 from whyface.errors import DataError, InputError, WhyfaceError
+from whyface.onnx_runtime import PRIVACY
 
 WAITING_EACH: Final = 2
 """Chunks that each worker has before it: one that it works on, one that is ready when it is done."""
@@ -68,7 +70,9 @@ class RayEngine:
         """Compare every chunk; ``write`` is called here, once for each."""
         # A worker that dies is started anew, and what it was comparing is compared again; a few times only, since a
         # chunk that kills every worker would never end.
-        remote = self._ray.remote(max_restarts=-1, max_task_retries=RETRIES)(_Worker)
+        # A worker's process may load ONNX Runtime before it comes to whyface, as where another package uses it.
+        private = {"env_vars": dict(PRIVACY)}
+        remote = self._ray.remote(max_restarts=-1, max_task_retries=RETRIES, runtime_env=private)(_Worker)
         workers = [remote.remote(self._settings, self._folder.absolute(), self._threads) for _ in range(self.workers)]
         try:
             self._share(workers, chunks, write)
@@ -120,13 +124,17 @@ class _Worker:
 
 
 def ray_module() -> Any:
-    """Import Ray.
+    """Import Ray with its usage statistics off, whatever the environment says.
+
+    Ray sends them to its makers by default, unless told not to before it starts a cluster. A cluster that is up already
+    follows the settings that it was started with.
 
     Raises
     ------
     InputError
         If it is not installed; the message says what to install.
     """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray  # noqa: PLC0415 - an extra
     except ImportError as error:
