@@ -137,3 +137,10 @@ def test_progress_ends_with_the_error_inside() -> None:
     with pytest.raises(ValueError, match="stop"), progress_bar("x", console=console, after=0.0) as report:
         report(1, 2)
         raise ValueError("stop")
+
+
+def test_progress_writes_nothing_into_a_file() -> None:
+    out = io.StringIO()
+    with progress_bar("x", console=Console(file=out), after=0.0) as report:
+        report(1, 2)
+    assert out.getvalue() == ""

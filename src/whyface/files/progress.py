@@ -23,7 +23,7 @@ def progress_bar(
 ) -> Iterator[ProgressCallback]:
     """Yield a callback that draws a progress bar once ``after`` seconds have passed.
 
-    A run that is done sooner prints nothing.
+    A run that is done sooner prints nothing, and nothing is printed where there is no terminal.
 
     Parameters
     ----------
@@ -36,13 +36,16 @@ def progress_bar(
     clock
         Gives the time in seconds.
     """
+    where = Console(stderr=True) if console is None else console
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console if console is not None else Console(stderr=True),
+        console=where,
         transient=True,
+        # Into a file it would write an empty line.
+        disable=not where.is_terminal,
     )
     task = bar.add_task(description, total=None)
     started = clock()
