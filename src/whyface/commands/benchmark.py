@@ -20,6 +20,7 @@ from whyface.commands.options import (
     Threads,
     reference_options,
 )
+from whyface.commands.verify import import_matplotlib
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ def _draw(out: Path, model: str, protocol: str, pairs: int, summaries: dict[str,
     from whyface.figures.bench import curves_figure, merits_figure  # noqa: PLC0415
     from whyface.figures.style import save_figure  # noqa: PLC0415
 
+    import_matplotlib()
     title, subtitle = f"Which explanation tells the truth? {model}", _whose(protocol, pairs, summaries)
     merits = merits_figure(summaries, title=title, subtitle=subtitle, controls=frozenset(controls))
     save_figure(merits, out / "merits.png", dpi=200)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from whyface.commands.options import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Sets, Threads
+from whyface.commands.verify import import_matplotlib
 from whyface.errors import OutputError
 
 if TYPE_CHECKING:
@@ -228,6 +229,7 @@ def _write(
     from whyface.figures.style import save_figure  # noqa: PLC0415
     from whyface.files.integrity import write_atomic  # noqa: PLC0415
 
+    import_matplotlib()
     metadata = {key: document[key] for key in ("model", "protocol", "settings", "versions")}
     write_scores(out / SCORES, protocol, scores, metadata)
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)

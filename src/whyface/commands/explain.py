@@ -17,7 +17,7 @@ from whyface.commands.options import (
     Reference,
     reference_options,
 )
-from whyface.commands.verify import Prior, check_writable, probability_line, verdict_line
+from whyface.commands.verify import Prior, check_writable, import_matplotlib, probability_line, verdict_line
 
 if TYPE_CHECKING:
     from whyface.explain.explanation import Explanation
@@ -112,6 +112,7 @@ def explain(
                 opened.progress = progress
             found.append(with_probability(opened(faces), verifier.calibration, prior=prior))
     if figure is not None:
+        import_matplotlib()
         from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import
         from whyface.figures.style import save_figure  # noqa: PLC0415
 

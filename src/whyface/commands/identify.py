@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from whyface.commands.options import Attention, Figure, ModelFolder, Threads
-from whyface.commands.verify import check_writable
+from whyface.commands.verify import check_writable, import_matplotlib
 from whyface.errors import InputError, ModelError, WhyfaceError
 
 if TYPE_CHECKING:
@@ -266,6 +266,8 @@ def _save_figure(
     from whyface.figures.identify import identification_figure  # noqa: PLC0415 - start fast
     from whyface.figures.style import save_figure  # noqa: PLC0415
 
+    import_matplotlib()
+
     pictures = {candidate.record: _picture(candidate, photos, aligned, threads) for candidate in found.candidates[:2]}
     save_figure(identification_figure(found, probe.image, pictures), path)
 
@@ -283,6 +285,8 @@ def _picture(candidate: Candidate, photos: Path | None, aligned: bool, threads: 
 def _save_words(told: UncertaintyWords, probe: Face, path: Path) -> None:
     from whyface.figures.style import save_figure  # noqa: PLC0415 - start fast
     from whyface.figures.uncertainty import erased_words_figure  # noqa: PLC0415
+
+    import_matplotlib()
 
     subtitle = f"Each word's place painted {told.eraser}, one at a time; the likeliest person is {told.person}"
     bars = [(word.name, word.uncertainty) for word in told.words[:10]]

@@ -6,17 +6,23 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from whyface.commands.options import ModelFolder
+from whyface.commands.verify import caches_elsewhere
 from whyface.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from whyface.train.trainer import Report
 
 
+_CACHE: Final = "TORCHINDUCTOR_CACHE_DIR"
+"""PyTorch makes a folder for what it might compile, and would leave it among the temporary files, empty as it is."""
+
+
+@caches_elsewhere(_CACHE)
 def train(
     config: Annotated[
         Path | None, typer.Argument(help="The run, in YAML; --print-config shows one.", show_default=False)
@@ -81,6 +87,7 @@ def _missing(error: ImportError) -> InputError:
     return InputError(f"training needs {error.name}; run: pip install 'whyface[train]'")
 
 
+@caches_elsewhere(_CACHE)
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training run, or its network.safetensors.")],
     out: Annotated[Path, typer.Option(help="Folder for the model.")],

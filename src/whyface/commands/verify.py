@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -61,6 +64,7 @@ def verify(
         photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b, max_pixels=int(max_megapixels * 1e6)
     )
     if figure is not None:
+        import_matplotlib()
         result.save_figure(figure)
     if as_json:
         typer.echo(result.explanation.to_json(indent=2))
@@ -78,6 +82,7 @@ def demo(
 
     for pair in DEMO_PAIRS:
         check_writable(out / pair.figure)
+    import_matplotlib()
     verifier = Verifier()
     expected = True
     for pair in DEMO_PAIRS:
@@ -128,6 +133,39 @@ def check_writable(path: Path, what: str = "figure") -> None:
         raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: the folder {path.parent} cannot be written to; choose another")
+
+
+def import_matplotlib() -> None:
+    """Import matplotlib before a figure is drawn, so that it writes nothing into the user's home.
+
+    Left to itself, it makes a folder for settings there and writes a list of all fonts of the machine; the figures use
+    only fonts that come with it. This is for the command line, whose process is its own. A program that uses whyface as
+    a library decides for itself, by setting ``MPLCONFIGDIR`` as it may here.
+    """
+    if "MPLCONFIGDIR" in os.environ or "matplotlib" in sys.modules:
+        return
+    with caches_elsewhere("MPLCONFIGDIR"):
+        os.environ["MPL_IGNORE_SYSTEM_FONTS"] = "1"
+        import matplotlib.font_manager  # noqa: PLC0415
+
+        # It remembers these folders, and needs them no more once the fonts are known.
+        matplotlib.get_configdir()
+        matplotlib.get_cachedir()
+
+
+@contextmanager
+def caches_elsewhere(*variables: str) -> Iterator[None]:
+    """Point caches of other packages to a temporary folder, by environment variables that the user has not set."""
+    import tempfile  # noqa: PLC0415 - start fast
+
+    own = [name for name in variables if name not in os.environ]
+    with tempfile.TemporaryDirectory(prefix="whyface-") as folder:
+        os.environ.update(dict.fromkeys(own, folder))
+        try:
+            yield
+        finally:
+            for name in own:
+                del os.environ[name]
 
 
 def models(

@@ -16,7 +16,7 @@ from whyface.commands.options import (
     FaceB,
     Figure,
 )
-from whyface.commands.verify import check_writable, verdict_line
+from whyface.commands.verify import check_writable, import_matplotlib, verdict_line
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def _pair(
     with progress_bar("erasing") as progress:
         report = explainer(verification.face_a, verification.face_b, progress=progress)
     if figure is not None:
+        import_matplotlib()
         from whyface.figures.style import save_figure  # noqa: PLC0415 - matplotlib is slow to import
         from whyface.figures.words import words_figure  # noqa: PLC0415
 
