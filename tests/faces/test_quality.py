@@ -70,7 +70,7 @@ def test_noise_of_known_strength() -> None:
         assert noise_level(grey) == pytest.approx(sigma, rel=0.03)
 
 
-@pytest.mark.parametrize("angle", [0, 45, 90, 135])
+@pytest.mark.parametrize("angle", [0, 25, 45, 65, 90, 115, 135, 155])
 def test_motion_along_any_direction_lowers_the_sharpness(angle: float) -> None:
     grey = stripes()
     kernel = np.zeros((13, 13), np.float32)
@@ -79,7 +79,7 @@ def test_motion_along_any_direction_lowers_the_sharpness(angle: float) -> None:
         x, y = np.rint(6 + k * step).astype(int)
         kernel[y, x] = 1
     moved = np.asarray(cv2.filter2D(grey, -1, kernel / kernel.sum()), dtype=np.float32)
-    assert sharpness(moved) < 0.85 * sharpness(grey)
+    assert sharpness(moved) < 0.9 * sharpness(grey)
 
 
 def test_sharpness_falls_with_every_further_blur_and_knows_no_contrast() -> None:

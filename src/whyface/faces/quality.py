@@ -32,8 +32,19 @@ BRIGHT: Final = 246
 
 _LUMINANCE: Final = np.array([[0.2126, 0.7152, 0.0722]])  # Rec. 709
 _NOISE_KERNEL: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-_REBLUR: Final = 9
-_STEPS: Final = ((0, 1), (1, 1), (1, 0), (1, -1))
+
+# (down, right) from one pixel to the next along eight directions, and how many pixels a blur along them takes: some
+# nine pixels' length each.
+_DIRECTIONS: Final = (
+    ((0, 1), 9),
+    ((1, 2), 5),
+    ((1, 1), 7),
+    ((2, 1), 5),
+    ((1, 0), 9),
+    ((2, -1), 5),
+    ((1, -1), 7),
+    ((1, -2), 5),
+)
 
 # How far the five landmarks of a typical adult head lie behind its eyes, in inter-eye distances.
 _DEPTHS: Final = np.array([0.0, 0.0, -0.52, -0.12, -0.12])
@@ -143,10 +154,10 @@ def luminance(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def sharpness(grey: NDArray[np.float32]) -> float:
-    """Return how much detail one more blur removes, in [0, 1]: the minimum over four directions.
+    """Return how much detail one more blur removes, in [0, 1]: the minimum over eight directions.
 
-    A blurred picture changes little. Blur and differences are computed along rows, columns and both diagonals, so that
-    motion blur shows in one of them. A uniform picture has sharpness 0.
+    A blurred picture changes little. Blur and differences are computed along lines in steps of about 22 degrees, so
+    that motion blur shows in one of them. A uniform picture has sharpness 0.
 
     Parameters
     ----------
@@ -159,9 +170,9 @@ def sharpness(grey: NDArray[np.float32]) -> float:
     perceptual blur metric, SPIE 6492 (2007).
     """
     kept = []
-    for down, right in _STEPS:
+    for (down, right), taps in _DIRECTIONS:
         before = np.abs(_difference(grey, down, right))
-        after = np.abs(_difference(_blurred_along(grey, down, right), down, right))
+        after = np.abs(_difference(_blurred_along(grey, down, right, taps), down, right))
         total = float(before.sum())
         kept.append(float(np.maximum(before - after, 0).sum()) / total if total > 0 else 0.0)
     return min(kept)
@@ -296,11 +307,13 @@ def _difference(grey: NDArray[np.float32], down: int, right: int) -> NDArray[np.
     return grey[down:, right:] - grey[: height - down, : width - right]
 
 
-def _blurred_along(grey: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:
-    kernel = np.zeros((_REBLUR, _REBLUR), np.float32)
-    middle = _REBLUR // 2
-    for step in range(-middle, middle + 1):
-        kernel[middle + step * down, middle + step * right] = 1 / _REBLUR
+def _blurred_along(grey: NDArray[np.float32], down: int, right: int, taps: int) -> NDArray[np.float32]:
+    """Mean of so many pixels along one direction."""
+    far = taps // 2
+    middle = far * max(abs(down), abs(right))
+    kernel = np.zeros((2 * middle + 1, 2 * middle + 1), np.float32)
+    for step in range(-far, far + 1):
+        kernel[middle + step * down, middle + step * right] = 1 / taps
     return np.asarray(cv2.filter2D(grey, cv2.CV_32F, kernel, borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
 
 
