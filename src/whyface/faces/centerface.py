@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Final
 
@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError, ModelError, ModelIntegrityError
+from whyface.errors import FaceError, InputError, ModelError, ModelIntegrityError
 from whyface.faces.align import apply_affine, invert_affine, warp
 from whyface.faces.detection import Detection, check_photo, largest_first, suppress_overlaps
+from whyface.faces.quality import roll_of
 from whyface.onnx_runtime import open_session
 
 Tensor = NDArray[np.float32]
@@ -29,6 +30,16 @@ Network = Callable[[Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 _STRIDE: Final = 4
 _MULTIPLE: Final = 32
 _BY_COORDINATE: Final = [1, 0]
+
+_UPRIGHT: Final = 25.0
+"""The network's landmarks are exact up to about this many degrees of rotation."""
+
+_LOOKS: Final = 3
+_SURE: Final = 0.75
+"""Confidence below which a close-up is compared with those of other orientations."""
+
+_SURER: Final = 0.1
+"""How much more confidence another orientation needs to be preferred."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,9 @@ class CentreSettings:
         Side of the close-up of each face, in pixels; 0 for no second pass.
     framing
         Side of the close-up as a multiple of the side of the face's box.
+    turned
+        Whether a face that lies on its side or upside down is looked at again, upright, and a photo without a face is
+        searched again in three other orientations. Needs the close-up.
     """
 
     shortest_search: int = 256
@@ -56,6 +70,7 @@ class CentreSettings:
     overlap: float = 0.3
     close_up: int = 128
     framing: float = 1.8
+    turned: bool = True
 
     def __post_init__(self) -> None:
         if not 32 <= self.shortest_search <= self.longest_search:
@@ -68,7 +83,8 @@ class CenterFaceDetector:
     """Find faces in two passes: over the whole photo, then over a close-up of each face for exact landmarks.
 
     The precision of the landmarks grows with the size of the face in the input; in the close-up every face has the
-    same size.
+    same size. The network knows upright faces; the landmarks of others are imprecise but show the rotation, so the
+    close-up is repeated with the face turned upright.
 
     Parameters
     ----------
@@ -93,7 +109,11 @@ class CenterFaceDetector:
         check_photo(photo)
         found = self._search(photo)
         if self._settings.close_up:
-            found = _distinct([self._look_closer(photo, face) for face in found], self._settings.overlap)
+            # What no close-up confirms is kept if the upright photo showed it.
+            faces = [self._look_closer(photo, face) or face for face in found]
+            if not faces and self._settings.turned:
+                faces = self._search_turned(photo)
+            found = _distinct(faces, self._settings.overlap)
         return largest_first(found)
 
     def _search(self, photo: NDArray[np.uint8]) -> list[Detection]:
@@ -109,20 +129,61 @@ class CenterFaceDetector:
         to_photo = np.column_stack([np.diag(1 / zoom), 0.5 / zoom - 0.5])
         return self._marked(np.asarray(resized, dtype=np.uint8), to_photo)
 
-    def _look_closer(self, photo: NDArray[np.uint8], face: Detection) -> Detection:
+    def _search_turned(self, photo: NDArray[np.uint8]) -> list[Detection]:
+        """Search the photo in three other orientations; keep the faces of the one with the surest face."""
+        height, width = photo.shape[:2]
+        to_photo = {
+            1: np.array([[0, -1, width - 1], [1, 0, 0]], np.float64),
+            2: np.array([[-1, 0, width - 1], [0, -1, height - 1]], np.float64),
+            3: np.array([[0, 1, 0], [-1, 0, height - 1]], np.float64),
+        }
+        best: list[Detection] = []
+        for quarters, back in to_photo.items():
+            found = self._search(np.ascontiguousarray(np.rot90(photo, quarters)))
+            moved = [_moved(face, back) for face in found]
+            # The close-up must confirm the face: three more searches are three more chances of a false alarm.
+            seen = [closer for face in moved if (closer := self._look_closer(photo, face)) is not None]
+            best = max(best, seen, key=lambda faces: max((face.score for face in faces), default=0.0))
+        return best
+
+    def _look_closer(self, photo: NDArray[np.uint8], face: Detection) -> Detection | None:
+        """Return the face as the close-up shows it, turned upright; None if the close-up does not show it."""
+        if not self._settings.turned:
+            seen = self._look(photo, face, 0)
+            return None if seen is None else replace(seen, score=face.score)
+        seen, turn = None, _turn_of(face)
+        for _ in range(_LOOKS):
+            view = self._look(photo, seen or face, turn)
+            if view is None:
+                break
+            seen, before, turn = view, turn, _turn_of(view)
+            if abs(_angle(turn - before)) <= _UPRIGHT:
+                break
+        if seen is None or seen.score < _SURE:
+            others = [self._look(photo, seen or face, turn + quarter) for quarter in (90, 180, 270)]
+            surest = max((view for view in others if view is not None), key=lambda view: view.score, default=None)
+            if surest is not None and (seen is None or surest.score > seen.score + _SURER):
+                seen = surest
+        if seen is None or _turn_of(seen) != 0:
+            return seen
+        return replace(seen, score=face.score)
+
+    def _look(self, photo: NDArray[np.uint8], face: Detection, turn: float) -> Detection | None:
+        """Look at a face close up, with the picture turned so that a face turned by so many degrees is upright."""
         settings = self._settings
         x0, y0, x1, y1 = face.box
         zoom = settings.close_up / (settings.framing * max(x1 - x0, y1 - y0, 1.0))
         middle = (settings.close_up - 1) / 2
-        to_view = np.array([[zoom, 0, middle - zoom * (x0 + x1) / 2], [0, zoom, middle - zoom * (y0 + y1) / 2]])
+        cosine, sine = zoom * np.cos(np.deg2rad(turn)), zoom * np.sin(np.deg2rad(turn))
+        linear = np.array([[cosine, sine], [-sine, cosine]])
+        centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+        to_view = np.column_stack([linear, middle - linear @ centre])
         seen = self._marked(warp(photo, to_view, settings.close_up), invert_affine(to_view))
         if not seen:
-            return face
+            return None
         closest = min(seen, key=lambda other: _distance(face, other))
         # A neighbour's face must not take this one's place.
-        if _distance(face, closest) > 0.5 * max(x1 - x0, y1 - y0):
-            return face
-        return Detection(closest.box, closest.landmarks, face.score)
+        return closest if _distance(face, closest) <= 0.5 * max(x1 - x0, y1 - y0) else None
 
     def _marked(self, picture: NDArray[np.uint8], to_photo: NDArray[np.float64]) -> list[Detection]:
         """Run the network on a picture and map the detections to the photo."""
@@ -135,16 +196,45 @@ class CenterFaceDetector:
         sizes = _STRIDE * np.exp(log_sizes[:, rows, columns].T.astype(np.float64))
         # Pixel centres lie at integers: the centre of the first cell of the heat map is at (stride - 1) / 2.
         cells = np.stack([rows, columns], axis=1) + offsets[:, rows, columns].T + 0.5
-        low = _STRIDE * cells - 0.5 - sizes / 2
-        landmarks = low[:, None] + shares[:, rows, columns].T.reshape(-1, 5, 2) * sizes[:, None]
-        corners = np.stack([low, low + sizes], axis=1)[:, :, _BY_COORDINATE]
-        boxes = apply_affine(to_photo, corners.reshape(-1, 2)).reshape(-1, 4)
+        centres = _STRIDE * cells - 0.5
+        landmarks = (centres - sizes / 2)[:, None] + shares[:, rows, columns].T.reshape(-1, 5, 2) * sizes[:, None]
+        boxes = _mapped_boxes(to_photo, centres[:, _BY_COORDINATE], sizes[:, _BY_COORDINATE])
         points = apply_affine(to_photo, landmarks[:, :, _BY_COORDINATE].reshape(-1, 2)).reshape(-1, 5, 2)
         return [
             _detection(boxes[k], points[k], scores[k])
             for k in suppress_overlaps(boxes, scores, self._settings.overlap)
             if np.isfinite(boxes[k]).all() and np.isfinite(points[k]).all()
         ]
+
+
+def _mapped_boxes(
+    matrix: NDArray[np.float64], centres: NDArray[np.float64], sizes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Map boxes by an affine map (2, 3): the box around the ellipse that fills each, (N, 4)."""
+    middles = apply_affine(matrix, centres)
+    halves = np.hypot(matrix[:, 0] * sizes[:, :1], matrix[:, 1] * sizes[:, 1:]) / 2
+    return np.hstack([middles - halves, middles + halves])
+
+
+def _moved(face: Detection, matrix: NDArray[np.float64]) -> Detection:
+    """Map a detection by an affine map (2, 3)."""
+    corners = np.reshape(face.box, (2, 2))
+    box = _mapped_boxes(matrix, corners.mean(axis=0)[None], np.diff(corners, axis=0))[0]
+    return _detection(box, apply_affine(matrix, face.landmarks), face.score)
+
+
+def _turn_of(face: Detection) -> float:
+    """Return by how many degrees a face is turned clockwise; 0 if it is about upright or the landmarks do not say."""
+    try:
+        roll = roll_of(face.landmarks)
+    except FaceError:
+        return 0.0
+    return roll if abs(roll) > _UPRIGHT else 0.0
+
+
+def _angle(degrees: float) -> float:
+    """Bring an angle to -180..180."""
+    return (degrees + 180) % 360 - 180
 
 
 def _detection(box: NDArray[np.float64], points: NDArray[np.float64], score: float) -> Detection:
