@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whyface.errors import FaceError, InputError
-from whyface.faces.face import FACE_SIZE
-from whyface.faces.regions import TEMPLATE
+from whyface.faces.regions import FACE_SIZE, TEMPLATE
 
 
 def template() -> NDArray[np.float64]:

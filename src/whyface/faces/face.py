@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
+from whyface.faces.quality import FaceQuality
+from whyface.faces.regions import FACE_SIZE
 
-FACE_SIZE: Final = 112
-"""Side of an aligned face in pixels."""
+__all__ = ["FACE_SIZE", "Face", "stack_faces"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,8 @@ class Face:
         Affine map (2, 3) float64 from crop pixels to photo pixels; None for an aligned crop.
     index, count
         Index of the face in the photo (0 = largest), and number of faces found there.
+    quality
+        Measures of the crop and its photo, and whether the face can support a verdict; None if it was not measured.
     """
 
     image: NDArray[np.uint8]
@@ -45,6 +47,7 @@ class Face:
     to_photo: NDArray[np.float64] | None = None
     index: int = 0
     count: int = 1
+    quality: FaceQuality | None = None
 
     def __post_init__(self) -> None:
         if self.image.shape != (FACE_SIZE, FACE_SIZE, 3) or self.image.dtype != np.uint8:

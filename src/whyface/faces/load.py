@@ -15,6 +15,7 @@ from whyface.faces.align import align
 from whyface.faces.detection import Detection, Detector
 from whyface.faces.face import FACE_SIZE, Face
 from whyface.faces.photo import MAX_PIXELS, read_photo
+from whyface.faces.quality_meter import default_meter
 from whyface.files.photo_folder import describe_passed_over, list_photos
 from whyface.files.progress import ProgressCallback
 
@@ -168,6 +169,13 @@ def find_faces(
             to_photo=crop_to_photo,
             index=index,
             count=len(cut),
+            quality=default_meter().measure(
+                crop,
+                to_photo=crop_to_photo,
+                photo_size=(photo.shape[0], photo.shape[1]),
+                landmarks=detection.landmarks,
+                detection_score=detection.score,
+            ),
         )
         for index, (detection, crop, crop_to_photo) in enumerate(cut)
     ]
@@ -194,7 +202,8 @@ def _aligned_face(path: str | Path, index: int, max_pixels: int) -> Face:
                 "leave out 'aligned' to find and align the face"
             )
 
-    return Face(image=read_photo(path, max_pixels=max_pixels, check_size=check), source=str(path))
+    picture = read_photo(path, max_pixels=max_pixels, check_size=check)
+    return Face(image=picture, source=str(path), quality=default_meter().measure(picture))
 
 
 def _there_are(count: int) -> str:

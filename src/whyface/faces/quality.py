@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from whyface.errors import InputError
 from whyface.faces.align import apply_affine, invert_affine, similarity_transform, template
-from whyface.faces.face import FACE_SIZE
+from whyface.faces.regions import FACE_SIZE
 
 FACE_ROWS: Final = slice(28, 108)
 """Rows of the aligned crop that show the face, from the brow to the chin."""
@@ -95,8 +95,13 @@ class FaceQuality:
         Head pose.
     detection_score
         The detector's confidence in [0, 1].
+    recognisability
+        LightQNet's estimate of how well the face can be recognised, in [0, 1].
     unified
-        Utility of the face for recognition, in [0, 1]; None if it was not measured.
+        Utility of the face for recognition, in [0, 1]: how much this face can tell
+        (:mod:`whyface.faces.quality_meter`).
+    shortcoming
+        Why the face cannot support a verdict, such as ``"too blurred"``; None if it can, or if that was not judged.
     """
 
     sharpness: float
@@ -111,9 +116,11 @@ class FaceQuality:
     landmark_misfit: float | None = None
     pose: HeadPose | None = None
     detection_score: float | None = None
+    recognisability: float | None = None
     unified: float | None = None
+    shortcoming: str | None = None
 
-    def to_dict(self) -> dict[str, float | Mapping[str, float] | None]:
+    def to_dict(self) -> dict[str, float | str | Mapping[str, float] | None]:
         """Return the measures by name as JSON values."""
         return asdict(self)
 

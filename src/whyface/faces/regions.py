@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.faces.face import FACE_SIZE
+
+FACE_SIZE: Final = 112
+"""Side of an aligned face in pixels."""
 
 TEMPLATE: Final = (
     (38.2946, 51.6963),

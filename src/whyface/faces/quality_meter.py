@@ -1,0 +1,252 @@
+"""How much a face can tell: one number in [0, 1] from the measures of its picture, and what is wrong where it is low.
+
+Each measure that can ruin a face gives a component, a logistic function of the measure with two numbers. The unified
+score is the product of the components, so one fault is enough, and the smallest component names it. The numbers were
+fitted on faces of other people than those in the reports (docs/studies/quality.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import FaceError, InputError, ModelError, ModelIntegrityError
+from whyface.faces.quality import (
+    FaceQuality,
+    head_pose,
+    inter_eye_distance,
+    landmark_misfit,
+    measure_crop,
+    share_outside,
+)
+from whyface.onnx_runtime import open_session
+
+ASSETS: Final = "assets/quality"
+"""Folder of the fitted numbers and the network within the package; see NOTICE.md there."""
+
+LIGHTQNET: Final = "lightqnet-dm050.onnx"
+SHA256: Final = "c538d1e0a2f11faa1c0cbce58babd38df81b4dd6031da59ed21d56e78f7dff4c"
+
+Recogniser = Callable[[NDArray[np.uint8]], float]
+"""Aligned crop, RGB uint8 (112, 112, 3) -> recognisability in [0, 1]."""
+
+_SIDE: Final = 96
+_NOTHING: Final = 0.01
+_DARK, _BRIGHT = 0.25, 0.75
+
+
+@dataclass(frozen=True)
+class Component:
+    """One measure's part in the unified score: 1 / (1 + exp(-(x - middle) / width)).
+
+    Attributes
+    ----------
+    middle
+        Where the component is a half.
+    width
+        How fast it changes there; positive if low values are poor, negative if high ones are.
+    logarithmic
+        Whether x is the natural logarithm of 1 + the measure.
+    """
+
+    middle: float
+    width: float
+    logarithmic: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.middle) and math.isfinite(self.width) and self.width != 0):
+            raise InputError("a component of quality needs a finite middle and a width other than 0")
+
+    def value(self, measure: float) -> float:
+        """Return the component's value in [0, 1]."""
+        x = math.log1p(measure) if self.logarithmic else measure
+        z = (x - self.middle) / self.width
+        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+
+
+class QualityMeter:
+    """Measure faces and judge whether they can support a verdict.
+
+    Parameters
+    ----------
+    components
+        Name of a measure in :class:`~whyface.faces.quality.FaceQuality` -> its component. A measure that a face lacks
+        is left out.
+    limit
+        Least unified score of a face that can support a verdict, in [0, 1].
+    recogniser
+        Estimates recognisability; None leaves it out.
+
+    Raises
+    ------
+    InputError
+        If a component is not that of a known measure, or the limit is not in [0, 1].
+    """
+
+    def __init__(
+        self, components: Mapping[str, Component], *, limit: float, recogniser: Recogniser | None = None
+    ) -> None:
+        unknown = set(components) - set(_FAULTS)
+        if unknown:
+            raise InputError(f"no component of quality is called {min(unknown)!r}; known: {', '.join(_FAULTS)}")
+        if not 0 <= limit <= 1:
+            raise InputError(f"the limit of quality lies in 0..1, got {limit:g}")
+        self.components = dict(components)
+        self.limit = limit
+        self._recogniser = recogniser
+
+    def measure(
+        self,
+        crop: NDArray[np.uint8],
+        *,
+        to_photo: NDArray[np.float64] | None = None,
+        photo_size: tuple[int, int] | None = None,
+        landmarks: NDArray[np.floating] | None = None,
+        detection_score: float | None = None,
+    ) -> FaceQuality:
+        """Measure one face.
+
+        Parameters
+        ----------
+        crop
+            Aligned crop, RGB uint8, shape (112, 112, 3).
+        to_photo, photo_size
+            Affine map (2, 3) from crop to photo, and the photo's height and width; None for a crop without a photo.
+        landmarks
+            Five landmarks in photo pixels, shape (5, 2); None for a crop without a photo.
+        detection_score
+            The detector's confidence.
+
+        Raises
+        ------
+        InputError
+            If the crop or the landmarks have another shape.
+        """
+        measured = measure_crop(crop)
+        if to_photo is not None and photo_size is not None:
+            measured = replace(measured, outside=share_outside(to_photo, photo_size))
+        if landmarks is not None:
+            measured = _with_landmarks(measured, landmarks)
+        if self._recogniser is not None:
+            measured = replace(measured, recognisability=self._recogniser(crop))
+        return self.judge(replace(measured, detection_score=detection_score))
+
+    def judge(self, measured: FaceQuality) -> FaceQuality:
+        """Return the measures with the unified score and, below the limit, the shortcoming."""
+        values = self.component_values(measured)
+        unified = math.prod(values.values())
+        shortcoming = None
+        if unified < self.limit:
+            # Where several are all but 0, the one that comes first causes the others: darkness has no sharpness either.
+            worst = min((name for name in _FAULTS if name in values), key=lambda name: max(values[name], _NOTHING))
+            shortcoming = _FAULTS[worst](measured)
+        return replace(measured, unified=unified, shortcoming=shortcoming)
+
+    def component_values(self, measured: FaceQuality) -> dict[str, float]:
+        """Return each component in [0, 1] by the name of its measure."""
+        given = {name: getattr(measured, name) for name in self.components}
+        return {name: self.components[name].value(value) for name, value in given.items() if value is not None}
+
+
+def open_meter(*, threads: int | None = 1) -> QualityMeter:
+    """Open the quality meter that comes with whyface.
+
+    Parameters
+    ----------
+    threads
+        Threads of ONNX Runtime; the network is too small to gain from several.
+
+    Raises
+    ------
+    ModelIntegrityError
+        If a file is not the one on record.
+    ModelError
+        If a file is missing or ONNX Runtime refuses the network.
+    """
+    record = _asset("quality.json")
+    try:
+        numbers: dict[str, Any] = json.loads(record)
+        components = {name: Component(**fields) for name, fields in numbers["components"].items()}
+        limit = float(numbers["limit"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{ASSETS}/quality.json: cannot be read; install whyface again") from error
+    return QualityMeter(components, limit=limit, recogniser=_open_lightqnet(threads))
+
+
+@cache
+def default_meter() -> QualityMeter:
+    """Return the meter that is used if none is given, opened at the first call and then kept.
+
+    Raises
+    ------
+    ModelError
+        If its files are missing or not those on record.
+    """
+    return open_meter()
+
+
+def _open_lightqnet(threads: int | None) -> Recogniser:
+    """Open LightQNet.
+
+    K. Chen, T. Yi, Q. Lv, LightQNet: Lightweight Deep Face Quality Assessment for Risk-Controlled Face Recognition,
+    IEEE Signal Processing Letters 28 (2021).
+    """
+    model = _asset(LIGHTQNET)
+    if hashlib.sha256(model).hexdigest() != SHA256:
+        raise ModelIntegrityError(f"{ASSETS}/{LIGHTQNET}: the file has been changed; install whyface again")
+    try:
+        session = open_session(model, threads=threads)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own.
+        raise ModelError(f"{ASSETS}/{LIGHTQNET}: ONNX Runtime cannot open it; update onnxruntime") from error
+    name = session.get_inputs()[0].name
+
+    def recognisability(crop: NDArray[np.uint8]) -> float:
+        small = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        pixels = ((small.astype(np.float32) - 128) / 128)[None]
+        return float(np.clip(np.ravel(session.run(None, {name: pixels})[0])[0], 0, 1))
+
+    return recognisability
+
+
+def _asset(name: str) -> bytes:
+    try:
+        return (resources.files("whyface") / ASSETS / name).read_bytes()
+    except OSError as error:
+        raise ModelError(f"{ASSETS}/{name}: the file cannot be read; install whyface again") from error
+
+
+def _with_landmarks(measured: FaceQuality, landmarks: NDArray[np.floating]) -> FaceQuality:
+    measured = replace(measured, inter_eye_distance=inter_eye_distance(landmarks))
+    try:
+        return replace(measured, landmark_misfit=landmark_misfit(landmarks), pose=head_pose(landmarks))
+    except FaceError:
+        # Landmarks that span no face have neither; whoever aligns with them is told.
+        return measured
+
+
+def _exposure(measured: FaceQuality) -> str:
+    if measured.luminance_mean < _DARK:
+        return "too dark"
+    return "too bright" if measured.luminance_mean > _BRIGHT else "too low in contrast"
+
+
+_FAULTS: Final[Mapping[str, Callable[[FaceQuality], str]]] = {
+    "outside": lambda measured: "cut off by the edge of the photo",
+    "dynamic_range": _exposure,
+    "noise": lambda measured: "too noisy",
+    "sharpness": lambda measured: "too blurred",
+    "inter_eye_distance": lambda measured: "too small",
+    "landmark_misfit": lambda measured: "without the shape of a face",
+    "recognisability": lambda measured: "hardly recognisable as a face",
+}
+"""Measures that can be components, and how the fault is named; causes before their effects."""
