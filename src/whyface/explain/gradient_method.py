@@ -25,6 +25,7 @@ from whyface.models.torch_layers import keep_freed_memory
 from whyface.models.weights import load_safetensors
 from whyface.xcos.attention import AttentionKind, normalise_attention
 from whyface.xcos.comparison import SearchableComparison
+from whyface.xcos.factorised_network import FactorisedAttention
 from whyface.xcos.grid import COSINE_EPS
 from whyface.xcos.learned import LearnedAttention, XcosOutput
 from whyface.xcos.model import read_correlated
@@ -115,14 +116,12 @@ class XcosScore(PairScore):
     embedder
         The network, whose last spatial map is the grid that is compared.
     attention
-        The learned attention, or fixed weights (H, W) that sum to 1.
+        The learned attention, a module that gives W (N, H, W) of two grids; or fixed weights (H, W) that sum to 1.
     kind
         Kind of the attention.
     """
 
-    def __init__(
-        self, embedder: TorchEmbedder, attention: LearnedAttention | Tensor, kind: AttentionKind = "l"
-    ) -> None:
+    def __init__(self, embedder: TorchEmbedder, attention: nn.Module | Tensor, kind: AttentionKind = "l") -> None:
         super().__init__(embedder)
         self.kind = kind
         if isinstance(attention, nn.Module):
@@ -205,6 +204,8 @@ def pair_score(comparison: SearchableComparison, *, directory: Path | str | None
     weights = comparison.fixed_weights(shape)
     if weights is not None:
         return XcosScore(embedder, torch.from_numpy(weights), kind)
+    if comparison.weighed:
+        return XcosScore(embedder, FactorisedAttention())
     if comparison.tensors is None:
         raise ModelError(f"model {embedder.name!r}: no torch tensors of its learned attention; use u or p")
     return XcosScore(embedder, _learned(shape[0], comparison.tensors))

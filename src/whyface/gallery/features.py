@@ -29,7 +29,8 @@ class GalleryFeatures:
     """
 
     def __init__(self, model: FaceModel, *, sha256: Mapping[str, str] | None = None) -> None:
-        self._comparisons = comparisons(model)
+        # A record has no room for a face's own weights yet.
+        self._comparisons = {kind: one for kind, one in comparisons(model).items() if not one.weighed}
         # All ways of comparing share their features and cells; the last is the best that the model has.
         self.comparison = list(self._comparisons.values())[-1]
         self.embedder = self.comparison.embedder

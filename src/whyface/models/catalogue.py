@@ -157,6 +157,7 @@ def write_entry(
     kind: Kind,
     embedding_size: int,
     grid: tuple[str, tuple[int, int, int]] | None,
+    weighed: bool = False,
     preprocessing: Preprocessing = RAW,
     summary: str = "A model of one's own.",
     licence: str = NOT_STATED,
@@ -177,8 +178,11 @@ def write_entry(
         See :class:`~whyface.models.entry.ModelEntry`.
     grid
         Name and shape (C, H, W) of the grid tensor, or None.
+    weighed
+        Whether the grid carries each face's own weights; see :class:`~whyface.models.entry.GridEntry`.
     default_attention
-        Taken where none is asked for; by default ``"l"`` with a pair graph, else ``"u"``; ``"cosine"`` without grid.
+        Taken where none is asked for; by default ``"l"`` with a pair graph or a weighed grid, else ``"u"``;
+        ``"cosine"`` without grid.
 
     Raises
     ------
@@ -197,14 +201,17 @@ def write_entry(
             for role, file in files.items()
         },
         "embedding_size": embedding_size,
-        "grid": None if grid is None else {"tensor": grid[0], "shape": list(grid[1])},
+        "grid": None
+        if grid is None
+        else {"tensor": grid[0], "shape": list(grid[1])} | ({"weighed": True} if weighed else {}),
         "preprocessing": preprocessing.to_dict(),
         "licence": licence,
         "training_data": training_data,
         "source": source,
         "shipped": False,
         "thresholds": {},
-        "default_attention": default_attention or ("cosine" if kind == "cosine" else "l" if "pair" in files else "u"),
+        "default_attention": default_attention
+        or ("cosine" if kind == "cosine" else "l" if weighed or "pair" in files else "u"),
         "results": dict(results or {}),
         "confidence": {},
     }

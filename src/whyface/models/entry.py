@@ -44,10 +44,15 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class GridEntry:
-    """The tensor that holds the last spatial map, and its shape (C, H, W)."""
+    """The tensor that holds the last spatial map, and its shape (C, H, W).
+
+    ``weighed`` says that the length of a place's feature is what the face says of the place: the model's learned
+    attention is the product of both faces' (see :mod:`whyface.xcos.factorised`), and needs no pair graph.
+    """
 
     tensor: str
     shape: tuple[int, int, int]
+    weighed: bool = False
 
 
 @dataclass(frozen=True)
@@ -296,12 +301,14 @@ def _parse_file(values: Any, where: str) -> FileEntry:
 
 
 def _parse_grid(values: Any, where: str) -> GridEntry:
-    fits = isinstance(values, dict) and set(values) == {"tensor", "shape"}
+    fits = isinstance(values, dict) and set(values) - {"weighed"} == {"tensor", "shape"}
     _need(fits, where, "must be null or have the keys tensor and shape")
+    weighed = values.get("weighed", False)
+    _need(isinstance(weighed, bool), f"{where}.weighed", "must be true or false")
     shape = values["shape"]
     _need(isinstance(shape, list) and len(shape) == 3, f"{where}.shape", "must be [channels, height, width]")
     channels, height, width = (_integer(size, f"{where}.shape", 1) for size in shape)
-    return GridEntry(_text(values["tensor"], f"{where}.tensor"), (channels, height, width))
+    return GridEntry(_text(values["tensor"], f"{where}.tensor"), (channels, height, width), weighed)
 
 
 def _parse_preprocessing(values: Any, where: str) -> Preprocessing:

@@ -78,6 +78,11 @@ class SearchableComparison(Comparison, Protocol):
         """The file with the tensors of learned attention, where there is one."""
         ...
 
+    @property
+    def weighed(self) -> bool:
+        """Whether the lengths of the features are each face's own weights (:mod:`whyface.xcos.factorised`)."""
+        ...
+
     def cells(self, features: Features) -> NDArray[np.float32]:
         """Return the unit vectors of every place, (N, P, C); an embedding is one place."""
         ...
@@ -103,6 +108,7 @@ class CosineComparison:
     kind: str = COSINE
     attention: AttentionKind | None = None
     tensors: Path | None = None
+    weighed: bool = False
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
@@ -161,6 +167,7 @@ class XcosComparison:
         self.attention: AttentionKind | None = attention
         self._kind = attention
         self.tensors = model.tensors
+        self.weighed = model.weighed and attention == "l"
         self.name, self.sha256 = model.embedder.name, model.embedder.sha256
 
     @property
@@ -196,8 +203,8 @@ class XcosComparison:
         return self.model.correlated if self._kind == "p" else uniform_attention(*shape[1:])
 
     def separable(self) -> SeparableAttention | None:
-        """Return learned attention split by face; None for the other kinds."""
-        return separable_attention(self.model) if self._kind == "l" else None
+        """Return learned attention split by face; None for the other kinds, and for weighed grids."""
+        return separable_attention(self.model) if self._kind == "l" and not self.weighed else None
 
 
 def comparisons(model: FaceModel) -> dict[str, SearchableComparison]:

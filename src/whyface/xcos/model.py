@@ -21,6 +21,7 @@ from whyface.models.entry import ModelEntry
 from whyface.models.onnx_session import read_summary
 from whyface.onnx_runtime import open_session
 from whyface.xcos.attention import AttentionKind, normalise_attention, uniform_attention
+from whyface.xcos.factorised import factorised_maps
 from whyface.xcos.grid import grid_cosine, xcos_score
 
 if TYPE_CHECKING:
@@ -144,6 +145,9 @@ class XcosModel:
         The correlated attention (H, W), raw or normalised, or None.
     tensors
         The safetensors file with the learned attention's tensors, which a search over a gallery needs, or None.
+    weighed
+        Whether the grid carries each face's own weights, so that learned attention needs no pair graph
+        (:mod:`whyface.xcos.factorised`).
     """
 
     def __init__(
@@ -153,9 +157,11 @@ class XcosModel:
         pair: PairGraph | None = None,
         correlated: NDArray[np.float32] | None = None,
         tensors: Path | None = None,
+        weighed: bool = False,
     ) -> None:
         self.embedder = embedder
         self.pair = pair
+        self.weighed = weighed
         self.tensors = tensors
         self.correlated = None if correlated is None else normalise_attention(correlated)
 
@@ -165,7 +171,7 @@ class XcosModel:
         kinds: list[AttentionKind] = ["u"]
         if self.correlated is not None:
             kinds.append("p")
-        if self.pair is not None:
+        if self.weighed or self.pair is not None:
             kinds.append("l")
         return tuple(kinds)
 
@@ -200,6 +206,8 @@ class XcosModel:
             If the model lacks this attention.
         """
         self.require(attention)
+        if attention == "l" and self.weighed:
+            return XcosMaps(*factorised_maps(grid_a, grid_b))
         if attention == "l" and self.pair is not None:
             return XcosMaps(*self.pair.run(grid_a, grid_b))
         similarity = grid_cosine(grid_a, grid_b)
@@ -239,7 +247,8 @@ def open_xcos(model: str | ModelEntry, *, directory: Path | str | None = None, t
     if entry.kind == "xcos" and "safetensors" in entry.files:
         tensors = entry.locate("safetensors", directory=directory)
     correlated = None if tensors is None else read_correlated(tensors)
-    return XcosModel(embedder, pair=pair, correlated=correlated, tensors=tensors)
+    weighed = entry.kind == "xcos" and entry.grid.weighed
+    return XcosModel(embedder, pair=pair, correlated=correlated, tensors=tensors, weighed=weighed)
 
 
 def read_correlated(path: Path | str) -> NDArray[np.float32] | None:
