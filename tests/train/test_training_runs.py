@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from helpers.face_folders import write_config, write_faces
 from whyface.errors import DataError, InputError, ModelError, OutputError
+from whyface.files.integrity import TEMPORARY
 from whyface.models.backbones import MobileFaceNet
 from whyface.models.heads import GdcHead, PlacedGridHead
 from whyface.train.config import LossConfig, NetworkConfig, read_config
@@ -64,8 +65,12 @@ def test_a_killed_run_resumes_to_the_same_bits(faces: Path, tmp_path: Path) -> N
     assert 2 <= json.loads(state.read_text())["step"] < 5
     assert not (tmp_path / "cut" / "last.safetensors").exists()
     steps: list[int] = []
+    leftover = tmp_path / "cut" / f".state.json.1{TEMPORARY}"
+    leftover.touch()
+    os.utime(leftover, (0, 0))
     again = train(read_config(config), tmp_path / "cut", report=lambda report: steps.append(report.step))
     assert steps[0] > 2
+    assert not leftover.exists()
     for name in ("last.safetensors", "network.safetensors"):
         one, two = load_file(whole.parent / name), load_file(again.parent / name)
         assert one.keys() == two.keys()
@@ -114,8 +119,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(faces: Path, tmp_path: Path, monk
     def full(descriptor: int) -> None:
         nonlocal written
         written += 1
-        # Each checkpoint is two files; the third checkpoint's tensors find no room.
-        if written == 5:
+        # Each checkpoint is two files, each synced with its folder; the third checkpoint's tensors find no room.
+        if written == 9:
             raise OSError(28, "No space left on device")
         real(descriptor)
 

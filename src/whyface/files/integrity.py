@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import json
 import os
+import shutil
 import tempfile
+import time
 from pathlib import Path
+from typing import Final
 
 from whyface.errors import ModelError, ModelIntegrityError, OutputError
 from whyface.files.guarded import check_plain, read_guarded
+
+TEMPORARY: Final = ".whyface-tmp"
+"""How the names of files and folders end that are still being written."""
 
 
 def sha256_of(path: Path | str) -> str:
@@ -87,6 +95,8 @@ def unreadable(path: Path | str, error: OSError) -> ModelError:
 def write_atomic(path: Path | str, data: bytes) -> None:
     """Write to a temporary file beside the target, then rename it: readers see the old or the new file.
 
+    The file and its name are on the disk when this returns.
+
     Raises
     ------
     OutputError
@@ -95,7 +105,8 @@ def write_atomic(path: Path | str, data: bytes) -> None:
     target = Path(path)
     temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        # A name may be as long as the system allows already.
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.", suffix=TEMPORARY)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -104,8 +115,69 @@ def write_atomic(path: Path | str, data: bytes) -> None:
         # mkstemp makes a private file; an existing target keeps its mode, a new one becomes readable.
         temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o644)
         temporary.replace(target)
+        sync_folder(target.parent)
     except OSError as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
         raise OutputError(f"{target}: cannot write ({error.strerror or error}); check the folder") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk: without it, a power cut can undo a rename."""
+    # Windows opens no folders, and needs none of this.
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # Some network file systems do not offer it for folders.
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def remove_leftovers(folder: Path, *, of: str = "", age: float = 3600) -> None:
+    """Remove what a killed process left half-written in a folder.
+
+    Parameters
+    ----------
+    folder
+        The folder; only files and folders whose names end in :data:`TEMPORARY` are removed.
+    of
+        Only leftovers of the target with this name.
+    age
+        Only those that were last changed so many seconds ago, as another process may be at work on a younger one; 0
+        where nobody else can be.
+    """
+    latest = time.time() - age
+    for left in folder.glob(f".*{TEMPORARY}"):
+        # A leftover that stays does no harm.
+        with contextlib.suppress(OSError):
+            if left.name.startswith(f".{of[:40]}") and left.lstat().st_mtime <= latest:
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink()
+
+
+def with_sorted_metadata(data: bytes) -> bytes:
+    """Put the metadata of a safetensors file into the order of its keys.
+
+    The library writes them in an order that is drawn anew each time, so that equal tensors made files of different
+    bytes and SHA-256.
+
+    Parameters
+    ----------
+    data
+        The whole file, as the library serialises it.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    # The tensors begin at a multiple of 8 bytes.
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]

@@ -19,7 +19,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from whyface.data.open_protocol import open_protocol, parse_protocol
 from whyface.errors import InputError
 from whyface.explain.verdict import software_versions
-from whyface.files.integrity import write_atomic
+from whyface.files.integrity import remove_leftovers, write_atomic
 from whyface.files.progress import ProgressCallback
 from whyface.models.weights import save_safetensors
 from whyface.train.augmentation import Augmentation, blend_people
@@ -128,6 +128,8 @@ def train(
         say(f"training on {pictures.summary()}; choosing by {len(validation.genuine)} pairs")
         run = _Run(config, pictures, fabric, model_directory)
         digest = config.digest()
+        if fabric.global_rank == 0:
+            remove_leftovers(folder)
         if fresh:
             if fabric.global_rank == 0:
                 remove_checkpoint(folder)
@@ -186,11 +188,12 @@ class _Run:
             if self.fabric.global_rank == 0:
                 if state.step % config.validate_every == 0 or ended:
                     values["accuracy"] = self._validate(folder, digest, validation)
+                # The log before the checkpoint: a step that is saved is not done again, so its line would be missing.
+                if report is not None:
+                    report(Report(state.step, self.steps, values))
                 if state.step % config.save_every == 0 or ended:
                     save_checkpoint(folder, state, digest)
             self.fabric.barrier()
-            if report is not None:
-                report(Report(state.step, self.steps, values))
         if self.fabric.global_rank == 0:
             self._write(folder / LAST, self.current_network(), digest)
             self._release(folder)
