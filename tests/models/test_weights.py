@@ -7,6 +7,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch (the extra torch)")
 
 import safetensors  # noqa: E402
+from safetensors import safe_open  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 from torch import nn  # noqa: E402
 
 from whyface.errors import ModelError, OutputError  # noqa: E402
@@ -124,3 +126,20 @@ def test_files_that_are_no_safetensors(tmp_path: Path) -> None:
 def test_folder_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         save_safetensors(_net(), tmp_path / "none" / "a.safetensors")
+
+
+def test_equal_tensors_make_equal_files(tmp_path: Path) -> None:
+    """The library puts the metadata into an order that it draws anew for every file."""
+    tensors = {"a": torch.arange(5.0), "bé": torch.ones(2, 3, dtype=torch.int64), "c": torch.zeros(3)}
+    metadata = {"format": "pt", "whyface": '{"naïve": "a\\n\x1f\t"}', "model": "é", "z": ""}
+    files = set()
+    for number in range(20):
+        save_safetensors(tensors, tmp_path / f"{number}.safetensors", metadata)
+        files.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(files) == 1
+    with safe_open(tmp_path / "0.safetensors", framework="pt") as file:
+        assert file.metadata() == metadata
+        for name, tensor in tensors.items():
+            assert torch.equal(file.get_tensor(name), tensor)
+    save_safetensors(tensors, tmp_path / "bare.safetensors")
+    assert load_file(tmp_path / "bare.safetensors").keys() == tensors.keys()

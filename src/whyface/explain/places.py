@@ -20,7 +20,7 @@ from whyface.explain.cells import FloatArray, cell_parts
 from whyface.explain.pair_method import BatchedPairMethod, PairMaps
 from whyface.explain.provenance import ThresholdSource
 from whyface.files.guarded import read_tensors
-from whyface.files.integrity import write_atomic
+from whyface.files.integrity import with_sorted_metadata, write_atomic
 from whyface.models.catalogue import known_models
 from whyface.models.embedder import Batch, Embedder, l2_normalise, require_grid
 from whyface.models.linear_head import linear_head
@@ -112,7 +112,8 @@ def save_mean_map(path: Path | str, values: NDArray[np.float32], record: dict[st
     OutputError
         If the file cannot be written.
     """
-    write_atomic(path, save({_TENSOR: np.ascontiguousarray(values, np.float16)}, metadata=record))
+    data = save({_TENSOR: np.ascontiguousarray(values, np.float16)}, metadata=record)
+    write_atomic(path, with_sorted_metadata(data))
 
 
 def shipped_mean_maps() -> Path:

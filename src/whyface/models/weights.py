@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from whyface.errors import ModelError
-from whyface.files.integrity import read_model, write_atomic
+from whyface.files.integrity import read_model, with_sorted_metadata, write_atomic
 
 _SHOWN: Final = 3
 # BatchNorm's step counter: no weight, and many published files leave it out.
@@ -109,7 +109,7 @@ def save_safetensors(
     tensors = source.state_dict() if isinstance(source, nn.Module) else source
     # The format refuses tensors that share memory or are not contiguous.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomic(path, safetensors.torch.save(plain, dict(metadata) if metadata else None))
+    write_atomic(path, with_sorted_metadata(safetensors.torch.save(plain, dict(metadata) if metadata else None)))
 
 
 def _read(path: Path | str) -> dict[str, Tensor]:
