@@ -30,8 +30,10 @@ class RunLog:
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self._console = console if console is not None else Console(stderr=True)
+        self._folder = folder
+        # Opened at once, so that a folder that cannot be written to shows before the work.
         self._file = (folder / LOG).open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"))
+        self._board: SummaryWriter | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -49,7 +51,14 @@ class RunLog:
         self._console.print(line, highlight=False, soft_wrap=True)
 
     def report(self, report: Report) -> None:
-        """Take a step's numbers."""
+        """Take a step's numbers.
+
+        With the first report, what a run before left about this step and later ones is taken out of the log: a run that
+        was cut off after its last checkpoint does those steps again.
+        """
+        if self._board is None:
+            _drop_from(self._folder / LOG, report.step)
+            self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=report.step)
         if not self._shown and self._console.is_terminal:
             self._bar.start()
             self._shown = True
@@ -72,7 +81,8 @@ class RunLog:
         try:
             self._file.close()
         finally:
-            self._board.close()
+            if self._board is not None:
+                self._board.close()
 
     def __enter__(self) -> Self:
         return self
@@ -81,3 +91,23 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _drop_from(path: Path, step: int) -> None:
+    """Cut a log off before its first line of this step or a later one, or before a line that was not finished."""
+    if not path.is_file():
+        return
+    with path.open("r+b") as file:
+        kept = 0
+        for line in file:
+            if not _is_before(line, step):
+                break
+            kept += len(line)
+        file.truncate(kept)
+
+
+def _is_before(line: bytes, step: int) -> bool:
+    try:
+        return line.endswith(b"\n") and int(json.loads(line)["step"]) < step
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
