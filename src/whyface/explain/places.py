@@ -250,7 +250,8 @@ class PlacesMethod(BatchedPairMethod):
         places = compare_places(own[:count], own[count:], self.sigma)
         evidence = ((places.similarity - self.threshold) * places.attention).astype(np.float32)
         return PairMaps(
-            score=np.einsum("nd,nd->n", embeddings[:count], embeddings[count:]),
+            # Rounding makes 1.0000001 of a face and itself.
+            score=np.clip(np.einsum("nd,nd->n", embeddings[:count], embeddings[count:]), -1, 1),
             map_a=evidence,
             map_b=evidence.copy(),
             forward=2,

@@ -267,7 +267,8 @@ def explain_candidates(gallery: Searched, probes: Probes, row: int, numbers: lis
         probes.cells[row : row + 1], None if probes.terms is None else probes.terms[row : row + 1], probes.weights
     )
     similarity, weights = explain_records(records, one, None if one.terms is None else gallery.model.attention)
-    scores = (similarity.astype(np.float64) * weights).sum(axis=1)
+    # Weights in float32 add up to 1 but for rounding, which made 1.0000001 of a face and itself.
+    scores = np.clip((similarity.astype(np.float64) * weights).sum(axis=1), -1, 1)
     rows = gallery.names_table.faces(numbers)
     grid = gallery.layout.shape[1:] if gallery.layout.kind == "grid" else None
     candidates = [

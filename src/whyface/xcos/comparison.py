@@ -6,6 +6,7 @@ so that a face that is compared with a hundred changed copies of another goes th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
@@ -121,8 +122,7 @@ class CosineComparison:
     def scores(self, first: Features, second: Features) -> NDArray[np.float32]:
         """Return the dot products of unit vectors."""
         first, second = _matched(first, second)
-        cosines: NDArray[np.float32] = np.einsum("nd,nd->n", first, second, dtype=np.float64).astype(np.float32)
-        return cosines
+        return _bounded(np.einsum("nd,nd->n", first, second, dtype=np.float64))
 
     def maps(self, first: Features, second: Features) -> XcosMaps | None:
         """Return None: embeddings have no places."""
@@ -190,7 +190,8 @@ class XcosComparison:
 
     def maps(self, first: Features, second: Features) -> XcosMaps:
         """Return S, W and score of N pairs."""
-        return self.model.compare_grids(*_matched(first, second), self._kind)
+        found = self.model.compare_grids(*_matched(first, second), self._kind)
+        return replace(found, score=_bounded(found.score))
 
     def cells(self, features: Features) -> NDArray[np.float32]:
         """Return the unit vectors of every place, (N, H * W, C)."""
@@ -238,6 +239,11 @@ def features_in_parts(comparison: Comparison, batch: Batch, size: int) -> Featur
     if not len(batch):
         raise InputError("there are no faces to run the network on; give at least one")
     return np.concatenate([comparison.features(batch[start : start + size]) for start in range(0, len(batch), size)])
+
+
+def _bounded(scores: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Keep scores in [-1, 1]: rounding made 1.0000001 of a face and itself."""
+    return np.clip(scores, -1, 1).astype(np.float32)
 
 
 def _matched(first: Features, second: Features) -> tuple[Features, Features]:
