@@ -13,7 +13,7 @@ from whyface.bench.planted import ReplacementTest
 from whyface.bench.run import run_bench
 from whyface.bench.summary import area, differences, paired_difference, summarise_method
 from whyface.errors import DataError, OutputError
-from whyface.files.parts import ResultTable, Rows, open_folder, part_path, read_results, write_part
+from whyface.files.parts import Parts, ResultTable, Rows, open_folder, part_bytes, read_results
 
 NUMBERS = np.arange(8)
 
@@ -24,6 +24,12 @@ def run(folder: Path, method: type[ProductMethod] = ProductMethod, **settings: o
     tests = [ReplacementTest(), ErasureTest()]
     run_bench(subject_of(method), tests, pictures.protocol(), pictures, NUMBERS, folder, seed=1, chunk_size=3)
     return read_results(folder)
+
+
+def part(folder: Path, number: int) -> Path:
+    path = Parts(folder).path(number)
+    assert path is not None
+    return path
 
 
 def same(one: ResultTable, other: ResultTable) -> bool:
@@ -37,10 +43,37 @@ def same(one: ResultTable, other: ResultTable) -> bool:
 def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole")
     run(tmp_path / "cut")
-    part_path(tmp_path / "cut", 1).unlink()
-    kept = part_path(tmp_path / "cut", 0).stat().st_mtime_ns
+    part(tmp_path / "cut", 1).unlink()
+    kept = part(tmp_path / "cut", 0).stat().st_mtime_ns
     assert same(whole, run(tmp_path / "cut"))
-    assert part_path(tmp_path / "cut", 0).stat().st_mtime_ns == kept
+    assert part(tmp_path / "cut", 0).stat().st_mtime_ns == kept
+
+
+def test_a_damaged_chunk_is_done_again(tmp_path: Path) -> None:
+    """One bit is enough; the run reads it before it goes on."""
+    whole = run(tmp_path / "run")
+    path = part(tmp_path / "run", 1)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 4
+    path.write_bytes(data)
+    assert same(whole, run(tmp_path / "run"))
+    assert bytes(data) != part(tmp_path / "run", 1).read_bytes()
+    assert len(list((tmp_path / "run").iterdir())) == 1 + len(Parts(tmp_path / "run").numbers)
+
+
+def test_results_from_before_there_were_checksums(tmp_path: Path) -> None:
+    whole = run(tmp_path / "run")
+    for number in Parts(tmp_path / "run").numbers:
+        part(tmp_path / "run", number).rename(tmp_path / "run" / f"part-{number:05d}.parquet")
+    assert same(whole, read_results(tmp_path / "run"))
+    assert same(whole, run(tmp_path / "run"))
+
+
+def test_results_whose_settings_are_gone_are_not_taken_for_others(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    (tmp_path / "run" / "settings.json").unlink()
+    with pytest.raises(DataError, match="not with which settings they were made"):
+        open_folder(tmp_path / "run", {"seed": 2})
 
 
 def test_results_of_other_settings_are_refused(tmp_path: Path) -> None:
@@ -83,8 +116,8 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     run(tmp_path / "run")
-    part_path(tmp_path / "run", 0).write_bytes(b"no parquet")
-    with pytest.raises(DataError, match="run it again"):
+    part(tmp_path / "run", 0).write_bytes(b"no parquet")
+    with pytest.raises(DataError, match=r"part-00000.*: damaged; run the same command again"):
         read_results(tmp_path / "run")
 
 
@@ -137,7 +170,7 @@ def test_rows_of_another_protocol_are_refused() -> None:
 def test_writing_into_a_missing_folder(tmp_path: Path) -> None:
     empty = Rows("score", np.zeros(1, np.intp), np.zeros(1), np.zeros(1))
     with pytest.raises(OutputError):
-        write_part(tmp_path / "none" / "part-00000.parquet", [("replacement", empty)])
+        Parts(tmp_path / "none").write(0, part_bytes([("replacement", empty)]))
 
 
 def test_paired_difference_by_hand() -> None:

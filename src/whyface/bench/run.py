@@ -16,7 +16,7 @@ from whyface.bench.base import BenchTest, Faces, PairChunk, Subject, read_chunks
 from whyface.data.protocols import PairProtocol
 from whyface.explain.pair_method import PairMaps
 from whyface.faces.pictures import PictureSource
-from whyface.files.parts import Rows, part_path, write_part
+from whyface.files.parts import Parts, Rows, part_bytes
 from whyface.files.progress import ProgressCallback
 
 
@@ -138,7 +138,7 @@ def run_bench(
     limits: Mapping[str, int] | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:
-    """Run all chunks that have no file yet; call :func:`whyface.files.parts.open_folder` before.
+    """Run all chunks that have no file yet, or a damaged one; call :func:`whyface.files.parts.open_folder` before.
 
     Parameters
     ----------
@@ -168,11 +168,11 @@ def run_bench(
     OutputError
         If a result cannot be written.
     """
+    parts = Parts(folder)
     for part, start in enumerate(range(0, len(numbers), chunk_size)):
-        path = part_path(folder, part)
-        if not path.exists():
+        if not parts.has(part):
             wanted = numbers[start : start + chunk_size]
             for chunk in read_chunks(protocol, source, wanted, size=chunk_size, seed=seed):
-                write_part(path, run_chunk(chunk, subject, tests, start=start, limits=limits))
+                parts.write(part, part_bytes(run_chunk(chunk, subject, tests, start=start, limits=limits)))
         if progress is not None:
             progress(min(start + chunk_size, len(numbers)), len(numbers))

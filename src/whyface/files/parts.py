@@ -1,9 +1,11 @@
-"""Results in Parquet parts on disk: one file per chunk, so that a killed run can go on."""
+"""Results in Parquet parts on disk: one file per chunk with its checksum, so that a killed run can go on."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, OutputError
-from whyface.files.integrity import write_atomic
+from whyface.files.integrity import remove_leftovers, write_atomic
 
 METADATA_KEY: Final = b"whyface"
 """Key of the JSON text in the file's metadata."""
@@ -129,10 +131,13 @@ def open_folder(folder: Path, settings: Mapping[str, Any], *, growing: str | Non
         before = path.read_text(encoding="utf-8") if path.exists() else None
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
+    if before is None and Parts(folder).numbers:
+        raise DataError(f"{folder}: holds results, but not with which settings they were made; remove it")
     if before is not None and before.strip() != text and not _continues(before, settings, growing, step):
         raise DataError(f"{folder}: holds results of other settings; choose another folder or remove it")
     if before is None or before.strip() != text:
         write_atomic(path, f"{text}\n".encode())
+    remove_leftovers(folder)
 
 
 def _continues(before: str, settings: Mapping[str, Any], growing: str | None, step: int) -> bool:
@@ -147,20 +152,105 @@ def _continues(before: str, settings: Mapping[str, Any], growing: str | None, st
     return larger and {**old, growing: now} == json.loads(json.dumps(settings))
 
 
-def part_path(folder: Path, number: int) -> Path:
-    """Name the file of a chunk."""
-    return folder / f"part-{number:05d}.parquet"
+class Parts:
+    """The finished chunks of a run, a file each.
+
+    A file's name holds the start of the SHA-256 of its bytes. So one rename brings a chunk and its checksum, and
+    damaged bytes never reach the Parquet reader, which takes many of them for other values. Parquet's own checksums
+    cover the pages only, not the names and numbers around them. Files of a release without checksums are taken as they
+    are.
+
+    Parameters
+    ----------
+    folder
+        The run's folder; it is listed once, here.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._paths: dict[int, Path] = {}
+        # Sorted, a name with a checksum comes before one without.
+        for path in sorted(folder.glob("part-*.parquet"), reverse=True):
+            if found := _PART.fullmatch(path.name):
+                self._paths[int(found["number"])] = path
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the chunks that have a file, damaged or not."""
+        return sorted(self._paths)
+
+    def path(self, number: int) -> Path | None:
+        """Return the file of a chunk, None where there is none."""
+        return self._paths.get(number)
+
+    def has(self, number: int) -> bool:
+        """Read a chunk's file and say whether it is there and whole; a damaged one is removed."""
+        if number not in self._paths:
+            return False
+        try:
+            self.read(number)
+        except DataError:
+            self.remove(number)
+            return False
+        return True
+
+    def remove(self, number: int) -> Path:
+        """Remove a chunk's file, so that the next run makes it again, and return its path."""
+        path = self._paths.pop(number)
+        path.unlink(missing_ok=True)
+        return path
+
+    def read(self, number: int) -> bytes:
+        """Return the bytes of a chunk's file.
+
+        Raises
+        ------
+        DataError
+            If it is missing, cannot be read or is damaged.
+        """
+        path = self._paths.get(number)
+        if path is None:
+            raise DataError(f"{self.folder}: part {number} is missing; run the same command again, it makes it")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); run the same command again") from error
+        found = _PART.fullmatch(path.name)
+        if found is None or found["digest"] not in {None, _digest(data)}:
+            raise DataError(f"{path}: damaged; run the same command again, it makes this part anew")
+        return data
+
+    def write(self, number: int, data: bytes) -> None:
+        """Write a chunk's file, whole or not at all, instead of one that may be there.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        before = self._paths.get(number)
+        path = self.folder / f"part-{number:05d}.{_digest(data)}.parquet"
+        write_atomic(path, data)
+        self._paths[number] = path
+        if before is not None and before != path:
+            before.unlink(missing_ok=True)
 
 
-def write_part(path: Path, results: Sequence[tuple[str, Rows]]) -> None:
-    """Write the rows of one chunk, (test, rows) each, whole or not at all.
+_DIGITS: Final = 16
+_PART: Final = re.compile(rf"part-(?P<number>[0-9]{{5,12}})(?:\.(?P<digest>[0-9a-f]{{{_DIGITS}}}))?\.parquet")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:_DIGITS]
+
+
+def part_bytes(results: Sequence[tuple[str, Rows]]) -> bytes:
+    """Turn the rows of one chunk, (test, rows) each, into a Parquet file.
 
     Raises
     ------
     InputError
         If pyarrow is missing.
-    OutputError
-        If the file cannot be written.
     """
     arrow, parquet = parquet_modules()
     counts = [len(rows.value) for _, rows in results]
@@ -174,7 +264,7 @@ def write_part(path: Path, results: Sequence[tuple[str, Rows]]) -> None:
     table = arrow.table({name: arrow.array(column) for name, column in columns.items()})
     buffer = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata({METADATA_KEY: b"{}"}), buffer)
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_results(folder: Path) -> ResultTable:
@@ -183,15 +273,15 @@ def read_results(folder: Path) -> ResultTable:
     Raises
     ------
     DataError
-        If there are none or one is not readable.
+        If there are none or one is damaged.
     InputError
         If pyarrow is missing.
     """
     arrow, parquet = parquet_modules()
-    parts = sorted(folder.glob("part-*.parquet"))
+    parts = Parts(folder)
     try:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        table = arrow.concat_tables([parquet.read_table(io.BytesIO(part.read_bytes())) for part in parts])
+        table = arrow.concat_tables([parquet.read_table(io.BytesIO(parts.read(number))) for number in parts.numbers])
         columns = {name: table.column(name).to_numpy() for name in ("test", "measure", "pair", "step", "value")}
     except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
         raise DataError(f"{folder}: no complete results of a benchmark; run it again ({error})") from error
