@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -18,8 +19,8 @@ import pytest
 from PIL import Image
 
 from whyface.batch.comparer import Comparer, ComparerSettings, PairResult
-from whyface.batch.pair_source import PhotoPair, open_pair_source
-from whyface.batch.run import CHUNK, run_batch
+from whyface.batch.pair_source import PairSource, PhotoPair, open_pair_source
+from whyface.batch.run import CHUNK, parts_folder, run_batch
 from whyface.cli import main
 from whyface.demo import demo_photo
 from whyface.errors import DataError, InputError, OutputError
@@ -139,6 +140,8 @@ def test_a_folder_of_scans(
         (b'a,b,note\nx.png,y.png,"' + b"x" * 200_000, "not a CSV file (field larger"),
         (b"a,b,case,case\nx.png,y.png,1,2\n", "two columns are called 'case'"),
         (b"a,b,a\nx.png,y.png,1\n", "two columns are called 'a'"),
+        ("a,b\nx.png,y.png\n".encode("utf-16"), "not in UTF-8; save it as CSV UTF-8"),
+        ("a,b\nx.png,y.png\n".encode("utf-16-le"), "must name the columns a and b"),
     ],
 )
 def test_tables_that_cannot_be_read(
@@ -244,7 +247,7 @@ def test_a_damaged_part_is_made_again(noise: Path, tmp_path: Path) -> None:
     original = __import__("whyface.batch.run", fromlist=["ResultParts"]).ResultParts.merge
 
     def merge_later(self: Any, *arguments: Any) -> tuple[int, int]:
-        (self.folder / "part-00001.parquet").write_bytes(b"PAR1 not")
+        next(self.folder.glob("part-00001.*")).write_bytes(b"PAR1 not")
         result: tuple[int, int] = original(self, *arguments)
         return result
 
@@ -254,6 +257,96 @@ def test_a_damaged_part_is_made_again(noise: Path, tmp_path: Path) -> None:
             run_batch(source, ALIGNED, out, chunk=4)
     report = run_batch(source, ALIGNED, out, chunk=4)
     assert (report.rows, report.resumed) == (15, 11)
+
+
+def stopped_before_merging(source: PairSource, out: Path, **options: Any) -> Path:
+    """Leave the parts of a whole batch, and no result."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("whyface.batch.run.ResultParts.merge", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_batch(source, ALIGNED, out, **options)
+    return parts_folder(out)
+
+
+def test_a_part_with_a_flipped_bit_is_done_again_in_the_same_run(noise: Path, tmp_path: Path) -> None:
+    source, out = open_pair_source(noise), tmp_path / "r.parquet"
+    run_batch(source, ALIGNED, tmp_path / "whole.parquet", chunk=4)
+    part = next(stopped_before_merging(source, out, chunk=4).glob("part-00002.*"))
+    data = bytearray(part.read_bytes())
+    data[100] ^= 1
+    part.write_bytes(data)
+    report = run_batch(source, ALIGNED, out, chunk=4)
+    assert (report.rows, report.resumed) == (15, 11)
+    scores = [[row["score"] for row in rows_of(tmp_path / name)] for name in ("whole.parquet", "r.parquet")]
+    np.testing.assert_allclose(*scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("left", ["all", "half", "settings", "nothing"])
+def test_killed_after_the_result_was_there(noise: Path, tmp_path: Path, left: str) -> None:
+    """What is left of the parts goes, whatever it is; the result stays as it was."""
+    source, out = open_pair_source(noise), tmp_path / "r.parquet"
+    folder = stopped_before_merging(source, out, chunk=4)
+    shutil.copytree(folder, tmp_path / "copy")
+    run_batch(source, ALIGNED, out, chunk=4)
+    before = out.read_bytes()
+    (tmp_path / "copy").rename(folder)
+    for path in sorted(folder.glob("part-*"))[{"all": 4, "half": 2}.get(left, 0) :]:
+        path.unlink()
+    if left == "nothing":
+        (folder / "settings.json").unlink()
+    report = run_batch(source, ALIGNED, out, chunk=4)
+    assert (report.rows, report.errors, report.resumed) == (15, 0, 15)
+    assert not folder.exists()
+    assert out.read_bytes() == before
+    with pytest.raises(OutputError, match="exists already"):
+        run_batch(source, ALIGNED, out, chunk=4)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 no result", None])
+def test_something_else_in_the_place_of_the_result(noise: Path, tmp_path: Path, content: bytes | None) -> None:
+    """With parts beside it, it is taken for this batch's result only if it says so."""
+    source, out = open_pair_source(noise), tmp_path / "r.parquet"
+    folder = stopped_before_merging(source, out)
+    if content is None:
+        run_batch(open_pair_source(noise, pairs="genuine"), ALIGNED, tmp_path / "other.parquet")
+        content = (tmp_path / "other.parquet").read_bytes()
+    out.write_bytes(content)
+    with pytest.raises(OutputError, match="exists already"):
+        run_batch(source, ALIGNED, out)
+    assert out.read_bytes() == content
+    assert len(list(folder.glob("part-*"))) == 1
+
+
+def test_parts_go_only_when_the_result_is_on_the_disk(
+    noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of the steps is what is tested: a power cut may undo whatever was not synced."""
+    source, out = open_pair_source(noise), tmp_path / "r.parquet"
+    stopped_before_merging(source, out)
+    steps: list[str] = []
+    sync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+    def watched_sync(descriptor: int) -> None:
+        steps.append(f"sync the {'folder' if stat.S_ISDIR(os.fstat(descriptor).st_mode) else 'file'}")
+        sync(descriptor)
+
+    def watched_replace(self: Path, other: Path) -> Path:
+        steps.append(f"rename to {other.name}")
+        return replace(self, other)
+
+    def watched_unlink(self: Path, missing_ok: bool = False) -> None:
+        steps.append(f"remove {self.name[:10]}")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(os, "fsync", watched_sync)
+    monkeypatch.setattr(Path, "replace", watched_replace)
+    monkeypatch.setattr(Path, "unlink", watched_unlink)
+    run_batch(source, ALIGNED, out)
+    assert steps == ["sync the file", "rename to r.parquet", "sync the folder", "remove part-00000"]
 
 
 def test_a_network_without_grid(noise: Path, tmp_path: Path) -> None:

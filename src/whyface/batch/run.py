@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from whyface.batch.pair_source import PairSource, PhotoPair
 from whyface.errors import DataError, InputError, OutputError
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import FACE_SIZE
-from whyface.files.integrity import write_atomic
-from whyface.files.parts import METADATA_KEY, open_folder, parquet_modules, part_path
+from whyface.files.integrity import sync_folder
+from whyface.files.parts import METADATA_KEY, Parts, open_folder, parquet_modules
 from whyface.files.progress import ProgressCallback
 
 
@@ -52,23 +53,24 @@ class ResultParts:
         self, out: Path, settings: Mapping[str, Any], *, threshold: float, columns: Sequence[str], maps: int
     ) -> None:
         self.out = out
-        self.folder = out.with_name(f"{out.name}.parts")
+        self.folder = parts_folder(out)
         self._threshold = threshold
         self._columns = tuple(columns)
         self._maps = maps
         parquet_modules()
         open_folder(self.folder, settings)
+        self._parts = Parts(self.folder)
 
     def done(self, number: int) -> bool:
-        """Say whether a chunk is on the disk."""
-        return part_path(self.folder, number).is_file()
+        """Say whether a chunk is on the disk and whole."""
+        return self._parts.has(number)
 
     def write(self, number: int, results: Sequence[PairResult]) -> None:
         """Write one chunk, whole or not at all; writing it twice changes nothing."""
         arrow, parquet = parquet_modules()
         buffer = io.BytesIO()
         parquet.write_table(arrow.Table.from_pylist([self._row(r) for r in results], self.schema()), buffer)
-        write_atomic(part_path(self.folder, number), buffer.getvalue())
+        self._parts.write(number, buffer.getvalue())
 
     def schema(self) -> Any:
         """Give the columns and their types."""
@@ -92,7 +94,7 @@ class ResultParts:
         Raises
         ------
         DataError
-            If a part is missing or damaged; it is removed, so that the next run makes it again.
+            If a part is missing or damaged; the next run makes it again.
         OutputError
             If the result cannot be written.
         """
@@ -102,24 +104,30 @@ class ResultParts:
         temporary = self.folder / "merged.parquet"
         rows = errors = 0
         try:
-            with parquet.ParquetWriter(temporary, schema) as writer:
-                for number in chunks:
-                    table = self._read(number, arrow, parquet)
-                    writer.write_table(table.cast(self.schema()).replace_schema_metadata(schema.metadata))
-                    rows += table.num_rows
-                    errors += table.num_rows - table.column("error").null_count
+            with temporary.open("wb") as file:
+                with parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer:
+                    for number in chunks:
+                        table = self._read(number, arrow, parquet)
+                        writer.write_table(table.cast(self.schema()).replace_schema_metadata(schema.metadata))
+                        rows += table.num_rows
+                        errors += table.num_rows - table.column("error").null_count
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(self.out)
-            shutil.rmtree(self.folder)
+            # Only what is on the disk, and under its name, takes the place of the parts.
+            sync_folder(self.out.parent)
+            remove_parts(self.folder)
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written ({error.strerror or error})") from error
         return rows, errors
 
     def _read(self, number: int, arrow: Any, parquet: Any) -> Any:
-        path = part_path(self.folder, number)
+        data = self._parts.read(number)
         try:
-            return parquet.read_table(io.BytesIO(path.read_bytes()))
+            return parquet.read_table(io.BytesIO(data))
         except (OSError, arrow.ArrowException) as error:
-            path.unlink(missing_ok=True)
+            # A part without a checksum, of a release before: only the reader tells that it is damaged.
+            path = self._parts.remove(number)
             raise DataError(f"{path}: damaged; run the same command again, it makes this part anew") from error
 
     def _row(self, result: PairResult) -> dict[str, Any]:
@@ -138,6 +146,18 @@ class ResultParts:
             "S": None if result.similarity is None else result.similarity.ravel(),
             "W": None if result.attention is None else result.attention.ravel(),
         }
+
+
+def parts_folder(out: Path) -> Path:
+    """Name the folder of a batch's parts."""
+    return out.with_name(f"{out.name}.parts")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove a batch's parts; their settings last, so that what a kill leaves is never taken for another batch's."""
+    for path in folder.glob("part-*"):
+        path.unlink()
+    shutil.rmtree(folder)
 
 
 CHUNK: Final = 256
@@ -204,8 +224,8 @@ def run_batch(
     InputError, ModelError
         If the settings do not fit.
     """
-    if out.exists():
-        raise OutputError(f"{out}: exists already; choose another name or remove it")
+    if out.exists() and not parts_folder(out).is_dir():
+        raise _exists(out)
     comparer = Comparer(settings, source.folder, threads=threads)
     described = {
         **source.describe(),
@@ -214,6 +234,8 @@ def run_batch(
         "model_sha256": comparer.sha256,
         "threshold_used": comparer.threshold,
     }
+    if out.exists():
+        return _finish(out, described)
     cells = _cells(comparer) if settings.maps else 0
     parts = ResultParts(out, described, threshold=comparer.threshold, columns=source.columns, maps=cells)
     total, done, chunks, resumed = source.count(), 0, 0, 0
@@ -242,6 +264,32 @@ def run_batch(
     metadata: dict[str, Any] = {**described, "versions": software_versions(), "resumed_rows": resumed}
     rows, errors = parts.merge(range(chunks), metadata)
     return BatchReport(rows, errors, resumed)
+
+
+def _finish(out: Path, described: Mapping[str, Any]) -> BatchReport:
+    """Remove the parts of a batch whose run was killed when its result was there already.
+
+    Raises
+    ------
+    OutputError
+        If the result is not this batch's.
+    """
+    arrow, parquet = parquet_modules()
+    try:
+        with parquet.ParquetFile(out, page_checksum_verification=True) as file:
+            made = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
+            errors = file.read(["error"]).column("error")
+    except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
+        raise _exists(out) from error
+    asked = json.loads(json.dumps(described))
+    if not isinstance(made, dict) or {name: made.get(name) for name in asked} != asked:
+        raise _exists(out)
+    remove_parts(parts_folder(out))
+    return BatchReport(len(errors), len(errors) - errors.null_count, len(errors))
+
+
+def _exists(out: Path) -> OutputError:
+    return OutputError(f"{out}: exists already; choose another name or remove it")
 
 
 def _in_this_process(comparer: Comparer) -> Engine:

@@ -57,7 +57,7 @@ def write_scores(
     text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
     table = arrow.table({name: arrow.array(column) for name, column in columns.items()})
     buffer = io.BytesIO()
-    parquet.write_table(table.replace_schema_metadata({METADATA_KEY: text.encode()}), buffer)
+    parquet.write_table(table.replace_schema_metadata({METADATA_KEY: text.encode()}), buffer, write_page_checksum=True)
     write_atomic(path, buffer.getvalue())
 
 
@@ -78,7 +78,7 @@ def read_scores(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     arrow, parquet = parquet_modules()
     try:
         # Read first: with a path pyarrow would take folder names like "fold=1" for columns.
-        table = parquet.read_table(io.BytesIO(path.read_bytes()))
+        table = parquet.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
         metadata = json.loads((table.schema.metadata or {})[METADATA_KEY])
     except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
         raise DataError(f"{path}: no table of scores that whyface wrote; run the evaluation again") from error
