@@ -281,8 +281,8 @@ def test_a_part_with_a_flipped_bit_is_done_again_in_the_same_run(noise: Path, tm
     part.write_bytes(data)
     report = run_batch(source, ALIGNED, out, chunk=4)
     assert (report.rows, report.resumed) == (15, 11)
-    scores = [[row["score"] for row in rows_of(tmp_path / name)] for name in ("whole.parquet", "r.parquet")]
-    np.testing.assert_allclose(*scores, atol=1e-6)
+    whole, again = ([row["score"] for row in rows_of(tmp_path / name)] for name in ("whole.parquet", "r.parquet"))
+    np.testing.assert_allclose(whole, again, atol=1e-6)
 
 
 @pytest.mark.parametrize("left", ["all", "half", "settings", "nothing"])

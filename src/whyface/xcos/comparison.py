@@ -243,7 +243,7 @@ def features_in_parts(comparison: Comparison, batch: Batch, size: int) -> Featur
 
 def _bounded(scores: NDArray[np.floating]) -> NDArray[np.float32]:
     """Keep scores in [-1, 1]: rounding made 1.0000001 of a face and itself."""
-    return np.clip(scores, -1, 1).astype(np.float32)
+    return np.asarray(np.clip(scores, -1, 1), np.float32)
 
 
 def _matched(first: Features, second: Features) -> tuple[Features, Features]:
