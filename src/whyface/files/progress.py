@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ProgressCallback = Callable[[int, int], None]
 """Called as ``progress(done, total)`` after every step."""
@@ -36,7 +37,11 @@ def progress_bar(
     clock
         Gives the time in seconds.
     """
-    where = Console(stderr=True) if console is None else console
+    # The type of callbacks is needed by modules that draw nothing.
+    from rich import console as consoles  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    where = consoles.Console(stderr=True) if console is None else console
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
