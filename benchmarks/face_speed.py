@@ -32,9 +32,8 @@ from whyface.evaluate.scoring import score_grids, summarise_scores
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
 from whyface.files.progress import progress_bar
-from whyface.gallery.kernel import usable_cores
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
-from whyface.onnx_runtime import onnx_runtime
+from whyface.onnx_runtime import onnx_runtime, usable_cores
 from whyface.xcos.comparison import comparisons
 from whyface.xcos.model import open_xcos
 

@@ -41,8 +41,9 @@ from whyface.gallery import feature_file, name_table
 from whyface.gallery.feature_file import HEADER, Storage
 from whyface.gallery.features import GalleryFeatures
 from whyface.gallery.gallery import Gallery
-from whyface.gallery.kernel import BLOCK, score_records, usable_cores
+from whyface.gallery.kernel import BLOCK, score_records
 from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.onnx_runtime import usable_cores
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.model import PairGraph, XcosModel, open_xcos
 

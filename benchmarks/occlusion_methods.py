@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 
 from records import publish
 from whyface.demo import demo_photo
-from whyface.explain.black_box import usable_cores
 from whyface.explain.verdict import software_versions
 from whyface.explain.xface import XfaceMethod, patches
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.models.catalogue import DEFAULT_MODEL, open_embedder
 from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.onnx_runtime import usable_cores
 
 Pairing = Literal["one", "all", "both"]
 

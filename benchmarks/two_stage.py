@@ -46,9 +46,10 @@ from whyface.faces.pictures import open_pictures
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.gallery.gallery import Gallery
-from whyface.gallery.kernel import score_records, usable_cores
+from whyface.gallery.kernel import score_records
 from whyface.gallery.shortlist import Recipe, Shortlist, build_shortlist, faiss_module, probe_vectors, search_shortlist
 from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.onnx_runtime import usable_cores
 from whyface.xcos.model import XcosModel, open_xcos
 
 Floats = NDArray[np.float32]

@@ -39,6 +39,11 @@ def onnx_runtime(part: str = "") -> Any:
     return importlib.import_module(f"onnxruntime.{part}" if part else "onnxruntime")
 
 
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def open_session(model: bytes, *, threads: int | None = None, providers: Sequence[str] = CPU) -> InferenceSession:
     """Open a network.
 

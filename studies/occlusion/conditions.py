@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from studies.occlusion.landmark_masks import Accessory, landmark_mask
 from studies.reliability.cells import Reliability, apply_reliability
-from whyface.data.masks import Fill, Mask, apply_mask, free_form_mask
+from whyface.data.masks import Mask, MaskFill, apply_mask, free_form_mask
 from whyface.data.protocols import PairProtocol
 from whyface.errors import InputError
 from whyface.faces.pictures import PictureSource
@@ -175,7 +175,7 @@ def score_condition(
     clean: Features,
     *,
     cover: Cover = "one",
-    fill: Fill = "black",
+    fill: MaskFill = "black",
     seed: int = 0,
     progress: ProgressCallback | None = None,
 ) -> dict[str, NDArray[np.float64]]:
@@ -215,7 +215,7 @@ def score_condition(
 
 
 def _covered(
-    picture: NDArray[np.uint8], condition: Condition, fill: Fill, rng: np.random.Generator
+    picture: NDArray[np.uint8], condition: Condition, fill: MaskFill, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     mask = condition.mask(rng)
     return picture if mask is None else apply_mask(picture, mask, fill, rng=rng)

@@ -151,7 +151,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Reliability:
+class ReliabilityDiagram:
     """How far probabilities can be trusted.
 
     Attributes
@@ -172,7 +172,7 @@ class Reliability:
     bins: tuple[Bin, ...]
 
 
-def reliability(probabilities: ArrayLike, genuine: ArrayLike, *, bins: int = BINS) -> Reliability:
+def reliability(probabilities: ArrayLike, genuine: ArrayLike, *, bins: int = BINS) -> ReliabilityDiagram:
     """Measure probabilities (N,) against the truth (N,).
 
     Raises
@@ -192,7 +192,7 @@ def reliability(probabilities: ArrayLike, genuine: ArrayLike, *, bins: int = BIN
         count, right = int(inside.sum()), int(labels[inside].sum())
         edges = (float(row / bins), float((row + 1) / bins))
         found.append(Bin(*edges, count, float(p[inside].mean()), right / count, wilson(right, count)))
-    return Reliability(
+    return ReliabilityDiagram(
         brier=float(np.mean((p - truth) ** 2)),
         log_loss=float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean()),
         ece=sum(one.pairs * abs(one.observed - one.predicted) for one in found) / len(p),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from studies.probabilities.calibration import Reliability
+from studies.probabilities.calibration import ReliabilityDiagram
 from whyface.errors import InputError
 from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, Sheet
 
@@ -18,7 +18,7 @@ _SIDE, _GAP, _MARGIN, _TOP, _COUNTS = 280, 82, 78, 130, 70
 _BETWEEN, _LEFT = 58, 40
 
 
-def reliability_figure(results: Mapping[str, Reliability], *, title: str, subtitle: str = "") -> Figure:
+def reliability_figure(results: Mapping[str, ReliabilityDiagram], *, title: str, subtitle: str = "") -> Figure:
     """Draw one diagram for each way of making probabilities.
 
     Above: the share of genuine pairs in each bin of probability with its 95 % interval, against the diagonal, on which
@@ -49,7 +49,7 @@ def reliability_figure(results: Mapping[str, Reliability], *, title: str, subtit
     return sheet.figure
 
 
-def _diagram(sheet: Sheet, x: float, name: str, result: Reliability, most: int) -> None:
+def _diagram(sheet: Sheet, x: float, name: str, result: ReliabilityDiagram, most: int) -> None:
     sheet.text(x, _TOP - 14, name, size=11, weight="bold")
     errors = f"ECE {100 * result.ece:.2f} %, Brier {result.brier:.4f}, log loss {result.log_loss:.4f}"
     axes = sheet.figure.add_axes(sheet.box(x, _TOP, _SIDE, _SIDE))

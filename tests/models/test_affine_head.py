@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from torch import Tensor
 
 from whyface.errors import InputError
 from whyface.models.heads import FcHead, GdcHead
-from whyface.models.placed_fc import Head, PlacedFcHead, place_weights, probe_weights, unnormalised
-
-Measure = Callable[[Head, tuple[int, int, int]], Tensor]
+from whyface.models.placed_fc import Head, PlacedFcHead, place_weights, unnormalised
 
 SHAPE = (3, 2, 4)
 
@@ -31,18 +26,16 @@ def shake_norms(module: torch.nn.Module) -> None:
             part.running_var.uniform_(0.5, 2)
 
 
-@pytest.mark.parametrize("measure", [place_weights, probe_weights])
-def test_a_flatten_and_fully_connected_head_gives_its_own_matrix(measure: Measure) -> None:
+def test_a_flatten_and_fully_connected_head_gives_its_own_matrix() -> None:
     head = linear_head()
-    weights = measure(head, SHAPE)
+    weights = place_weights(head, SHAPE)
     layer = head[1]
     assert isinstance(layer, torch.nn.Linear)
     torch.testing.assert_close(weights, layer.weight.view(5, *SHAPE))
 
 
-@pytest.mark.parametrize("measure", [place_weights, probe_weights])
-def test_a_mean_over_places_gives_every_place_the_same(measure: Measure) -> None:
-    weights = measure(lambda x: x.mean(dim=(2, 3)), SHAPE)
+def test_a_mean_over_places_gives_every_place_the_same() -> None:
+    weights = place_weights(lambda x: x.mean(dim=(2, 3)), SHAPE)
     expected = torch.eye(3).view(3, 3, 1, 1).expand(3, 3, 2, 4) / 8
     torch.testing.assert_close(weights, expected.contiguous())
 
@@ -59,7 +52,6 @@ def test_own_heads_without_their_normalisation(head: torch.nn.Module) -> None:
         torch.testing.assert_close(torch.nn.functional.normalize(embedding), head(x), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("measure", [place_weights, probe_weights])
 @pytest.mark.parametrize(
     "head",
     [
@@ -69,9 +61,9 @@ def test_own_heads_without_their_normalisation(head: torch.nn.Module) -> None:
     ],
     ids=["normalised", "relu", "constant"],
 )
-def test_what_is_no_sum_over_places_is_refused(measure: Measure, head: Head) -> None:
+def test_what_is_no_sum_over_places_is_refused(head: Head) -> None:
     with pytest.raises(InputError, match="not a sum over places"):
-        measure(head, SHAPE)
+        place_weights(head, SHAPE)
 
 
 def test_an_endless_neighbourhood_gives_back_the_cosine_of_the_embeddings() -> None:

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from whyface.errors import InputError
 from whyface.xcos.attention import (
     PearsonAttention,
-    learned_attention,
     normalise_attention,
-    softmax_cells,
     uniform_attention,
 )
 
@@ -92,18 +90,3 @@ def test_misfitting_updates() -> None:
     pearson.update(np.ones((3, 2, 2)), np.ones(3))
     with pytest.raises(InputError, match="grid changed"):
         pearson.update(np.ones((3, 3, 3)), np.ones(3))
-
-
-def test_softmax_temperature() -> None:
-    logits = np.array([[[0.0, np.log(3.0)]]])
-    np.testing.assert_allclose(softmax_cells(logits), [[[0.25, 0.75]]], atol=1e-6)
-    np.testing.assert_allclose(softmax_cells(logits, 0.5), [[[0.1, 0.9]]], atol=1e-6)
-    np.testing.assert_allclose(softmax_cells(logits * 1e4), [[[0, 1]]], atol=1e-6)
-    with pytest.raises(InputError, match="temperature"):
-        softmax_cells(logits, 0)
-
-
-def test_missing_tensor_is_named() -> None:
-    grid = np.ones((1, 2, 3, 3))
-    with pytest.raises(InputError, match=r"embed\.0\.weight"):
-        learned_attention(grid, grid, {})

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from helpers.attention_reference import learned_attention
 from whyface.models.heads import GridHead
 from whyface.onnx_runtime import onnx_runtime
-from whyface.xcos import attention as reference
 from whyface.xcos import grid as plain
 from whyface.xcos.export import export_faces, export_pair, fold_norms
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
@@ -43,7 +43,7 @@ def test_graphs_equal_torch_and_reference(tmp_path: Path) -> None:
     )
     tensors = {k: v.numpy() for k, v in network.xcos.attention.state_dict().items()}
     np.testing.assert_allclose(similarity, plain.grid_cosine(grid, grid[::-1]), atol=1e-5)
-    expected = reference.learned_attention(grid, grid[::-1], tensors, temperature=0.5)
+    expected = learned_attention(grid, grid[::-1], tensors, temperature=0.5)
     np.testing.assert_allclose(attention, expected, atol=1e-5)
     np.testing.assert_allclose(score, plain.xcos_score(similarity, attention), atol=1e-5)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.attention_reference import learned_attention
 from whyface.errors import InputError
 from whyface.models.heads import GridHead
-from whyface.xcos import attention as reference
 from whyface.xcos import grid as plain
 from whyface.xcos.learned import LearnedAttention, Xcos, XcosNetwork, grid_cosine
 
@@ -47,7 +47,7 @@ def test_attention_equals_reference(
     with torch.no_grad():
         weights = attention(*grids).numpy()
     a, b = (g.numpy() for g in grids)
-    expected = reference.learned_attention(a, b, tensors_of(attention), temperature=temperature)
+    expected = learned_attention(a, b, tensors_of(attention), temperature=temperature)
     np.testing.assert_allclose(weights, expected, atol=1e-5)
     np.testing.assert_allclose(weights.sum((1, 2)), 1, atol=1e-5)
 

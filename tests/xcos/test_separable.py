@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from helpers.attention_reference import learned_attention
 from whyface.errors import InputError, ModelError
 from whyface.models.catalogue import DEFAULT_MODEL
-from whyface.xcos.attention import learned_attention
 from whyface.xcos.learned import LearnedAttention
 from whyface.xcos.model import XcosModel, open_xcos
 from whyface.xcos.separable import PREFIX, prelu, read_attention, separable_attention, split_attention, unit_cells

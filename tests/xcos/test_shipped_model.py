@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.attention_reference import learned_attention
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError
 from whyface.faces.face import Face, stack_faces
@@ -14,7 +15,7 @@ from whyface.models.backbones import MobileFaceNet
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.models.heads import PlacedGridHead
 from whyface.train.networks import read_safetensors
-from whyface.xcos.attention import AttentionKind, learned_attention
+from whyface.xcos.attention import AttentionKind
 from whyface.xcos.grid import flatten_grid, grid_cosine, xcos_score
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
 from whyface.xcos.model import CORRELATED_TENSOR, XcosModel, open_xcos

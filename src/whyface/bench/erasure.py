@@ -18,13 +18,13 @@ from whyface.errors import InputError
 from whyface.files.parts import Rows
 
 STEPS: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.65, 0.9)
-Fill = Literal["mean", "blur", "noise"]
-FILLS: Final[tuple[Fill, ...]] = ("mean", "blur", "noise")
+ErasureFill = Literal["mean", "blur", "noise"]
+FILLS: Final[tuple[ErasureFill, ...]] = ("mean", "blur", "noise")
 _BLUR_SIGMA: Final = 10.0
 _ORDER_PURPOSE, _FILL_PURPOSE = 4, 5
 
 
-def filled(faces: Faces, fill: Fill, generators: list[np.random.Generator]) -> Faces:
+def filled(faces: Faces, fill: ErasureFill, generators: list[np.random.Generator]) -> Faces:
     """Make what stands in the place of erased pixels.
 
     ``mean``: each face's mean colour; ``blur``: the face, blurred with sigma 10 pixels; ``noise``: uniform noise.
@@ -56,10 +56,10 @@ class ErasureTest(BenchTest):
         colour: ``erasure``, ``erasure-blur``, ``erasure-noise``.
     """
 
-    def __init__(self, fill: Fill = "mean") -> None:
+    def __init__(self, fill: ErasureFill = "mean") -> None:
         if fill not in FILLS:
             raise InputError(f"unknown fill {fill!r}; use one of {', '.join(FILLS)}")
-        self.fill: Fill = fill
+        self.fill: ErasureFill = fill
         self.name = "erasure" if fill == "mean" else f"erasure-{fill}"
 
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:

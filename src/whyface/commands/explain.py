@@ -66,12 +66,13 @@ def explain(
     ] = None,
 ) -> None:
     """Say where the reasons for a verdict lie, by several methods side by side."""
-    from whyface.explain.black_box import BlackBoxMethod, usable_cores  # noqa: PLC0415
+    from whyface.explain.black_box import BlackBoxMethod  # noqa: PLC0415
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
     from whyface.explain.registry import parse_methods  # noqa: PLC0415
     from whyface.explain.verdict import with_probability  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.onnx_runtime import usable_cores  # noqa: PLC0415
 
     names = None if method is None else parse_methods(method)
     if figure is not None:

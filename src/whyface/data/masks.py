@@ -17,7 +17,7 @@ from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
 
 Mask = NDArray[np.bool_]
-Fill = Literal["black", "mean", "noise"]
+MaskFill = Literal["black", "mean", "noise"]
 
 MOST_COVERED: Final = 0.9
 """The largest share that a free-form mask covers: beyond it there is no face left to speak of."""
@@ -75,30 +75,8 @@ def free_form_mask(
     return mask.astype(bool)
 
 
-def free_form_masks(
-    count: int,
-    shape: tuple[int, int] = (FACE_SIZE, FACE_SIZE),
-    coverage: float = 0.3,
-    *,
-    rng: np.random.Generator,
-) -> Mask:
-    """Draw a pool of masks, (count, H, W) bool; see :func:`free_form_mask`.
-
-    Raises
-    ------
-    InputError
-        If ``count`` is negative, or as for one mask.
-    """
-    if count < 0:
-        raise InputError(f"cannot draw {count} masks; give a number from 0 upwards")
-    masks = np.zeros((count, *shape), bool)
-    for number in range(count):
-        masks[number] = free_form_mask(shape, coverage, rng=rng)
-    return masks
-
-
 def apply_mask(
-    image: NDArray[np.uint8], mask: Mask, fill: Fill = "black", *, rng: np.random.Generator | None = None
+    image: NDArray[np.uint8], mask: Mask, fill: MaskFill = "black", *, rng: np.random.Generator | None = None
 ) -> NDArray[np.uint8]:
     """Cover part of a picture.
 
@@ -127,8 +105,8 @@ def apply_mask(
         raise InputError(f"a picture must be H x W x 3 uint8, got {image.shape} {image.dtype}")
     if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
         raise InputError(f"the mask must be bool of shape {image.shape[:2]}, got {mask.shape} {mask.dtype}")
-    if fill not in get_args(Fill):
-        raise InputError(f"unknown fill {fill!r}; use one of {', '.join(get_args(Fill))}")
+    if fill not in get_args(MaskFill):
+        raise InputError(f"unknown fill {fill!r}; use one of {', '.join(get_args(MaskFill))}")
     covered = image.copy()
     if fill == "black":
         covered[mask] = 0

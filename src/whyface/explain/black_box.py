@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -158,13 +157,6 @@ def painted_features(
             pool.shutdown(cancel_futures=True)
             raise
     return np.concatenate(parts)
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 OnePair = tuple[NDArray[np.float32], NDArray[np.float32], dict[str, Any]]

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from whyface.errors import DataError, InputError
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
 from whyface.files import json_values as values
 from whyface.files.guarded import parse_json
+from whyface.xcos.attention import AttentionKind
 
 SCHEMA: Final = "whyface/explanation/1"
 """The schema that :meth:`Explanation.to_dict` writes and :meth:`Explanation.from_dict` reads."""
@@ -23,7 +24,6 @@ SUM_TOLERANCE: Final = 1e-4
 """Tolerance of the sum of the contributions, relative to the score if that is above 1."""
 
 Map = NDArray[np.float32]
-AttentionKind = Literal["u", "p", "l"]
 
 _ARRAYS: Final = ("map_a", "map_b", "similarity", "attention", "contributions")
 

@@ -7,7 +7,6 @@ with ONNX Runtime, PyTorch and compiled loops.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from whyface.onnx_runtime import usable_cores
 from whyface.xcos.separable import ClippedAttention
 
 BLOCK: Final = 384
@@ -92,11 +92,6 @@ def score_records(
             if progress is not None:
                 progress(done, len(records))
     return scores
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def explain_records(

@@ -35,7 +35,7 @@ def grid_features(grids: FloatArray) -> NDArray[np.float32]:
     return l2_normalise(unit_cells(grids).reshape(len(grids), -1))
 
 
-def cell_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, int]) -> NDArray[np.float64]:
+def cosine_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, int]) -> NDArray[np.float64]:
     """Split the cosine of features and a person's direction into its cells' parts.
 
     Parameters

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 from whyface.gallery.gallery import Gallery
 from whyface.identify.evidential import EvidentialHead
-from whyface.identify.gallery_people import cell_parts, head_features
+from whyface.identify.gallery_people import cosine_parts, head_features
 from whyface.models.embedder import Batch
 from whyface.words.attribute_model import AttributeReader
 from whyface.words.attribute_names import attribute
@@ -32,7 +32,7 @@ def identity_map(head: EvidentialHead, features: NDArray[np.float32], cells: tup
     The cosine that the head's evidence comes from is a sum over cells, so this is exact, not an estimate by gradients.
     """
     person = int(head(features).probability[0].argmax())
-    return np.asarray(class_activation(cell_parts(features, head.directions[person], cells))[0], np.float32)
+    return np.asarray(class_activation(cosine_parts(features, head.directions[person], cells))[0], np.float32)
 
 
 def word_masks(

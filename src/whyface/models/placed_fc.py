@@ -8,13 +8,11 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from whyface.errors import InputError
 from whyface.models.heads import FcHead, GdcHead, gaussian_kernel
 
 _TOLERANCE: Final = 1e-3
-_CHUNK: Final = 256
 
 Head = Callable[[Tensor], Tensor]
 """Map (N, C, H, W) -> embedding (N, D), before any L2 normalisation."""
@@ -64,23 +62,6 @@ def place_weights(head: Head, shape: tuple[int, int, int]) -> Tensor:
     weights = torch.stack(rows)
     with torch.no_grad():
         _check_affine(apart, weights)
-    return weights
-
-
-@torch.no_grad()
-def probe_weights(head: Head, shape: tuple[int, int, int]) -> Tensor:
-    """Measure an affine head that gives no gradients, such as a part of an ONNX network; see :func:`place_weights`.
-
-    It is run once for every number of the map.
-    """
-    size = shape[0] * shape[1] * shape[2]
-    constant = torch.flatten(head(torch.zeros(1, *shape)), 1)
-    columns = []
-    for part in torch.split(torch.arange(size), _CHUNK):
-        units = functional.one_hot(part, size).float().view(-1, *shape)
-        columns.append(torch.flatten(head(units), 1) - constant)
-    weights = torch.cat(columns).T.reshape(-1, *shape).contiguous()
-    _check_affine(head, weights)
     return weights
 
 

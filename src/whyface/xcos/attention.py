@@ -1,11 +1,10 @@
-"""Attention W in plain arrays: uniform U, correlated P, and the reference of learned L.
+"""Attention W in plain arrays: uniform U and correlated P; learned L is in :mod:`whyface.xcos.learned`.
 
 Source: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, section 3.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,8 +15,6 @@ from whyface.errors import InputError
 
 FloatArray = NDArray[np.floating[Any]]
 AttentionKind = Literal["u", "p", "l"]
-
-_BN_EPS = 1e-5
 
 
 def uniform_attention(height: int = 7, width: int = 7) -> NDArray[np.float32]:
@@ -106,62 +103,3 @@ def normalise_attention(raw: FloatArray) -> NDArray[np.float32]:
     if not total > 0:
         raise InputError(f"attention weights must have a positive sum to be normalised, got {total:.4g}")
     return np.asarray(raw / total, np.float32)
-
-
-def softmax_cells(logits: FloatArray, temperature: float = 1.0) -> NDArray[np.float32]:
-    """Softmax of logits / temperature over the cells: (N, H, W) -> (N, H, W), each map summing to 1."""
-    if not temperature > 0:
-        raise InputError(f"the softmax temperature must be positive, got {temperature}")
-    flat = logits.reshape(len(logits), -1).astype(np.float64) / temperature
-    flat = np.exp(flat - flat.max(axis=1, keepdims=True))
-    return np.asarray((flat / flat.sum(axis=1, keepdims=True)).reshape(logits.shape), np.float32)
-
-
-def _conv3x3(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
-    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
-    return np.asarray(np.einsum("nchwij,ocij->nohw", windows, weight, optimize=True) + bias[:, None, None])
-
-
-def _bn_prelu(x: FloatArray, tensors: Mapping[str, FloatArray], bn: str, prelu: str) -> FloatArray:
-    scale = tensors[f"{bn}.weight"] / np.sqrt(tensors[f"{bn}.running_var"] + _BN_EPS)
-    shift = tensors[f"{bn}.bias"] - tensors[f"{bn}.running_mean"] * scale
-    y = x * scale[:, None, None] + shift[:, None, None]
-    return np.asarray(np.where(y >= 0, y, y * tensors[f"{prelu}.weight"]))
-
-
-def learned_attention(
-    grid_a: FloatArray, grid_b: FloatArray, tensors: Mapping[str, FloatArray], *, temperature: float = 1.0
-) -> NDArray[np.float32]:
-    """Compute "L" from named tensors, as written in the paper: the reference for the torch module and the ONNX graph.
-
-    Parameters
-    ----------
-    grid_a, grid_b
-        Grid features (N, C, H, W).
-    tensors
-        Tensors of :class:`whyface.xcos.learned.LearnedAttention` by state-dict name.
-    temperature
-        Softmax temperature.
-
-    Returns
-    -------
-    W (N, H, W) float32, each map summing to 1.
-
-    Raises
-    ------
-    InputError
-        If a tensor is missing.
-    """
-    t = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-    try:
-        embedded = [
-            _bn_prelu(_conv3x3(g, t["embed.0.weight"], t["embed.0.bias"]), t, "embed.1", "embed.2")
-            for g in (grid_a.astype(np.float64), grid_b.astype(np.float64))
-        ]
-        pair = _conv3x3(np.concatenate(embedded, axis=1), t["pair_conv.weight"], t["pair_conv.bias"])
-        pair = _bn_prelu(pair, t, "pair_act.0", "pair_act.1")
-        logits = _bn_prelu(_conv3x3(pair, t["out.0.weight"], t["out.0.bias"]), t, "out.1", "out.2")
-    except KeyError as error:
-        raise InputError(f"the attention's tensor {error} is missing") from error
-    return softmax_cells(logits[:, 0], temperature)
