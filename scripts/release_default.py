@@ -46,7 +46,7 @@ def correlated_attention(
     network: XcosNetwork, teacher: nn.Module, corpus: Corpus, *, pairs: int, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:
     """Measure P over random pairs of training pictures, half genuine and half impostor (every person alike)."""
-    grids = torch.cat([network.grid(batch) for batch in batches(corpus)])
+    grids = torch.cat([network.features(batch) for batch in batches(corpus)])
     embeddings = torch.cat([teacher(batch) for batch in batches(corpus)])
     rng = np.random.default_rng(seed)
     pearson = PearsonAttention()
@@ -99,14 +99,14 @@ def main() -> None:
     corpus, _ = load_corpus(args.cfp, args.glint, people_left_out(args.overlap), held_out=args.held_out, seed=args.seed)
 
     def run(batch: Tensor) -> None:
-        grid = network.grid(batch)
+        grid = network.features(batch)
         network.xcos(grid, grid.roll(1, 0))
 
     with torch.no_grad():
         sample = batches(corpus)[::4]
-        before = network.grid(sample[0])
+        before = network.features(sample[0])
         print("norms restated:", restate_norms(network, sample, run))
-        print("largest change of a grid value:", float((network.grid(sample[0]) - before).abs().max()))
+        print("largest change of a grid value:", float((network.features(sample[0]) - before).abs().max()))
     teacher = mobilefacenet_teacher(args.teacher)
     correlated, record = correlated_attention(network, teacher, corpus, pairs=args.pairs, seed=args.seed)
 
@@ -118,7 +118,7 @@ def main() -> None:
     metadata = {"format": "pt", "model": DEFAULT_MODEL, "licence": "Apache-2.0", "head": type(head).__name__}
     save_safetensors({**state, CORRELATED_TENSOR: correlated}, files["safetensors"], metadata)
     export_faces(network.backbone, network.head, files["onnx"])
-    export_pair(network, files["pair"])
+    export_pair(network.xcos.attention, files["pair"])
     update_entry(
         args.zoo,
         DEFAULT_MODEL,

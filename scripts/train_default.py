@@ -96,7 +96,7 @@ def settle_norms(network: XcosNetwork, faces: Tensor) -> None:
     All BatchNorms are used with fixed statistics from then on.
     """
     if isinstance(network.head, PlacedGridHead):
-        network.head.centre(torch.cat([network.grid(part) for part in torch.split(faces, 128)]).mean(dim=0))
+        network.head.centre(torch.cat([network.features(part) for part in torch.split(faces, 128)]).mean(dim=0))
     faces = faces[:128]
     fresh = [
         m for m in [*network.head.modules(), *network.xcos.modules()] if isinstance(m, nn.modules.batchnorm._BatchNorm)
@@ -104,7 +104,7 @@ def settle_norms(network: XcosNetwork, faces: Tensor) -> None:
     for norm in fresh:
         norm.momentum = 1.0
         norm.train()
-        grid = network.grid(faces)
+        grid = network.features(faces)
         network.xcos(grid, grid.roll(1, 0))
         norm.eval()
         norm.momentum = 0.1

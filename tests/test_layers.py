@@ -27,6 +27,11 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
+KINDS = {
+    *("XcosModel", "XcosNetwork", "FcNetwork", "OnnxEmbedder", "TorchEmbedder", "PlacedGridHead", "PlacedFcHead"),
+    *("XcosScore", "CosineScore", "XcosComparison", "CosineComparison", "MobileFaceNet", "ScaledPixels", "LayerTrunk"),
+}
+"""Classes of models and their parts: code asks them to do something instead of asking which of them it has."""
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
@@ -87,3 +92,14 @@ def test_there_is_no_circle() -> None:
 def test_no_module_is_too_long() -> None:
     long = {path.name: count for path in SOURCE.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400}
     assert not long
+
+
+def test_few_branches_ask_which_kind_of_model_it_is() -> None:
+    found = [
+        f"{name}:{node.lineno}"
+        for name, path in modules().items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance"
+        if KINDS & {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
+    ]
+    assert len(found) <= 5, found

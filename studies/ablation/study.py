@@ -152,7 +152,7 @@ def features_of(network: Network, pictures: torch.Tensor) -> NDArray[np.float32]
     parts = []
     for part in torch.split(pictures, 128):
         faces = part.float().contiguous(memory_format=torch.channels_last)
-        parts.append(network.grid(faces) if isinstance(network, XcosNetwork) else network(faces))
+        parts.append(network.features(faces))
     return torch.cat(parts).numpy()
 
 

@@ -14,7 +14,7 @@ from helpers.tiny_torch import random_faces
 from whyface.errors import ModelError
 from whyface.explain.cells import CellsMethod
 from whyface.explain.places import PlacesMethod
-from whyface.models.linear_head import OnnxHead, linear_head, measure_head
+from whyface.models.linear_head import linear_head, measure_head
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.onnx_tap import cut_graph, free_batch, summarise
 from whyface.onnx_runtime import open_session
@@ -23,11 +23,11 @@ from whyface.onnx_runtime import open_session
 def test_the_head_alone_is_what_the_network_does_behind_the_map(tmp_path: Path) -> None:
     embedder = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx", offset=3), grid="map")
     maps = np.random.default_rng(0).normal(size=(5, 2, 7, 7)).astype(np.float32)
-    np.testing.assert_allclose(OnnxHead(embedder)(maps), maps.mean(axis=(2, 3)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(embedder.open_head()(maps), maps.mean(axis=(2, 3)), rtol=1e-5, atol=1e-6)
 
 
 def test_measuring_a_mean_gives_one_over_the_number_of_cells(tmp_path: Path) -> None:
-    head = OnnxHead(OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx"), grid="map"))
+    head = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx"), grid="map").open_head()
     weights = measure_head(head, (2, 7, 7))
     expected = np.eye(2)[:, :, None, None] * np.full((7, 7), 1 / 49)
     np.testing.assert_allclose(weights, expected, atol=1e-7)
@@ -55,7 +55,7 @@ def test_an_output_that_takes_a_way_round_the_map_is_refused(tmp_path: Path) -> 
 
     embedder = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx", edit=bypass), grid="map")
     with pytest.raises(ModelError, match="'z' is not made from 'map' alone"):
-        OnnxHead(embedder)
+        embedder.open_head()
 
 
 def test_a_curved_head_is_refused() -> None:
@@ -66,11 +66,11 @@ def test_a_curved_head_is_refused() -> None:
 def test_no_grid_and_a_changed_file_are_refused(tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "tiny.onnx")
     with pytest.raises(ModelError, match="no spatial map was named"):
-        OnnxHead(OnnxEmbedder(path))
+        OnnxEmbedder(path).open_head()
     embedder = OnnxEmbedder(path, grid="map")
     write_tiny(path, offset=1)
     with pytest.raises(ModelError, match="SHA-256"):
-        OnnxHead(embedder)
+        embedder.open_head()
 
 
 def constant_reshape(batch: int, kind: str = "raw", head: str = "Reshape") -> Callable[[Any], None]:
@@ -113,7 +113,7 @@ def test_a_head_that_names_its_batch_runs(tmp_path: Path, batch: int, kind: str,
     assert embedder.batch_size == batch
     maps = np.random.default_rng(0).normal(size=(6, 2, 7, 7)).astype(np.float32)
     product = np.random.default_rng(1).normal(size=(98, 5))
-    np.testing.assert_allclose(OnnxHead(embedder)(maps), maps.reshape(6, 98) @ product, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(embedder.open_head()(maps), maps.reshape(6, 98) @ product, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(linear_head(embedder)[1].weights.reshape(5, 98), product.T, rtol=1e-4, atol=1e-4)
 
 
@@ -135,7 +135,7 @@ def test_a_freed_batch_takes_any_number_of_rows(tmp_path: Path, kind: str) -> No
     freed = cut_graph(free_batch(data, 4), "map", "y")
     maps = np.random.default_rng(0).normal(size=(3, 2, 7, 7)).astype(np.float32)
     (found,) = open_session(freed).run(["y"], {"map": maps})
-    np.testing.assert_allclose(found, OnnxHead(OnnxEmbedder(path, grid="map"))(maps), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, OnnxEmbedder(path, grid="map").open_head()(maps), rtol=1e-5, atol=1e-5)
     # Another batch is not in there, so nothing is changed.
     assert summarise(free_batch(data, 3)) == summarise(data)
     with pytest.raises(Exception, match="eshape"):
@@ -145,5 +145,5 @@ def test_a_freed_batch_takes_any_number_of_rows(tmp_path: Path, kind: str) -> No
 def test_a_head_that_contradicts_the_networks_batch_is_one_line(tmp_path: Path) -> None:
     embedder = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx", edit=constant_reshape(3)), grid="map")
     with pytest.raises(ModelError, match=r"tiny\.onnx: the part behind the spatial map cannot be run") as refused:
-        OnnxHead(embedder)(np.zeros((2, 2, 7, 7), np.float32))
+        embedder.open_head()(np.zeros((2, 2, 7, 7), np.float32))
     assert "\n" not in str(refused.value)

@@ -279,7 +279,7 @@ def test_a_placed_head_takes_the_fc_head_over(tensors: Path) -> None:
     pictures = torch.rand(6, 3, 112, 112) * 255
     settle(network.eval(), pictures)
     with torch.no_grad():
-        assert float(network.grid(pictures).mean(dim=0).abs().max()) < 1e-3
+        assert float(network.features(pictures).mean(dim=0).abs().max()) < 1e-3
 
 
 def test_margin_needs_people() -> None:

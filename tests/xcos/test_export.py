@@ -31,12 +31,12 @@ def small_network() -> XcosNetwork:
 def test_graphs_equal_torch_and_reference(tmp_path: Path) -> None:
     network = small_network()
     export_faces(network.backbone, network.head, tmp_path / "faces.onnx")
-    export_pair(network, tmp_path / "pair.onnx", channels=4)
+    export_pair(network.xcos.attention, tmp_path / "pair.onnx", channels=4)
     faces = torch.rand(3, 3, 112, 112, generator=torch.Generator().manual_seed(1)) * 255
     session = onnx_runtime().InferenceSession(tmp_path / "faces.onnx", providers=["CPUExecutionProvider"])
     (grid,) = session.run(["grid"], {"faces": faces.numpy()})
     with torch.no_grad():
-        np.testing.assert_allclose(grid, network.grid(faces).numpy(), rtol=1e-5, atol=2e-4)
+        np.testing.assert_allclose(grid, network.features(faces).numpy(), rtol=1e-5, atol=2e-4)
     pair = onnx_runtime().InferenceSession(tmp_path / "pair.onnx", providers=["CPUExecutionProvider"])
     similarity, attention, score = pair.run(
         ["similarity", "attention", "score"], {"grid_a": grid, "grid_b": grid[::-1].copy()}

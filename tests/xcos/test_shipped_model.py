@@ -47,7 +47,7 @@ def test_graphs_equal_torch_on_real_faces(model: XcosModel, network: XcosNetwork
     grid = model.grid(faces)
     assert grid.shape == (3, 32, 7, 7)
     with torch.no_grad():
-        expected = network.grid(torch.from_numpy(faces).float())
+        expected = network.features(torch.from_numpy(faces).float())
         output = network.xcos(expected, expected.flip(0))
     # Features have the size of tens; what counts is their direction.
     np.testing.assert_allclose(flatten_grid(grid), flatten_grid(expected.numpy()), atol=1e-5)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from whyface.errors import InputError, ModelError
-from whyface.explain.gradient_method import GradientMethod, PairScore, XcosScore, to_array
+from whyface.explain.gradient_method import GradientMethod, PairScore, to_array
 from whyface.explain.pair_method import PairMaps
 from whyface.explain.provenance import ThresholdSource
 from whyface.models.embedder import Embedder
@@ -134,7 +134,7 @@ class XcosGuidedMethod(GradientMethod):
         erasure: float = 0.5,
     ) -> None:
         super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size, score=score)
-        if not isinstance(self.score, XcosScore):
+        if self.score.kind is None:
             raise ModelError(
                 f"method {self.name!r} needs a model with attention over a grid, which {embedder.name!r} is not as "
                 "opened; choose an attention, or use xssab"
@@ -143,7 +143,6 @@ class XcosGuidedMethod(GradientMethod):
             raise InputError(f"sigma must be positive, got {sigma}")
         if not erasure >= 0:
             raise InputError(f"erasure must not be negative, got {erasure}")
-        self.xcos: XcosScore = self.score
         self.sigma = sigma
         self.erasure = erasure
 
@@ -156,7 +155,8 @@ class XcosGuidedMethod(GradientMethod):
         """Explain a batch of pairs."""
         pixels = torch.cat([first, second]).requires_grad_()
         with torch.enable_grad():
-            found = self.xcos.cells(*self.score.features(pixels).tensor_split(2))
+            found = self.score.cells(*self.score.features(pixels).tensor_split(2))
+            assert found is not None
             (gradient,) = torch.autograd.grad(found.score.sum(), pixels)
         evidence = (found.similarity.detach() - self.threshold) * found.attention.detach()
         fine = functional.interpolate(evidence[:, None], pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]

@@ -20,7 +20,7 @@ from whyface.explain.registry import without_gradients
 from whyface.faces.face import FACE_SIZE
 from whyface.models.catalogue import model_entry
 from whyface.models.embedder import Batch, Embedder
-from whyface.models.torch_embedder import TORCH_MODELS, TorchEmbedder, open_torch_embedder
+from whyface.models.torch_embedder import TORCH_MODELS, TorchEmbedder, as_torch, open_torch_embedder
 from whyface.models.torch_layers import keep_freed_memory
 from whyface.models.weights import load_safetensors
 from whyface.xcos.attention import AttentionKind, normalise_attention
@@ -172,7 +172,7 @@ def gives_gradients(embedder: Embedder) -> bool:
 
     A user's file may have a known name, so the SHA-256 decides.
     """
-    if isinstance(embedder, TorchEmbedder):
+    if as_torch(embedder) is not None:
         return True
     return embedder.name in TORCH_MODELS and model_entry(embedder.name).files["onnx"].sha256 == embedder.sha256
 
@@ -193,11 +193,13 @@ def pair_score(comparison: SearchableComparison, *, directory: Path | str | None
     ModelError
         If the model gives no gradients, or its attention is not available as torch tensors.
     """
-    embedder, kind = comparison.embedder, comparison.attention
-    if not isinstance(embedder, TorchEmbedder):
-        if not gives_gradients(embedder):
-            raise ModelError(f"model {embedder.name!r} gives no gradients; open it as a torch network (TorchEmbedder)")
-        return open_pair_score(embedder.name, attention=kind, directory=directory)
+    embedder, kind = as_torch(comparison.embedder), comparison.attention
+    if embedder is None:
+        if not gives_gradients(comparison.embedder):
+            raise ModelError(
+                f"model {comparison.name!r} gives no gradients; open it as a torch network (TorchEmbedder)"
+            )
+        return open_pair_score(comparison.name, attention=kind, directory=directory)
     if kind is None:
         return CosineScore(embedder)
     shape = embedder.grid(np.zeros((0, 3, FACE_SIZE, FACE_SIZE), np.uint8)).shape[1:]
@@ -316,8 +318,9 @@ def require_torch(embedder: Embedder, method: str) -> TorchEmbedder:
     ModelError
         If it gives none, e.g. because it runs on ONNX Runtime; the message names the methods that work with it.
     """
-    if isinstance(embedder, TorchEmbedder):
-        return embedder
+    found = as_torch(embedder)
+    if found is not None:
+        return found
     raise ModelError(
         f"method {method!r} needs gradients, which model {embedder.name!r} does not give (ONNX Runtime only runs "
         f"forward); open it as a torch network, or use one of {without_gradients()}"

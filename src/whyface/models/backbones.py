@@ -92,6 +92,11 @@ class MobileFaceNet(nn.Module):
         y: Tensor = self.conv2(self.features(self.dw_conv(self.conv1(x))))
         return y
 
+    def halves(self) -> tuple[nn.Module, nn.Module]:
+        """Return the layers up to the fifth block, and those behind it."""
+        early = nn.ModuleList([self.conv1, self.dw_conv, self.features[:5]])
+        return early, nn.ModuleList([self.features[5:], self.conv2])
+
 
 # Units per stage.
 _UNITS: Final = {

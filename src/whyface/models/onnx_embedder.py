@@ -16,6 +16,8 @@ from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
 from whyface.files.integrity import check_digest, read_model
 from whyface.models.embedder import Batch, check_batch, l2_normalise
+from whyface.models.linear_head import LinearHead, measure_head
+from whyface.models.onnx_head import OnnxHead
 from whyface.models.onnx_session import FaceSession, read_summary
 from whyface.models.onnx_tap import Summary, add_output
 from whyface.models.preprocessing import RAW, Preprocessing
@@ -126,6 +128,36 @@ class OnnxEmbedder:
             The network cannot be opened.
         """
         return self._opened().batch_size
+
+    def open_head(self) -> OnnxHead:
+        """Open the part behind the grid, which runs on as many threads.
+
+        Raises
+        ------
+        ModelError
+            There is no grid, the file is another one by now, or the embedding is not made from the grid alone.
+        """
+        if self.grid_tensor is None:
+            raise ModelError(f"{self.path}: no spatial map was named for this network; name its tensor")
+        return OnnxHead(
+            self.path, self.sha256, self.grid_tensor, self._output, batch=self.batch_size, threads=self.threads
+        )
+
+    def affine_head(self, shape: tuple[int, int, int]) -> LinearHead:
+        """Measure how the embedding is made from the grid (C, H, W).
+
+        Raises
+        ------
+        ModelError
+            As for :meth:`open_head`, or the head is not affine.
+        """
+        if self._output == self.grid_tensor:
+            # The embedding is the flattened grid itself.
+            size = int(np.prod(shape))
+            return LinearHead(np.eye(size, dtype=np.float32).reshape(size, *shape), np.zeros(size, np.float32))
+        head = self.open_head()
+        zero = head(np.zeros((1, *shape), np.float32))[0]
+        return LinearHead(measure_head(head, shape), zero)
 
     def embed(self, batch: Batch) -> NDArray[np.float32]:
         """Map faces to embeddings.

@@ -16,12 +16,14 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 from torch.nn.parameter import is_lazy
 
-from whyface.errors import ModelError
+from whyface.errors import InputError, ModelError
 from whyface.faces.face import FACE_SIZE
 from whyface.models.backbones import MobileFaceNet
 from whyface.models.catalogue import model_entry
-from whyface.models.embedder import Batch, check_batch, l2_normalise
+from whyface.models.embedder import Batch, Embedder, check_batch, l2_normalise
 from whyface.models.heads import GdcHead, PlacedGridHead
+from whyface.models.linear_head import LinearHead
+from whyface.models.placed_fc import place_weights, unnormalised
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.models.torch_layers import (
     CalledPart,
@@ -127,10 +129,9 @@ class TorchEmbedder:
         trunk, head = split_at_layer(_eager(network), layer, shape)
         found = cls(trunk, head, **{**options, "fold": False})
         faces = np.random.default_rng(0).integers(0, 256, (2, 3, FACE_SIZE, FACE_SIZE), np.uint8)
-        assert isinstance(found.trunk, LayerTrunk)
-        assert isinstance(found.head, LayerHead)
+        parts = cast("LayerTrunk", found.trunk), cast("LayerHead", found.head)
         try:
-            check_split(found.trunk, found.head, found._prepared(found.pixels(faces)))
+            check_split(*parts, found._prepared(found.pixels(faces)))
         except ModelError as error:
             raise ModelError(f"model {found.name!r}: {error}") from error
         return found
@@ -230,6 +231,30 @@ class TorchEmbedder:
             ]
         return l2_normalise(np.concatenate(parts)), spatial
 
+    def affine_head(self, shape: tuple[int, int, int]) -> LinearHead:
+        """Measure how the embedding is made from the last spatial map (C, h, w).
+
+        Raises
+        ------
+        ModelError
+            The head is not affine.
+        """
+        inner = unnormalised(self.head)
+
+        def head(maps: Tensor) -> Tensor:
+            return inner(maps.to(self.device)).cpu()
+
+        try:
+            weights = place_weights(head, shape)
+        except InputError as error:
+            raise ModelError(
+                f"model {self.name!r}: the head is not a sum over places: it must be affine, with no activation and no "
+                "L2 normalisation at its end; split the network behind a later layer, or use another method"
+            ) from error
+        with torch.no_grad():
+            zero = torch.flatten(head(torch.zeros(1, *shape)), 1)[0]
+        return LinearHead(weights.numpy(), zero.numpy())
+
     @torch.no_grad()
     def _run(self, function: Callable[[Tensor], Tensor], batch: Batch) -> NDArray[np.float32]:
         faces = check_batch(batch)
@@ -255,6 +280,11 @@ class TorchEmbedder:
             return pixels
         mean, std = (pixels.new_tensor(values).view(1, 3, 1, 1) * how.divisor for values in (how.mean, how.std))
         return (pixels - mean) / std
+
+
+def as_torch(embedder: Embedder) -> TorchEmbedder | None:
+    """Return the embedder if it is a torch network, which gives gradients, else None."""
+    return embedder if isinstance(embedder, TorchEmbedder) else None
 
 
 def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> TorchEmbedder:
@@ -325,7 +355,7 @@ def _copies(name: str, trunk: nn.Module, head: nn.Module) -> tuple[nn.Module, nn
 
 def _frozen(module: nn.Module, *, fold: bool) -> nn.Module:
     frozen = module.eval().float()
-    if fold and not isinstance(module, LayerTrunk | LayerHead | CalledPart):
+    if fold and getattr(module, "can_fold", True):
         frozen = _folded(frozen)
     frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Not requires_grad_ of the module: TorchScript has none, and its copied weights are no leaves.

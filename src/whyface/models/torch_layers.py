@@ -29,6 +29,8 @@ class LayerTrunk(nn.Module):
     With ``through`` set it runs to its end all the same, for tracers, which cannot follow a run that is broken off.
     """
 
+    can_fold: Final = False
+
     def __init__(self, network: nn.Module, layer: str) -> None:
         super().__init__()
         self.network = network
@@ -80,6 +82,8 @@ class LayerHead(nn.Module):
     of the network.
     """
 
+    can_fold: Final = False
+
     def __init__(self, network: nn.Module, layer: str, size: tuple[int, int]) -> None:
         super().__init__()
         self.network = network
@@ -104,6 +108,8 @@ class LayerHead(nn.Module):
 
 class CalledPart(nn.Module):
     """A part of a network that is a call on it rather than a layer: ``function(network, x)``."""
+
+    can_fold: Final = False
 
     def __init__(self, network: nn.Module, function: Callable[[Any, Tensor], Tensor]) -> None:
         super().__init__()

@@ -20,14 +20,14 @@ from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.files.integrity import read_model, write_atomic
 from whyface.models.catalogue import DESCRIPTION, open_embedder, write_entry
-from whyface.models.embedder import Embedder
+from whyface.models.embedder import Embedder, require_grid
 from whyface.models.entry import ModelEntry
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW
-from whyface.models.torch_embedder import TorchEmbedder
+from whyface.models.torch_embedder import TorchEmbedder, as_torch
 from whyface.models.torch_layers import LayerTrunk
 from whyface.models.weights import save_safetensors
-from whyface.train.networks import FcNetwork, Network
+from whyface.train.networks import Network
 from whyface.train.run_files import load_trained, trained_correlation
 from whyface.xcos.export import OPSET, clear_notes, export_faces, export_pair, to_onnx
 from whyface.xcos.learned import Xcos, XcosNetwork
@@ -83,25 +83,24 @@ def export_trained(
     (folder / DESCRIPTION).unlink(missing_ok=True)
     faces = real_faces()
     with torch.no_grad():
-        features = (network.grid if isinstance(network, XcosNetwork) else network)(faces)
-    output = "grid" if isinstance(network, XcosNetwork) else "embedding"
-    export_faces(network.backbone, network.head, files["onnx"], output=output)
+        features = network.features(faces)
+    export_faces(network.backbone, network.head, files["onnx"], output=network.output)
     state = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
     correlated = trained_correlation(source)
     if correlated is not None:
         state[CORRELATED_TENSOR] = correlated
     save_safetensors(state, files["safetensors"], {"format": "pt", "model": name})
     grid: tuple[str, tuple[int, int, int]] | None = None
-    if isinstance(network, XcosNetwork):
+    if network.xcos is not None:
         channels, height, width = (int(size) for size in features.shape[1:])
-        grid = ("grid", (channels, height, width))
+        grid = (network.output, (channels, height, width))
         files["pair"] = folder / f"{name}-pair.onnx"
-        export_pair(network, files["pair"], channels=channels, cells=(height, width))
+        export_pair(network.xcos.attention, files["pair"], channels=channels, cells=(height, width))
     written = write_entry(
         folder,
         files,
         name=name,
-        kind="cosine" if isinstance(network, FcNetwork) else "xcos",
+        kind=network.kind,
         embedding_size=int(features[0].numel()),
         grid=grid,
         licence=licence,
@@ -155,7 +154,7 @@ def real_faces() -> Tensor:
 
 
 def _checked(entry: ModelEntry, network: Network, faces: Tensor, features: Tensor) -> ExportReport:
-    if isinstance(network, XcosNetwork):
+    if network.xcos is not None:
         return ExportReport(entry, *check_xcos(entry, network.xcos, faces, features.numpy()))
     found = open_embedder(entry).embed(faces.numpy())
     return ExportReport(entry, _close(found, features.numpy(), FACE_TOLERANCE, "embedding"), None)
@@ -214,18 +213,21 @@ def write_plug_in(
     # The description names what is there and comes last; an old one must not speak of new files.
     (folder / DESCRIPTION).unlink(missing_ok=True)
     faces = real_faces()
-    if not isinstance(network, OnnxEmbedder | TorchEmbedder):
-        raise ModelError(f"model {network.name!r}: only ONNX and torch networks can be written as ONNX")
-    maps = network.grid(faces.numpy())
+    maps = require_grid(network).grid(faces.numpy())
     with torch.no_grad():
         grids = xcos.head(torch.from_numpy(maps)).numpy()
-    if isinstance(network, OnnxEmbedder):
+    preprocessing = RAW
+    torch_network = as_torch(network)
+    if torch_network is not None:
+        export_faces(_Trunk(torch_network), xcos.head, files["onnx"], output=_GRID, fold=False)
+    elif isinstance(network, OnnxEmbedder):
         write_atomic(files["onnx"], _behind(network, xcos.head, maps.shape[1:]))
+        preprocessing = network.preprocessing
     else:
-        export_faces(_Trunk(network), xcos.head, files["onnx"], output=_GRID, fold=False)
+        raise ModelError(f"model {network.name!r}: only ONNX and torch networks can be written as ONNX")
     channels, height, width = (int(size) for size in grids.shape[1:])
     files["pair"] = folder / f"{name}-pair.onnx"
-    export_pair(xcos, files["pair"], channels=channels, cells=(height, width))
+    export_pair(xcos.xcos.attention, files["pair"], channels=channels, cells=(height, width))
     state = {key: value for key, value in xcos.state_dict().items() if not key.endswith("num_batches_tracked")}
     state[CORRELATED_TENSOR] = torch.from_numpy(correlated)
     save_safetensors(state, files["safetensors"], {"format": "pt", "model": name, "plug_in": json.dumps(dict(about))})
@@ -236,7 +238,7 @@ def write_plug_in(
         kind="xcos",
         embedding_size=channels * height * width,
         grid=(_GRID, (channels, height, width)),
-        preprocessing=network.preprocessing if isinstance(network, OnnxEmbedder) else RAW,
+        preprocessing=preprocessing,
         summary=f"xCos on the frozen network {network.name}.",
         licence=licence,
         training_data=training_data,

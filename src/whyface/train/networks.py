@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol, cast
 
 import torch
 from safetensors import SafetensorError
@@ -19,7 +19,6 @@ from whyface.models.catalogue import open_embedder
 from whyface.models.embedder import Embedder
 from whyface.models.heads import FcHead, GdcHead, GridHead, PlacedGridHead
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.placed_fc import PlacedFcHead
 from whyface.train.config import NetworkConfig
 from whyface.train.losses import tie_pair_halves
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
@@ -165,19 +164,36 @@ class ScaledPixels(nn.Module):
         y: Tensor = self.trunk(x / 127.5 - 1)
         return y
 
+    def halves(self) -> tuple[nn.Module, nn.Module]:
+        """Return the layers up to the second stage, and those behind it."""
+        stages = self.trunk.stages
+        return nn.ModuleList([self.trunk.stem, stages[:2]]), nn.ModuleList([stages[2:]])
+
 
 class FcNetwork(nn.Module):
-    """The baseline: backbone and global head, compared by cosine."""
+    """The baseline: backbone and global head, compared by cosine. Unlike an xCos network it has no metric to learn."""
+
+    kind: Final = "cosine"
+    output: Final = "embedding"
+    xcos: None = None
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
 
-    def forward(self, faces: Tensor) -> Tensor:
-        """Embed faces (N, 3, 112, 112) in 0..255: (N, D), L2-normalised."""
+    def features(self, faces: Tensor) -> Tensor:
+        """Compute what is compared: embeddings (N, D), L2-normalised, of faces (N, 3, 112, 112) in 0..255."""
         embeddings: Tensor = self.head(self.backbone(faces))
         return embeddings
+
+    def scores(self, first: Tensor, second: Tensor) -> Tensor:
+        """Score N pairs of embeddings: (N,)."""
+        return (first * second).sum(dim=1)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Embed faces."""
+        return self.features(faces)
 
 
 Network = XcosNetwork | FcNetwork
@@ -214,21 +230,21 @@ def load_initial(network: Network, config: NetworkConfig, *, seed: int) -> None:
     if set(own) <= set(tensors) | {name for name in own if name.endswith("num_batches_tracked")}:
         network.load_state_dict({name: tensors[name] for name in own if name in tensors}, strict=False)
         return
-    trunk = network.backbone.trunk if isinstance(network.backbone, ScaledPixels) else network.backbone
-    assert isinstance(trunk, nn.Module)
-    load_part(trunk, tensors, config.init)
+    load_part(cast("nn.Module", getattr(network.backbone, "trunk", network.backbone)), tensors, config.init)
     if config.head == "fc":
         load_part(network.head, tensors, config.init)
-    elif isinstance(network.head, PlacedGridHead):
+    elif config.head == "placed":
         head = GdcHead().eval()
         load_part(head, tensors, config.init)
         generator = torch.Generator().manual_seed(seed)
-        network.head.take_over(head, sigma=config.sigma, generator=generator)
+        cast("PlacedGridHead", network.head).take_over(head, sigma=config.sigma, generator=generator)
 
 
 @torch.no_grad()
-def settle(network: XcosNetwork, faces: Tensor) -> None:
+def settle(network: Network, faces: Tensor) -> None:
     """Centre a placed head, and give fresh BatchNorms of head and attention the statistics of real faces.
+
+    The baseline stays as it is.
 
     Parameters
     ----------
@@ -237,16 +253,20 @@ def settle(network: XcosNetwork, faces: Tensor) -> None:
     faces
         (N, 3, 112, 112) float32 in 0..255, a few hundred.
     """
+    xcos = network.xcos
+    if xcos is None:
+        return
     maps = torch.cat([network.backbone(part) for part in torch.split(faces, 64)])
-    if isinstance(network.head, PlacedGridHead | PlacedFcHead):
-        network.head.centre(network.head(maps).mean(dim=0))
-    norms = [m for m in [*network.head.modules(), *network.xcos.modules()] if isinstance(m, nn.BatchNorm2d)]
+    centre: Callable[[Tensor], None] | None = getattr(network.head, "centre", None)
+    if centre is not None:
+        centre(network.head(maps).mean(dim=0))
+    norms = [m for m in [*network.head.modules(), *xcos.modules()] if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         # One after the other: each sees what those before it, settled, make of the faces.
         norm.momentum = 1.0
         norm.train()
         grid = network.head(maps)
-        network.xcos(grid, grid.roll(1, 0))
+        xcos(grid, grid.roll(1, 0))
         norm.eval()
         norm.momentum = 0.1
 
@@ -256,13 +276,8 @@ def split_trunk(backbone: nn.Module) -> tuple[nn.Module, nn.Module]:
 
     Of a backbone that is not this package's own nothing is known, so all of it counts as early.
     """
-    if isinstance(backbone, MobileFaceNet):
-        early = nn.ModuleList([backbone.conv1, backbone.dw_conv, backbone.features[:5]])
-        return early, nn.ModuleList([backbone.features[5:], backbone.conv2])
-    if not isinstance(backbone, ScaledPixels):
-        return backbone, nn.ModuleList()
-    stages = backbone.trunk.stages
-    return nn.ModuleList([backbone.trunk.stem, stages[:2]]), nn.ModuleList([stages[2:]])
+    halves: Callable[[], tuple[nn.Module, nn.Module]] | None = getattr(backbone, "halves", None)
+    return (backbone, nn.ModuleList()) if halves is None else halves()
 
 
 def load_part(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:

@@ -16,8 +16,7 @@ from whyface.errors import InputError
 from whyface.models.heads import flatten_grid
 from whyface.train.config import LossConfig, NetworkConfig
 from whyface.train.losses import MarginHead, PairIndices, all_pairs, balanced_regression, compare_all
-from whyface.train.networks import FcNetwork, Network, split_trunk
-from whyface.xcos.learned import XcosNetwork
+from whyface.train.networks import Network, split_trunk
 
 
 class Losses(NamedTuple):
@@ -61,7 +60,7 @@ class Objective(nn.Module):
             for half, learns in ((early, config.trainable == "all"), (late, config.trainable != "head"))
             if not learns
         ]
-        if isinstance(network, XcosNetwork) and not losses.similarity:
+        if network.xcos is not None and not losses.similarity:
             # Nothing else reaches the attention, and several processes insist on a gradient for whatever learns.
             network.xcos.requires_grad_(False)
             self._frozen.append(network.xcos)
@@ -120,10 +119,9 @@ class Objective(nn.Module):
 
     def compare(self, features: Tensor, pairs: PairIndices) -> tuple[Tensor, Tensor]:
         """Score pairs (P,), and give the plain mean of S, (P,); for the baseline both are the cosine."""
-        if isinstance(self.network, FcNetwork):
-            cosine = (features[pairs.first] * features[pairs.second]).sum(dim=1)
+        if self.network.xcos is None:
+            cosine = self.network.scores(features[pairs.first], features[pairs.second])
             return cosine, cosine
-        assert isinstance(self.network, XcosNetwork)
         output = compare_all(features, self.network.xcos.attention, pairs)
         return output.score, output.similarity.mean(dim=(1, 2))
 

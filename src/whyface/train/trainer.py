@@ -53,7 +53,6 @@ from whyface.train.validation import (
     from_protocol,
     verification_accuracy,
 )
-from whyface.xcos.learned import XcosNetwork
 from whyface.xcos.model import CORRELATED_TENSOR
 
 BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
@@ -150,7 +149,7 @@ class _Run:
         half = config.precision == "bf16"
         network = build_network(config.network)
         load_initial(network, config.network, seed=config.seed)
-        if config.network.norms == "fixed" and isinstance(network, XcosNetwork):
+        if config.network.norms == "fixed":
             settle(network.eval(), self._some_faces())
         self.margin = build_margin(network, config.losses, len(pictures.people))
         channels_last(network)
@@ -283,7 +282,7 @@ class _Run:
         """Write the best network, with attention P where there is a teacher to correlate with."""
         data = (folder / BEST).read_bytes()
         network = self.current_network()
-        if self.teacher is None or not isinstance(network, XcosNetwork):
+        if self.teacher is None or network.xcos is None:
             write_atomic(folder / NETWORK, data)
             return
         tensors = read_safetensors(folder / BEST)
@@ -294,7 +293,7 @@ class _Run:
         with torch.no_grad():
             for part in torch.split(index, _SETTLING):
                 faces = self.pictures.read(part).float().to(self.fabric.device)
-                grids.append(network.grid(faces).cpu())
+                grids.append(network.features(faces).cpu())
                 embeddings.append(self.teacher(faces).cpu())
         raw = correlated_attention(
             torch.cat(grids).numpy(),
@@ -345,12 +344,11 @@ def build_optimisers(config: TrainConfig, objective: Objective) -> list[Optimize
     def learning(*modules: nn.Module | None) -> list[nn.Parameter]:
         return [p for module in modules if module is not None for p in module.parameters() if p.requires_grad]
 
-    attention = network.xcos if isinstance(network, XcosNetwork) else None
     if settings.kind == "adamw":
         groups = [
             {"params": learning(network.backbone), "lr": settings.lr},
             {"params": learning(network.head), "lr": 3 * settings.lr},
-            {"params": learning(attention, objective.margin), "lr": settings.attention_lr},
+            {"params": learning(network.xcos, objective.margin), "lr": settings.attention_lr},
         ]
         groups = [group for group in groups if group["params"]]
         optimisers: list[Optimizer] = [AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-4)] if groups else []
@@ -359,7 +357,7 @@ def build_optimisers(config: TrainConfig, objective: Objective) -> list[Optimize
         trunk, margin, weighing = (
             learning(network.backbone, network.head),
             learning(objective.margin),
-            learning(attention),
+            learning(network.xcos),
         )
         if trunk:
             optimisers.append(SGD(trunk, settings.lr, momentum=0.9, weight_decay=4e-5))

@@ -20,7 +20,6 @@ from whyface.train.networks import Network
 from whyface.train.picture_store import PictureStore
 from whyface.xcos.attention import PearsonAttention
 from whyface.xcos.grid import grid_cosine
-from whyface.xcos.learned import XcosNetwork
 
 _PAIRS: Final = 2000
 _ROUNDS: Final = 20
@@ -126,5 +125,5 @@ def verification_accuracy(network: Network, validation: ValidationSet, *, half: 
         strict=True,
     ):
         a, b = features[first.to(device)], features[second.to(device)]
-        scores.append(network.xcos(a, b).score if isinstance(network, XcosNetwork) else (a * b).sum(dim=1))
+        scores.append(network.scores(a, b))
     return float(fold_accuracy(torch.cat(scores).cpu().numpy(), validation.genuine, validation.fold).mean)

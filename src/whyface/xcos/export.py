@@ -18,7 +18,7 @@ from whyface.errors import OutputError
 from whyface.faces.face import FACE_SIZE
 from whyface.files.integrity import write_atomic
 from whyface.models.heads import flatten_grid
-from whyface.xcos.learned import LearnedAttention, Xcos, XcosNetwork, XcosOutput
+from whyface.xcos.learned import LearnedAttention, Xcos, XcosOutput
 
 OPSET: Final = 18
 
@@ -142,14 +142,14 @@ def export_faces(
 
 
 def export_pair(
-    network: XcosNetwork | LearnedAttention, path: Path | str, *, channels: int = 32, cells: int | tuple[int, int] = 7
+    attention: LearnedAttention, path: Path | str, *, channels: int = 32, cells: int | tuple[int, int] = 7
 ) -> None:
     """Write the pair graph: ``grid_a``, ``grid_b`` (n, C, H, W) -> ``similarity``, ``attention``, ``score``.
 
     Parameters
     ----------
-    network
-        The network, or its attention alone.
+    attention
+        The network's learned attention.
     path
         The ``.onnx`` file.
     channels, cells
@@ -162,6 +162,5 @@ def export_pair(
     """
     height, width = (cells, cells) if isinstance(cells, int) else cells
     grids = {name: torch.randn(2, channels, height, width) for name in ("grid_a", "grid_b")}
-    attention = network.xcos.attention if isinstance(network, XcosNetwork) else network
     model = to_onnx(_PairGraph(attention), grids, ["similarity", "attention", "score"])
     write_atomic(path, model.SerializeToString())

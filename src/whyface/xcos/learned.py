@@ -1,13 +1,13 @@
 """xCos as a torch module: learned attention and the whole metric (needs the extra ``torch``).
 
 Source: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, section 3, and the
-sizes of the authors' public release. The same maths in plain arrays is in :mod:`whyface.xcos.grid` and
-:mod:`whyface.xcos.attention`; the two are tested against each other.
+sizes of the authors' public release. The same metric in plain arrays is in :mod:`whyface.xcos.grid`;
+the two are tested against each other.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -129,18 +129,26 @@ class XcosNetwork(nn.Module):
         The learned attention.
     """
 
+    kind: Final = "xcos"
+    output: Final = "grid"
+
     def __init__(self, backbone: nn.Module, head: nn.Module, attention: LearnedAttention) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.xcos = Xcos(attention)
 
-    def grid(self, faces: Tensor) -> Tensor:
-        """Compute grid features (N, C, H, W) of faces (N, 3, 112, 112)."""
-        features: Tensor = self.head(self.backbone(faces))
-        return features
+    def features(self, faces: Tensor) -> Tensor:
+        """Compute what is compared: grids (N, C, H, W) of faces (N, 3, 112, 112)."""
+        grids: Tensor = self.head(self.backbone(faces))
+        return grids
+
+    def scores(self, first: Tensor, second: Tensor) -> Tensor:
+        """Score N pairs of grids (N, C, H, W): (N,)."""
+        scores: Tensor = self.xcos(first, second).score
+        return scores
 
     def forward(self, faces_a: Tensor, faces_b: Tensor) -> XcosOutput:
         """Compare N pairs of faces."""
-        output: XcosOutput = self.xcos(self.grid(faces_a), self.grid(faces_b))
+        output: XcosOutput = self.xcos(self.features(faces_a), self.features(faces_b))
         return output
