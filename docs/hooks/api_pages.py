@@ -95,7 +95,7 @@ def module_page(module: griffe.Module) -> str:
 def package_page(package: griffe.Module) -> str:
     """Write a package's docstring, its public names and its modules with a line each."""
     lines = [f"# {package.path}", "", f"::: {package.path}", "    options: {members: false}", ""]
-    names = [name for name, member in package.members.items() if member.is_alias and is_public(member)]
+    names = sorted((name for name, member in package.members.items() if is_public(member)), key=str.lower)
     if names:
         lines += ["| name | |", "|---|---|"]
         targets = {name: package.members[name].final_target for name in names}

@@ -1,4 +1,4 @@
-"""Make docstrings fit for Markdown: Sphinx roles become links of the site, angle brackets stay what they are."""
+"""Make docstrings fit for Markdown: roles become links, sessions become code, angle brackets stay what they are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import griffe
 
 ROLE: Final = re.compile(r":(?:attr|class|data|exc|func|meth|mod):`(?:([^`<]+) <)?(~?)([\w.]+)>?`")
 CODE_OR_BRACKET: Final = re.compile(r"(`+).*?\1|^    .*$|<(?=\w)", re.DOTALL | re.MULTILINE)
+SESSION: Final = re.compile(r"(?:^(?:>>>|\.\.\.).*\n?)+", re.MULTILINE)
 SECTION: Final = re.compile(r"^(?=[A-Z]\w*\n-{3,}$)", re.MULTILINE)
 
 
@@ -25,7 +26,8 @@ def _rewrite(found: Any) -> None:
         text = ROLE.sub(lambda role: _link(found, role), found.docstring.value)
         before, *sections = SECTION.split(text, maxsplit=1)
         # Lines of a section are indented, too, but are no code.
-        found.docstring.value = "".join([_escaped(before), *(_escaped_section(section) for section in sections)])
+        before = SESSION.sub(_fenced, _escaped(before))
+        found.docstring.value = "".join([before, *(_escaped_section(section) for section in sections)])
     for member in found.members.values():
         if not member.is_alias:
             _rewrite(member)
@@ -39,6 +41,11 @@ def _escaped(text: str) -> str:
 
 def _escaped_section(text: str) -> str:
     return "\n".join(line[: len(line) - len(line.lstrip())] + _escaped(line.lstrip()) for line in text.split("\n"))
+
+
+def _fenced(session: re.Match[str]) -> str:
+    lines = (re.sub(r"\s*# doctest:.*", "", line) for line in session[0].rstrip().split("\n"))
+    return "\n".join(["```pycon", *lines, "```", ""])
 
 
 def _link(found: Any, role: re.Match[str]) -> str:
