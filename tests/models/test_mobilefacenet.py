@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from whyface.models.backbones import MEAN, STD, MobileFaceNet
+from helpers.tiny_networks import shared_weights
+from whyface.models.backbones import MEAN, STD, LargeMobileFaceNet, MobileFaceNet
 from whyface.models.heads import GdcHead
+from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.onnx_runtime import onnx_runtime
 from whyface.train.networks import mobilefacenet_teacher, read_safetensors, split_state
 
@@ -52,3 +55,23 @@ def test_published_tensors_give_the_published_embedding() -> None:
     (expected,) = session.run(None, {"x": faces.numpy()})
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(embedding.numpy(), expected, atol=1e-5)
+
+
+def test_the_large_trunk_is_that_of_the_published_network() -> None:
+    onnx = pytest.importorskip("onnx")
+    path = shared_weights("mobilefacenet-large.onnx")
+    graph = onnx.load(path).graph
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor).copy() for tensor in graph.initializer}
+    trunk = LargeMobileFaceNet().eval()
+    layers = [module for module in trunk.modules() if isinstance(module, nn.Conv2d | nn.PReLU)]
+    nodes = [node for node in graph.node if node.op_type in {"Conv", "PRelu"}]
+    # In the order in which they run.
+    for layer, node in zip(layers, nodes, strict=True):
+        for parameter, name in zip(layer.parameters(), node.input[1:], strict=True):
+            parameter.data = torch.from_numpy(tensors[name]).reshape(parameter.shape)
+    faces = np.random.default_rng(0).integers(0, 256, (2, 3, 112, 112), np.uint8)
+    expected = OnnxEmbedder(path, grid="/m/PRelu_33_output_0").grid(faces)
+    with torch.no_grad():
+        found = trunk(torch.from_numpy(faces).float()).numpy()
+    assert found.shape == (2, trunk.out_channels, 7, 7)
+    np.testing.assert_allclose(found, expected, atol=2e-5)

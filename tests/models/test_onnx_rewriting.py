@@ -18,6 +18,7 @@ from whyface.models.onnx_rewriting import (  # noqa: E402
     replace_prelu,
     store_exact_int8,
     store_rounded_int8,
+    stored_tensors,
 )
 
 
@@ -37,9 +38,9 @@ def network(weights: NDArray[np.float32], slopes: NDArray[np.float32], *, opset:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
 
 
-def whole_weights(seed: int = 0) -> NDArray[np.float32]:
-    """Give weights (16, 3, 3, 3) that are int8 numbers times 2^-9."""
-    numbers = np.random.default_rng(seed).integers(-128, 128, size=(16, 3, 3, 3))
+def whole_weights(seed: int = 0, count: int = 16) -> NDArray[np.float32]:
+    """Give weights (count, 3, 3, 3) that are int8 numbers times 2^-9."""
+    numbers = np.random.default_rng(seed).integers(-128, 128, size=(count, 3, 3, 3))
     return np.asarray(numbers * 2.0**-9, np.float32)
 
 
@@ -118,6 +119,22 @@ def test_prelu_becomes_convolutions_and_stays_the_same_to_the_bit() -> None:
     assert "PRelu" not in {node.op_type for node in model.graph.node}
     assert "s" not in {tensor.name for tensor in model.graph.initializer}
     np.testing.assert_allclose(run(model), before, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [16, 512])
+def test_tensors_keep_their_names(count: int) -> None:
+    weights = whole_weights(count=count)
+    model = network(weights, slopes_per_channel(count))
+    replace_prelu(model)
+    store_exact_int8(model)
+    found = stored_tensors(model)
+    assert set(found) == {"w", "s"}
+    np.testing.assert_array_equal(found["w"], weights)
+    np.testing.assert_array_equal(found["s"], slopes_per_channel(count).ravel())
+    other = network(weights + np.float32(0.1), slopes_per_channel(count))
+    store_rounded_int8(other, "w", axis=1)
+    np.testing.assert_allclose(stored_tensors(other)["w"], weights + 0.1, atol=0.002)
+    assert set(stored_tensors(other)) == {"w", "s"}
 
 
 def test_a_slope_for_all_channels_stays() -> None:

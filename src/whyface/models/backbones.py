@@ -1,4 +1,4 @@
-"""The backbones MobileFaceNet and the ArcFace IR and IR-SE residual networks (needs the extra ``torch``)."""
+"""Backbones: MobileFaceNet, mobilefacenet-large, and the ArcFace IR and IR-SE residual networks (extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -96,6 +96,69 @@ class MobileFaceNet(nn.Module):
         """Return the layers up to the fifth block, and those behind it."""
         early = nn.ModuleList([self.conv1, self.dw_conv, self.features[:5]])
         return early, nn.ModuleList([self.features[5:], self.conv2])
+
+
+def _conv_prelu(channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups)
+    return nn.Sequential(conv, nn.PReLU(channels_out))
+
+
+class _PreluBlock(nn.Module):
+    """Pointwise, depthwise 3 x 3 and linear pointwise convolution with PReLUs; a shortcut where the shapes agree."""
+
+    def __init__(self, channels_in: int, hidden: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.shortcut = stride == 1 and channels_in == channels_out
+        self.conv = nn.Sequential(
+            _conv_prelu(channels_in, hidden, 1),
+            _conv_prelu(hidden, hidden, 3, stride, groups=hidden),
+            nn.Conv2d(hidden, channels_out, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x)
+        return x + y if self.shortcut else y
+
+
+class LargeMobileFaceNet(nn.Module):
+    """The trunk of mobilefacenet-large, "MBF" of espressif/esp-dl (human_face_feat_mbf), with its BatchNorms folded.
+
+    The normalisation ``(x - 127.5) / 127.5`` is part of the module, so it takes plain pixel values.
+
+    Shapes
+    ------
+    input
+        (N, 3, 112, 112), RGB, 0..255, float32.
+    output
+        (N, 64, 7, 7) float32.
+    """
+
+    out_channels: Final = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_conv_prelu(3, 128, 3, 2), _conv_prelu(128, 128, 3, groups=128))
+        blocks: list[nn.Module] = []
+        channels = 128
+        # (hidden channels, output channels, stride, blocks)
+        for hidden, width, stride, repeats in (
+            (128, 128, 2, 1),
+            (128, 128, 1, 4),
+            (256, 256, 2, 1),
+            (256, 256, 1, 6),
+            (512, 256, 2, 1),
+            (256, 256, 1, 2),
+        ):
+            for _ in range(repeats):
+                blocks.append(_PreluBlock(channels, hidden, width, stride))
+                channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.last = nn.Sequential(_conv_prelu(channels, 512, 1), _conv_prelu(512, self.out_channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map faces (N, 3, 112, 112) in 0..255 to (N, 64, 7, 7)."""
+        y: Tensor = self.last(self.blocks(self.stem((x - 127.5) / 127.5)))
+        return y
 
 
 # Units per stage.

@@ -11,7 +11,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +23,10 @@ from whyface.errors import InputError, ModelError
 LEAST_NUMBERS: Final = 256
 """Smaller tensors stay as they are: a node of its own would cost more than int8 saves."""
 
+NEGATED: Final = ".negated"
+"""What follows the name of a PReLU's slopes, (C, 1, 1, 1) and times -1, in a rewritten network."""
+
+_MINUS_ONE: Final = "minus_one."
 _LEAST_OPSET: Final = 13
 
 
@@ -130,47 +134,72 @@ def replace_prelu(model: ModelProto) -> int:
     -------
     How many were.
     """
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes: list[NodeProto] = []
     used: set[str] = set()
+    count = 0
     for node in model.graph.node:
-        slopes = constants.get(node.input[1]) if node.op_type == "PRelu" else None
+        slopes = tensors.get(node.input[1]) if node.op_type == "PRelu" else None
         # A single slope says nothing about the number of channels.
         if slopes is None or tuple(slopes.dims[-3:]) != (max(*slopes.dims, 2), 1, 1):
             nodes.append(node)
             continue
-        values = np.asarray(numpy_helper.to_array(slopes), np.float32).reshape(-1, 1, 1, 1)
-        nodes.extend(_rectified(model, node, values))
+        nodes.extend(_rectified(node, int(slopes.dims[-3])))
         used.add(slopes.name)
-    count = _prelus(model.graph.node) - _prelus(nodes)
-    _set_nodes(model, nodes)
+        count += 1
     left = {name for node in nodes for name in node.input}
-    for name in used - left:
-        model.graph.initializer.remove(constants[name])
+    for name in used:
+        slopes = tensors[name]
+        values = np.asarray(numpy_helper.to_array(slopes), np.float32).reshape(-1, 1, 1, 1)
+        _add_tensor(model, f"{name}{NEGATED}", -values)
+        _add_tensor(model, f"{_MINUS_ONE}{len(values)}", -np.ones_like(values))
+        if name not in left:
+            model.graph.initializer.remove(slopes)
+    _set_nodes(model, nodes)
     return count
 
 
-def _prelus(nodes: Iterable[NodeProto]) -> int:
-    return sum(node.op_type == "PRelu" for node in nodes)
+def stored_tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
+    """Read a network's tensors by the names that they had before this module rewrote the network.
+
+    Returns
+    -------
+    Name -> numbers: int8 weights as float32 again, and slopes (C,) of PReLUs that are not there any more.
+    """
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    found: dict[str, NDArray[Any]] = {}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in tensors and node.input[1] in tensors:
+            whole, scale = tensors.pop(node.input[0]), tensors.pop(node.input[1])
+            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+            shape = [-1 if other == axis else 1 for other in range(whole.ndim)]
+            tensors[node.output[0]] = whole.astype(np.float32) * (scale.reshape(shape) if scale.ndim else scale)
+    for name, values in tensors.items():
+        if name.endswith(NEGATED):
+            found[name.removesuffix(NEGATED)] = -values.reshape(-1)
+        elif not name.startswith(_MINUS_ONE):
+            found[name] = values
+    return found
 
 
-def _rectified(model: ModelProto, node: NodeProto, slopes: NDArray[np.float32]) -> list[NodeProto]:
+def _rectified(node: NodeProto, channels: int) -> list[NodeProto]:
     x, y = node.input[0], node.output[0]
-    channels = len(slopes)
 
-    def scaled(source: str, name: str, factors: NDArray[np.float32]) -> NodeProto:
-        model.graph.initializer.append(numpy_helper.from_array(factors, f"{name}.factors"))
-        return helper.make_node(
-            "Conv", [source, f"{name}.factors"], [name], name=name, group=channels, kernel_shape=[1, 1]
-        )
+    def scaled(source: str, name: str, factors: str) -> NodeProto:
+        return helper.make_node("Conv", [source, factors], [name], name=name, group=channels, kernel_shape=[1, 1])
 
     return [
         helper.make_node("Relu", [x], [f"{y}.above"], name=f"{y}.above"),
-        scaled(x, f"{y}.turned", -np.ones_like(slopes)),
+        scaled(x, f"{y}.turned", f"{_MINUS_ONE}{channels}"),
         helper.make_node("Relu", [f"{y}.turned"], [f"{y}.under"], name=f"{y}.under"),
-        scaled(f"{y}.under", f"{y}.below", -slopes),
+        scaled(f"{y}.under", f"{y}.below", f"{node.input[1]}{NEGATED}"),
         helper.make_node("Add", [f"{y}.below", f"{y}.above"], [y], name=y),
     ]
+
+
+def _add_tensor(model: ModelProto, name: str, values: NDArray[np.float32]) -> None:
+    if name not in {tensor.name for tensor in model.graph.initializer}:
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
 
 
 def _float_weights(model: ModelProto, *, least: int = LEAST_NUMBERS) -> Iterator[tuple[str, NDArray[np.float32]]]:
