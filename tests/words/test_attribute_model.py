@@ -106,7 +106,7 @@ def test_unknown_names_are_told_what_is_near() -> None:
     known = [one.name for one in ATTRIBUTES]
     with pytest.raises(InputError, match=r"unknown attribute 'bushy eyebrow'; did you mean Bushy_Eyebrows"):
         match_names(["bushy eyebrow"], known)
-    with pytest.raises(InputError, match="known are 5_o_Clock_Shadow"):
+    with pytest.raises(InputError, match="known: 5_o_Clock_Shadow"):
         match_names(["xyzzy"], known)
 
 

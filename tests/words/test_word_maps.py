@@ -134,7 +134,7 @@ def test_places_bound_what_is_erased() -> None:
 
 def test_the_threshold_is_strict() -> None:
     assert erased_pixels(np.array([0.6, 0.61]), 0.6).tolist() == [False, True]
-    with pytest.raises(InputError, match="lie there too"):
+    with pytest.raises(InputError, match="must be in 0..1"):
         erased_pixels(np.zeros(2), 1.5)
 
 

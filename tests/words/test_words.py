@@ -89,7 +89,7 @@ def test_nothing_is_invented() -> None:
     report = colour_words(names=COLOURS, threshold=0.99999)(one, other)
     assert not report.telling
     first, second, third = describe_words(report)
-    assert "more than noise" in first
+    assert "more than chance" in first
     assert "would have to go" in second
     assert "does not see" in third
 
@@ -171,7 +171,7 @@ def test_unknown_attribute_and_missing_parts() -> None:
     with pytest.raises(InputError, match="needs people to classify"):
         colour_words(identity="topk")
     words = colour_words()
-    with pytest.raises(InputError, match="read place by place"):
+    with pytest.raises(InputError, match="splits by place"):
         WordExplainer(words.comparison, None, words.attributes, threshold=0.5)
 
 
@@ -208,7 +208,7 @@ def test_special_attribute() -> None:
     dull = replace(found, words=tuple(replace(word, limit=2.0, chance=0.5) for word in found.words), matches=2)
     said = describe_special(dull)
     assert said[0].startswith("No word is special")
-    assert "2 are above the threshold" in said[1]
+    assert said[1].startswith("2 of these faces are above the threshold")
     _check_numbers(said, dull.to_dict())
     absent = replace(found, words=(replace(found.words[0], probability=0.1),))
     assert "does not see red on this face (probability 0.10)" in describe_special(absent)[1]

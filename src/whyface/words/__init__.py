@@ -1,4 +1,4 @@
-"""The reasons for a verdict in attribute words, tested by erasing what each word names."""
+"""Reasons for a verdict in attribute words, tested by erasing each word."""
 
 import lazy_loader
 

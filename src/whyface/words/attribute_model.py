@@ -1,9 +1,8 @@
-"""Attributes read off the last spatial map of the default network: one 1 x 1 convolution and a mean for each.
+"""Attributes from the last spatial map of the default network: one 1 x 1 convolution and a mean for each.
 
 With z_k(i, j) = w_k . F(i, j) - z0_k(i, j), the logit of attribute k is the mean of z_k over all places plus a
-constant. So every attribute has a 7 x 7 map of evidence that adds up to what the model says, exactly; nothing has to be
-estimated from gradients. z0 is what faces without the attribute have at that place on average: zero evidence is then
-what such a face shows there, and a place that says nothing does not glow. Runs without torch.
+constant. So each attribute has an exact 7 x 7 map of evidence; nothing is estimated from gradients. z0 is the mean over
+faces without the attribute: at zero evidence, the place looks like that of such a face. Runs without torch.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.words.attribute_names import SENSITIVE_GROUPS, UNUSED_GROUPS, attribute
 
 PRESENT: Final = 0.5
-"""An attribute counts as present where its probability is at least this: rather so than not."""
+"""An attribute counts as present if its probability is at least this."""
 
 LEARNT_AUC: Final = 0.75
-"""An attribute whose AUC on people that the heads never saw is below this is not in sentences."""
+"""Attributes with a lower AUC, measured on people not used for training, are not named in sentences."""
 
 SHIPPED_NAME: Final = "xcos-mobilefacenet-attributes.safetensors"
 _RECORD: Final = "whyface"
@@ -39,12 +38,12 @@ _BATCH: Final = 64
 
 @dataclass(frozen=True, eq=False)
 class AttributeEvidence:
-    """What the attribute model says about N faces.
+    """Output of the attribute model for N faces.
 
     Attributes
     ----------
     maps
-        z, (N, K, H, W) float32: the evidence of every place for every attribute, signed.
+        z, (N, K, H, W) float32: the signed evidence of each place for each attribute.
     logits
         (N, K) float32: the mean of each map, plus the attribute's constant.
     """
@@ -54,12 +53,12 @@ class AttributeEvidence:
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
-        """(N, K) float32 in (0, 1)."""
+        """The probability of each attribute, (N, K) float32 in (0, 1)."""
         return np.asarray(0.5 * (1 + np.tanh(self.logits / 2)), np.float32)
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """(N, K): which attributes count as present."""
+        """Whether each attribute counts as present, (N, K)."""
         return np.asarray(self.probabilities >= PRESENT)
 
 
@@ -76,7 +75,7 @@ class AttributeHeads:
     baseline
         z0, (K, H, W) float32.
     record
-        How they came about: ``backbone``, ``tensor``, ``measured`` (name -> ``auc`` and more) and others; see
+        Origin of the heads: ``backbone``, ``tensor``, ``measured`` (name -> ``auc`` and more) and others; see
         ``scripts/fit_attributes.py``.
     """
 
@@ -89,7 +88,7 @@ class AttributeHeads:
     def __post_init__(self) -> None:
         count = len(self.names)
         if not count or len(set(self.names)) != count:
-            raise InputError("attribute heads need at least one attribute, each with a name of its own")
+            raise InputError("attribute heads need at least one attribute, each with a unique name")
         if self.weight.ndim != 2 or len(self.weight) != count or self.bias.shape != (count,):
             shapes = f"weights {self.weight.shape} and biases {self.bias.shape}"
             raise InputError(f"{shapes} do not fit {count} attributes; expected (K, C) and (K,)")
@@ -99,7 +98,7 @@ class AttributeHeads:
             raise InputError("attribute heads must hold finite numbers")
 
     def __call__(self, grids: NDArray[np.float32]) -> AttributeEvidence:
-        """Read spatial maps (N, C, H, W).
+        """Return the evidence in spatial maps (N, C, H, W).
 
         Raises
         ------
@@ -116,24 +115,24 @@ class AttributeHeads:
 
     @property
     def constants(self) -> NDArray[np.float64]:
-        """(K,): what the mean of each map of evidence lacks to the logit."""
+        """The logit minus the mean of the map of evidence, for each attribute, (K,)."""
         return np.asarray(self.bias + self.baseline.mean(axis=(1, 2), dtype=np.float64))
 
     def learnt(self) -> NDArray[np.bool_]:
-        """Tell which attributes were learnt well enough for a sentence, (K,).
+        """Return which attributes were learnt well enough for a sentence, (K,) bool.
 
-        That is an AUC of at least 0.75 where one was measured, from labels that say yes often enough to be believed.
+        That is an AUC of at least 0.75, if one was measured, on labels with enough positives.
         """
         measured = self.record.get("measured", {})
         return np.array([_is_learnt(measured.get(name)) for name in self.names])
 
     def usable(self, *, sensitive: bool = False) -> NDArray[np.bool_]:
-        """Tell which attributes may enter a sentence unless named by the user, (K,).
+        """Return which attributes may be named in a sentence without being requested, (K,) bool.
 
         Parameters
         ----------
         sensitive
-            Let words about gender, age and race in.
+            Include words about gender, age and race.
         """
         groups = [attribute(name).group for name in self.names]
         allowed = [group not in UNUSED_GROUPS and (sensitive or group not in SENSITIVE_GROUPS) for group in groups]
@@ -141,14 +140,14 @@ class AttributeHeads:
 
 
 class AttributeReader:
-    """The heads on their network.
+    """Attribute heads with their network.
 
     Parameters
     ----------
     heads
         The heads.
     network
-        An ONNX network whose grid is the spatial map that the heads were fitted on.
+        The ONNX network on whose spatial map the heads were fitted.
     """
 
     def __init__(self, heads: AttributeHeads, network: OnnxEmbedder) -> None:
@@ -156,7 +155,7 @@ class AttributeReader:
         self.network = network
 
     def __call__(self, batch: Batch) -> AttributeEvidence:
-        """Read faces (N, 3, 112, 112), RGB, 0..255."""
+        """Return the evidence in faces (N, 3, 112, 112), RGB, 0..255."""
         parts = [self.heads(self.network.grid(batch[start : start + _BATCH])) for start in range(0, len(batch), _BATCH)]
         if not parts:
             return self.heads(self.network.grid(batch))
@@ -166,19 +165,19 @@ class AttributeReader:
 
 
 def open_attributes(path: Path | str | None = None, *, threads: int | None = None) -> AttributeReader:
-    """Open attribute heads together with the network that they read.
+    """Open attribute heads with their network.
 
     Parameters
     ----------
     path
-        A safetensors file that :func:`save_attributes` wrote; the shipped one if left out.
+        A safetensors file that :func:`save_attributes` wrote; by default the one that comes with whyface.
     threads
         Threads of ONNX Runtime.
 
     Raises
     ------
     ModelError
-        If the file or the network is missing, unreadable, or the network is another one than the heads were fitted on.
+        If the file or the network is missing or unreadable, or the heads were fitted on another network.
     """
     file = shipped_models() / SHIPPED_NAME if path is None else Path(path)
     heads = read_attributes(file)
@@ -198,7 +197,7 @@ def open_attributes(path: Path | str | None = None, *, threads: int | None = Non
 
 
 def save_attributes(path: Path | str, heads: AttributeHeads) -> None:
-    """Write heads as one safetensors file, with their names and record in the metadata.
+    """Write heads to a safetensors file, with their names and record in the metadata.
 
     Raises
     ------
@@ -211,12 +210,12 @@ def save_attributes(path: Path | str, heads: AttributeHeads) -> None:
 
 
 def read_attributes(path: Path | str) -> AttributeHeads:
-    """Read what :func:`save_attributes` wrote.
+    """Read a file that :func:`save_attributes` wrote.
 
     Raises
     ------
     ModelError
-        If the file cannot be read or is no such file.
+        If the file cannot be read or has another format.
     """
     try:
         tensors, metadata = read_tensors(path)
@@ -224,11 +223,11 @@ def read_attributes(path: Path | str) -> AttributeHeads:
         record = parse_json(metadata[_RECORD])
         return AttributeHeads(tuple(record["names"]), weight, bias, baseline, record)
     except (OSError, KeyError, TypeError, ValueError, InputError) as error:
-        raise ModelError(f"{path}: no attribute heads that fit_attributes.py wrote ({error})") from error
+        raise ModelError(f"{path}: no attribute heads ({error}); write them with fit_attributes.py") from error
 
 
 def _is_learnt(measured: Any) -> bool:
-    """Judge by the record; where nothing was measured, nothing speaks against an attribute."""
+    """Return whether the record says so; an attribute that was not measured counts as learnt."""
     if not isinstance(measured, Mapping):
         return True
     return bool(measured.get("judged", True)) and float(measured.get("auc", 1.0)) >= LEARNT_AUC

@@ -1,4 +1,4 @@
-"""The attributes that the shipped model knows, and how a sentence names each.
+"""The attributes of the model that comes with whyface, and their phrases in sentences.
 
 The first 40 are CelebA's (Liu et al., "Deep Learning Face Attributes in the Wild", ICCV 2015), under its names.
 """
@@ -15,28 +15,27 @@ from whyface.errors import InputError
 Group = Literal["face", "hair", "worn", "expression", "picture", "outside", "judgement", "gender", "age", "race"]
 
 SENSITIVE_GROUPS: Final[frozenset[Group]] = frozenset({"gender", "age", "race"})
-"""Words about what a person is taken for. They are the labelling model's guesses and stay out of sentences unless asked
-for."""
+"""Words about how a person is perceived: guesses of the labelling model, left out of sentences unless requested."""
 
 UNUSED_GROUPS: Final[frozenset[Group]] = frozenset({"judgement", "outside"})
-"""Words that never enter a sentence unless named one by one: a judgement of taste, and what an aligned face does not
-show (a necktie lies below it, so that its place on the face is a guess from suits and poses)."""
+"""Words that are left out of sentences unless requested by name: judgements of taste, and what an aligned face does not
+show (a necktie lies below it, so its place on the face is a guess from suits and poses)."""
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute.
+    """An attribute.
 
     Attributes
     ----------
     name
         CelebA's name, or ours in the same style.
     phrase
-        What a sentence calls it, such as ``"bushy eyebrows"``.
+        Phrase in sentences, such as ``"bushy eyebrows"``.
     group
-        What kind of word it is.
+        Kind of word.
     is_plural
-        Whether a sentence takes it up again as "them".
+        Whether the pronoun is "them".
     """
 
     name: str
@@ -105,43 +104,43 @@ DEMOGRAPHIC: Final = (
     Attribute("Age_30_To_44", "a look taken for 30 to 44", "age"),
     Attribute("Age_45_Up", "a look taken for 45 or more", "age"),
 )
-"""Groups by the DeepFace library's labels, see the attribute card."""
+"""Groups by the labels of the DeepFace library, see the attribute card."""
 
 ATTRIBUTES: Final = (*CELEBA, *DEMOGRAPHIC)
 _BY_NAME: Final = {attribute.name: attribute for attribute in ATTRIBUTES}
 
 
 def attribute(name: str) -> Attribute:
-    """Give an attribute by its exact name; one that this list does not have is a plain word about the face."""
+    """Return the attribute of an exact name; an unknown name becomes an attribute of the group ``"face"``."""
     return _BY_NAME.get(name) or Attribute(name, name.replace("_", " ").lower(), "face")
 
 
 def match_names(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
-    """Find the names that a user means.
+    """Resolve attribute names given by a user.
 
-    Case does not matter, nor do blanks, hyphens and underscores; a phrase such as ``"bushy eyebrows"`` or ``"a hat"``
-    is a name too.
+    Case, spaces, hyphens and underscores are ignored. Phrases such as ``"bushy eyebrows"`` or ``"a hat"`` are
+    accepted, too.
 
     Parameters
     ----------
     wanted
-        What the user wrote.
+        Names or phrases.
     known
-        The names that a model has.
+        The names of the model.
 
     Returns
     -------
     list of str
-        Names out of ``known``, each once, in the order in which they are wanted.
+        Names from ``known``, each once, in the order of ``wanted``.
 
     Raises
     ------
     InputError
-        For a word that is none of them; the message lists those nearest to it, or all.
+        If a name is unknown; the message lists the nearest names, or all.
     """
     spelt = {_plain(name): name for name in known}
     spelt |= {_plain(attribute(name).phrase): name for name in known}
-    # Articles are left out where that stays clear.
+    # Articles may be left out if that is unambiguous.
     for name in known:
         words = attribute(name).phrase.split(maxsplit=1)
         if words[0] in {"a", "an"}:
@@ -151,7 +150,7 @@ def match_names(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
         plain = _plain(word)
         if plain not in spelt:
             near = list(dict.fromkeys(spelt[key] for key in difflib.get_close_matches(plain, spelt, n=6, cutoff=0.5)))
-            hint = f"did you mean {', '.join(near[:4])}?" if near else f"known are {', '.join(known)}"
+            hint = f"did you mean {', '.join(near[:4])}?" if near else f"known: {', '.join(known)}"
             raise InputError(f"unknown attribute {word!r}; {hint}")
         found.append(spelt[plain])
     return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""Erase places of a face, and score the pair after each word was erased in A, in B and in both."""
+"""Erase places of a face, and score the pair with each word erased in A, in B and in both."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from whyface.xcos.comparison import Comparison, Features, features_in_parts
 ERASERS: Final[Mapping[str, Fill]] = MappingProxyType(
     {"black": 0.0, "white": 255.0, "mean": "mean", "random": "noise", "blur": "blur"}
 )
-"""Name of an eraser -> what it paints: black, white, the face's own mean colour, uniform noise (seeded), or the face
-blurred beyond recognition."""
+"""Eraser -> fill: black, white, the face's mean colour, seeded uniform noise, or the face, strongly blurred."""
 
 
 def eraser_fill(eraser: str) -> Fill:
-    """Return what an eraser paints.
+    """Return the fill of an eraser.
 
     Raises
     ------
     InputError
-        If there is none of that name.
+        If the eraser is unknown.
     """
     if eraser not in ERASERS:
         raise InputError(f"unknown eraser {eraser!r}; use one of {', '.join(ERASERS)}")
@@ -35,22 +34,22 @@ def eraser_fill(eraser: str) -> Fill:
 
 
 def erased_faces(face: NDArray[Any], masks: NDArray[np.bool_], eraser: str, *, seed: int = 0) -> NDArray[Any]:
-    """Make copies of a face, each with other places erased.
+    """Return copies of a face with different places erased.
 
     Parameters
     ----------
     face
         (3, H, W), RGB, 0..255.
     masks
-        (N, H, W): True is erased.
+        (N, H, W) bool: True is erased.
     eraser
         See :data:`ERASERS`.
     seed
-        For ``"random"``; all copies of a face share the noise.
+        Seed for ``"random"``; all copies of a face share the noise.
 
     Returns
     -------
-    (N, 3, H, W), of the face's dtype; a copy with nothing erased is the face itself, bit for bit.
+    (N, 3, H, W), of the face's dtype; pixels that are not erased are unchanged.
 
     Raises
     ------
@@ -66,19 +65,19 @@ def erased_faces(face: NDArray[Any], masks: NDArray[np.bool_], eraser: str, *, s
 FloatArray = NDArray[np.floating[Any]]
 
 BATCH: Final = 64
-"""Faces in the network at once."""
+"""Maximum number of faces in the network at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class ErasedFace:
-    """One face and its copies with places erased, as the network sees them.
+    """Features of a face and of its copies with places erased.
 
     Attributes
     ----------
     features
-        Of the face itself, one row.
+        Features of the face, one row.
     erased
-        Of the copies, K rows.
+        Features of the copies, K rows.
     """
 
     features: Features
@@ -87,18 +86,18 @@ class ErasedFace:
 
 @dataclass(frozen=True, eq=False)
 class ErasedScores:
-    """Scores of one pair, with K places erased one after the other.
+    """Scores of a pair with each of K places erased.
 
     Attributes
     ----------
     similarity
-        The pair's score with nothing erased.
+        The score with nothing erased.
     own
-        (2, K): the erased A with A as it was, and the erased B with B.
+        (2, K): erased A with A, and erased B with B.
     single
-        (2, K): the erased A with B, and A with the erased B.
+        (2, K): erased A with B, and A with erased B.
     both
-        (K,): the erased A with the erased B.
+        (K,): erased A with erased B.
     """
 
     similarity: float
@@ -116,19 +115,19 @@ def erase_in_face(
     seed: int = 0,
     batch: int = BATCH,
 ) -> ErasedFace:
-    """Run the network on a face (3, H, W) and on its copies with ``masks`` (K, H, W) erased."""
+    """Return the features of a face (3, H, W) and of its copies with ``masks`` (K, H, W) erased."""
     copies = erased_faces(face, masks, eraser, seed=seed)
     features = features_in_parts(comparison, np.concatenate([face[None], copies]), batch)
     return ErasedFace(features[:1], features[1:])
 
 
 def erased_scores(comparison: Comparison, first: ErasedFace, second: ErasedFace) -> ErasedScores:
-    """Score a pair with every place erased.
+    """Score a pair with each place erased.
 
     Raises
     ------
     InputError
-        If the two faces have different numbers of copies.
+        If the faces have different numbers of copies.
     """
     if len(first.erased) != len(second.erased):
         raise InputError(f"{len(first.erased)} copies of A do not belong to {len(second.erased)} of B")

@@ -1,4 +1,4 @@
-"""How a model sees identity place by place, and which people of a group a face is taken for."""
+"""Evidence for identity by place, and a cosine classifier of people."""
 
 from __future__ import annotations
 
@@ -19,69 +19,64 @@ FloatArray = NDArray[np.floating[Any]]
 
 
 class IdentityCells(Protocol):
-    """A model's evidence for identities, place by place.
-
-    ``read`` gives what the other calls take, one row per face.
-    """
+    """A model's evidence for identities by place."""
 
     def read(self, batch: Batch) -> Features:
-        """Run the network on faces (N, 3, 112, 112)."""
+        """Return the features of faces (N, 3, 112, 112), which the other methods take."""
         ...
 
     def own(self, features: Features) -> FloatArray:
-        """Give the evidence for each face's own identity, (N, H, W): its parts of the score with itself."""
+        """Return the evidence for each face's own identity, (N, H, W): the terms of its score with itself."""
         ...
 
     def other(self, features: Features, others: Features) -> FloatArray:
-        """Give the evidence, over each face, for the identity of another, (N, H, W)."""
+        """Return the evidence in each face for the identity of another, (N, H, W)."""
         ...
 
     def embedding(self, features: Features) -> NDArray[np.float32]:
-        """Give unit embeddings (N, D)."""
+        """Return unit embeddings (N, D)."""
         ...
 
     def of_classes(self, features: Features, weights: NDArray[np.float32]) -> FloatArray:
-        """Give the evidence for directions (K, D) in each face, (N, K, H, W); its sum is the cosine."""
+        """Return the evidence in each face for directions (K, D), (N, K, H, W); its sum is the cosine."""
         ...
 
 
 class XcosCells:
-    """Identity in an xCos grid: what a place adds to the score, W * S; with itself, S is 1 and W is left.
+    """Identity in an xCos grid: the contribution of a place, W * S. A face with itself has S = 1, which leaves W.
 
-    For directions, which are grids too, it is the place's part of the cosine of the flattened grids.
+    A direction is a grid, too; its evidence is the place's term of the cosine of the flattened grids.
     """
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
 
     def read(self, batch: Batch) -> Features:
-        """Compute grids (N, C, H, W)."""
+        """Return grids (N, C, H, W)."""
         return self._comparison.features(batch)
 
     def own(self, features: Features) -> FloatArray:
-        """Give W of every face with itself."""
+        """Return W of each face with itself."""
         return self.other(features, features)
 
     def other(self, features: Features, others: Features) -> FloatArray:
-        """Give W * S."""
+        """Return W * S."""
         maps = self._comparison.maps(features, others)
         assert maps is not None
         return np.asarray(maps.similarity * maps.attention, np.float64)
 
     def embedding(self, features: Features) -> NDArray[np.float32]:
-        """Flatten the grid and normalise it."""
+        """Return the flattened, normalised grids."""
         return l2_normalise(features.reshape(len(features), -1))
 
     def of_classes(self, features: Features, weights: NDArray[np.float32]) -> FloatArray:
-        """Give each place's part of the cosines."""
+        """Return the terms of the cosines by place."""
         units = self.embedding(features).reshape(features.shape)
         return np.asarray(np.einsum("nchw,kchw->nkhw", units, weights.reshape(-1, *features.shape[1:]), optimize=True))
 
 
 class LinearCells:
-    """Identity in a network whose embedding is affine in its last spatial map.
-
-    The constant belongs to no place and is left out.
+    """Identity in a network whose embedding is affine in its last spatial map; the constant is left out.
 
     Raises
     ------
@@ -94,23 +89,23 @@ class LinearCells:
         self._constant = np.asarray(self._head.constant, np.float64)
 
     def read(self, batch: Batch) -> Features:
-        """Compute the last spatial map (N, C, H, W)."""
+        """Return the last spatial map (N, C, H, W)."""
         return self._grids.grid(batch)
 
     def own(self, features: Features) -> FloatArray:
-        """Give each place's part of the squared length."""
+        """Return the terms of the squared length by place."""
         return self.other(features, features)
 
     def other(self, features: Features, others: Features) -> FloatArray:
-        """Give each place's part of the cosine with the whole other face."""
+        """Return the terms of the cosine with the whole other face by place."""
         return np.asarray(np.einsum("ndhw,nd->nhw", self._parts(features), self.embedding(others), optimize=True))
 
     def embedding(self, features: Features) -> NDArray[np.float32]:
-        """Give the network's embedding."""
+        """Return the network's embeddings."""
         return l2_normalise(self._head(features))
 
     def of_classes(self, features: Features, weights: NDArray[np.float32]) -> FloatArray:
-        """Give each place's part of the cosines, but for the constant's."""
+        """Return the terms of the cosines by place, without the constant."""
         return np.asarray(np.einsum("ndhw,kd->nkhw", self._parts(features), weights, optimize=True))
 
     def _parts(self, features: Features) -> NDArray[np.float64]:
@@ -120,12 +115,12 @@ class LinearCells:
 
 
 def identity_cells(comparison: Comparison) -> IdentityCells:
-    """Look into a model's score, place by place.
+    """Return the evidence for identities of a model's comparison.
 
     Raises
     ------
     ModelError
-        If the model cannot be read place by place.
+        If the score does not split by place.
     """
     if comparison.attention is not None:
         return XcosCells(comparison)
@@ -138,7 +133,7 @@ def identity_cells(comparison: Comparison) -> IdentityCells:
 Strategy = Literal["topk", "threshold"]
 
 SCALE: Final = 32.0
-"""What the cosines are multiplied by before the softmax (CosFace's and ArcFace's s)."""
+"""Scale of the cosines before the softmax (s in CosFace and ArcFace)."""
 
 _STEPS: Final = 60
 _PENALTY: Final = 1e-3
@@ -151,7 +146,7 @@ class IdentityClasses:
     Attributes
     ----------
     names
-        Who they are.
+        The people.
     weights
         w, (K, D) float32 of unit length.
     """
@@ -164,21 +159,21 @@ class IdentityClasses:
             raise InputError(f"a classifier needs at least two people, one row each, got {self.weights.shape}")
 
     def chances(self, embeddings: FloatArray) -> NDArray[np.float64]:
-        """Give the softmax over people of unit embeddings (N, D), (N, K)."""
+        """Return the softmax over people, (N, K), of unit embeddings (N, D)."""
         logits = SCALE * embeddings.astype(np.float64) @ self.weights.T.astype(np.float64)
         raised = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
 def fit_classes(embeddings: FloatArray, people: Sequence[str], *, least: int = 2) -> IdentityClasses:
-    """Fit a classifier to people at hand.
+    """Fit a classifier of people.
 
-    Starts from each person's mean embedding and refines the directions by gradient descent on the cross entropy.
+    The directions start from each person's mean embedding and are refined by gradient descent on the cross entropy.
 
     Parameters
     ----------
     embeddings, people
-        (N, D) of unit length, and who each is of.
+        (N, D) of unit length, and the person of each.
     least
         People with fewer pictures are left out.
 
@@ -206,27 +201,27 @@ def fit_classes(embeddings: FloatArray, people: Sequence[str], *, least: int = 2
         logits = SCALE * units @ weights.T
         raised = np.exp(logits - logits.max(axis=1, keepdims=True))
         chance = raised / raised.sum(axis=1, keepdims=True)
-        # Every person counts alike, however many pictures there are.
+        # All people have the same weight, whatever the number of their pictures.
         slope = (chance * truth.sum(axis=1, keepdims=True) - truth).T @ units
         weights = _unit(weights - slope + _PENALTY * means)
     return IdentityClasses(tuple(str(name) for name in names), weights.astype(np.float32))
 
 
 def chosen_classes(chances: FloatArray, strategy: Strategy, *, k: int = 1, share: float = 0.4) -> list[list[int]]:
-    """Choose the people that stand for each face's identity.
+    """Choose the people that represent each face's identity.
 
     Parameters
     ----------
     chances
         (N, K), softmax.
     strategy
-        ``"topk"``: the ``k`` most likely; ``"threshold"``: as few as together exceed ``share``.
+        ``"topk"``: the ``k`` most likely; ``"threshold"``: the fewest whose probabilities together exceed ``share``.
     k, share
-        See there.
+        See ``strategy``.
 
     Returns
     -------
-    For each face the classes, the most likely first.
+    For each face the classes, most likely first.
 
     Raises
     ------

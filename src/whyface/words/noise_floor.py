@@ -1,7 +1,7 @@
-"""What erasing does that means nothing: random places of the same area, and what the best of many words must exceed.
+"""The noise floor of erasing: the effect of random places of the same area, corrected for the number of words.
 
-Whatever is erased, the score moves, and the more is erased the more it moves. And the best of ten words moves it more
-than one word does, by choice alone. Both are counted in here.
+Erasing anything changes the score, and larger areas change it more. And the best of ten words changes it more than a
+single word does, by selection alone. The noise floor accounts for both.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from whyface.faces.face import FACE_SIZE
 FloatArray = NDArray[np.floating[Any]]
 
 LEVEL: Final = 0.05
-"""Where no word means anything, at most this share of the reports names one."""
+"""Family-wise error rate: the maximum share of reports that name a word when no word has an effect."""
 
 FEWEST_DRAWS: Final = 19
-"""With fewer random places for each word, even a word that beats them all does not reach the level: 1 / 20 = 0.05."""
+"""Minimum number of random places for each word; with fewer, even the best rank does not reach the level 1 / 20."""
 
 _CELLS: Final = 7
 _TINY: Final = 1e-9
 
 
 def random_blobs(area: int, count: int, rng: np.random.Generator, *, size: int = FACE_SIZE) -> NDArray[np.bool_]:
-    """Draw random places of an exact area, of the same kind of shape as words have.
+    """Draw random places of an exact area, shaped like those of words.
 
-    Like a joint map, each is the upper part of the product of two 7 x 7 maps, enlarged; here both are drawn at random.
+    Like a joint map, each is the top of the product of two enlarged 7 x 7 maps; here both maps are random.
 
     Parameters
     ----------
     area
         Pixels in each, from 0 to ``size ** 2``.
     count
-        How many.
+        Number of places.
     rng
         Source of randomness.
     size
@@ -65,16 +65,16 @@ def random_blobs(area: int, count: int, rng: np.random.Generator, *, size: int =
 
 @dataclass(frozen=True, eq=False)
 class NoiseFloor:
-    """What chance does to the score. All changes are in the telling direction: positive is more telling.
+    """The effect of chance on the score; positive changes are in the telling direction.
 
     Attributes
     ----------
     mean
-        (M,): the mean change by random erasures of each word's own area.
+        (M,): mean change by random erasures of each word's area.
     limit
-        (M,): what a word's change has to exceed to count. ``change > limit`` and ``chance <= level`` say the same.
+        (M,): the change that a word must exceed to count. ``change > limit`` is equivalent to ``chance <= level``.
     chance
-        (M,): p-value of each word, corrected for the choice among all M.
+        (M,): p-value of each word, corrected for the selection among all M.
     """
 
     mean: NDArray[np.float64]
@@ -83,21 +83,21 @@ class NoiseFloor:
 
 
 def noise_floor(changes: FloatArray, random_changes: FloatArray, *, level: float = LEVEL) -> NoiseFloor:
-    """Rank what words do among what chance does.
+    """Rank the effects of words among those of random places.
 
-    Column r of ``random_changes`` is round r: one random place for every word. The words themselves are one more round.
-    Areas differ, so that every change is measured in deviations from the mean of its word's other R changes. Of each
-    round the largest of these numbers is kept, and a word's p-value is its rank among them,
-    (1 + rounds whose largest is at least the word's) / (1 + R). So the choice of the best among many is paid for.
+    Column r of ``random_changes`` is round r: one random place for each word. The words themselves are one more round.
+    Since areas differ, each change is standardised by the mean and the deviation of its word's other R changes. Of each
+    round, the maximum is kept. The p-value of a word is its rank among these maxima,
+    (1 + rounds whose maximum is at least the word's) / (1 + R), which corrects for the selection of the best word.
 
     Parameters
     ----------
     changes
-        (M,): what each word does to the score, in the telling direction.
+        (M,): change of the score by each word, in the telling direction.
     random_changes
-        (M, R): what R random erasures of each word's area do, independent of each other.
+        (M, R): changes by R independent random erasures of each word's area.
     level
-        A word counts if its p-value is not above it.
+        A word counts if its p-value is at most this.
 
     Raises
     ------
@@ -110,21 +110,21 @@ def noise_floor(changes: FloatArray, random_changes: FloatArray, *, level: float
     and Smyth, "Permutation P-values Should Never Be Zero", Statistical Applications in Genetics and Molecular Biology 9
     (2010): the observation counted among the draws.
     """
-    # Why the largest of a round, and not Holm's or Bonferroni's correction of a rank for each word: those need 20 M
-    # random places for each word before one can reach 5 %, this needs 19 whatever M is. Why round by round, and not all
-    # (R + 1) ** M ways to combine the words' places: there every word that does mean something is among the "chance" of
-    # the others, so that with 40 places three such words hide each other; here they share a single round.
-    # The level holds exactly, not only for many places: if the words are places like any other, the round of the words
-    # is one of R + 1 that are all alike, and what is done to it (centre, scale, largest) is done to all alike. If words
-    # overlap, so that they move together, fewer than 5 % are named. Taking out words that are found before the next is
-    # tested (step-down) would gain next to nothing: such a word widens the spread of its own places.
+    # Why the maximum of a round instead of Holm's or Bonferroni's correction of a rank per word: those need 20 M random
+    # places for each word to reach 5 %; the maximum needs 19, whatever M is. Why rounds instead of all (R + 1) ** M
+    # combinations of the words' places: there, each effective word would be part of the "chance" of the others, so that
+    # with 40 places three such words hide each other; here they share a single round.
+    # The level is exact for any number of places: if words are like any other places, the round of the words is
+    # exchangeable with the R random rounds, and all are centred, scaled and maximised in the same way. If words overlap
+    # and move together, fewer than 5 % are named. Removing the words found before testing the next (step-down) would
+    # gain almost nothing: such a word widens the spread of its own places.
     if random_changes.ndim != 2 or len(changes) != len(random_changes) or not random_changes.size:
         raise InputError(f"words {changes.shape} and random erasures {random_changes.shape} do not fit")
     rounds = random_changes.shape[1] + 1
     reachable = int(np.sum(np.arange(1, rounds + 1) / rounds <= level))
     if not reachable:
         raise InputError(
-            f"{rounds - 1} random places for each word cannot show that one is above chance; give at least "
+            f"{rounds - 1} random places for each word are too few to reach the level; give at least "
             f"{int(np.ceil(1 / level - 1e-9)) - 1}"
         )
     values = np.concatenate([np.asarray(changes, np.float64)[:, None], random_changes], axis=1)
@@ -132,13 +132,13 @@ def noise_floor(changes: FloatArray, random_changes: FloatArray, *, level: float
     standard = (values - mean) / spread
     largest = standard[:, 1:].max(axis=0)
     at_least = (largest >= standard[:, :1]).sum(axis=1)
-    # Of the rounds of chance, ``reachable - 1`` may do at least as well.
+    # Up to ``reachable - 1`` of the random rounds may be at least as large.
     critical = float(np.sort(largest)[-reachable])
     return NoiseFloor(mean=mean[:, 0], limit=mean[:, 0] + spread[:, 0] * critical, chance=(1 + at_least) / rounds)
 
 
 def _of_the_others(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give for every value the mean of the others in its row, and their standard deviation."""
+    """Return for each value the mean and the standard deviation of the others in its row."""
     count = values.shape[1]
     centre = values.mean(axis=1, keepdims=True)
     away = values - centre

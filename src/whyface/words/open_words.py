@@ -1,4 +1,4 @@
-"""Open everything that words need with one call."""
+"""Open everything that words need in one call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_words(
     classes: IdentityClasses | None = None,
     threads: int | None = None,
 ) -> WordExplainer:
-    """Open words for the score that a verifier decides by.
+    """Open words for the score of a verifier.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ def open_words(
     settings
         See :class:`~whyface.words.word_report.WordSettings`.
     attributes
-        Attribute heads, or the file of some; the shipped ones if left out.
+        Attribute heads or their file; by default those that come with whyface.
     classes
-        People to classify, for the strategies that need them.
+        Classifier of people, for the strategies that need one.
     threads
-        Threads of ONNX Runtime for the attribute model; as many as the verifier's unless given.
+        Threads of ONNX Runtime for the attribute model; by default the verifier's.
 
     Raises
     ------
@@ -74,23 +74,23 @@ _BATCH = 64
 def classes_of_pictures(
     verifier: FaceVerifier, path: Path | str, *, least: int = 2, progress: ProgressCallback | None = None
 ) -> IdentityClasses:
-    """Fit a classifier to aligned pictures, 112 x 112, named ``.../Person/picture.jpg``.
+    """Fit a classifier to aligned 112 x 112 pictures named ``.../Person/picture.jpg``.
 
     Parameters
     ----------
     verifier
-        Whose embeddings are classified.
+        The verifier whose embeddings are classified.
     path
         A folder or an uncompressed tar file.
     least
         People with fewer pictures are left out.
     progress
-        Called with the number of pictures read and their total.
+        Called with the number of pictures read and the total.
 
     Raises
     ------
     DataError
-        If a picture cannot be read or lies in no person's folder.
+        If a picture cannot be read or is not in the folder of a person.
     InputError
         If fewer than two people are left.
     """
@@ -106,12 +106,12 @@ def classes_of_pictures(
             if progress is not None:
                 progress(len(owners), len(names))
     if not owners:
-        raise DataError(f"{path}: holds no pictures; give a folder with a folder of aligned pictures for each person")
+        raise DataError(f"{path}: no pictures; give a folder with a subfolder of aligned pictures for each person")
     return fit_classes(np.concatenate(embeddings), owners, least=least)
 
 
 def _person(name: str, path: Path | str) -> str:
     folder = PurePosixPath(name).parent.name
     if not folder:
-        raise DataError(f"{path}: {name} lies in no person's folder; sort the pictures into one folder for each person")
+        raise DataError(f"{path}: {name} is not in a person's folder; sort the pictures into one folder per person")
     return folder

@@ -1,4 +1,4 @@
-"""A report on words as plain sentences and as JSON: every number of a sentence is in the JSON, rounded."""
+"""A report on words as sentences and as JSON; the numbers in sentences are rounded values of the JSON."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from whyface.words.attribute_model import PRESENT
 from whyface.words.word_report import Where, Word, WordReport
 
 MOST_NAMED: Final = 3
-"""How many further words are named."""
+"""Maximum number of further words named."""
 
 _PLACES: Final[dict[Where, str]] = {"A": "in photo A", "B": "in photo B", "both": "in both photos"}
 
 
 def describe_words(report: WordReport) -> tuple[str, ...]:
-    """Say which words tell the two apart or show them alike, or that none does.
+    """Describe which words tell the faces apart or show that they are alike, or say that none does.
 
     Returns
     -------
-    Sentences, one item each. Of words that do more than chance, the one that moves the score most comes first. If there
-    is none, they say so and give no reason.
+    Sentences. Of the words with an effect beyond chance, the one with the largest comes first. If there is none, the
+    sentences say so and give no reasons.
     """
     if not report.words:
         return (
-            "None of the words that the attribute model knows well fits either photo, so there is no reason to give "
-            "in words.",
+            "None of the words that the attribute model knows well fits either photo, so there are no reasons in "
+            "words.",
         )
     found = report.telling
     return _telling(report, found) if found else _nothing(report)
@@ -46,8 +46,8 @@ def _telling(report: WordReport, found: Sequence[Word]) -> tuple[str, ...]:
         f"Most telling: {best.attribute.phrase}, {_PLACES[best.where]}. Without {pronoun} the "
         f"similarity {moved} from {before} to {after} (threshold {threshold}).",
         *unseen,
-        f"Erased: {_area(best)}, where {where} and it matters. Erasing as much anywhere gives {chance} on "
-        f"average; only what goes {'below' if report.is_match else 'above'} {limit} counts as more than chance.",
+        f"Erased: {_area(best)}, where {where} and it matters. Erasing random places of that size gives {chance} on "
+        f"average; only values {'below' if report.is_match else 'above'} {limit} count as more than chance.",
     ]
     if (best.similarity > report.threshold) != report.is_match:
         verdict = "no match" if report.is_match else "a match"
@@ -66,29 +66,29 @@ def _nothing(report: WordReport) -> tuple[str, ...]:
     best = max(report.words, key=lambda word: word.change)
     before, after, limit, threshold = _rounded(report.similarity, best.similarity, best.limit, report.threshold)
     return (
-        f"No word moves the similarity of {before} (threshold {threshold}) more than noise does, so there is no reason "
-        "to give in words.",
-        f"The one that moves it most, {best.attribute.phrase} {_PLACES[best.where]}, takes it to {after}; to count, it "
-        f"would have to go {'below' if report.is_match else 'above'} {limit}, as far as chance gets now and then.",
+        f"No word changes the similarity of {before} (threshold {threshold}) more than chance does, so there are no "
+        "reasons in words.",
+        f"The word with the largest effect, {best.attribute.phrase} {_PLACES[best.where]}, brings it to {after}; to "
+        f"count, it would have to go {'below' if report.is_match else 'above'} {limit}, the limit of chance.",
         *_unseen(best),
     )
 
 
 def _unseen(word: Word) -> tuple[str, ...]:
-    """Say so where a word that was asked for by name is not there: then erasing "it" is erasing a place."""
+    """Warn if a requested word is not present, so that erasing it only erases a place."""
     sides: tuple[Where, ...] = ("A", "B") if word.where == "both" else (word.where,)
     chances: dict[Where, float] = {"A": word.probability_a, "B": word.probability_b}
     low = [f"{_PLACES[side]} (probability {chances[side]:.2f})" for side in sides if chances[side] < PRESENT]
     if not low:
         return ()
     return (
-        f"The attribute model does not see {word.attribute.pronoun} {' or '.join(low)}, so that this is about a place "
-        "on the face, not about the word.",
+        f"The attribute model does not see {word.attribute.pronoun} {' or '.join(low)}, so this is about a place on "
+        "the face, not about the word.",
     )
 
 
 def _each_once(words: Sequence[Word], best: Word) -> list[Word]:
-    """Name every attribute once, by the way of erasing that moves the score most."""
+    """Keep each attribute once, erased in the way with the largest effect."""
     seen = {best.attribute.name}
     kept = []
     for word in words:
@@ -106,7 +106,7 @@ def _area(word: Word) -> str:
 
 
 def percent(share: float) -> str:
-    """Give a share in whole percent, or in tenths below 1 %."""
+    """Format a share in whole percent, or with one decimal below 1 %."""
     return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %"
 
 
@@ -115,7 +115,7 @@ def _list(items: Sequence[str]) -> str:
 
 
 def _rounded(*values: float) -> list[str]:
-    """Round to two digits, or as many more as keep different numbers apart."""
+    """Format with two decimals, or as many as are needed to tell different numbers apart."""
     for digits in (2, 3):
         shown = [f"{round(value, digits) + 0.0:.{digits}f}" for value in values]
         if len(set(shown)) == len(set(values)):
@@ -128,21 +128,21 @@ _DIGITS: Final = 6
 
 
 def words_document(report: WordReport, *, dataset: str = "", same_person: bool | None = None) -> dict[str, Any]:
-    """Give a report as plain values.
+    """Return a report as JSON values.
 
     Parameters
     ----------
     report
         The report.
     dataset
-        Name of the data set that the pair is from.
+        Name of the data set of the pair.
     same_person
-        What is known about the pair; the published key ``match`` holds it, and the verdict where nothing is known.
+        The truth about the pair for the published key ``match``; None: the verdict.
 
     Returns
     -------
     dict
-        The published keys, in which attributes are numbered and class 0 is yes, 1 no, and under ``"whyface"`` ours.
+        The published keys, where attributes are numbered and class 0 is yes, 1 no; and ours under ``"whyface"``.
     """
     numbers = range(len(report.names))
     scores, chances = report.scores, report.probabilities

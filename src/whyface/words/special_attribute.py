@@ -1,4 +1,4 @@
-"""What sets one person apart from many: the word whose erasing makes a face more like everybody else."""
+"""What sets one person apart from many: the words whose erasing makes a face more similar to all others."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ SCHEMA: Final = "whyface/special-attribute/1"
 
 @dataclass(frozen=True)
 class SpecialWord:
-    """One attribute of the probe against all others.
+    """One attribute of the probe, compared with all others.
 
     Attributes
     ----------
     name, phrase
         The word.
     probability
-        That the probe has it.
+        Probability that the probe has it.
     change
         Mean rise of the similarity to the others when it is erased in the probe.
     by_chance, limit
-        Mean rise by erasing as much at random, the same place against all others, and what the word has to exceed to
-        count, see :func:`whyface.words.noise_floor.noise_floor`.
+        Mean rise by erasing random places of that size, and the rise that a word must exceed to count, see
+        :func:`whyface.words.noise_floor.noise_floor`.
     mean_rank
-        Mean over the others of the word's rank among the words, 1 for the largest rise.
+        Mean over the others of the word's rank among the words; 1 is the largest rise.
     chance
-        p-value, corrected for the choice among all words.
+        p-value, corrected for the selection among all words.
     """
 
     name: str
@@ -58,28 +58,28 @@ class SpecialWord:
 
     @property
     def is_special(self) -> bool:
-        """Whether erasing it raises the similarity more than noise does."""
+        """Whether erasing it raises the similarity more than chance does."""
         return self.chance <= LEVEL
 
 
 @dataclass(frozen=True)
 class SpecialAttributes:
-    """Words of one face against many, the most special first.
+    """Words of one face compared with many, the most special first.
 
     Attributes
     ----------
     source, others
-        The probe's photo, and how many faces it was compared with.
+        Photo of the probe, and number of faces compared.
     similarity
         Mean similarity to them with nothing erased.
     words
-        All that were judged.
+        All words tested.
     threshold, matches
-        Match iff score > threshold, and so many of the others match the probe: they may be the same person.
+        Match iff score > threshold; number of others that match the probe and may be the same person.
     model, attributes
-        The network that decides and the one that reads attributes.
+        The network behind the score, and the one behind the attributes.
     settings, versions
-        How it was made, and with which software.
+        Settings, and versions of the software.
     """
 
     source: str
@@ -94,7 +94,7 @@ class SpecialAttributes:
     versions: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
+        """Return JSON values."""
         return {
             "schema": SCHEMA,
             "image": self.source,
@@ -121,26 +121,26 @@ class SpecialAttributes:
 def special_attributes(
     explainer: WordExplainer, probe: Face, others: Sequence[Face], *, progress: ProgressCallback | None = None
 ) -> SpecialAttributes:
-    """Judge the probe's words against all other faces: erase each where it is seen and matters against them.
+    """Test the probe's words against all other faces: erase each where it is seen and matters for the comparison.
 
     Parameters
     ----------
     explainer
-        The models and settings; of the settings, ``names`` and ``sensitive`` choose the words.
+        The models and settings; ``names`` and ``sensitive`` of the settings choose the words.
     probe
         The face.
     others
         Faces of other people, at least two.
     progress
-        Called with the number of words done and their total.
+        Called with the number of words done and the total.
 
     Raises
     ------
     InputError
-        With fewer than two others.
+        If there are fewer than two others.
     """
     if len(others) < 2:
-        raise InputError(f"what is special shows against many; give at least two other faces, got {len(others)}")
+        raise InputError(f"special words need at least two other faces, got {len(others)}; give more photos")
     settings, comparison = explainer.settings, explainer.comparison
     batch = stack_faces([probe])
     evidence = explainer.attributes(batch)
@@ -179,11 +179,10 @@ def _masks(
     evidence: AttributeEvidence,
     numbers: NDArray[np.intp],
 ) -> NDArray[np.bool_]:
-    """Give one place for each word, (words, 112, 112), from the mean of the counterfactual maps.
+    """Return one mask for each word, (words, 112, 112), from the mean of the counterfactual maps.
 
-    One for all others, since it is held against random places that are one for all others too. With a place of its own
-    for each other, chance would be a mean of many places and hardly vary, while the word, nearly the same place every
-    time, would vary as much as one place does.
+    It is the same for all others, like the random places. With one random place per other, chance would be a mean of
+    many places and hardly vary, while the word, with almost the same place each time, would vary like a single place.
     """
     maps = [explainer.counterfactual(probe, stack_faces([other]), "different")[0][0] for other in others]
     return explainer.masks_of(evidence.maps[0][numbers], np.mean(maps, axis=0), numbers)
@@ -197,7 +196,7 @@ def _rises(
     plain: NDArray[np.float64],
     progress: ProgressCallback | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give each word's rises, (others, words), and the mean rises by random places of its area, (words, draws)."""
+    """Return the rises by words, (others, words), and the mean rises by random places, (words, draws)."""
     settings, comparison = explainer.settings, explainer.comparison
     rng = np.random.default_rng(settings.seed)
     rises = np.empty((len(known), len(masks)))
@@ -232,14 +231,14 @@ def _report(
 
 
 def describe_special(found: SpecialAttributes) -> tuple[str, ...]:
-    """Say what is most special, or that nothing is, and whether the others may not all be others."""
+    """Describe what is most special, if anything is, and warn if others may be the same person."""
     return (*_special(found), *_unseen(found.words[:1]), *_same_person(found))
 
 
 def _unseen(first: Sequence[SpecialWord]) -> tuple[str, ...]:
     return tuple(
-        f"The attribute model does not see {word.phrase} on this face (probability {word.probability:.2f}), so that "
-        "this is about a place on it, not about the word."
+        f"The attribute model does not see {word.phrase} on this face (probability {word.probability:.2f}), so this is "
+        "about a place on it, not about the word."
         for word in first
         if word.probability < PRESENT
     )
@@ -249,8 +248,8 @@ def _same_person(found: SpecialAttributes) -> tuple[str, ...]:
     if not found.matches:
         return ()
     return (
-        f"Of these faces {found.matches} {'is' if found.matches == 1 else 'are'} above the threshold "
-        f"{found.threshold:.3f} for a match: leave out photos of the same person.",
+        f"{found.matches} of these faces {'is' if found.matches == 1 else 'are'} above the threshold "
+        f"{found.threshold:.3f} for a match; leave out photos of the same person.",
     )
 
 
@@ -263,12 +262,12 @@ def _special(found: SpecialAttributes) -> tuple[str, ...]:
     before, after, limit = (_shown(found.similarity + moved) for moved in (0.0, best.change, best.limit))
     if not best.is_special:
         return (
-            f"No word is special against these {found.others} faces: {best.phrase}, erased, brings the mean similarity "
+            f"No word is special against these {found.others} faces: erasing {best.phrase} brings the mean similarity "
             f"from {before} to {after}, and chance reaches {limit}.",
         )
     text = (
         f"Most special against {found.others} faces: {best.phrase}. Without it the mean similarity rises from {before} "
-        f"to {after}; only what goes above {limit} counts as more than chance."
+        f"to {after}; only values above {limit} count as more than chance."
     )
     others = [word for word in found.words[1:4] if word.is_special]
     if not others:
@@ -281,5 +280,5 @@ def _special(found: SpecialAttributes) -> tuple[str, ...]:
 
 
 def _shown(value: float) -> str:
-    """Give three digits; zero has no sign, also where it was rounded to."""
+    """Format with three decimals, without a sign for zero."""
     return f"{round(value, 3) + 0.0:.3f}"

@@ -1,4 +1,4 @@
-"""From two faces to words: maps, erasing, scores, and what chance would do."""
+"""Explain a pair of faces in words: maps, erasing, scores and the noise floor."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _ONE = np.full((1, 1), 1, np.float32)
 
 
 class WordExplainer:
-    """A model that decides, one that reads attributes, and the settings; asked many times.
+    """Explain pairs in words with a comparison, an attribute model and settings.
 
     Parameters
     ----------
     comparison
-        The score that decides.
+        The comparison behind the verdict.
     cells
-        How identity is seen place by place (:func:`~whyface.words.identity_evidence.identity_cells`); None only without
+        Evidence for identities by place (:func:`~whyface.words.identity_evidence.identity_cells`); None only without
         the counterfactual map (``kind="no counterfactual"``).
     attributes
-        Reads attributes and their evidence.
+        The attribute model.
     threshold, source
-        Match iff score > threshold, and where that comes from.
+        Match iff score > threshold, and the origin of the threshold.
     settings
         See :class:`~whyface.words.word_report.WordSettings`.
     classes
-        For ``identity="topk"`` and ``"threshold"``.
+        Classifier of people, for ``identity="topk"`` and ``"threshold"``.
 
     Raises
     ------
     InputError
-        If a part is missing that the settings ask for, or an attribute is unknown.
+        If the settings need a part that is missing, or an attribute is unknown.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class WordExplainer:
         self.settings = WordSettings() if settings is None else settings
         self.classes = classes
         if cells is None and self.settings.kind != "no counterfactual":
-            raise InputError("a counterfactual map needs a model that can be read place by place")
+            raise InputError("a counterfactual map needs a model whose score splits by place")
         if classes is None and self.settings.identity != "similarity":
             raise InputError(
-                f"identity {self.settings.identity!r} needs people to classify; give some, or 'similarity'"
+                f"identity {self.settings.identity!r} needs people to classify; give classes, or use 'similarity'"
             )
         heads = attributes.heads
         self.names = heads.names
@@ -92,7 +92,7 @@ class WordExplainer:
         face_a, face_b
             Aligned faces.
         progress
-            Called with the number of runs of the network done and their total, about.
+            Called with the approximate number of forward passes done and the total.
         """
         batch = stack_faces([face_a, face_b])
         evidence = self.attributes(batch)
@@ -128,7 +128,7 @@ class WordExplainer:
     def counterfactual(
         self, first: Batch, second: Batch, direction: Direction
     ) -> tuple[NDArray[np.float32], tuple[tuple[str, ...], tuple[str, ...]]]:
-        """Give D of A against B and of B against A, (2, h, w), and the people both were taken for, if by classes."""
+        """Return D of A against B and of B against A, (2, h, w), and the classes of both, if there is a classifier."""
         if self.cells is None or self.settings.kind == "no counterfactual":
             return np.repeat(_ONE[None], 2, axis=0), ((), ())
         return self.counterfactual_of(self.cells.read(np.concatenate([first, second])), direction)
@@ -136,7 +136,7 @@ class WordExplainer:
     def counterfactual_of(
         self, features: Features, direction: Direction
     ) -> tuple[NDArray[np.float32], tuple[tuple[str, ...], tuple[str, ...]]]:
-        """Do what :meth:`counterfactual` does, from what the cells read from A and B, two rows."""
+        """Return the same as :meth:`counterfactual`, from the features of A and B (two rows)."""
         if self.cells is None or self.settings.kind == "no counterfactual":
             return np.repeat(_ONE[None], 2, axis=0), ((), ())
         swapped = features[::-1].copy()
@@ -158,15 +158,15 @@ class WordExplainer:
         return counterfactual_map(own, other, direction), (names[0], names[1])
 
     def masks(self, evidence: AttributeEvidence, counterfactual: FloatArray) -> NDArray[np.bool_]:
-        """Give the pixels that every attribute's erasing takes from both faces, (2, K, 112, 112)."""
+        """Return the pixels to erase for each attribute in both faces, (2, K, 112, 112)."""
         return np.stack([self.masks_of(evidence.maps[side], counterfactual[side]) for side in (0, 1)])
 
     def masks_of(
         self, evidence: FloatArray, counterfactual: FloatArray, numbers: NDArray[np.intp] | None = None
     ) -> NDArray[np.bool_]:
-        """Give what is erased from one face for evidence (K, H, W) and D (h, w): (K, 112, 112).
+        """Return the pixels to erase in one face, (K, 112, 112), for evidence (K, H, W) and D (h, w).
 
-        ``numbers`` says which attributes the evidence is about; all by default.
+        ``numbers`` are the indices of the attributes of the evidence; all by default.
         """
         places = None if self.settings.anywhere else self._places if numbers is None else self._places[numbers]
         joint = joint_maps(counterfactual, evidence, self.settings.kind, places=places)
@@ -192,9 +192,9 @@ class WordExplainer:
         candidates: list[tuple[int, Where]] = []
         for number in np.flatnonzero(self.allowed):
             for side, where in enumerate(SIDES):
-                # In both only what is true of both.
+                # Erased in both faces only if it fits both.
                 fits = asked[:, number].all() if where == "both" else asked[side, number]
-                # A word whose place is empty erases nothing, and says nothing.
+                # A word with an empty mask erases nothing.
                 if fits and (areas[:, number].all() if where == "both" else areas[side, number] > 0):
                     candidates.append((int(number), where))
         if not candidates:
@@ -232,7 +232,7 @@ class WordExplainer:
         erased: list[ErasedFace],
         progress: ProgressCallback | None,
     ) -> dict[Where, NDArray[np.float64]]:
-        """Score random erasures of the areas of these words, (words, draws) for every way of erasing."""
+        """Return the scores of random erasures of the areas of these words, (words, draws) for each way of erasing."""
         draws = self.settings.draws
         sides: list[list[Features]] = []
         done, total = 0, 2 * len(judged) * draws

@@ -1,4 +1,4 @@
-"""Where a word lies on a face, where it may be erased, and how much the place matters for the comparison."""
+"""The maps of a word: where it is on a face, where it may be erased, and how much the place matters for the score."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TINY = 1e-12
 
 
 def to_unit_range(maps: FloatArray) -> NDArray[np.float32]:
-    """Stretch each map (..., H, W) to 0..1; a map that is the same everywhere says nothing and becomes zeros."""
+    """Rescale each map (..., H, W) to 0..1; a constant map becomes zero."""
     values = np.asarray(maps, np.float64)
     low = values.min(axis=(-2, -1), keepdims=True)
     span = values.max(axis=(-2, -1), keepdims=True) - low
@@ -29,17 +29,17 @@ def to_unit_range(maps: FloatArray) -> NDArray[np.float32]:
 
 
 def class_activation(evidence: FloatArray) -> NDArray[np.float32]:
-    """Turn signed evidence (..., H, W) into a map in 0..1: what speaks against counts as nothing."""
+    """Turn signed evidence (..., H, W) into a map in 0..1; negative evidence counts as zero."""
     return to_unit_range(np.maximum(evidence, 0))
 
 
 def counterfactual_map(own: FloatArray, other: FloatArray, direction: Direction = "different") -> NDArray[np.float32]:
-    """Combine evidence for A's identity and for B's, both over A, see the module.
+    """Return D: where A looks like itself and unlike B (``"different"``), or like both (``"alike"``).
 
     Parameters
     ----------
     own, other
-        Signed evidence (..., H, W) of one shape.
+        Signed evidence in A for the identity of A and of B, (..., H, W) each.
     direction
         ``"different"`` or ``"alike"``.
 
@@ -59,7 +59,7 @@ def counterfactual_map(own: FloatArray, other: FloatArray, direction: Direction 
     g = class_activation(own)
     if direction == "alike":
         return to_unit_range(g * class_activation(other))
-    # c keeps its sign: a place that speaks against B is farther from B than one that says nothing of B.
+    # c keeps its sign: a place that speaks against B is farther from B than a neutral one.
     c = to_unit_range(other)
     return to_unit_range(g * (c.max(axis=(-2, -1), keepdims=True) - c))
 
@@ -68,10 +68,10 @@ Kind = Literal["joint", "no attribute", "no counterfactual"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 THRESHOLD: Final = 0.6
-"""Pixels of J above this are erased, unless asked otherwise."""
+"""Default threshold: pixels with J above this are erased."""
 
 LEAST: Final = 0.25
-"""At least this share of a word's own places is erased."""
+"""Minimum share of a word's own places that is erased."""
 
 
 def to_pixels(maps: FloatArray, size: int = FACE_SIZE) -> NDArray[np.float32]:
@@ -89,28 +89,27 @@ def joint_maps(
     places: NDArray[np.bool_] | None = None,
     size: int = FACE_SIZE,
 ) -> NDArray[np.float32]:
-    """Give J for every attribute of one face: D * H within the word's own places, stretched to 0..1.
+    """Return J for each attribute of one face: D * H within the word's own places, rescaled to 0..1.
 
-    The published code stretches J to 0..1 with one strategy and not with the other, so that one threshold means two
-    things. Here every J is stretched, whatever D is made of.
+    The published code rescales J with one strategy but not with the other, so the same threshold has two meanings.
+    Here, J is always rescaled.
 
     Parameters
     ----------
     counterfactual
         D, (h, w) in 0..1.
     evidence
-        The attributes' evidence z, (K, H, W), signed, of any resolution; H is what speaks for
-        them, stretched to 0..1.
+        Signed evidence z of the attributes, (K, H, W), of any resolution; H is its positive part, rescaled to 0..1.
     kind
-        ``"joint"``: D * H; ``"no attribute"``: D alone, for every attribute; ``"no counterfactual"``: H alone.
+        ``"joint"``: D * H; ``"no attribute"``: D alone, for all attributes; ``"no counterfactual"``: H alone.
     places
-        Where each word can be, (K, size, size), see :mod:`whyface.words.word_maps`; None: anywhere, as published.
+        Where each word can be, (K, size, size), see :data:`PLACES`; None: anywhere, as published.
     size
         Side of the result in pixels.
 
     Returns
     -------
-    (K, size, size) float32 in 0..1; zeros where there is nothing to see.
+    (K, size, size) float32 in 0..1.
 
     Raises
     ------
@@ -135,10 +134,10 @@ def joint_maps(
 def erased_pixels(
     joint: FloatArray, threshold: float = THRESHOLD, *, places: NDArray[np.bool_] | None = None, least: float = LEAST
 ) -> NDArray[np.bool_]:
-    """Tell which pixels are erased: those with J above the threshold.
+    """Return the pixels to erase: those with J above the threshold.
 
-    Where D is peaked, that may be a sliver of a word's place, and a face with a sliver missing is not one "without
-    bushy eyebrows". So of the places of a word at least a part is erased, the pixels with the highest J.
+    If D is peaked, these may be a sliver of the word's place, and a face without that sliver is not a face "without
+    bushy eyebrows". So at least a share of the word's places is erased, the pixels with the largest J.
 
     Parameters
     ----------
@@ -147,10 +146,10 @@ def erased_pixels(
     threshold
         From 0 to 1.
     places
-        Where each word can be, of J's shape. Without it, and for words that can be anywhere, the threshold alone
+        Where each word can be, same shape as J. Without it, and for words that can be anywhere, only the threshold
         counts.
     least
-        Share of a word's places.
+        Minimum share of a word's places, from 0 to 1.
 
     Raises
     ------
@@ -158,12 +157,12 @@ def erased_pixels(
         If a number is out of range.
     """
     if not 0 <= threshold <= 1 or not 0 <= least <= 1:
-        raise InputError(f"thresholds of a map in 0..1 and shares lie there too, got {threshold:g} and {least:g}")
+        raise InputError(f"the threshold and the least share must be in 0..1, got {threshold:g} and {least:g}")
     masks = np.asarray(joint > threshold)
     if places is not None:
         for mask, values, place in zip(masks, joint, places, strict=True):
             needed = 0 if place.all() else round(least * place.sum())
-            # Where J is 0 there is nothing of the word.
+            # Where J is 0, there is no evidence of the word.
             usable = min(needed, int((values > 0).sum()))
             if mask.sum() < usable:
                 mask[np.unravel_index(np.argpartition(-values.ravel(), usable - 1)[:usable], mask.shape)] = True
@@ -219,10 +218,10 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "Wearing_Lipstick": ("mouth",),
     }
 )
-"""Attribute -> regions (:data:`whyface.faces.regions.REGIONS`); an attribute that is not in here can be anywhere."""
+"""Attribute -> regions (:data:`whyface.faces.regions.REGIONS`); an attribute that is missing can be anywhere."""
 
 
 def word_places(names: Sequence[str], *, size: int = FACE_SIZE) -> NDArray[np.bool_]:
-    """Give the pixels that may be erased for each attribute, (K, size, size) bool."""
+    """Return the pixels that may be erased for each attribute, (K, size, size) bool."""
     masks = region_masks(size, size)
     return np.stack([np.any([masks[region] for region in PLACES.get(name, REGIONS)], axis=0) for name in names])

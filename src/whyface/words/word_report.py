@@ -1,4 +1,4 @@
-"""The settings of words, and what words say about a pair: the result that sentences, JSON and figures are made from."""
+"""The settings of words, and the report about a pair that sentences, JSON and figures are made from."""
 
 from __future__ import annotations
 
@@ -27,27 +27,26 @@ class WordSettings:
     Attributes
     ----------
     identity
-        What the counterfactual map is made of: ``"similarity"`` needs no classifier and serves strangers; ``"topk"``
+        Source of the counterfactual map: ``"similarity"`` needs no classifier and works for any two people; ``"topk"``
         and ``"threshold"`` need one, see :func:`whyface.words.identity_evidence.chosen_classes`.
     k, share
-        For these.
+        Parameters of these strategies.
     kind
         See :func:`whyface.words.word_maps.joint_maps`.
     anywhere
-        Let a word erase what goes with it elsewhere on the face too, as published, see
-        :mod:`whyface.words.word_maps`.
+        Allow a word to be erased outside its own places, as published, see :data:`whyface.words.word_maps.PLACES`.
     threshold, least
         Pixels of a joint map above the threshold are erased, and at least this share of the word's own places.
     eraser
         See :data:`whyface.words.erasing.ERASERS`.
     sensitive
-        Let words about gender, age and race into sentences.
+        Include words about gender, age and race in sentences.
     names
-        Only these attributes, present or not, learnt or not; None: those that are present, learnt and allowed.
+        Only these attributes, whether or not present and learnt; None: those that are present, learnt and allowed.
     draws
-        Random erasures for each word, see :func:`whyface.words.noise_floor.noise_floor`; at least 19.
+        Random erasures for each word, at least 19, see :func:`whyface.words.noise_floor.noise_floor`.
     seed
-        Of everything random.
+        Seed of all random draws.
 
     Raises
     ------
@@ -79,13 +78,10 @@ class WordSettings:
                 f"the joint map's threshold and the least share lie in 0..1, got {self.threshold:g} and {self.least:g}"
             )
         if self.draws < FEWEST_DRAWS:
-            raise InputError(
-                f"at least {FEWEST_DRAWS} draws are needed, since no word can be told from chance with fewer; "
-                f"got {self.draws}"
-            )
+            raise InputError(f"at least {FEWEST_DRAWS} draws are needed to tell a word from chance, got {self.draws}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
+        """Return JSON values."""
         plain = asdict(self)
         plain["names"] = None if self.names is None else list(self.names)
         return plain
@@ -95,33 +91,33 @@ Where = Literal["A", "B", "both"]
 SIDES: Final[tuple[Where, ...]] = ("A", "B", "both")
 
 SMALLEST_CHANGE: Final = 0.01
-"""A word that moves the score by less is never telling, however sure it is that it moves it."""
+"""Minimum change of the score by a telling word, even if a smaller change is significant."""
 
 
 @dataclass(frozen=True)
 class Word:
-    """One attribute, erased in one way.
+    """One attribute, erased in A, in B or in both.
 
     Attributes
     ----------
     attribute
         The word.
     where
-        Erased in ``"A"``, in ``"B"`` or in ``"both"``.
+        Erased in ``"A"``, ``"B"`` or ``"both"``.
     probability_a, probability_b
-        That each face has the attribute, as the attribute model sees it.
+        Probability that each face has the attribute, by the attribute model.
     area_a, area_b
-        Share of each face's pixels that is erased; 0 where nothing is.
+        Share of each face's pixels that is erased; 0 if none.
     similarity
-        The score after it.
+        The score with the word erased.
     change
-        How far that is in the telling direction: up for a pair that does not match, down for one that does.
+        Change of the score in the telling direction: up for a pair that does not match, down for one that does.
     by_chance
-        The score after erasing as much at random, on average.
+        Mean score with random places of that size erased.
     limit
-        The score that the word has to pass to count, see :func:`whyface.words.noise_floor.noise_floor`.
+        The score that the word must pass to count, see :func:`whyface.words.noise_floor.noise_floor`.
     chance
-        p-value, corrected for the choice among all words.
+        p-value, corrected for the selection among all words.
     """
 
     attribute: Attribute
@@ -138,7 +134,7 @@ class Word:
 
     @property
     def is_telling(self) -> bool:
-        """Whether erasing it does more than noise, and enough to speak of."""
+        """Whether erasing it has an effect beyond chance of at least ``SMALLEST_CHANGE``."""
         return self.change >= SMALLEST_CHANGE and self.chance <= LEVEL
 
 
@@ -149,23 +145,23 @@ class WordReport:
     Attributes
     ----------
     similarity, threshold, threshold_source
-        Of the verdict.
+        Score, threshold and its origin.
     words
-        All that were judged, the most telling first.
+        All words tested, the most telling first.
     names
         The K attributes of the model.
-    logits, probabilities, present
+    probabilities, present
         (2, K) each: face A and face B.
     scores
-        After erasing every attribute, whether it is judged or not.
+        Scores with each attribute erased, tested or not.
     masks
-        (2, K, 112, 112) bool: what was erased.
+        (2, K, 112, 112) bool: the pixels erased.
     counterfactual
         (2, h, w) float32: D of A against B and of B against A.
     classes
-        The people that A and B were taken for, with classes; otherwise empty.
+        The people that represent A and B, if there is a classifier; otherwise empty.
     model, attributes
-        The network that decides, and the one that reads attributes.
+        The network behind the score, and the one behind the attributes.
     """
 
     similarity: float
@@ -187,19 +183,19 @@ class WordReport:
 
     @property
     def is_match(self) -> bool:
-        """Whether the model takes both for the same person."""
+        """Whether the faces match: similarity > threshold, strictly."""
         return self.similarity > self.threshold
 
     @property
     def direction(self) -> Direction:
-        """Which words are looked for: what makes them different, or, of a match, what makes them alike."""
+        """The kind of words sought: what makes the faces different or, for a match, alike."""
         return "alike" if self.is_match else "different"
 
     @property
     def telling(self) -> tuple[Word, ...]:
-        """Words that do more than noise, the most telling first."""
+        """Words with an effect beyond chance, the most telling first."""
         return tuple(word for word in self.words if word.is_telling)
 
     def best_of(self, where: Where, count: int = 5) -> tuple[Word, ...]:
-        """Give the words that move the score most when erased there, telling or not."""
+        """Return the first ``count`` words erased there, the most telling first, telling or not."""
         return tuple(word for word in self.words if word.where == where)[:count]
