@@ -48,7 +48,7 @@ def test_roc_shows_the_curve(summary: Summary) -> None:
     assert (far[-1], tar[-1]) == (1, 1)
     for rate in summary.at_fmr[:2]:
         assert tar[far <= rate.target + 1e-12].max() == pytest.approx(rate.tar)
-        assert f"TAR {100 * (rate.tar or 0):.2f} % at FAR {100 * rate.target:g} %" in texts(figure)
+        assert f"TAR {100 * (rate.tar or 0):.2f} % at FMR {100 * rate.target:g} %" in texts(figure)
     assert axes.get_ylim()[0] <= tar.min()
     assert f"AUC {100 * summary.auc:.3f} %" in texts(figure)
 

@@ -1,4 +1,4 @@
-"""Figures of explanations and results."""
+"""Figures of explanations, identifications, words and error curves."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Figures of the bench: curves of erasing and replacing, and every figure of merit by method."""
+"""Figures of the bench: erasure and replacement curves, and all figures of merit by method."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _DASHES: Final[tuple[tuple[float, ...], ...]] = ((), (5, 1.6))
 _CONTROL_DASHES: Final[tuple[tuple[float, ...], ...]] = ((1.4, 1.4), (6, 1.4, 1.4, 1.4), (3, 3))
 _SIDE, _LEFT, _TOP, _PANEL, _GAP, _KEY = 40, 84, 116, 290, 66, 150
 MOST_LINES: Final = len(_COLORS) * len(_DASHES)
-"""Lines that can be told apart, controls not counted."""
+"""Maximum number of distinguishable lines, not counting controls."""
 
 
 def curves_figure(
     summaries: Mapping[str, MethodSummary], *, title: str, subtitle: str = "", controls: Sequence[str] = ()
 ) -> Figure:
-    """Draw the curves of all methods on one model, a panel for each test; controls are thin and grey.
+    """Draw the curves of all methods on one model, one panel per test; controls are thin and grey.
 
     Raises
     ------
     InputError
-        If nothing was measured or there are more methods than can be told apart.
+        If nothing was measured or there are too many methods to tell apart.
     """
     panels = [panel for panel in PANELS if any(panel[0] in found.curves for found in summaries.values())]
     methods = [method for method in summaries if method not in controls]
     if not panels:
-        raise InputError("the results hold no curves; run the tests 'replacement' or 'erasure' of the benchmark")
+        raise InputError("the results have no curves; run the tests 'replacement' or 'erasure' of the benchmark")
     if len(methods) > MOST_LINES:
         raise InputError(f"{len(methods)} lines cannot be told apart; draw at most {MOST_LINES} methods at once")
     width = _LEFT + len(panels) * (_PANEL + _GAP) + _KEY
@@ -107,7 +107,7 @@ def _draw_key(sheet: Sheet, x: float, methods: Sequence[str], controls: Sequence
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of merit as a reader meets it: its name in the summary, heading, what it asks, factor, and direction."""
+    """A figure of merit: its name in the summary, heading, meaning, factor and direction."""
 
     merit: str
     heading: str
@@ -124,7 +124,7 @@ COLUMNS: Final = (
     Column("insertion", "Insertion", "accuracy back, %: more is better"),
     Column("overlap", "Pointing", "pasted part found, %: more is better"),
     Column("shift", "Steadiness", "shifted by 1 pixel: 100 = same", factor=100.0),
-    Column("processor", "Time", "processor seconds a pair", factor=1.0, lower_is_better=True, logarithmic=True),
+    Column("processor", "Time", "CPU seconds per pair", factor=1.0, lower_is_better=True, logarithmic=True),
 )
 _BENCH_MERITS_LEFT, _BENCH_MERITS_TOP, _ROW, _BENCH_MERITS_SIDE, _BENCH_MERITS_GAP, _WIDTH = 170, 150, 30, 40, 34, 156
 
@@ -132,19 +132,19 @@ _BENCH_MERITS_LEFT, _BENCH_MERITS_TOP, _ROW, _BENCH_MERITS_SIDE, _BENCH_MERITS_G
 def merits_figure(
     summaries: Mapping[str, MethodSummary], *, title: str, subtitle: str = "", controls: frozenset[str] = frozenset()
 ) -> Figure:
-    """Draw what the bench found for several methods on one model.
+    """Draw the figures of merit of several methods on one model.
 
-    Methods are in the order of their first column, best on top; controls are grey; in every column the best method
-    that is no control, and all whose intervals reach its value, are filled.
+    Methods are sorted by the first column, best on top. Controls are grey. In each column, the best method other than
+    a control, and all methods whose intervals include its value, are filled.
 
     Parameters
     ----------
     summaries
-        By method.
+        Results by method.
     title, subtitle
-        What was measured.
+        Title and subtitle.
     controls
-        Names of the methods that only serve for comparison.
+        Names of the methods that are controls.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def merits_figure(
     """
     columns = [column for column in COLUMNS if any(column.merit in found.merits for found in summaries.values())]
     if not columns:
-        raise InputError("the results hold nothing to draw; run at least one test of the benchmark")
+        raise InputError("the results have nothing to draw; run at least one test of the benchmark")
     methods = _ranked(summaries, columns[0])
     width = _BENCH_MERITS_LEFT + len(columns) * (_WIDTH + _BENCH_MERITS_GAP) - _BENCH_MERITS_GAP + _BENCH_MERITS_SIDE
     height = _BENCH_MERITS_TOP + len(methods) * _ROW + 84
@@ -177,8 +177,8 @@ def merits_figure(
         axes = sheet.figure.add_axes(sheet.box(x, _BENCH_MERITS_TOP, _WIDTH, len(methods) * _ROW))
         _draw_column(axes, column, methods, summaries, controls)
     note = (
-        "Lines: 95 % intervals, resampling people. Filled: the best method, and all whose interval reaches its value. "
-        "Grey: controls that do not look at the model."
+        "Lines: 95 % intervals, resampling people. Filled: the best method, and all whose interval includes its value. "
+        "Grey: controls that ignore the model."
     )
     sheet.text(
         _BENCH_MERITS_SIDE, height - 26, sheet.wrap(note, width - 2 * _BENCH_MERITS_SIDE, 8.5), size=8.5, color=MUTED

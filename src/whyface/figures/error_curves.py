@@ -1,4 +1,4 @@
-"""ROC and DET figures: error rates against each other, with intervals."""
+"""ROC and DET figures with confidence bands."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BAND_OPACITY: Final = 0.13
 
 @dataclass(frozen=True)
 class Stroke:
-    """How a line is drawn; dashes tell lines apart where colours cannot."""
+    """Colour and dashes of a line; dashes tell lines apart without colours."""
 
     color: str
     dashes: tuple[float, ...] = ()
@@ -44,7 +44,7 @@ _STROKES: Final = (
     Stroke(INK, (1.4, 1.4)),
     Stroke(MUTED, (6, 1.5, 1.4, 1.5)),
 )
-# The model's own score stands out; uniform attention is what the others are measured against.
+# The model's own score stands out; uniform attention is the baseline.
 _BY_KIND: Final[Mapping[str, Stroke]] = {
     "cosine": _STROKES[0],
     "l": _STROKES[0],
@@ -54,12 +54,12 @@ _BY_KIND: Final[Mapping[str, Stroke]] = {
 
 
 def strokes(summaries: Mapping[str, Summary]) -> dict[str, Stroke]:
-    """Choose a stroke for each line: one of its own for each kind of attention, in turn for anything else.
+    """Choose a stroke for each line: a fixed one for each kind of attention, otherwise in order.
 
     Raises
     ------
     InputError
-        If there are no lines or more than can be told apart.
+        If there are no lines or more than four.
     """
     if not 1 <= len(summaries) <= len(_STROKES):
         raise InputError(f"a figure shows 1 to {len(_STROKES)} curves, got {len(summaries)}")
@@ -69,30 +69,30 @@ def strokes(summaries: Mapping[str, Summary]) -> dict[str, Stroke]:
 
 
 class CurveSheet:
-    """A sheet with one square panel for curves, and room for their key on the right.
+    """A sheet with one square panel for curves and their key on the right.
 
     Parameters
     ----------
     summaries
         Results by kind of score, one to four.
     title, subtitle
-        What the curves are of.
+        Title and subtitle.
 
     Attributes
     ----------
     sheet, axes
-        What is drawn on.
+        The sheet and its panel.
     summaries
-        As given.
+        The results.
     strokes
-        How the line of each kind is drawn.
+        Stroke by kind of score.
     impostors, genuine
-        Pairs of the smallest sample.
+        Number of pairs of the smallest sample.
 
     Raises
     ------
     InputError
-        If there are no curves or more than can be told apart.
+        If there are no curves or more than four.
     """
 
     def __init__(self, summaries: Mapping[str, Summary], title: str, subtitle: str) -> None:
@@ -109,22 +109,22 @@ class CurveSheet:
 
     @property
     def rough(self) -> float:
-        """FMR below which it rests on too few impostor pairs."""
+        """FMR below which rates rest on too few impostor pairs."""
         return FEW_FALSE_MATCHES / self.impostors
 
     def shade(self, start: float, end: float) -> None:
-        """Shade from one place of the horizontal axis to another, in its own units."""
+        """Shade an interval of the horizontal axis, in its own units."""
         self.axes.axvspan(start, end, color=_SHADE, lw=0, zorder=0)
 
     def draw(self, kind: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-        """Draw a curve in steps, not slopes: between two thresholds there is nothing to be had."""
+        """Draw a step curve: there are no rates between two thresholds."""
         stroke = self.strokes[kind]
         (line,) = self.axes.plot(x, y, color=stroke.color, lw=1.8, drawstyle="steps-post", label=kind)
         if stroke.dashes:
             line.set_dashes(stroke.dashes)
 
     def fill(self, kind: str, x: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
-        """Fill a curve's band."""
+        """Fill the band of a curve."""
         self.axes.fill_between(x, low, high, color=self.strokes[kind].color, alpha=_BAND_OPACITY, lw=0)
 
     def name_axes(self, x: str, y: str) -> None:
@@ -133,14 +133,14 @@ class CurveSheet:
         self.axes.set_ylabel(y, size=10, color=INK, family=FONT, labelpad=8)
 
     def draw_key(self, values: Mapping[str, list[str]], note: str) -> None:
-        """List the curves to the right of the axes with their figures, and small print under them.
+        """Draw the key to the right of the axes, with numbers for each curve and a note below.
 
         Parameters
         ----------
         values
             Lines of text for each kind.
         note
-            What the bands, dots and shades mean.
+            Meaning of the bands, dots and shading.
         """
         from matplotlib.lines import Line2D  # noqa: PLC0415 - slow to import
 
@@ -160,24 +160,24 @@ class CurveSheet:
 def from_edge(
     fmr: NDArray[np.float64], value: NDArray[np.float64], edge: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cut a step curve at the left edge of its axis, so that it begins at its value there.
+    """Cut a step curve at the left edge of its axis, so that it starts with its value there.
 
-    Otherwise a step that lies on the edge would show as a stub along it.
+    Otherwise a step on the edge would be drawn along it.
 
     Parameters
     ----------
     fmr, value
-        The curve from FMR 0 upwards, shape (K,); of points with one FMR the last one counts.
+        The curve from FMR 0 upwards, shape (K,); of points with the same FMR, the last counts.
     edge
         FMR at the edge.
     """
-    # A rate that should equal the edge may differ from it in its last bit.
+    # A rate that should equal the edge may differ from it in the last bit.
     beyond = fmr > edge * (1 + 1e-9)
     return np.concatenate(([edge], fmr[beyond])), np.concatenate((value[~beyond][-1:], value[beyond]))
 
 
 def with_interval(label: str, value: float, interval: Interval | None, digits: int = 2) -> list[str]:
-    """Write a rate in percent, with its interval on a line of its own."""
+    """Format a rate in percent, with its interval on a separate line."""
     lines = [f"{label} {100 * value:.{digits}f} %"]
     if interval is not None:
         lines.append(f"{100 * interval.low:.{digits}f} to {100 * interval.high:.{digits}f}")
@@ -185,16 +185,16 @@ def with_interval(label: str, value: float, interval: Interval | None, digits: i
 
 
 def roc_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = "") -> Figure:
-    """Draw ROC curves with a logarithmic FAR axis, since a verifier works where false accepts are rare.
+    """Draw ROC curves with a logarithmic FMR axis, since verifiers work at low FMR.
 
-    The axis begins where the sample ends, at one false accept.
+    The axis starts at one false match in the sample.
 
     Parameters
     ----------
     summaries
         Results by kind of score, one to four.
     title, subtitle
-        What the curves are of.
+        Title and subtitle.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def roc_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = 
     axes, least = page.axes, 1.0 / page.impostors
     if least < page.rough < 1:
         page.shade(least, page.rough)
-    # At worst the weakest curve uses the lower end of the axis, never less than the top twentieth is shown.
+    # The lowest curve determines the lower end of the axis; at least the top 5 % are shown.
     floor = 1.0
     for kind, summary in summaries.items():
         if summary.band is not None:
@@ -222,17 +222,17 @@ def roc_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = 
     axes.set_xticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-    page.name_axes("False accept rate (logarithmic)", "True accept rate")
+    page.name_axes("False match rate, FMR (logarithmic)", "True accept rate, TAR = 1 - FNMR")
     values = {}
     for kind, summary in summaries.items():
         values[kind] = with_interval("AUC", summary.auc, summary.auc_interval, 3)
         for rate in summary.at_fmr:
             if rate.tar is not None:
-                values[kind].append(f"TAR {100 * rate.tar:.2f} % at FAR {100 * rate.target:g} %")
+                values[kind].append(f"TAR {100 * rate.tar:.2f} % at FMR {100 * rate.target:g} %")
     page.draw_key(
         values,
         f"Bands and ranges: 95 %, resampling people. Grey: fewer than {FEW_FALSE_MATCHES} of the {page.impostors} "
-        "impostor pairs accepted, so the rates are rough.",
+        "impostor pairs match, so the rates are rough.",
     )
     return page.sheet.figure
 
@@ -242,24 +242,24 @@ _HIGHEST, _HIGHEST_WEAK, _WEAK_EER = 0.4, 0.8, 0.25
 
 
 def probit(rates: ArrayLike) -> NDArray[np.float64]:
-    """Map rates in (0, 1) to normal deviates; 0 and 1 go to -inf and inf."""
+    """Map rates in (0, 1) to normal deviates; 0 and 1 become -inf and inf."""
     quantile = NormalDist().inv_cdf
     values = np.asarray(rates, np.float64)
-    # A curve repeats few distinct rates many times.
+    # A curve has few distinct rates, each many times.
     distinct, place = np.unique(values, return_inverse=True)
     mapped = [quantile(rate) if 0 < rate < 1 else (-np.inf if rate <= 0 else np.inf) for rate in distinct.tolist()]
     return np.asarray(mapped, np.float64)[place].reshape(values.shape)
 
 
 def det_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = "") -> Figure:
-    """Draw DET curves; the dots are the equal error rates.
+    """Draw DET curves; the dots are the equal error rates (EER).
 
     Parameters
     ----------
     summaries
         Results by kind of score, one to four.
     title, subtitle
-        What the curves are of.
+        Title and subtitle.
 
     Raises
     ------
@@ -268,7 +268,7 @@ def det_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = 
     """
     page = CurveSheet(summaries, title, subtitle)
     axes = page.axes
-    # One scale for both axes, from one error in the larger of both samples, so that FMR = FNMR is the diagonal.
+    # One scale for both axes, from one error in the larger sample, so that FMR = FNMR is the diagonal.
     lowest = min(0.1, 1.0 / max(page.impostors, page.genuine))
     weak = any(summary.eer > _WEAK_EER for summary in summaries.values())
     highest = _HIGHEST_WEAK if weak else _HIGHEST
@@ -285,7 +285,7 @@ def det_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = 
     labels = [f"{100 * tick:g}" for tick in ticks]
     axes.set_xticks(probit(ticks), labels)
     axes.set_yticks(probit(ticks), labels)
-    page.name_axes("False match rate, % (normal deviates)", "False non-match rate, % (normal deviates)")
+    page.name_axes("False match rate, FMR, % (normal deviates)", "False non-match rate, FNMR, % (normal deviates)")
     values = {kind: with_interval("EER", summary.eer, summary.eer_interval) for kind, summary in summaries.items()}
     for kind, summary in summaries.items():
         for rate in summary.at_fmr:
@@ -300,7 +300,7 @@ def det_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = 
 
 
 def _draw(page: CurveSheet, kind: str, summary: Summary, lowest: float) -> None:
-    # Rates of 0 lie infinitely far out; a step below the frame's edge is far enough.
+    # Rates of 0 are at infinity; a point beyond the edge of the frame is far enough.
     beyond = lowest / 4
     if summary.band is not None:
         band = summary.band

@@ -1,4 +1,4 @@
-"""The figure of an identification: the best two people with S, W and their product, and what sets them apart."""
+"""The figure of an identification: the best two candidates with S, W and their product, and their difference."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def identification_figure(
 ) -> Figure:
     """Draw an identification so that a reader can check it.
 
-    Left: the photo's face and the scores of the best people against the threshold. Right: for the best two people S, W
-    and S * W, and below them the difference of the products, which adds up to the gap between their scores.
+    Left: the probe and the scores of the best candidates with the threshold. Right: S, W and S * W for the best two
+    candidates, and the difference of the products, which adds up to the gap between their scores.
 
     Parameters
     ----------
     found
-        What to draw.
+        The identification.
     face
-        The photo's aligned face, RGB uint8 (112, 112, 3).
+        The probe, an aligned face, RGB uint8 (112, 112, 3).
     pictures
-        Aligned faces of candidates by record, where their photos are still there.
+        Aligned faces of candidates by record, if their photos are available.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def _scores(sheet: Sheet, found: Identification, y: float) -> None:
     axes.barh(range(len(values)), values, height=0.6, color=[BLUE if v > found.threshold else HAIRLINE for v in values])
     low, high = min(0.0, *values), max(found.threshold, *values)
     for place, value in enumerate(values):
-        # In a column of their own, where the threshold's line cannot cross them.
+        # In a separate column, where the line of the threshold cannot cross them.
         axes.text(1.34 * high, place, f"{value:.3f}", size=8.5, va="center", ha="right", color=INK, family=FONT)
     axes.axvline(found.threshold, color=INK, linewidth=1.2)
     axes.set_xlim(low, 1.34 * high)
@@ -156,7 +156,7 @@ def _candidate(
     sheet.text(_left(0), y - 12, name, size=11, weight="bold")
     axes = _panel(sheet, 0, y, "face" if first else "next face")
     if picture is None:
-        axes.text(0.5, 0.5, "photo not at hand", size=9, color=MUTED, ha="center", va="center", family=FONT)
+        axes.text(0.5, 0.5, "photo not available", size=9, color=MUTED, ha="center", va="center", family=FONT)
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():

@@ -1,4 +1,4 @@
-"""The figure that lays the maps of several methods side by side over both faces."""
+"""The figure of the maps of several methods side by side."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 Maps = tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]
 
 FULL_COLOUR: Final = 99.0
-"""The percentile of both faces' absolute values that gets the full colour: one rule for all methods. A few outliers, as
-gradients have them, then do not wash everything else out."""
+"""Percentile of the absolute values of both faces that gets the full colour, for all methods, so that a few outliers,
+such as those of gradients, do not fade everything else."""
 
 PER_BAND: Final = 5
-"""At most so many methods stand beside each other; more go below, about as many in each band."""
+"""Maximum number of methods per row; more are divided evenly among several rows."""
 
 # All sizes in pixels.
 _SMALLEST, _LARGEST = 218, 300
@@ -84,19 +84,18 @@ def methods_figure(
 ) -> Figure:
     """Draw the explanations of one pair by several methods.
 
-    Each method has a column: its map over face A, below it over face B, and what the colours say. Blue supports "same
-    person", red speaks against it, white is zero. In each column the full colour is the amount that 1 % of the places
-    of both faces together exceed; columns have different units, so that their strengths do not compare, only their
-    patterns do.
+    Each method has a column: its map over face A, its map over face B, and the meaning of the colours. Blue supports
+    "same person", red speaks against it, white is zero. In each column, the strongest 1 % of the places of both faces
+    get the full colour. Columns have different units, so only patterns can be compared, not amounts.
 
     Parameters
     ----------
     explanations
-        Of one pair, with maps or a grid; those without are refused.
+        Explanations of one pair, each with maps or a grid.
     face_a, face_b
         The aligned faces, RGB uint8, (112, 112, 3).
     labels
-        Names of the faces; the file names of the explanation where left out.
+        Names of the faces; by default the file names of the explanation.
 
     Returns
     -------
@@ -105,7 +104,7 @@ def methods_figure(
     Raises
     ------
     InputError
-        If there is nothing to draw or a face has another shape or type.
+        If there is nothing to draw, an explanation has no maps, or a face has another shape or type.
     """
     if not explanations:
         raise InputError("there are no explanations to draw; give at least one")
@@ -125,9 +124,9 @@ def methods_figure(
 
 
 def full_colour(both: Maps) -> float:
-    """Give the amount that gets the full colour, over both faces together; never 0."""
+    """Return the absolute value that gets the full colour, over both faces; never 0."""
     amounts = np.concatenate([np.abs(one).ravel() for one in both])
-    # The next place's own value, not one between two: a map with few places reaches its largest.
+    # The value of a place, not an interpolated one, so that a map with few places reaches its maximum.
     reach = float(np.percentile(amounts, FULL_COLOUR, method="higher"))
     return max(reach or float(amounts.max()), 1e-12)
 
@@ -137,7 +136,7 @@ def _maps(explanation: Explanation) -> Maps:
     if shares is not None:
         return shares, shares
     if explanation.map_a is None or explanation.map_b is None:
-        raise InputError(f"method {explanation.method!r} gave no maps, so there is nothing to draw; choose another")
+        raise InputError(f"method {explanation.method!r} gave no maps to draw; choose another method")
     return explanation.map_a, explanation.map_b
 
 
@@ -165,9 +164,9 @@ def _legend(layout: _Layout) -> None:
     sheet.text(_MARGIN, y + 18, "speaks against", size=_CAPTION, color=MUTED)
     sheet.text(_MARGIN + layout.side, y + 18, "supports", size=_CAPTION, color=MUTED, align="right")
     rule = (
-        'Blue places support "same person", red places speak against it, white ones do neither. In each column the '
-        "full colour is reached by the strongest hundredth of both faces' places. Every method measures in its own "
-        "unit: compare where the colours lie, not how deep they are."
+        'Blue places support "same person", red places speak against it, white ones do neither. In each column, the '
+        "strongest 1 % of the places of both faces have the full colour. Methods have different units: compare where "
+        "the colours are, not how deep they are."
     )
     x = layout.left(1)
     sheet.text(x, y, sheet.wrap(rule, sheet.width - _MARGIN - x, 9.5), size=9.5)
@@ -220,7 +219,7 @@ def _amount(reach: float, unit: str) -> str:
 
 def _cost(explanation: Explanation) -> str:
     cost = explanation.cost
-    text = f"{cost.forward} runs of the network"
+    text = f"{cost.forward} forward passes"
     if cost.backward:
         text += f", {cost.backward} backward"
     return text if cost.seconds is None else f"{text}, {cost.seconds:.2g} s"
@@ -231,6 +230,6 @@ def _footer(sheet: Sheet, explanation: Explanation) -> None:
     parts = [model.name if model.sha256 is None else f"{model.name} (SHA-256 {model.sha256[:12]})"]
     if "whyface" in explanation.versions:
         parts.append(f"whyface {explanation.versions['whyface']}")
-    parts.append("a map shows what moved this model's score, not whether the verdict is right")
+    parts.append("a map shows what affects this model's score, not whether the verdict is right")
     text = sheet.shorten("  \N{MIDDLE DOT}  ".join(parts), sheet.width - 2 * _MARGIN, 8)
     sheet.text(_MARGIN, sheet.height - 16, text, size=8, color=MUTED)

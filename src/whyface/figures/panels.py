@@ -1,4 +1,4 @@
-"""What stands beside the faces of a figure: the caller's names, else the files' names."""
+"""Panels shared by figures: faces, grids, overlays, colour bars, region bars and the scale of the score."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def face_labels(faces: tuple[FaceInfo, FaceInfo] | None, labels: tuple[str, str] | None = None) -> tuple[str, str]:
-    """Name the two faces of a pair.
+    """Return the labels of the two faces of a pair.
 
     Parameters
     ----------
     faces
-        Where they come from; None for faces that were arrays from the start.
+        Origin of the faces; None for arrays.
     labels
-        Names that the caller gave; they win.
+        Names given by the caller, which take precedence.
 
     Returns
     -------
-    Two names; empty where nobody knows one.
+    Two names: those given, otherwise the file names, otherwise empty.
     """
     if labels is not None:
         return labels
@@ -43,9 +43,9 @@ def face_labels(faces: tuple[FaceInfo, FaceInfo] | None, labels: tuple[str, str]
 
 
 def outline_curves() -> list[NDArray[np.float64]]:
-    """Give the lines of face, brows, eyes, nose and mouth, each (N, 2) points (x, y) in pixels of the 112 x 112 crop.
+    """Return the lines of face, brows, eyes, nose and mouth, each (N, 2) points (x, y) in pixels of the 112 x 112 crop.
 
-    Everything follows from the five points that alignment maps the face to.
+    All lines are derived from the five landmarks of the template.
     """
     left, right, nose, corner_l, corner_r = np.asarray(TEMPLATE)
     eyes, mouth = (left + right) / 2, (corner_l + corner_r) / 2
@@ -74,7 +74,7 @@ def outline_curves() -> list[NDArray[np.float64]]:
 
 
 def draw_outline(axes: Axes, color: str, alpha: float = 0.35) -> None:
-    """Draw the sketch into axes whose data are pixels of the aligned crop."""
+    """Draw the outline of a face into axes in pixels of the aligned crop."""
     for curve in outline_curves():
         axes.plot(curve[:, 0], curve[:, 1], color=color, alpha=alpha, linewidth=1.0, zorder=2, clip_on=True)
 
@@ -86,10 +86,10 @@ _EXTENT: Final = (0, FACE_SIZE, FACE_SIZE, 0)
 
 
 def similarity_norm(threshold: float) -> CenteredNorm:
-    """Give the colour scale of S: its middle is the threshold and equal steps of colour are equal steps of similarity.
+    """Return the colour scale of S, centred on the threshold and linear.
 
-    It reaches up to 1 and as far down; at least 0.5 to either side. It depends on the threshold only, so that figures
-    of one model compare. What lies lower takes the end's colour.
+    It extends to 1 and as far down, at least 0.5 to either side; lower values get the colour of the end. It depends
+    only on the threshold, so figures of one model are comparable.
     """
     from matplotlib.colors import CenteredNorm  # noqa: PLC0415
 
@@ -97,14 +97,14 @@ def similarity_norm(threshold: float) -> CenteredNorm:
 
 
 def share_norm(shares: NDArray[np.floating[Any]]) -> CenteredNorm:
-    """Give the colour scale of shares of the margin: its middle is 0, its ends the largest amount."""
+    """Return the colour scale of shares of the margin, centred on 0 with the largest absolute value at the ends."""
     from matplotlib.colors import CenteredNorm  # noqa: PLC0415
 
     return CenteredNorm(vcenter=0, halfrange=max(float(np.abs(shares).max()), 1e-9))
 
 
 def weight_norm(attention: NDArray[np.float32]) -> Normalize:
-    """Give the colour scale of W: from 0 (or the lowest weight) to at least twice the mean, so that uniform is mid."""
+    """Return the colour scale of W, from 0 (or the lowest weight) to at least twice the mean: uniform is mid."""
     from matplotlib.colors import Normalize  # noqa: PLC0415
 
     low = min(0.0, float(attention.min()))
@@ -112,7 +112,7 @@ def weight_norm(attention: NDArray[np.float32]) -> Normalize:
 
 
 def draw_face(axes: Axes, face: NDArray[np.uint8], grid: tuple[int, int] | None) -> None:
-    """Show an aligned face (112, 112, 3), with the grid (h, w) on it where there is one."""
+    """Draw an aligned face (112, 112, 3), with a grid of (h, w) places unless None."""
     axes.imshow(face, extent=_EXTENT, interpolation="bicubic")
     if grid is not None:
         for count, line in ((grid[0], axes.axhline), (grid[1], axes.axvline)):
@@ -130,7 +130,7 @@ def draw_cells(
     numbers: NDArray[np.floating[Any]] | None = None,
     digits: int = 2,
 ) -> AxesImage:
-    """Show a grid (h, w) as coloured cells over the sketch of a face, with its own or other numbers in the cells."""
+    """Draw a grid (h, w) as coloured places with the outline of a face, and its own or other numbers in the places."""
     from matplotlib import colormaps  # noqa: PLC0415
 
     height, width = cells.shape
@@ -138,11 +138,11 @@ def draw_cells(
     image = axes.imshow(cells, cmap=colors, norm=norm, extent=_EXTENT, interpolation="nearest", zorder=1)
     draw_outline(axes, INK, alpha=0.22)
     shown = cells if numbers is None else numbers
-    # White lines between cells keep equal neighbours apart; adding 0 to a rounded number keeps it from being -0.00.
+    # White lines separate equal neighbours; adding 0 to a rounded number avoids -0.00.
     for count, line in ((height, axes.axhline), (width, axes.axvline)):
         for place in range(1, count):
             line(place * FACE_SIZE / count, color="white", linewidth=1.0, zorder=1.5)
-    # So small that "-0.25" stays in its cell: it is 2.6 times as wide as the letters are high.
+    # Small enough for "-0.25" to fit in a place: it is 2.6 times as wide as the letters are high.
     pixels = axes.get_window_extent().width / width
     size = min(8.0, 0.24 * pixels * 100 / axes.figure.dpi)
     for (row, column), value in np.ndenumerate(cells):
@@ -164,9 +164,9 @@ def draw_cells(
 def draw_overlay(
     axes: Axes, face: NDArray[np.uint8], saliency: NDArray[np.floating[Any]], reach: float | None = None
 ) -> AxesImage:
-    """Show a signed per-face map over the greyed face: blue supports "same person", red speaks against it.
+    """Draw a signed per-face map over the grey face: blue supports "same person", red speaks against it.
 
-    Values of at least ``reach`` get the full colour; by default that is the largest amount.
+    Absolute values of at least ``reach`` get the full colour; by default, the largest.
     """
     from matplotlib.colors import CenteredNorm  # noqa: PLC0415
 
@@ -187,11 +187,11 @@ def draw_overlay(
 
 
 def draw_color_bar(axes: Axes, image: AxesImage, ticks: Sequence[tuple[float, str]], *, below: bool = False) -> None:
-    """Draw a thin horizontal colour bar with named ticks; `below` points its left end at values beyond the scale."""
+    """Draw a thin horizontal colour bar with named ticks; with ``below``, its left end is an arrow."""
     figure = axes.figure
     bar = figure.colorbar(image, cax=axes, orientation="horizontal", extend="min" if below else "neither")
     bar.set_ticks([place for place, _ in ticks], labels=[name for _, name in ticks])
-    # Grown inwards, the end labels cannot meet the next panel's.
+    # Aligned inwards, the labels at the ends cannot overlap those of the next panel.
     axes.get_xticklabels()[0].set_horizontalalignment("left")
     axes.get_xticklabels()[-1].set_horizontalalignment("right")
     bar.outline.set_visible(False)
@@ -199,7 +199,7 @@ def draw_color_bar(axes: Axes, image: AxesImage, ticks: Sequence[tuple[float, st
 
 
 def draw_region_bars(axes: Axes, bars: Sequence[tuple[str, float]]) -> None:
-    """Draw shares of the margin in points, one bar a region from the top, blue towards a match and red away from it."""
+    """Draw shares of the margin in points, one bar per region from the top: blue for a match, red against it."""
     amounts = [100 * share for _, share in bars]
     places = range(len(bars))
     axes.barh(places, amounts, color=[BLUE if a > 0 else RED for a in amounts], height=0.66)
@@ -227,7 +227,7 @@ def draw_region_bars(axes: Axes, bars: Sequence[tuple[str, float]]) -> None:
 
 
 def draw_scale(axes: Axes, score: float, threshold: float) -> None:
-    """Draw the score's scale: a line with the threshold's mark, "no match" to its left, and the score as a dot."""
+    """Draw the scale of the score: a line with a mark at the threshold, and the score as a dot."""
     low, high = min(-0.1, score - 0.1, threshold - 0.1), max(1.0, score * 1.1, threshold * 1.25)
     pad = 0.02 * (high - low)
     color = BLUE if score > threshold else RED
@@ -238,7 +238,7 @@ def draw_scale(axes: Axes, score: float, threshold: float) -> None:
     axes.set_xlim(low - pad, high + pad)
     axes.set_ylim(-2.4, 2.4)
     for place, name, height, shade in ((threshold, "threshold", -0.8, INK), (score, "score", 0.9, color)):
-        # A label near an end grows inwards, so that it never leaves the axes.
+        # A label near an end is aligned inwards, so that it stays in the axes.
         where = (place - low) / (high - low)
         axes.text(
             place,

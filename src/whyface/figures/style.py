@@ -1,4 +1,4 @@
-"""How figures look: colours, sizes and measured text; and writing a figure whole or not at all."""
+"""The style of figures: colours, sizes and measured text; and saving figures atomically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-# No dates: the same figure gives the same bytes.
+# No dates, so that the same figure gives the same bytes.
 _METADATA: Final[dict[str, dict[str, Any]]] = {
     ".png": {},
     ".pdf": {"CreationDate": None},
@@ -24,16 +24,16 @@ _METADATA: Final[dict[str, dict[str, Any]]] = {
 
 
 def save_figure(fig: Figure, path: Path | str, *, dpi: float | None = None) -> Path:
-    """Write a figure as PNG, PDF or SVG, by the path's extension.
+    """Write a figure as PNG, PDF or SVG, by the extension of the path.
 
     Parameters
     ----------
     fig
         The figure.
     path
-        Target; an existing file is replaced once the new one is complete.
+        Target; an existing file is replaced when the new one is complete.
     dpi
-        Pixels per inch of a PNG; the figure's own where left out.
+        Pixels per inch of a PNG; by default the figure's own.
 
     Returns
     -------
@@ -42,8 +42,8 @@ def save_figure(fig: Figure, path: Path | str, *, dpi: float | None = None) -> P
     Raises
     ------
     OutputError
-        The extension is another, the path is a folder, or the folder is missing or cannot be written to. Nothing is
-        left behind then.
+        If the extension is unknown, the path is a folder, or its folder is missing or not writable. No partial file is
+        left.
     """
     target = Path(path)
     suffix = target.suffix.lower()
@@ -51,7 +51,7 @@ def save_figure(fig: Figure, path: Path | str, *, dpi: float | None = None) -> P
         known = ", ".join(_METADATA)
         raise OutputError(f"{target}: cannot write figures as {suffix or 'a file without extension'}; use {known}")
     if target.is_dir():
-        raise OutputError(f"{target}: is a folder; give the name of a file in it")
+        raise OutputError(f"{target}: is a folder; give a file name")
     if not target.parent.is_dir():
         raise OutputError(f"{target}: the folder {target.parent} does not exist; create it first")
     buffer = io.BytesIO()
@@ -64,23 +64,23 @@ INK: Final = "#1b1f24"
 MUTED: Final = "#5b6470"
 HAIRLINE: Final = "#d5dae0"
 BLUE: Final = "#2166ac"
-"""Similar, above the threshold, towards a match: the blue end of the RdBu map, which colour-blind readers can tell from
-its red."""
+"""Similar, above the threshold, for a match: the blue end of the RdBu map, which colour-blind readers can tell from its
+red."""
 RED: Final = "#b2182b"
-"""Different, below the threshold, away from a match."""
+"""Different, below the threshold, against a match."""
 
 FONT: Final = "DejaVu Sans"
-"""The family that comes with matplotlib: the same figure on every machine."""
+"""The font that comes with matplotlib, so that figures are the same on every machine."""
 
 DPI: Final = 100
-"""Pixels per inch that layouts are made for; they are given in pixels at this resolution."""
+"""Pixels per inch of layouts, which are given in pixels."""
 
 Weight = Literal["normal", "bold"]
 Align = Literal["left", "center", "right"]
 
 
 class Sheet:
-    """A figure that is laid out in pixels from its top left corner.
+    """A figure laid out in pixels from its top left corner.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Sheet:
         self._canvas = FigureCanvasAgg(self.figure)
 
     def box(self, x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
-        """Turn a box in pixels from the top left into the figure's own (left, bottom, width, height)."""
+        """Convert a box in pixels from the top left to figure coordinates (left, bottom, width, height)."""
         return x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height
 
     def text(
@@ -112,14 +112,14 @@ class Sheet:
         align: Align = "left",
         leading: float = 1.45,
     ) -> float:
-        """Set lines of text, the first one's baseline at y; nothing in them is taken as mathematics.
+        """Draw lines of text, the baseline of the first at y, without mathematical notation.
 
         Returns
         -------
         The baseline of the line after the last.
         """
         for line in string.split("\n"):
-            # Line by line: matplotlib would hang several lines on the last one's baseline.
+            # Line by line, since matplotlib would place several lines by the last one's baseline.
             self.figure.text(
                 x / self.width,
                 1 - y / self.height,
@@ -136,7 +136,7 @@ class Sheet:
         return y
 
     def printable(self, string: str) -> str:
-        """Replace by a box what cannot be drawn on one line: control characters and what the font does not have."""
+        """Replace control characters and characters missing in the font by a box."""
         from matplotlib.font_manager import findfont, get_font  # noqa: PLC0415 - slow to import
 
         known = get_font(findfont(FONT)).get_charmap()
@@ -145,7 +145,7 @@ class Sheet:
         )
 
     def measure(self, string: str, size: float, weight: Weight = "normal") -> float:
-        """Measure a line's width in pixels."""
+        """Return the width of a line in pixels."""
         from matplotlib.font_manager import FontProperties  # noqa: PLC0415 - slow to import
 
         font = FontProperties(family=FONT, size=size, weight=weight)
@@ -154,7 +154,7 @@ class Sheet:
         return float(width)
 
     def wrap(self, string: str, width: float, size: float, weight: Weight = "normal") -> str:
-        """Break text into lines of at most so many pixels."""
+        """Wrap text into lines of at most ``width`` pixels."""
         lines = [""]
         for word in string.split():
             longer = f"{lines[-1]} {word}".strip()
@@ -165,9 +165,9 @@ class Sheet:
         return "\n".join(lines)
 
     def shorten(self, string: str, width: float, size: float, weight: Weight = "normal") -> str:
-        """Cut a name's middle out until it is at most so many pixels wide; its end (number, suffix) stays."""
+        """Shorten a name to at most ``width`` pixels by cutting out its middle; its end (number, suffix) stays."""
         name = self.printable(string)
-        # No letter is narrower than a quarter of the size, so that a very long name needs no trial of every length.
+        # No letter is narrower than a quarter of the size, which spares long names the trial of every length.
         most = min(len(name), int(4 * width / size))
         for kept in range(most, 1, -1):
             head = (kept + 1) // 2
@@ -179,7 +179,7 @@ class Sheet:
 
 
 def dress(axes: Axes) -> None:
-    """Give a panel of curves the house's look: two thin spines, hairlines behind the curves, small labels."""
+    """Style a panel of curves: two thin spines, a grid of hairlines behind the curves, small labels."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

@@ -1,4 +1,4 @@
-"""Figures of uncertainty: known people against strangers, and the words whose erasing raises it most."""
+"""Figures of uncertainty: people in the gallery and strangers, and the words whose erasing raises it most."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _SPAN: Final = 30
 def uncertainty_figure(
     groups: Mapping[str, Mapping[str, NDArray[Any]]], *, auroc: Mapping[str, float] | None = None, caption: str = ""
 ) -> Figure:
-    """Draw how uncertainty is spread over known people (upwards) and strangers (downwards), for each condition.
+    """Draw the distribution of uncertainty over known people (upwards) and strangers (downwards) by condition.
 
     Parameters
     ----------
     groups
         Condition -> ``"known"`` and ``"strangers"`` -> u of each photo, in 0..1.
     auroc
-        Condition -> area under the ROC curve, for the panels' titles.
+        Condition -> area under the ROC curve, for the panel titles.
     caption
-        What was measured.
+        Description of the measurement.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def uncertainty_figure(
     rows = -(-len(groups) // 2)
     width = _LEFT + 2 * _PANEL_WIDTH + _GAP_X + 48
     sheet = Sheet(width, _TOP + rows * (_PANEL_HEIGHT + _GAP_Y) + 4)
-    sheet.text(40, 44, "Does the model know whom it does not know?", size=15, weight="bold")
+    sheet.text(40, 44, "Uncertainty of people in the gallery and of strangers", size=15, weight="bold")
     end = sheet.text(40, 70, sheet.wrap(caption, width - 80, 9.5), size=9.5, color=MUTED)
     for x, color, name in ((40, BLUE, "people in the gallery, upwards"), (290, RED, "strangers, downwards")):
         swatch = sheet.figure.add_axes(sheet.box(x, end - 5, 12, 12))
@@ -85,20 +85,20 @@ def erased_words_figure(
     subtitle: str = "",
     by_chance: float | None = None,
 ) -> Figure:
-    """Draw what uncertainty becomes when the place of one word after the other is erased.
+    """Draw the uncertainty with each word's place erased.
 
     Parameters
     ----------
     face
         RGB uint8 (112, 112, 3).
     rises
-        Word and u without its place, in the order to be shown; one to twelve.
+        Word and u with its place erased, in the order shown; one to twelve.
     original
-        u of the face as it is: the first bar, in green.
+        u of the original face: the first bar, in green.
     title, subtitle
-        Whose face it is, and what was erased with what.
+        Title and subtitle.
     by_chance
-        u that random places of the same area reach, as a line.
+        u with random places of the same area erased, drawn as a line.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def erased_words_figure(
     picture = sheet.figure.add_axes(sheet.box(40, top, _FACE, _FACE))
     picture.imshow(face, interpolation="bicubic")
     picture.set_axis_off()
-    names = ["the face as it is", *(f"without {name}" for name, _ in rises)]
+    names = ["the original face", *(f"without {name}" for name, _ in rises)]
     longest = max(sheet.measure(name, 10) for name in names)
     x = min(40 + _FACE + 36 + longest + 10, 560)
     axes = sheet.figure.add_axes(sheet.box(x, top - 4, 900 - x, (len(rises) + 1) * step + 8))
@@ -123,7 +123,7 @@ def erased_words_figure(
     values = [original, *(value for _, value in rises)]
     places = list(range(len(values)))
     low, high = min(values), max(*values, by_chance or 0.0)
-    # Of a face that is sure, u is tiny; only a logarithmic axis shows it beside what erasing makes of it.
+    # u of a certain face is tiny; only a logarithmic axis shows it next to the values after erasing.
     logarithmic = 0 < low < high / _SPAN
     start = 10 ** (np.floor(np.log10(low)) - 0.3) if logarithmic else 0.0
     end = high * (high / start) ** 0.16 if logarithmic else max(1.14 * high, 1e-6)
@@ -171,26 +171,26 @@ def erased_words_figure(
 
 
 def word_rises_figure(words: Mapping[str, Mapping[str, float]], *, least: int = 5, title: str, subtitle: str) -> Figure:
-    """Draw how much erasing each word's place raises u on average, and what random places of that size do.
+    """Draw the mean rise of u by erasing each word's place, and by random places of that size.
 
     Parameters
     ----------
     words
-        Word -> ``photos``, ``mean_rise``, ``mean_rise_by_chance``; ``studies/words/uncertainty.py`` gives them.
+        Word -> ``photos``, ``mean_rise``, ``mean_rise_by_chance``; from ``studies/words/uncertainty.py``.
     least
-        Words in fewer photos are left out; of the others the fifteen with the largest rise are drawn.
+        Words in fewer photos are left out; of the others, the fifteen with the largest rise are drawn.
     title, subtitle
-        What was measured.
+        Title and subtitle.
 
     Raises
     ------
     InputError
-        If no word is in so many photos.
+        If no word is in enough photos.
     """
     enough = {name: one for name, one in words.items() if one["photos"] >= least}
     drawn = sorted(enough.items(), key=lambda item: -item[1]["mean_rise"])[:15]
     if not drawn:
-        raise InputError(f"no word is present in {least} photos or more; look at more photos")
+        raise InputError(f"no word is present in {least} photos or more; use more photos")
     step, top = 25, 136
     sheet = Sheet(860, top + len(drawn) * step + 70)
     sheet.text(40, 44, title, size=15, weight="bold")
@@ -216,7 +216,7 @@ def word_rises_figure(words: Mapping[str, Mapping[str, float]], *, least: int = 
 
 
 def shown(value: float) -> str:
-    """Write an uncertainty so that a small one is not 0.000."""
+    """Format an uncertainty, a small one with one significant digit."""
     return f"{value:.3f}" if value >= 0.01 else f"{value:.1g}"
 
 

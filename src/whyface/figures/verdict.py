@@ -1,4 +1,4 @@
-"""The figure of one verdict: both faces, where they are alike, what counts, what adds up to the score, and in words."""
+"""The figure of one verdict: both faces, similarity, weights, contributions and sentences."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ def verdict_figure(
     *,
     labels: tuple[str, str] | None = None,
 ) -> Figure:
-    """Draw an explanation so that a reader who has never seen one can check it.
+    """Draw an explanation so that a new reader can check it.
 
     From left to right: the two faces, S (blue above the threshold, red below), W, and S * W, whose numbers add up to
-    the score; under them the two sentences and the regions' shares of the margin. Without a grid there are the faces,
-    the per-face maps where there are any, and the sentences.
+    the score. Below: the two sentences, and the shares of the regions in the margin. Without a grid, the figure has the
+    faces, the per-face maps if there are any, and the sentences.
 
     Parameters
     ----------
     explanation
-        What to draw; its own sentences, or :func:`whyface.explain.sentences.describe` where it has none.
+        The explanation; if it has no sentences, :func:`whyface.explain.sentences.describe` writes them.
     face_a, face_b
         The aligned faces, RGB uint8, (112, 112, 3).
     labels
-        Names of the faces; the file names of ``explanation.faces`` where left out.
+        Names of the faces; by default the file names of ``explanation.faces``.
 
     Returns
     -------
@@ -160,12 +160,12 @@ def _maps(sheet: Sheet, explanation: Explanation) -> None:
     image = panels.draw_cells(
         axes, 100 * shares, panels.DIVERGING, panels.share_norm(100 * shares), numbers=100 * c, digits=digits
     )
-    _bar(sheet, 4, image, [(-reach, f"{reach:.1f} less"), (0, "as asked"), (reach, f"{reach:.1f} more")])
+    _bar(sheet, 4, image, [(-reach, f"{reach:.1f} less"), (0, "its share"), (reach, f"{reach:.1f} more")])
     _caption(
         sheet,
         4,
         f"In points of 0.01; the {c.size} numbers add up to the score, {100 * explanation.score:.1f}. "
-        "Blue is more than the threshold asks of the place, red less.",
+        "Blue is more than the place's share of the threshold, red less.",
     )
 
 
@@ -194,7 +194,7 @@ def _overlays(sheet: Sheet, explanation: Explanation, face_a: NDArray[np.uint8],
 
 
 def _sentence_place(explanation: Explanation, overlays: bool) -> tuple[float, float, float]:
-    """Give left end, first baseline and width of the sentences."""
+    """Return left end, first baseline and width of the sentences."""
     if explanation.has_grid:
         return _MARGIN, 574, 610
     if overlays:
@@ -203,7 +203,7 @@ def _sentence_place(explanation: Explanation, overlays: bool) -> tuple[float, fl
 
 
 def _wrapped(explanation: Explanation, width: float) -> list[str]:
-    # Measuring needs a canvas, and the canvas's height needs the number of lines: one to measure on, one to draw on.
+    # The height of the sheet depends on the number of lines, so they are measured on another sheet.
     ruler = Sheet(WIDTH, 100)
     return [ruler.wrap(ruler.printable(part), width, _TEXT) for part in explanation.sentences or describe(explanation)]
 
@@ -213,7 +213,7 @@ def _regions(sheet: Sheet, explanation: Explanation) -> None:
     assert shares is not None
     x, y = 720, 574
     sheet.text(x, y, "By region", size=11, weight="bold")
-    line = f"towards a match (+) or away from it, in points; together {points(explanation.margin)} = score - threshold"
+    line = f"for a match (+) or against it (-), in points; together {points(explanation.margin)} = score - threshold"
     sheet.text(x + sheet.measure("By region", 11, "bold") + 12, y, line, size=_CAPTION, color=MUTED)
     axes = sheet.figure.add_axes(sheet.box(x + 110, y + 12, WIDTH - _MARGIN - x - 110, 176))
     axes.set_label("regions")
@@ -221,7 +221,7 @@ def _regions(sheet: Sheet, explanation: Explanation) -> None:
 
 
 def _bars(shares: dict[str, float], match: bool) -> list[tuple[str, float]]:
-    """Choose the regions that the sentences may name, then the largest; those that support the verdict come first."""
+    """Choose the regions named in the sentences, then the largest; those that support the verdict come first."""
     by_size = sorted(shares.items(), key=lambda item: -abs(item[1]))
     named = [item for sign in (True, False) for item in ranked(shares, positive=sign)[:MOST_NAMED]]
     chosen = (named + [item for item in by_size if item not in named])[:_BARS]

@@ -1,4 +1,4 @@
-"""The figure of words: both faces with the place of each word erased, and how far the similarity moved."""
+"""The figure of words: both faces with the place of each word erased, and the change of the similarity."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_SHOWN: Final = 5
-"""Words per row."""
+"""Maximum number of words per row."""
 
 # All sizes in pixels.
 _MARGIN, _GAP = 40, 24
@@ -43,20 +43,20 @@ def words_figure(
     *,
     labels: tuple[str, str] | None = None,
 ) -> Figure:
-    """Draw the five words that move the similarity most in each way of erasing.
+    """Draw the five words with the largest effect on the similarity for each way of erasing.
 
-    Each word has the face as the network saw it, and below it a scale, the same for all: a grey band from the
-    similarity as it was to what chance reaches, a mark for the threshold, and a dot for the similarity without the
-    word. The dot is full where the word does more than chance and hollow where it does not.
+    Each word has the face as the network saw it, and below it a scale that all words share: a grey band from the
+    original similarity to the limit of chance, a line at the threshold, and a dot at the similarity without the word.
+    The dot is filled if the word has an effect beyond chance, otherwise hollow.
 
     Parameters
     ----------
     report
-        What :class:`~whyface.words.word_explainer.WordExplainer` found.
+        Result of :class:`~whyface.words.word_explainer.WordExplainer`.
     face_a, face_b
         The aligned faces, RGB uint8, (112, 112, 3).
     labels
-        Names of the faces; the file names of the report where left out.
+        Names of the faces; by default the file names of the report.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def words_figure(
 
 
 def scale_ends(report: WordReport) -> tuple[float, float]:
-    """Give the ends of the scale that all words share: all similarities of the figure, the threshold, and some air."""
+    """Return the ends of the common scale: all similarities of the figure and the threshold, with a margin."""
     shown = [word for where, _ in _ROWS for word in report.best_of(where, MOST_SHOWN)]
     values = [report.similarity, report.threshold]
     values += [value for word in shown for value in (word.similarity, word.limit)]
@@ -109,11 +109,11 @@ def _header(sheet: Sheet, report: WordReport, sentences: str) -> None:
     verdict = "Match" if match else "No match"
     sheet.text(_MARGIN, 62, verdict, size=25, weight="bold", color=BLUE if match else RED)
     if not report.telling:
-        rest = "and no word that explains it: none does more than chance"
+        rest = "that no word explains: none has more effect than chance"
     elif match:
-        rest = "and what shows it: erase it, and the two are less alike"
+        rest = "and words that show it: erasing one makes the faces less alike"
     else:
-        rest = "and what tells the two apart: erase it, and they are more alike"
+        rest = "and words that tell the faces apart: erasing one makes them more alike"
     sheet.text(_MARGIN + sheet.measure(verdict, 25, "bold") + 16, 62, rest, size=14)
     side = "above" if match else "not above"
     source = report.threshold_source.describe()
@@ -132,12 +132,12 @@ def _legend(sheet: Sheet, report: WordReport, y: float) -> None:
     color = _color(report)
     _draw_strip(axes, (low, high), middle - 2 * step, middle, middle + 0.9 * step, middle + 2 * step, color, True)
     words = (
-        ("grey", "from the similarity as it was (left end) to what chance reaches"),
-        ("dot", "the similarity without the word: full if more than chance, hollow if not"),
+        ("grey", "from the original similarity (left end) to the limit of chance"),
+        ("dot", "the similarity without the word: filled if more than chance, otherwise hollow"),
         ("line", "the threshold"),
     )
     if report.is_match:
-        words = (("grey", "from the similarity as it was (right end) to what chance reaches"), *words[1:])
+        words = (("grey", "from the original similarity (right end) to the limit of chance"), *words[1:])
     x = _MARGIN + _FACE + 2 * _GAP + _TILE
     for number, (name, meaning) in enumerate(words):
         line = y - 12 + 15 * number
@@ -186,7 +186,7 @@ def _caption(sheet: Sheet, report: WordReport, word: Word, x: float, y: float) -
     weight: Weight = "bold" if telling else "normal"
     name = sheet.wrap(word.attribute.phrase, _TILE, 10, "bold")
     below = sheet.text(x, y + 20, name, size=10, weight=weight, color=INK if telling else MUTED, leading=1.25)
-    # Zero has no sign, also where it was rounded to.
+    # Adding 0 avoids -0.000.
     before, after = (f"{round(value, 3) + 0.0:.3f}" for value in (report.similarity, word.similarity))
     moved = f"{before} \N{RIGHTWARDS ARROW} {after}".replace("-", "\N{MINUS SIGN}")
     sheet.text(x, below, moved, size=_CAPTION, color=INK if telling else MUTED)
@@ -230,7 +230,7 @@ def _draw_strip(
 
 
 def _color(report: WordReport) -> str:
-    """Erasing what tells apart moves towards a match, erasing what is alike away from it."""
+    """Return the colour of the direction in which telling words move the score."""
     return RED if report.is_match else BLUE
 
 
