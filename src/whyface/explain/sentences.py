@@ -99,7 +99,8 @@ def _from_maps(explanation: Explanation, by_map: dict[str, float]) -> tuple[str,
     if support:
         first += f", supported most by {_listed(support)} of the maps' weight"
     what = "against it" if match else "for a match"
-    second = f"{_speaking(what, against)} by weight" if against else f"No region of the maps speaks {what}"
+    unit = "" if support else " (shares of the maps' weight)"
+    second = f"{_speaking(what, against)}{unit}" if against else f"No region of the maps speaks {what}"
     if _any_side([name for name, _ in support[:MOST_NAMED]]):
         first += _SIDES
     elif _any_side([name for name, _ in against[:MOST_NAMED]]):
