@@ -66,10 +66,10 @@ app.add_typer(gallery, name="gallery")
 
 
 def main() -> None:
-    """Run the command line; every error that a user can cause ends in one line and status 2."""
+    """Run the command line; errors that a user can cause end with one line on stderr and status 2."""
     if not sys.warnoptions:
-        # Other packages warn about a photo's odd metadata and about themselves; python -W default shows it. This is
-        # done here alone: a library leaves the filters, which all threads share, to the program that it runs in.
+        # Hide warnings of other packages, e.g. about odd metadata of a photo; python -W default shows them. Only the
+        # program may do this, not the library: warning filters are shared by all threads.
         warnings.simplefilter("ignore")
     try:
         status = app(standalone_mode=False)
@@ -78,11 +78,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output has gone; Python would complain once more on exit.
+        # The reader of our output is gone; without this, Python would complain again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        # Typer's usage errors have moved between libraries; they all carry their message this way.
+        # Typer's usage errors come from different libraries, but all have their message here.
         message = getattr(error, "format_message", None)
         if message is None:
             raise

@@ -1,4 +1,4 @@
-"""The photos that come with whyface, and what they should show."""
+"""The photos that come with whyface, and the verdicts expected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class DemoPair:
-    """Two of the photos, whether they show one man, and the name of the figure."""
+    """Two of the photos, whether they show the same person, and the file name of the figure."""
 
     title: str
     photo_a: str
@@ -26,5 +26,5 @@ DEMO_PAIRS: Final = (
 
 
 def demo_photo(name: str) -> Path:
-    """Give the path of one of the photos (see PROVENANCE.md beside them)."""
+    """Return the path of one of the photos (see PROVENANCE.md next to them)."""
     return Path(str(resources.files("whyface"))) / "assets" / "photos" / name

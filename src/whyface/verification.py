@@ -1,4 +1,4 @@
-"""Two photos in, an explained verdict out: the whole way in one call."""
+"""Verify two photos and explain the verdict in one call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """A verdict about two photos, with the faces that it is about.
+    """A verdict about two photos, with its explanation and the faces.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Verification:
 
     @property
     def is_match(self) -> bool:
-        """Whether the photos show one person, as far as the model can tell."""
+        """Whether the faces match: score > threshold, strictly."""
         return self.explanation.is_match
 
     @property
@@ -54,21 +54,21 @@ class Verification:
 
     @property
     def threshold(self) -> float:
-        """The score above which the verdict is "match"."""
+        """The faces match if the score is above this."""
         return self.explanation.threshold
 
     @property
     def margin(self) -> float:
-        """The score less the threshold."""
+        """Score minus threshold."""
         return self.explanation.score - self.explanation.threshold
 
     @property
     def probability(self) -> float | None:
-        """How likely it is that the photos show one person, in [0, 1]; None for a model without calibration."""
+        """Calibrated probability of "same person", in [0, 1]; None for a model without a calibration."""
         return self.explanation.probability
 
     def __bool__(self) -> bool:
-        """Refuse: "is there a verification" and "is it a match" are too easily mistaken for each other.
+        """Refuse, since "is there a result" and "is it a match" are easily confused; use :attr:`is_match`.
 
         Raises
         ------
@@ -79,22 +79,22 @@ class Verification:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The reasons in words."""
+        """The explanation in words."""
         return self.explanation.sentences
 
     def figure(self) -> Figure:
-        """Draw faces, S, W and S * W."""
+        """Return the figure with the faces, S, W and S * W."""
         from whyface.figures.verdict import verdict_figure  # noqa: PLC0415 - matplotlib is slow to import
 
         return verdict_figure(self.explanation, self.face_a.image, self.face_b.image)
 
     def save_figure(self, path: Path | str) -> None:
-        """Write the figure, as PNG, PDF or SVG by the path's ending.
+        """Write the figure as PNG, PDF or SVG, by the extension of the path.
 
         Raises
         ------
         OutputError
-            If it cannot be written there.
+            If the file cannot be written.
         """
         from whyface.figures.verdict import save_figure  # noqa: PLC0415 - matplotlib is slow to import
 
@@ -102,23 +102,23 @@ class Verification:
 
 
 class Verifier(FaceVerifier):
-    """A model with its threshold, opened once and asked about many pairs of photos.
+    """Verify pairs of photos with a model that is opened once.
 
     Parameters
     ----------
     model, attention, threshold, fmr, model_directory, grid, preprocessing, prior
         As for :class:`~whyface.explain.verdict.FaceVerifier`.
     threads
-        Threads of ONNX Runtime, for the face detector as for the model; None leaves it to ONNX Runtime.
+        Threads of ONNX Runtime for the face detector and the model; None: ONNX Runtime's default.
     detector
-        Another face detector than the default one.
+        The face detector; by default :func:`whyface.faces.load.default_detector`.
 
     Raises
     ------
     ModelError
-        If the model is unknown or unusable, or lacks a measured threshold.
+        If the model is unknown or unusable, or has no measured threshold.
     InputError
-        If the options exclude each other.
+        If the options are mutually exclusive or out of range.
     """
 
     def __init__(
@@ -163,18 +163,18 @@ class Verifier(FaceVerifier):
         Parameters
         ----------
         photo_a, photo_b
-            JPEG, PNG, WebP, BMP or TIFF files.
+            JPEG, PNG, WebP, BMP, TIFF or GIF files.
         aligned
-            The files are 112 x 112 aligned faces already.
+            The files already are aligned faces of 112 x 112 pixels.
         face_a, face_b
-            Which face of each photo, 0 is the largest.
+            Index of the face in each photo; 0 is the largest.
         max_pixels
-            Photos with more pixels are refused before they are decoded.
+            Maximum number of pixels, checked before a photo is decoded.
 
         Raises
         ------
         PhotoError, FaceError
-            If a photo cannot be read or the face is not in it.
+            If a photo cannot be read or has no such face.
         """
         faces = [
             load_face(
@@ -206,9 +206,9 @@ def verify(
     face_a: int = 0,
     face_b: int = 0,
 ) -> Verification:
-    """Say whether two photos show one person, and why.
+    """Decide whether two photos show the same person, and explain why.
 
-    A short form of :class:`Verifier` for one pair; see there for parameters and errors.
+    Shorthand for :class:`Verifier` with one pair; see there for parameters and errors.
 
     Examples
     --------

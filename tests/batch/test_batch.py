@@ -78,7 +78,7 @@ def test_photos_of_the_demo(
     out = tmp_path / "results.parquet"
     code, printed, err = run(monkeypatch, capsys, str(table), "--out", str(out), "--maps")
     assert (code, err.strip()) == (0, "")
-    assert "results.parquet: 6 rows\n3 rows hold a reason" in printed
+    assert "results.parquet: 6 rows\n3 rows have a reason" in printed
     rows = rows_of(out)
     assert [row["row"] for row in rows] == list(range(6))
     assert [row["case"] for row in rows] == ["one, same", "two", "three", "four", "five", "six"]

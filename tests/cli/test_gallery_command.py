@@ -80,7 +80,7 @@ def test_enroll_search_remove(
     code, out, _ = run(monkeypatch, capsys, "info", gallery, "--check", "--people")
     assert code == 0
     assert "1 faces of 1 people, 3 removed" in out
-    assert "all records are as they were written" in out
+    assert "all records are intact" in out
     assert out.splitlines()[-1].split() == ["1", "ann"]
 
 
@@ -93,17 +93,17 @@ def test_photos_of_the_demo(
     gallery = str(tmp_path / "g")
     code, out, _ = run(monkeypatch, capsys, "enroll", gallery, str(tmp_path / "people"))
     assert code == 0
-    assert "There is one person only" in out
+    assert "There is only one person" in out
     code, out, _ = run(monkeypatch, capsys, "add", gallery, "Biden", str(demo_photo("biden-portrait.jpg")))
     assert (code, out) == (0, "Biden: added 1 face, 1 face in all\n")
     # Once more, and twice at once: it is there already.
     twice = [str(demo_photo("biden-portrait.jpg"))] * 2
     code, out, _ = run(monkeypatch, capsys, "add", gallery, "Biden", *twice)
-    assert (code, out) == (0, "Biden: added 0 faces, 1 face in all\n2 pictures skipped: in the gallery already\n")
+    assert (code, out) == (0, "Biden: added 0 faces, 1 face in all\n2 pictures skipped: already in the gallery\n")
     code, out, _ = run(monkeypatch, capsys, "add", gallery, "Joe", *twice)
     assert (code, out.splitlines()[:2]) == (
         0,
-        ["Joe: added 1 face, 1 face in all", "1 picture skipped: in the gallery already"],
+        ["Joe: added 1 face, 1 face in all", "1 picture skipped: already in the gallery"],
     )
     assert out.count("the same picture") == 1
     code, out, _ = run(monkeypatch, capsys, "search", gallery, str(demo_photo("obama-speech.jpg")))
@@ -214,7 +214,7 @@ def test_a_network_of_ones_own(
         ("no gallery here", ("search", "{tmp}/g", "{photo}")),
         ("no gallery here", ("info", "{tmp}/empty")),
         ("no gallery here", ("remove", "{tmp}/empty", "ann")),
-        ("say whom to remove", ("remove", "{tmp}/g")),
+        ("give either a name or --record NUMBER to remove", ("remove", "{tmp}/g")),
     ],
 )
 def test_bad_input(
@@ -252,7 +252,7 @@ def test_a_damaged_record_is_named(
     assert "damaged: record 2, bob, bob/1.png; enroll it again" in out
     code, out, _ = run(monkeypatch, capsys, "search", str(gallery), str(people / "bob/1.png"), "--aligned", "--faces")
     assert code == 0
-    assert "Left out, damaged: 1 record" in out
+    assert "Left out: 1 damaged record" in out
     assert "bob/1.png" not in out
 
 

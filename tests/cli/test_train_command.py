@@ -87,4 +87,4 @@ def test_no_room_for_the_log_leaves_the_checkpoint(tmp_path: Path) -> None:
 def test_no_configuration() -> None:
     found = run()
     assert found.returncode == 2
-    assert "give the run's configuration" in found.stderr
+    assert "give a configuration, a YAML file" in found.stderr

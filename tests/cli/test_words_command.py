@@ -55,8 +55,8 @@ def test_json_and_asked_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     refused(monkeypatch, capsys, "did you mean Bushy_Eyebrows", *PHOTOS, "-a", "bushy eyebrow")
-    refused(monkeypatch, capsys, "--share is about the people", *PHOTOS, "--share", "0.4")
-    refused(monkeypatch, capsys, "--top-k is about the people", *PHOTOS, "--top-k", "9")
+    refused(monkeypatch, capsys, "--share needs --people", *PHOTOS, "--share", "0.4")
+    refused(monkeypatch, capsys, "--top-k needs --people", *PHOTOS, "--top-k", "9")
     refused(monkeypatch, capsys, "two ways", *PHOTOS, "--people", str(tmp_path), "--top-k", "9", "--share", "0.4")
     refused(monkeypatch, capsys, "--people is for two photos", PHOTOS[0], str(tmp_path), "--people", str(tmp_path))
     refused(monkeypatch, capsys, "--figure is for two photos", PHOTOS[0], str(tmp_path), "--figure", "f.png")

@@ -160,7 +160,9 @@ def test_per_face_maps_are_put_into_words() -> None:
     assert second.startswith("Only the forehead (25%) speaks against it; ")
     first, second = describe(bare(0.1, map_a=np.abs(m)))
     assert "support" not in first
-    assert second.startswith("The nose tip (75%) and the forehead (25%) speak for a match (shares of the maps' weight); ")
+    assert second.startswith(
+        "The nose tip (75%) and the forehead (25%) speak for a match (shares of the maps' weight); "
+    )
     _, second = describe(bare(0.41, map_a=np.abs(m)))
     assert second.startswith("No region of the maps speaks against it; ")
 

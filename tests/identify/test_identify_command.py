@@ -118,7 +118,7 @@ def test_fit_then_words(
     chart.unlink()
     code, out, _ = run_whyface(monkeypatch, capsys, *arguments, "--words", "--words-figure", str(chart))
     assert (code, chart.exists()) == (0, False)
-    assert "nothing to erase" in out.splitlines()[-1]
+    assert "nothing was erased" in out.splitlines()[-1]
 
 
 def test_bad_input(
@@ -128,7 +128,7 @@ def test_bad_input(
     for message, arguments in {
         "--gallery FOLDER": (photo,),
         "no gallery here": (photo, "-g", str(tmp_path)),
-        "which photo?": ("-g", where),
+        "give a photo, or --fit": ("-g", where),
         "needs --words": (photo, "-g", where, "--words-figure", str(tmp_path / "w.png")),
         "there is none": (photo, "-g", where, "--aligned", "--words"),
         "not several": (photo, "-g", where, "--aligned", "--threshold", "0.3", "--fmr", "1e-3"),
@@ -154,7 +154,7 @@ def test_one_person_two_names_and_nobody_usable(
     code, out, _ = run_whyface(monkeypatch, capsys, "gallery", "enroll", gallery, str(where), "--aligned")
     assert code == 0
     assert "no usable photo: Eve" in out
-    assert "one person only" in out
+    assert "only one person" in out
     code, out, _ = run_whyface(monkeypatch, capsys, "identify", str(people / "probe.png"), "-g", gallery, "--aligned")
     assert code == 0
     assert "the only person in the gallery" in out

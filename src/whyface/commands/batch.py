@@ -1,4 +1,4 @@
-"""``whyface batch``: compare many pairs of photos and keep the results in one file."""
+"""``whyface batch``: compare many pairs of photos and write the results to one file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from whyface.commands.verify import Prior, check_writable
 
 
 class EngineName(StrEnum):
-    """Where pairs are compared."""
+    """Where to compare pairs."""
 
     LOCAL = "local"
     RAY = "ray"
 
 
 class FolderChoice(StrEnum):
-    """Which pairs of a folder are compared."""
+    """Which pairs of a folder to compare."""
 
     ALL = "all"
     GENUINE = "genuine"
@@ -38,10 +38,12 @@ def batch(
     options: ModelOptions,
     data: Annotated[
         Path | None,
-        typer.Option(help="What the CSV file's names are relative to; its own folder by default.", show_default=False),
+        typer.Option(
+            help="Folder that the names in the CSV file are relative to; its own by default.", show_default=False
+        ),
     ] = None,
     which: Annotated[
-        FolderChoice, typer.Option("--pairs", help="Of a folder: all pairs, or those within one person's folder.")
+        FolderChoice, typer.Option("--pairs", help="For a folder: all pairs, or only pairs of the same person.")
     ] = FolderChoice.ALL,
     prior: Prior = None,
     aligned: Aligned = False,
@@ -54,7 +56,7 @@ def batch(
         str | None, typer.Option(help="Ray: the cluster; one on this machine if not given.", show_default=False)
     ] = None,
 ) -> None:
-    """Compare many pairs. A bad photo gives a row with the reason; a run that was stopped goes on when run again."""
+    """Compare many pairs. A bad photo gives a row with the reason. Run it again to resume a run that was stopped."""
     from whyface.batch.comparer import ComparerSettings  # noqa: PLC0415 - start fast
     from whyface.batch.pair_source import open_pair_source  # noqa: PLC0415
     from whyface.batch.run import Engine, run_batch  # noqa: PLC0415
@@ -81,9 +83,9 @@ def batch(
         cluster = RayEngine(settings, source.folder, workers=workers, address=address, threads=options.threads or 1)
     with progress_bar("comparing pairs") as progress:
         report = run_batch(source, settings, out, threads=options.threads, engine=cluster, progress=progress)
-    before = f", {report.resumed} of them from a run before" if report.resumed else ""
+    before = f", {report.resumed} of them from an earlier run" if report.resumed else ""
     typer.echo(f"{out}: {report.rows} rows{before}")
     if left := source.passed_over():
         typer.echo(left)
     if report.errors:
-        typer.echo(f"{report.errors} rows hold a reason instead of a score (column error)")
+        typer.echo(f"{report.errors} rows have a reason instead of a score (column error)")

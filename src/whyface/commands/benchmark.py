@@ -1,4 +1,4 @@
-"""``whyface benchmark``: which explanation tells the truth about a model."""
+"""``whyface benchmark``: measure how faithful explanation methods are to a model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMPARED = ("replacement", "deletion", "insertion", "deletion blur", "deletion n
 
 
 class EffortChoice(StrEnum):
-    """How much work to do."""
+    """Amount of work."""
 
     FULL = "full"
     LIGHT = "light"
@@ -39,29 +39,30 @@ class EffortChoice(StrEnum):
 
 def benchmark(
     data: Annotated[Path, typer.Option(help="Folder or uncompressed tar file of aligned 112 x 112 pictures.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; a run that was cut off goes on.")],
-    protocol: Annotated[str, typer.Option(help="Whose pairs: lfw, cfp-ff, cfp-fp or pairs:FILE.")] = "lfw",
+    out: Annotated[Path, typer.Option(help="Folder for the results; an interrupted run is resumed.")],
+    protocol: Annotated[str, typer.Option(help="Protocol of the pairs: lfw, cfp-ff, cfp-fp or pairs:FILE.")] = "lfw",
     model: ModelName = "xcos-mobilefacenet",
     method: Annotated[
-        str | None, typer.Option(help="Methods, with commas; all that fit the model if not given.", show_default=False)
+        str | None,
+        typer.Option(help="Methods, comma-separated; by default all that fit the model.", show_default=False),
     ] = None,
-    tests: Annotated[str, typer.Option(help="Tests, with commas.")] = ",".join(TESTS),
-    pairs: Annotated[int, typer.Option(min=2, help="How many pairs, half of them genuine.")] = 1000,
+    tests: Annotated[str, typer.Option(help="Tests, comma-separated.")] = ",".join(TESTS),
+    pairs: Annotated[int, typer.Option(min=2, help="Number of pairs, half of them genuine.")] = 1000,
     effort: Annotated[
-        EffortChoice, typer.Option(help="light: fewer network runs a pair, and fewer pairs for costly tests.")
+        EffortChoice, typer.Option(help="light: fewer forward passes per pair, and fewer pairs for costly tests.")
     ] = EffortChoice.FULL,
     slow_pairs: Annotated[
         int | None,
-        typer.Option(min=2, help="How many pairs for methods that take long; light: 100.", show_default=False),
+        typer.Option(min=2, help="Number of pairs for slow methods; light: 100.", show_default=False),
     ] = None,
     pair_file: Annotated[
-        Path | None, typer.Option(help="Protocol lfw: the pair file, if not with the pictures.", show_default=False)
+        Path | None, typer.Option(help="Protocol lfw: the pair file, if not next to the pictures.", show_default=False)
     ] = None,
     attention: Annotated[
-        Attention | None, typer.Option(help="u, p or l; the model's own if not given.", show_default=False)
+        Attention | None, typer.Option(help="u, p or l; the model's default if not given.", show_default=False)
     ] = None,
-    replicates: Annotated[int, typer.Option(min=100, help="How often people are resampled for intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
+    replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates for intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     reference: Reference = None,
     model_dir: ModelFolder = None,
     grid: GridTensor = None,
@@ -161,16 +162,16 @@ def benchmark(
     _write(out, document, table)
     _draw(out, opened.name, pairing.name, len(numbers), summaries, [n for n in names if METHODS[n].is_control])
     typer.echo(table)
-    typer.echo(f"Written to {out}: summary.json, summary.md, merits.png, curves.png, and a folder for each method")
+    typer.echo(f"Written to {out}: summary.json, summary.md, merits.png, curves.png, and one folder per method")
 
 
 def open_tests(names: str) -> list[BenchTest]:
-    """Make the tests that were asked for.
+    """Return the tests with these names, separated by commas.
 
     Raises
     ------
     InputError
-        If one is unknown or there is none.
+        If a test is unknown or none is given.
     """
     from whyface.bench.erasure import ErasureTest  # noqa: PLC0415
     from whyface.bench.planted import PointingTest, ReplacementTest  # noqa: PLC0415
@@ -214,7 +215,7 @@ def _draw(out: Path, model: str, protocol: str, pairs: int, summaries: dict[str,
     from whyface.figures.style import save_figure  # noqa: PLC0415
 
     import_matplotlib()
-    title, subtitle = f"Which explanation tells the truth? {model}", _whose(protocol, pairs, summaries)
+    title, subtitle = f"How faithful are explanations? {model}", _whose(protocol, pairs, summaries)
     merits = merits_figure(summaries, title=title, subtitle=subtitle, controls=frozenset(controls))
     save_figure(merits, out / "merits.png", dpi=200)
     if any(found.curves for found in summaries.values()):

@@ -30,7 +30,7 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            help="lfw, cfp-ff, cfp-fp, pairs:FILE (a line 'pathA pathB 1|0' per pair), bin:FILE (insightface), or "
+            help="lfw, cfp-ff, cfp-fp, pairs:FILE (one line 'pathA pathB 1|0' per pair), bin:FILE (insightface), or "
             "ytf:FILE (pairs of videos)."
         ),
     ],
@@ -43,32 +43,30 @@ def evaluate(
     model: ModelName = "xcos-mobilefacenet",
     pairs: Annotated[
         Path | None,
-        typer.Option(help="Protocol lfw: the pair file, if it lies not with the pictures.", show_default=False),
+        typer.Option(help="Protocol lfw: the pair file, if not next to the pictures.", show_default=False),
     ] = None,
     attention: Annotated[
         Attention | None,
-        typer.Option(
-            help="u uniform, p correlated, l learned; all that the model has if not given.", show_default=False
-        ),
+        typer.Option(help="u uniform, p correlated, l learned; by default all that the model has.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write scores (Parquet), report (JSON), ROC and DET figures here.", show_default=False),
+        typer.Option(help="Folder for scores (Parquet), report (JSON), ROC and DET figures.", show_default=False),
     ] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Look at every picture mirrored too.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Average over each picture and its mirror image.")] = False,
     folds: Annotated[int, typer.Option(min=2, help="Protocols pairs:FILE and bin:FILE: number of folds.")] = 10,
     sets: Annotated[
-        Sets, typer.Option(help="Protocol ytf: compare the videos' mean grids, or average all frames' scores.")
+        Sets, typer.Option(help="Protocol ytf: compare the mean grids of videos, or average the scores of all frames.")
     ] = Sets.GRIDS,
     frames: Annotated[
         int | None,
-        typer.Option(min=1, help="Protocol ytf: at most so many frames of each video.", show_default=False),
+        typer.Option(min=1, help="Protocol ytf: maximum number of frames per video.", show_default=False),
     ] = None,
-    align: Annotated[bool, typer.Option("--align", help="The pictures are photographs: find and align faces.")] = False,
+    align: Annotated[bool, typer.Option("--align", help="The pictures are photos: find and align faces.")] = False,
     align_cache: Annotated[
-        Path | None, typer.Option(help="With --align: folder that keeps the aligned faces.", show_default=False)
+        Path | None, typer.Option(help="With --align: folder that caches the aligned faces.", show_default=False)
     ] = None,
-    replicates: Annotated[int, typer.Option(min=100, help="How often people are resampled for intervals.")] = 1000,
+    replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates for intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     model_dir: ModelFolder = None,
@@ -177,7 +175,7 @@ def evaluate(
 
 
 def _command(**options: str | float | bool | None) -> str:
-    """Write down what was run, with the names of files but not their folders."""
+    """Return the command line that was run, with file names but without folders."""
     words = ["whyface", "evaluate"]
     for name, value in options.items():
         if value is True:
@@ -188,7 +186,7 @@ def _command(**options: str | float | bool | None) -> str:
 
 
 def _aligned(opened: OpenedProtocol) -> OpenedProtocol:
-    """Find and align all faces, and leave out the pictures without one."""
+    """Find and align all faces, leaving out pictures without one."""
     from whyface.data.aligning import AligningPictures  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
 
@@ -198,7 +196,7 @@ def _aligned(opened: OpenedProtocol) -> OpenedProtocol:
 
 
 def _prepare(out: Path) -> None:
-    """Find out before the work, not after it, that the results have nowhere to go."""
+    """Check before the work that the results can be written."""
     from whyface.files.parts import require_pyarrow  # noqa: PLC0415
 
     require_pyarrow()
@@ -214,7 +212,7 @@ def _prepare(out: Path) -> None:
         raise OutputError(f"{out}: the folder cannot be written to; choose another")
     for file in (SCORES, REPORT, ROC, DET):
         if (out / file).is_dir():
-            raise OutputError(f"{out / file}: is a folder, but a result of this name is to be written; move it")
+            raise OutputError(f"{out / file}: is a folder, but a result file needs this name; move it")
 
 
 def _write(

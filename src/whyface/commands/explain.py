@@ -1,4 +1,4 @@
-"""``whyface explain``: the reasons for a verdict by one or several methods, side by side."""
+"""``whyface explain``: explain a verdict by one or several methods side by side."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def explain(
         typer.Option(
             "--method",
             "-m",
-            help="Methods, as m1,m2,...; see --list. By default xface, and xcos or places where the model has it.",
+            help="Methods, comma-separated; see --list. By default xface, and xcos or places if the model has it.",
             show_default=False,
         ),
     ] = None,
@@ -60,12 +60,12 @@ def explain(
     aligned: Aligned = False,
     face_a: FaceA = 0,
     face_b: FaceB = 0,
-    seed: Annotated[int, typer.Option(min=0, help="For methods that draw at random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Faces in the network at once; bounds the memory.", show_default=False)
     ] = None,
 ) -> None:
-    """Say where the reasons for a verdict lie, by several methods side by side."""
+    """Show where in the faces the reasons for a verdict are, by several methods side by side."""
     from whyface.explain.black_box import BlackBoxMethod  # noqa: PLC0415
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
     from whyface.explain.registry import parse_methods  # noqa: PLC0415
@@ -78,7 +78,7 @@ def explain(
     if figure is not None:
         check_writable(figure)
     cores = options.threads or usable_cores()
-    # Methods that look from outside run it on one core each, see whyface.explain.black_box.
+    # Black-box methods run it on one core per worker, see whyface.explain.black_box.
     verifier = options.verifier(prior=prior, threads=1)
     compared = verifier.method
     names = names or list(default_methods(compared))
@@ -87,7 +87,7 @@ def explain(
     given = reference_options(
         reference, embedder, names, aligned=aligned, besides=[photo_a, photo_b], threads=options.threads
     )
-    # All are opened first: a method that cannot be used is found out before another has taken its time.
+    # Open all methods first, so that an unusable one is reported before another has taken its time.
     methods = [
         open_method(
             name,
@@ -100,7 +100,7 @@ def explain(
         )
         for name in names
     ]
-    # The detector has the cores to itself, unlike the network above.
+    # The detector runs alone, so it may use all cores.
     verification = verifier.compare(
         load_face(photo_a, aligned=aligned, index=face_a, threads=options.threads),
         load_face(photo_b, aligned=aligned, index=face_b, threads=options.threads),
@@ -142,7 +142,7 @@ def _sentences(explanation: Explanation) -> tuple[str, ...]:
 
     entry = METHODS.get(explanation.method)
     if entry is not None and entry.is_control:
-        # Its map must not be read as reasons.
+        # The map of a control must not be read as reasons.
         return (entry.caption,)
     return explanation.sentences
 

@@ -1,4 +1,4 @@
-"""``whyface gallery``: enroll people, search among them, see and change who is there."""
+"""``whyface gallery``: enroll people, search among them, list and remove them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from whyface.gallery.gallery import Gallery
     from whyface.gallery.search import Candidate
 
-app = typer.Typer(help="Keep people in a gallery on disk and search among them.", no_args_is_help=True)
+app = typer.Typer(help="Enroll people in a gallery on disk and search among them.", no_args_is_help=True)
 
-GalleryPath = Annotated[Path, typer.Argument(help="The gallery, a folder of its own.", show_default=False)]
+GalleryPath = Annotated[Path, typer.Argument(help="Folder of the gallery.", show_default=False)]
 Aligned = Annotated[bool, typer.Option("--aligned", help="The pictures are aligned 112 x 112 crops.")]
 OtherModel = Annotated[
     str | None,
-    typer.Option(help="Where the gallery's model is, if it has moved since; it must be the same.", show_default=False),
+    typer.Option(
+        help="New path of the gallery's model, if it was moved; it must be the same model.", show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -34,15 +36,15 @@ def enroll(
     folder: Annotated[Path, typer.Argument(help="Folder or tar file PERSON/PICTURE.", show_default=False)],
     model: ModelName = "xcos-mobilefacenet",
     aligned: Aligned = False,
-    exact: Annotated[bool, typer.Option("--float32", help="Store 32 bits a number, not 16.")] = False,
-    doubts: Annotated[bool, typer.Option(help="Look for one person under two names.")] = True,
+    exact: Annotated[bool, typer.Option("--float32", help="Store features with 32 bits instead of 16.")] = False,
+    doubts: Annotated[bool, typer.Option(help="Search for people enrolled under two names.")] = True,
     as_json: AsJson = False,
     model_dir: ModelFolder = None,
     grid: GridTensor = None,
     pixels: OwnPixels = None,
     threads: Threads = None,
 ) -> None:
-    """Add everybody in a folder; makes the gallery if there is none. Run again, it adds what is new."""
+    """Enroll everybody in a folder; create the gallery if it does not exist. Run it again to add new pictures."""
     from whyface.faces.pictures import open_pictures  # noqa: PLC0415 - start fast
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.gallery.enroll import (  # noqa: PLC0415
@@ -53,7 +55,7 @@ def enroll(
 
     if not folder.exists():
         raise InputError(f"{folder}: no such folder or tar file")
-    # No gallery is made where there is nobody to put into it.
+    # Do not create a gallery if there is nobody to enroll.
     with open_pictures(folder) as photos:
         people_of(photos, folder)
     opened = open_or_create(
@@ -74,7 +76,7 @@ def enroll(
     _print_report(report)
     typer.echo(f"{gallery}: {faces} faces of {people} people")
     if people == 1:
-        typer.echo("There is one person only: a search can say how alike a face is, but not who else it might be.")
+        typer.echo("There is only one person: a search can say how similar a face is, but not who else it could be.")
 
 
 @app.command()
@@ -87,7 +89,7 @@ def add(
     model_dir: ModelFolder = None,
     threads: Threads = None,
 ) -> None:
-    """Add photos of one person to a gallery that is there, and point out who looks alike under another name."""
+    """Add photos of one person to an existing gallery, and warn about similar people with another name."""
     from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.gallery.enroll import (  # noqa: PLC0415
@@ -110,7 +112,7 @@ def remove(
     gallery: GalleryPath,
     name: Annotated[str | None, typer.Argument(help="The person.", show_default=False)] = None,
     record: Annotated[
-        int | None, typer.Option(help="One face, by the number of its record.", show_default=False)
+        int | None, typer.Option(help="Remove only the face with this record number.", show_default=False)
     ] = None,
 ) -> None:
     """Remove a person, or one face."""
@@ -118,7 +120,7 @@ def remove(
 
     who = record if name is None else name
     if who is None or (name is not None and record is not None):
-        raise InputError("say whom to remove: a name, or --record NUMBER")
+        raise InputError("give either a name or --record NUMBER to remove")
     with Gallery.open(gallery, writable=True) as opened:
         rows = opened.remove(who)
         typer.echo(f"removed {_count(len(rows), 'face')} of {rows[0].name}; {_count(len(opened), 'face')} left")
@@ -128,16 +130,16 @@ def remove(
 def search(
     gallery: GalleryPath,
     photo: Annotated[Path, typer.Argument(help="The photo to look for.", show_default=False)],
-    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many to show.")] = 5,
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of candidates to show.")] = 5,
     attention: Annotated[
-        Attention | None, typer.Option(help="u, p or l; the best there is by default.", show_default=False)
+        Attention | None, typer.Option(help="u, p or l; by default the best available.", show_default=False)
     ] = None,
-    faces: Annotated[bool, typer.Option("--faces", help="Show every face, not each person's best one.")] = False,
+    faces: Annotated[bool, typer.Option("--faces", help="Show every face instead of the best of each person.")] = False,
     shortlist: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Compare only so many faces that an index names (whyface gallery index); 100 or more is a good start.",
+            help="Compare only this many faces, chosen by an index (whyface gallery index); start with 100 or more.",
             show_default=False,
         ),
     ] = None,
@@ -147,7 +149,7 @@ def search(
     model_dir: ModelFolder = None,
     threads: Threads = None,
 ) -> None:
-    """Find the most similar people, exactly and among all unless a shortlist is asked for, each with its reasons."""
+    """Find the most similar people, each with the reasons; exact, unless --shortlist is given."""
     from whyface.faces.face import stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
@@ -183,16 +185,16 @@ def search(
         else:
             _print_candidates(found)
             if opened.damaged:
-                typer.echo(f"Left out, damaged: {_count(len(opened.damaged), 'record')} (whyface gallery info --check)")
+                typer.echo(f"Left out: {_count(len(opened.damaged), 'damaged record')} (whyface gallery info --check)")
 
 
 @app.command()
 def index(
     gallery: GalleryPath,
-    seed: Annotated[int, typer.Option(help="Of the sample that the index is fitted to.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sample to which the index is fitted.")] = 0,
     threads: Threads = None,
 ) -> None:
-    """Make an index for searches with --shortlist; run it again once many faces have been added."""
+    """Build the index for searches with --shortlist; run it again after adding many faces."""
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.gallery.gallery import Gallery  # noqa: PLC0415
     from whyface.gallery.shortlist import build_shortlist, save_shortlist  # noqa: PLC0415
@@ -206,11 +208,11 @@ def index(
 @app.command()
 def info(
     gallery: GalleryPath,
-    check: Annotated[bool, typer.Option("--check", help="Read every record and verify its checksum.")] = False,
-    people: Annotated[bool, typer.Option("--people", help="List everybody.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Read all records and verify their checksums.")] = False,
+    people: Annotated[bool, typer.Option("--people", help="List all people.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a gallery holds, whose features, and whether they are whole. Status 1 if records are damaged."""
+    """Show the contents, model and integrity of a gallery. Exit status 1 if records are damaged."""
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.gallery.gallery import Gallery  # noqa: PLC0415
 
@@ -256,7 +258,7 @@ def _print_report(report: EnrolReport) -> None:
 
 def _print_skipped(report: EnrolReport) -> None:
     if report.skipped:
-        typer.echo(f"{_count(len(report.skipped), 'picture')} skipped: in the gallery already")
+        typer.echo(f"{_count(len(report.skipped), 'picture')} skipped: already in the gallery")
 
 
 def _print_doubts(doubts: Sequence[Doubt]) -> None:
@@ -273,11 +275,11 @@ def _print_candidates(found: Sequence[Candidate]) -> None:
 def _print_info(document: Mapping[str, Any]) -> None:
     typer.echo(f"{document['faces']} faces of {document['people']} people, {document['removed']} removed")
     typer.echo(f"model {document['model']}, {document['kind']} {tuple(document['shape'])}")
-    typer.echo(f"stored as {document['storage']}, {document['bytes_per_face']} bytes a face")
+    typer.echo(f"stored as {document['storage']}, {document['bytes_per_face']} bytes per face")
     for damaged in document["damaged"]:
         typer.echo(f"damaged: record {damaged['record']}, {damaged['name']}, {damaged['source']}; enroll it again")
     if document["checked"] and not document["damaged"]:
-        typer.echo("all records are as they were written")
+        typer.echo("all records are intact")
 
 
 def _damaged(gallery: Gallery, number: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``whyface identify``: who is it, among the people of a gallery, or nobody; and how uncertain that is."""
+"""``whyface identify``: identify a face among the people of a gallery, with reasons and uncertainty."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOMEBODY: Final = 0
 NOBODY: Final = 1
 
 NO_WORD: Final = (
-    "None of the words that the attribute model knows well has a place on this photo, so there was nothing to erase"
+    "None of the words that the attribute model knows well has a place in this photo, so nothing was erased"
 )
 
 
@@ -46,13 +46,14 @@ def identify(
         Path | None, typer.Argument(help="The photo; may be left out with --fit.", show_default=False)
     ] = None,
     gallery: Annotated[
-        Path | None, typer.Option("--gallery", "-g", help="Folder made by whyface gallery enroll.", show_default=False)
+        Path | None,
+        typer.Option("--gallery", "-g", help="Folder of a gallery (whyface gallery enroll).", show_default=False),
     ] = None,
-    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many people to show.")] = 5,
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of people to show.")] = 5,
     fit: Annotated[
         bool,
         typer.Option(
-            "--fit", help="First fit the uncertainty to the gallery's people; kept in its folder (whyface[torch])."
+            "--fit", help="First fit the uncertainty to the gallery's people and save it there (whyface[torch])."
         ),
     ] = False,
     loss: Annotated[Loss, typer.Option(help="With --fit: the evidential loss.")] = Loss.LOG,
@@ -60,59 +61,59 @@ def identify(
         float, typer.Option(min=0.0, help="With --fit: weight of the divergence on misleading evidence.")
     ] = 1.0,
     words: Annotated[
-        bool, typer.Option("--words", help="Erase attribute words one by one: which does the answer hang on?")
+        bool, typer.Option("--words", help="Erase attribute words one by one to find those the answer depends on.")
     ] = False,
     sensitive: Annotated[
-        bool, typer.Option("--sensitive", help="With --words: let in words about gender, age and race.")
+        bool, typer.Option("--sensitive", help="With --words: include words about gender, age and race.")
     ] = False,
     attention: Annotated[
-        Attention | None, typer.Option(help="u, p or l; the best there is by default.", show_default=False)
+        Attention | None, typer.Option(help="u, p or l; by default the best available.", show_default=False)
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Name somebody above this score, instead of a measured threshold.", show_default=False),
+        typer.Option(help="Match above this score, instead of a measured threshold.", show_default=False),
     ] = None,
     fpir: Annotated[
         float | None,
         typer.Option(
-            help="Share of strangers who may pass for somebody: sets the threshold by the size of the gallery; 0.01.",
+            help="False positive identification rate (FPIR): set the threshold by the size of the gallery; 0.01.",
             show_default=False,
         ),
     ] = None,
     fmr: Annotated[
         float | None,
         typer.Option(
-            help="Instead, the threshold measured for one comparison at this false match rate: 1e-2 or 1e-3.",
+            help="Instead, the threshold measured for a single comparison at this FMR: 1e-2 or 1e-3.",
             show_default=False,
         ),
     ] = None,
     figure: Figure = None,
     photos: Annotated[
         Path | None,
-        typer.Option(help="With --figure: the folder that was enrolled, to show its photos.", show_default=False),
+        typer.Option(help="With --figure: the folder that was enrolled, to show the photos.", show_default=False),
     ] = None,
     words_figure: Annotated[
-        Path | None, typer.Option(help="With --words: write their chart here.", show_default=False)
+        Path | None, typer.Option(help="With --words: write the chart of the words here.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     aligned: Annotated[bool, typer.Option("--aligned", help="The photo is an aligned 112 x 112 crop.")] = False,
-    face: Annotated[int, typer.Option(min=0, help="Which face of the photo; 0 is the largest.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="With --words: of the random places.")] = 0,
+    face: Annotated[int, typer.Option(min=0, help="Index of the face in the photo; 0 is the largest.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="With --words: seed of the random places.")] = 0,
     model: Annotated[
-        str | None, typer.Option(help="Where the gallery's model is, if it has moved.", show_default=False)
+        str | None, typer.Option(help="New path of the gallery's model, if it was moved.", show_default=False)
     ] = None,
     model_dir: ModelFolder = None,
     threads: Threads = None,
 ) -> None:
-    """Say who of a gallery is on a photo, and why. Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input."""
+    """Identify the person in a photo, with reasons. Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input."""
     from whyface.faces.load import load_face  # noqa: PLC0415 - start fast
     from whyface.gallery.enroll import open_for_search  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
     if gallery is None:
-        raise InputError("say in whom to look: --gallery FOLDER; whyface gallery enroll makes one")
+        raise InputError("give a gallery: --gallery FOLDER; whyface gallery enroll makes one")
     if photo is None and not fit:
-        raise InputError("which photo? Give one, or --fit to fit the gallery's uncertainty only")
+        raise InputError("give a photo, or --fit to only fit the gallery's uncertainty")
     if words_figure is not None and not words:
         raise InputError("--words-figure needs --words")
     for path in (figure, words_figure):
@@ -164,7 +165,7 @@ def _threshold(
     fmr: float | None,
     fpir: float | None,
 ) -> tuple[float, ThresholdSource]:
-    """Take the user's threshold, one for a single comparison, or one for a gallery of this size."""
+    """Return the user's threshold, the one for a single comparison, or the one for a gallery of this size."""
     from whyface.explain.provenance import ThresholdSource  # noqa: PLC0415 - start fast
     from whyface.gallery.enroll import MODEL_NAME  # noqa: PLC0415
     from whyface.identify.gallery_threshold import TARGET_FPIR, gallery_threshold  # noqa: PLC0415
@@ -208,7 +209,7 @@ def _answer(
         return found, None
     head, why = gallery_head(gallery)
     if head is None:
-        raise InputError(f"--words erases words to see the uncertainty rise, but there is none. {why}")
+        raise InputError(f"--words measures how erasing words changes the uncertainty, but there is none. {why}")
     return found, _words(gallery, head, probe, sensitive=sensitive, seed=seed, threads=threads)
 
 
@@ -224,7 +225,7 @@ def _words(
     from whyface.words.attribute_model import open_attributes  # noqa: PLC0415
 
     if gallery.layout.kind != "grid":
-        raise InputError("--words needs a model with a grid, so that a person can be seen place by place")
+        raise InputError("--words needs a model with a grid")
     batch = stack_faces([probe])
     features = gallery_features(gallery)
     height, width = gallery.layout.shape[1:]
@@ -273,7 +274,7 @@ def _save_figure(
 
 
 def _picture(candidate: Candidate, photos: Path | None, aligned: bool, threads: int | None) -> NDArray[np.uint8] | None:
-    """Find the candidate's photo where it was enrolled from; it may be gone, or lie in an archive."""
+    """Load the candidate's photo from where it was enrolled; None if it is gone or in an archive."""
     from whyface.faces.load import load_face  # noqa: PLC0415 - start fast
 
     try:
@@ -295,7 +296,7 @@ def _save_words(told: UncertaintyWords, probe: Face, path: Path) -> None:
         probe.image,
         bars,
         told.uncertainty,
-        title="Which words the answer hangs on",
+        title="Which words the answer depends on",
         subtitle=subtitle,
         by_chance=chance,
     )

@@ -1,4 +1,4 @@
-"""The options that say which model compares faces and where its threshold lies, shared by several commands."""
+"""The options of model and threshold, shared by several commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model, which attention, which threshold; see the help of each option."""
+    """Model, attention and threshold; see the help of each option."""
 
     model: ModelName = "xcos-mobilefacenet"
     attention: AttentionKind = None
@@ -39,7 +39,7 @@ class ModelOptions:
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """What a network of the user's own wants done to the pixels."""
+        """Preprocessing of the user's network."""
         return None if self.pixels is None else self.pixels.preprocessing()
 
     def verifier(self, *, prior: float | None = None, threads: int | None = None) -> Verifier:
@@ -50,7 +50,7 @@ class ModelOptions:
         prior
             See :class:`~whyface.verification.Verifier`.
         threads
-            Instead of the option's number.
+            Overrides the option.
         """
         from whyface.verification import Verifier  # noqa: PLC0415 - start fast
 
@@ -68,7 +68,7 @@ class ModelOptions:
 
 
 def takes_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take a parameter of the type :class:`ModelOptions` as the options that it is made of."""
+    """Decorate a command: replace its parameter of type :class:`ModelOptions` by the fields as options."""
     hints = get_type_hints(command, include_extras=True)
     shared = get_type_hints(ModelOptions, include_extras=True)
     names = [field.name for field in fields(ModelOptions)]

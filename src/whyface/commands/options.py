@@ -1,4 +1,4 @@
-"""Choices and options that several commands offer."""
+"""Choices and options shared by several commands."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ class Attention(StrEnum):
 
 
 class Sets(StrEnum):
-    """How sets of pictures are compared."""
+    """How to compare sets of pictures."""
 
     GRIDS = "grids"
     SCORES = "scores"
 
     def aggregation(self) -> Aggregation:
-        """Return what this stands for."""
+        """Return the aggregation."""
         return "grids" if self is Sets.GRIDS else "scores"
 
 
 class Pixels(StrEnum):
-    """What a network of the user's own wants done to pixels."""
+    """Preprocessing of a user's network."""
 
     RAW = "raw"
     ARCFACE = "arcface"
     IMAGENET = "imagenet"
 
     def preprocessing(self) -> Preprocessing:
-        """Return what this stands for."""
+        """Return the preprocessing."""
         from whyface.models.preprocessing import ARCFACE, IMAGENET, RAW  # noqa: PLC0415 - start fast
 
         return {Pixels.RAW: RAW, Pixels.ARCFACE: ARCFACE, Pixels.IMAGENET: IMAGENET}[self]
 
 
-ModelName = Annotated[str, typer.Option(help="Known model, or path of an ONNX network of your own.")]
+ModelName = Annotated[str, typer.Option(help="Name of a known model, or path of your own ONNX network.")]
 
 ModelFolder = Annotated[
     Path | None,
@@ -58,18 +58,16 @@ ModelFolder = Annotated[
 ]
 
 GridTensor = Annotated[
-    str | None, typer.Option(help="Own ONNX network: the tensor with its last spatial map.", show_default=False)
+    str | None, typer.Option(help="Your own network: name of the tensor with its last spatial map.", show_default=False)
 ]
 
-OwnPixels = Annotated[
-    Pixels | None, typer.Option(help="Own ONNX network: what it wants done to the pixels.", show_default=False)
-]
+OwnPixels = Annotated[Pixels | None, typer.Option(help="Your own network: its preprocessing.", show_default=False)]
 
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default=False)]
 
 AttentionKind = Annotated[
     Attention | None,
-    typer.Option(help="u uniform, p correlated, l learned; the model's own if not given.", show_default=False),
+    typer.Option(help="u uniform, p correlated, l learned; the model's default if not given.", show_default=False),
 ]
 
 Threshold = Annotated[
@@ -79,26 +77,26 @@ Threshold = Annotated[
 Fmr = Annotated[
     float | None,
     typer.Option(
-        help="Take the threshold measured for this false match rate: 1e-2 or 1e-3 (default).", show_default=False
+        help="Use the threshold measured at this false match rate (FMR): 1e-2 or 1e-3 (default).", show_default=False
     ),
 ]
 
-Figure = Annotated[Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).", show_default=False)]
+Figure = Annotated[Path | None, typer.Option(help="Write the figure to this .png, .pdf or .svg.", show_default=False)]
 
 Aligned = Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")]
 
-FaceA = Annotated[int, typer.Option(min=0, help="Which face of photo A; 0 is the largest.")]
+FaceA = Annotated[int, typer.Option(min=0, help="Index of the face in photo A; 0 is the largest.")]
 
-FaceB = Annotated[int, typer.Option(min=0, help="Which face of photo B; 0 is the largest.")]
+FaceB = Annotated[int, typer.Option(min=0, help="Index of the face in photo B; 0 is the largest.")]
 
 
 METHOD = "places"
-"""The method that it is for."""
+"""The method that takes a reference."""
 
 Reference = Annotated[
     Path | None,
     typer.Option(
-        help="Method places with an own network: folder of faces of other people, two dozen or more.",
+        help="Method places with your own network: folder of two dozen or more photos of other people.",
         show_default=False,
     ),
 ]
@@ -113,23 +111,23 @@ def reference_options(
     besides: Collection[Path] = (),
     threads: int | None = None,
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Make options from the faces in a folder, by the method that they are for; nothing where none was given.
+    """Return options made from the faces in a folder, by method; none without a folder.
 
     Parameters
     ----------
     folder
-        What the user gave.
+        The folder of ``--reference``.
     embedder
-        The network; None if it is an xCos model, which the method refuses by itself.
+        The network; None for an xCos model, which the method refuses.
     methods
-        Methods asked for; None for all that fit.
+        The methods requested; None: all that fit.
     aligned, besides, threads
         See :func:`~whyface.faces.load.other_photos`.
 
     Raises
     ------
     InputError
-        If the method is not among those asked for, or the folder holds too few faces.
+        If the method was not requested, or the folder has too few faces.
     """
     from whyface.explain.places import mean_map  # noqa: PLC0415
     from whyface.faces.face import stack_faces  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""``whyface train`` and ``whyface export``: train xCos, and write the network for the other commands."""
+"""``whyface train`` and ``whyface export``: train xCos, and export the network for the other commands."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 
 _CACHE: Final = "TORCHINDUCTOR_CACHE_DIR"
-"""PyTorch makes a folder for what it might compile, and would leave it among the temporary files, empty as it is."""
+"""PyTorch creates a folder for compiled code here, and would leave it empty in the temporary folder."""
 
 
 @caches_elsewhere(_CACHE)
 def train(
     config: Annotated[
-        Path | None, typer.Argument(help="The run, in YAML; --print-config shows one.", show_default=False)
+        Path | None, typer.Argument(help="Configuration in YAML; --print-config prints one.", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the network.")] = Path("runs/xcos"),
     change: Annotated[
-        list[str] | None, typer.Option("--set", help="key.key=value instead of what the file says.", show_default=False)
+        list[str] | None, typer.Option("--set", help="Override a value of the file: key.key=value.", show_default=False)
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of going on.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start again instead of resuming.")] = False,
     print_config: Annotated[
         str | None,
         typer.Option(help="Print a complete configuration: paper, published-code or fine-tune.", show_default=False),
     ] = None,
     model_dir: ModelFolder = None,
 ) -> None:
-    """Train a network; the same command goes on where a run was cut off. Needs the extra torch."""
+    """Train a network. Run the same command again to resume an interrupted run. Needs the extra train."""
     try:
         from whyface.train.config import preset_text, read_config  # noqa: PLC0415 - extras, slow to import
     except ImportError as error:
@@ -47,7 +47,7 @@ def train(
         typer.echo(preset_text(print_config).rstrip())
         return
     if config is None:
-        raise InputError("give the run's configuration, a YAML file; --print-config fine-tune shows one")
+        raise InputError("give a configuration, a YAML file; --print-config fine-tune prints one")
     settings = read_config(config, change or ())
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -92,25 +92,25 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training run, or its network.safetensors.")],
     out: Annotated[Path, typer.Option(help="Folder for the model.")],
     name: Annotated[
-        str | None, typer.Option(help="The model's name; the folder's if not given.", show_default=False)
+        str | None, typer.Option(help="Name of the model; by default the folder's.", show_default=False)
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence, for the description.")] = "not stated",
     training_data: Annotated[str, typer.Option(help="Training data, for the description.")] = "not stated",
 ) -> None:
-    """Write a trained network as ONNX: a graph per face, for xCos one per pair. Needs the extra train."""
+    """Export a trained network to ONNX: one graph per face and, for xCos, one per pair. Needs the extra train."""
     try:
         from whyface.train.export import export_trained  # noqa: PLC0415 - extras, slow to import
     except ImportError as error:
         raise InputError(f"exporting needs {error.name}; run: pip install 'whyface[train]'") from error
-    # The exporter's remarks on packages that are not needed here are nothing to the user.
+    # Hide the exporter's remarks on packages that are not needed here.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     name = name or out.resolve().name
     if not re.fullmatch(r"[\w.-]+", name):
-        raise InputError(f"{name!r} cannot name a model; use letters, digits, '.', '-' and '_' (--name)")
+        raise InputError(f"{name!r} is not a model name; use letters, digits, '.', '-' and '_' (--name)")
     report = export_trained(run, out, name=name, licence=licence, training_data=training_data)
     for role, file in report.entry.files.items():
         typer.echo(f"{role:12} {file.file_name}  {file.bytes} bytes  SHA-256 {file.sha256}")
     typer.echo(f"Same as torch on three real faces: features to {report.faces:.1g}")
     if report.pair is not None:
         typer.echo(f"S, W and score to {report.pair:.1g}")
-    typer.echo(f"Use it: whyface verify A B --model {out} --threshold T; whyface evaluate --model {out} finds a T")
+    typer.echo(f"Use it: whyface verify A B --model {out} --threshold T; whyface evaluate --model {out} measures T")

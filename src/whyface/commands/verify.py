@@ -1,4 +1,4 @@
-"""``whyface verify``, ``whyface demo`` and ``whyface models``: verdicts about two photos, and the models."""
+"""``whyface verify``, ``whyface demo`` and ``whyface models``: verify two photos, and list the models."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Prior = Annotated[
     typer.Option(
         min=0.0,
         max=1.0,
-        help="How often two photos show one person before they are compared; if not given, as in the fit (0.5).",
+        help="Prior probability that two photos show the same person; by default that of the calibration (0.5).",
         show_default=False,
     ),
 ]
@@ -55,7 +55,7 @@ def verify(
     face_b: FaceB = 0,
     max_megapixels: Annotated[float, typer.Option(min=0.01, help="Refuse larger photos.")] = 50.0,
 ) -> None:
-    """Say whether two photos show one person, and why. Exit status: 0 match, 1 no match, 2 bad input."""
+    """Decide whether two photos show the same person, with reasons. Exit status: 0 match, 1 no match, 2 bad input."""
     if not math.isfinite(max_megapixels):
         raise InputError(f"--max-megapixels must be a number, got {max_megapixels}")
     if figure is not None:
@@ -76,7 +76,7 @@ def verify(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path(),
 ) -> None:
-    """Verify three public-domain photos that come with whyface: one man twice, and another man."""
+    """Verify the public-domain photos that come with whyface: two of one man, and one of another."""
     from whyface.demo import DEMO_PAIRS, demo_photo  # noqa: PLC0415
     from whyface.verification import Verifier  # noqa: PLC0415
 
@@ -110,7 +110,7 @@ def _print_result(result: Verification, figure: Path | None) -> None:
 
 
 def verdict_line(explanation: Explanation) -> str:
-    """Say the verdict, the score and the threshold in one line."""
+    """Return the verdict, the score and the threshold in one line."""
     relation = ">" if explanation.is_match else "<="
     return (
         f"{explanation.verdict.upper()}: score {explanation.score:.4f} {relation} "
@@ -119,14 +119,14 @@ def verdict_line(explanation: Explanation) -> str:
 
 
 def probability_line(probability: float, source: str) -> str:
-    """Say the probability and what it rests on in one line."""
+    """Return the probability and its calibration in one line."""
     from whyface.models.calibration import percent  # noqa: PLC0415 - start fast
 
     return f"Probability of the same person: {percent(probability)} ({source})"
 
 
 def check_writable(path: Path, what: str = "figure") -> None:
-    """Find out before the work, not after it, that the result has nowhere to go."""
+    """Check before the work that the result can be written."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give a file name for the {what}")
     if not path.parent.is_dir():
@@ -136,11 +136,10 @@ def check_writable(path: Path, what: str = "figure") -> None:
 
 
 def import_matplotlib() -> None:
-    """Import matplotlib before a figure is drawn, so that it writes nothing into the user's home.
+    """Import matplotlib before a figure is drawn, so that it writes nothing to the user's home.
 
-    Left to itself, it makes a folder for settings there and writes a list of all fonts of the machine; the figures use
-    only fonts that come with it. This is for the command line, whose process is its own. A program that uses whyface as
-    a library decides for itself, by setting ``MPLCONFIGDIR`` as it may here.
+    By default it creates a settings folder there and a list of all fonts; figures only use the fonts that come with it.
+    Only the command line does this. Programs that use whyface as a library decide for themselves with ``MPLCONFIGDIR``.
     """
     if "MPLCONFIGDIR" in os.environ or "matplotlib" in sys.modules:
         return
@@ -148,14 +147,14 @@ def import_matplotlib() -> None:
         os.environ["MPL_IGNORE_SYSTEM_FONTS"] = "1"
         import matplotlib.font_manager  # noqa: PLC0415
 
-        # It remembers these folders, and needs them no more once the fonts are known.
+        # matplotlib caches these folders, and does not need them once the fonts are known.
         matplotlib.get_configdir()
         matplotlib.get_cachedir()
 
 
 @contextmanager
 def caches_elsewhere(*variables: str) -> Iterator[None]:
-    """Point caches of other packages to a temporary folder, by environment variables that the user has not set."""
+    """Redirect caches of other packages to a temporary folder by environment variables, unless the user set them."""
     import tempfile  # noqa: PLC0415 - start fast
 
     own = [name for name in variables if name not in os.environ]

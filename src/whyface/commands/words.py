@@ -1,4 +1,4 @@
-"""``whyface words``: the reasons for a verdict in attribute words, tested by erasing them."""
+"""``whyface words``: explain a verdict in attribute words, tested by erasing them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Eraser(StrEnum):
-    """What stands in the place of what was erased."""
+    """What replaces erased pixels."""
 
     BLACK = "black"
     WHITE = "white"
@@ -40,7 +40,7 @@ def words(
     photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
     photo_b: Annotated[
         Path,
-        typer.Argument(help="Second photo, or a folder: what sets A apart from everybody in it.", show_default=False),
+        typer.Argument(help="Second photo, or a folder: what sets A apart from everybody there.", show_default=False),
     ],
     options: ModelOptions,
     attribute: Annotated[
@@ -50,45 +50,49 @@ def words(
         ),
     ] = None,
     sensitive: Annotated[
-        bool, typer.Option("--sensitive", help="Let in words about gender, age and race (see the attribute card).")
+        bool, typer.Option("--sensitive", help="Include words about gender, age and race (see the attribute card).")
     ] = False,
-    eraser: Annotated[Eraser, typer.Option(help="What stands in the place of what was erased.")] = Eraser.BLACK,
+    eraser: Annotated[Eraser, typer.Option(help="What replaces erased pixels.")] = Eraser.BLACK,
     erase_above: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Erase where the word's map, 0 to 1, is above this.")
+        float, typer.Option(min=0.0, max=1.0, help="Erase pixels where the word's map, 0 to 1, is above this.")
     ] = 0.6,
     people: Annotated[
         Path | None,
         typer.Option(
-            help="Aligned pictures of people, a folder for each (folder or tar): ask a classifier of these people "
-            "where A is itself, instead of the similarity alone.",
+            help="Aligned pictures, one subfolder per person (folder or tar): locate identity with a classifier of "
+            "these people instead of the similarity.",
             show_default=False,
         ),
     ] = None,
     top_k: Annotated[
         int | None,
-        typer.Option(min=1, help="With --people: so many likely people stand for a face; 1.", show_default=False),
+        typer.Option(
+            min=1, help="With --people: number of likely people that represent a face; 1.", show_default=False
+        ),
     ] = None,
     share: Annotated[
         float | None,
-        typer.Option(help="With --people: instead, as few as together exceed this probability.", show_default=False),
+        typer.Option(
+            help="With --people: instead, the fewest that together exceed this probability.", show_default=False
+        ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=19, help="Random erasures for each word, for the noise.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random erasures.")] = 0,
+    draws: Annotated[int, typer.Option(min=19, help="Random erasures for each word, to measure chance.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random erasures.")] = 0,
     figure: Figure = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     aligned: Aligned = False,
     face_a: FaceA = 0,
     face_b: FaceB = 0,
 ) -> None:
-    """Say in words what tells two faces apart, or shows them alike, and test each word by erasing it."""
+    """Explain in words what tells two faces apart or makes them alike, and test each word by erasing it."""
     from whyface.words.word_report import WordSettings  # noqa: PLC0415
 
     if figure is not None:
         check_writable(figure)
     if people is None and (share is not None or top_k is not None):
-        raise InputError(f"{'--top-k' if share is None else '--share'} is about the people of --people; give these too")
+        raise InputError(f"{'--top-k' if share is None else '--share'} needs --people; give people, or leave it out")
     if share is not None and top_k is not None:
-        raise InputError("--top-k and --share are two ways to choose among people; give one of them")
+        raise InputError("--top-k and --share are mutually exclusive; give one of them")
     if photo_b.is_dir():
         for name, given in {"--people": people, "--figure": figure}.items():
             if given is not None:
