@@ -12,6 +12,7 @@ import typer
 from whyface.commands.options import Attention, Figure, ModelFolder, Threads
 from whyface.commands.verify import check_writable, import_matplotlib
 from whyface.errors import InputError, ModelError, WhyfaceError
+from whyface.files.guarded import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,7 +178,7 @@ def _threshold(
         if not -1 <= threshold <= 1:
             raise InputError(f"a threshold on a cosine lies in -1..1, got {threshold:g}")
         return threshold, ThresholdSource(kind="user", name="set by the user")
-    asked = json.loads((path / MODEL_NAME).read_text(encoding="utf-8"))
+    asked = read_json(path / MODEL_NAME)
     entry = known_entry(model or asked["model"])
     if entry is None:
         raise ModelError(f"{gallery.layout.model}: no threshold was measured for this network; give --threshold")

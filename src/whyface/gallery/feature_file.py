@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, OutputError
+from whyface.files.guarded import parse_json
 
 MAGIC: Final = b"WHYFACE\x01"
 VERSION: Final = 1
@@ -112,8 +113,11 @@ def read_header(data: bytes, source: str) -> Layout:
     text = data[_PREFIX.size : _PREFIX.size + length]
     if length > HEADER - _PREFIX.size or zlib.crc32(text) != crc:
         raise DataError(f"{source}: the header is damaged; put back a copy of the file, or enroll again")
-    document = json.loads(text)
-    version = document.pop("version")
+    try:
+        document = parse_json(text)
+        version = document.pop("version")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise DataError(f"{source}: the header is damaged; put back a copy of the file, or enroll again") from error
     if version != VERSION:
         raise DataError(f"{source}: written in format {version}, this release reads {VERSION}; update whyface")
     return Layout(**{**document, "shape": tuple(document["shape"])})

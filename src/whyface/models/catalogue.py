@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from whyface.errors import ModelError
+from whyface.files.guarded import read_json
 from whyface.files.integrity import sha256_of, unreadable, write_atomic
 from whyface.models.entry import FIELDS, FORMAT, Kind, ModelEntry, parse_entries
 from whyface.models.onnx_embedder import OnnxEmbedder
@@ -136,7 +137,7 @@ def read_entry(folder: Path | str) -> ModelEntry:
     """
     path = Path(folder) / DESCRIPTION
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except FileNotFoundError as error:
         raise ModelError(f"{folder}: no model here, {DESCRIPTION} is missing; whyface export writes one") from error
     except OSError as error:
@@ -285,7 +286,7 @@ def _write(path: Path | str, document: Any) -> None:
 
 def _read(path: Path | str) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return read_json(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot read the list of models ({error.strerror or error})") from error
     except ValueError as error:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST_REASON: Final = 200
+_LARGEST_BATCH = 1024
 _INPUT_TYPES: Final[dict[str, type[np.generic]]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -168,7 +169,13 @@ def _check_input(
             f"{path}: the network takes {_shape(shape)}, but faces come as {_shape(['N', *expected])}; "
             f"only networks for {FACE_SIZE} x {FACE_SIZE} faces, channels first, can be used"
         )
-    return only.name, dtype, shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+    if batch is not None and batch > _LARGEST_BATCH:
+        raise ModelError(
+            f"{path}: the network takes {batch} faces at once and no fewer, which no memory holds; "
+            "export it with a free batch dimension"
+        )
+    return only.name, dtype, batch
 
 
 def _shape(sizes: Sequence[object]) -> str:
