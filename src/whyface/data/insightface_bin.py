@@ -15,6 +15,7 @@ from whyface.data.protocols import PairProtocol, build_protocol
 from whyface.data.restricted_pickle import PickledArray, restricted_loads
 from whyface.errors import DataError, InputError
 from whyface.faces.pictures import LARGEST_FILE, Closing, decode_aligned
+from whyface.files.guarded import LARGEST_ARCHIVE, check_plain
 
 
 def join_people(count: int, genuine_pairs: Iterable[tuple[int, int]]) -> NDArray[np.intp]:
@@ -165,6 +166,7 @@ def read_bin(path: str | Path, *, folds: int = 10, name: str = "", max_bytes: in
 
 def _read(path: Path, max_bytes: int) -> bytes:
     try:
+        check_plain(path, most=LARGEST_ARCHIVE)
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:

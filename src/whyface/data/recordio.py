@@ -23,6 +23,7 @@ from whyface.data.folders import LabelledPictures, label_pictures
 from whyface.data.protocols import read_lines
 from whyface.errors import DataError
 from whyface.faces.pictures import LARGEST_FILE, Closing, decode_aligned
+from whyface.files.guarded import LARGEST_ARCHIVE, check_plain
 
 MAGIC: Final = 0xCED7230A
 WHOLE, FIRST, MIDDLE, LAST = range(4)
@@ -49,7 +50,7 @@ class RecordFile(Closing):
         self.path = Path(path)
         self._lock = threading.Lock()
         try:
-            self._size = self.path.stat().st_size
+            self._size = check_plain(self.path, most=LARGEST_ARCHIVE)
             self._file = self.path.open("rb")
         except OSError as error:
             raise DataError(f"{self.path}: cannot be opened ({error.strerror}); check the path") from error

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from whyface.errors import DataError, PhotoError
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.photo import decode_photo
+from whyface.files.guarded import LARGEST_ARCHIVE, check_plain
 from whyface.files.photo_folder import LARGEST_PHOTO, PhotoFolder, list_photos, sort_names
 
 
@@ -142,6 +143,7 @@ class TarPictures(Closing):
         self._lock = threading.Lock()
         self._index: dict[str, tuple[int, int]] = {}
         try:
+            check_plain(self._path, most=LARGEST_ARCHIVE)
             self._file = self._path.open("rb")
         except OSError as error:
             raise DataError(f"{self._path}: cannot be opened ({error.strerror}); check the path") from error

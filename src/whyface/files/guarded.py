@@ -23,6 +23,9 @@ LARGEST_TEXT: Final = 64 * 2**20
 LARGEST_MODEL: Final = 2 * 2**30
 """Bytes of a network or of tensors; an ONNX file cannot hold more."""
 
+LARGEST_ARCHIVE: Final = 2**44
+"""Bytes of a tar or record file, which is read a picture at a time."""
+
 LARGEST_NUMBER: Final = 2**63
 """Whole numbers in JSON lie below it."""
 

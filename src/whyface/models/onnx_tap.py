@@ -383,7 +383,8 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def _text(data: memoryview) -> str:
-    return str(data, "utf-8", "replace")
+    # A name that is not UTF-8 would make ONNX Runtime write to standard output.
+    return str(data, "utf-8")
 
 
 def _field(number: int, payload: bytes) -> bytes:
