@@ -48,6 +48,9 @@ BAND_POINTS: Final = 64
 class RateAtFmr:
     """FNMR and TAR where the FMR is at most a target.
 
+    It is a point of a report, with the interval of the FNMR over thresholds that vary with the sample. A threshold to
+    decide by is an :class:`~whyface.models.operating_point.OperatingPoint`.
+
     Attributes
     ----------
     target
