@@ -44,7 +44,7 @@ def test_methods_side_by_side(
     assert out.startswith("NO MATCH: score 0.0")
     assert "xcos (2 forward passes" in out
     # A control must not be read as reasons.
-    assert out.count("No explanation: ") == 2
+    assert out.count("Not an explanation: ") == 2
     with Image.open(figure) as picture:
         assert picture.width > 900
 
@@ -98,9 +98,9 @@ def test_places_of_an_own_network(
     assert places.map_a.shape == (7, 7)
     few, none = tmp_path / "faces" / "a", tmp_path / "none"
     for message, *arguments in (
-        ("what all faces look like to 'tiny'", "-m", "places"),
+        ("needs the mean map of 'tiny'", "-m", "places"),
         ("1 faces are too few", "-m", "places", "--reference", str(few)),
-        ("none: no picture in it shows a face", "-m", "places", "--reference", str(none)),
+        ("none: not a folder", "-m", "places", "--reference", str(none)),
         ("--reference is for method 'places'", "-m", "centre", "--reference", str(faces)),
     ):
         refused(monkeypatch, capsys, message, *pair, *own, *arguments)
