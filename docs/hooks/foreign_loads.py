@@ -17,6 +17,8 @@ LOADED: Final = {"audio", "embed", "iframe", "img", "object", "script", "source"
 FOLLOWED: Final = {"canonical", "alternate", "next", "prev", "author", "license"}
 """What a ``link`` element may name without the browser loading it."""
 FOREIGN: Final = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
+BY_SCRIPT: Final = {"mermaid": "https://unpkg.com/ (mermaid)", "md-source": "https://api.github.com/ (md-source)"}
+"""What Material's own script fetches where a page has an element of such a class."""
 IN_STYLE: Final = re.compile(r"""(?:url\(|@import)\s*["']?\s*((?:https?:)?//[^"')\s;]+)""", re.IGNORECASE)
 
 
@@ -59,6 +61,7 @@ class _Page(HTMLParser):
             addresses = [values.get("href", "")]
         self.found += [address.strip() for address in addresses if FOREIGN.match(address)]
         self.found += IN_STYLE.findall(values.get("style", ""))
+        self.found += [BY_SCRIPT[name] for name in values.get("class", "").split() if name in BY_SCRIPT]
 
     def handle_endtag(self, tag: str) -> None:
         self._in_style = False

@@ -34,6 +34,11 @@ def test_a_load_from_another_host_is_found(tag: str) -> None:
     assert "cdn.example.org/x" in found
 
 
+def test_elements_for_which_the_theme_fetches_something_are_found() -> None:
+    assert loads_of_page('<pre class="mermaid"><code>graph LR</code></pre>') == ["https://unpkg.com/ (mermaid)"]
+    assert loads_of_page('<a class="md-source" href="#">code</a>') == ["https://api.github.com/ (md-source)"]
+
+
 @pytest.mark.parametrize(
     "tag",
     [
