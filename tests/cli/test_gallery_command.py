@@ -209,7 +209,7 @@ def test_a_network_of_ones_own(
     [
         ("no such folder or tar file", ("enroll", "{tmp}/g", "{tmp}/nowhere")),
         ("no pictures here", ("enroll", "{tmp}/g", "{tmp}/empty")),
-        ("lie in no person's folder", ("enroll", "{tmp}/g", "{tmp}/flat", "--aligned")),
+        ("are in no person's folder", ("enroll", "{tmp}/g", "{tmp}/flat", "--aligned")),
         ("none of 1 pictures could be used, the first: x/a.png", ("enroll", "{tmp}/g", "{tmp}/bad", "--aligned")),
         ("no gallery here", ("search", "{tmp}/g", "{photo}")),
         ("no gallery here", ("info", "{tmp}/empty")),

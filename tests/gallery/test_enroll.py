@@ -144,7 +144,7 @@ def test_nothing_to_enroll(tmp_path: Path) -> None:
     with Gallery.create(tmp_path / "g", tiny_xcos()) as gallery:
         with pytest.raises(DataError, match="no pictures here"):
             enroll_folder(gallery, tmp_path / "empty")
-        with pytest.raises(DataError, match="lie in no person's folder"):
+        with pytest.raises(DataError, match="are in no person's folder"):
             enroll_folder(gallery, write(tmp_path / "flat", ["1.png"]), aligned=True)
         root = write(tmp_path / "bad", ["ann/1.png"])
         (root / "ann" / "1.png").write_bytes(b"GIF")

@@ -296,7 +296,7 @@ def test_a_damaged_header(tmp_path: Path, place: int) -> None:
 def test_no_gallery(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no gallery here"):
         Gallery.open(tmp_path)
-    with filled(tmp_path / "g"), pytest.raises(OutputError, match="there is something of that name"):
+    with filled(tmp_path / "g"), pytest.raises(OutputError, match="already exists"):
         Gallery.create(tmp_path / "g", tiny_xcos())
     (tmp_path / "g" / "names.sqlite").unlink()
     with pytest.raises(DataError, match=r"names\.sqlite: cannot be opened"):

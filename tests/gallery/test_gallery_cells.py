@@ -70,6 +70,6 @@ def test_no_reasons_where_none_can_be_given(tmp_path: Path) -> None:
     with Gallery.create(tmp_path / "xcos", tiny_xcos()) as gallery:
         gallery.add(gallery.features(faces[1:]), "a", "s")
         (found,) = gallery.search(gallery.features(faces[:1]))
-        with pytest.raises(InputError, match="carry their reasons already"):
+        with pytest.raises(InputError, match="already have maps"):
             explain_cells(gallery, faces[0], found)
         assert with_cells(gallery, faces[0], found) == found

@@ -168,7 +168,7 @@ def test_bad_input(tmp_path: Path) -> None:
         for change in ({"count": 21}, {"ends": [1, 2]}, {"count": 0}):
             about_text = about.read_text()
             about.write_text(json.dumps({**json.loads(about_text), **change}))
-            with pytest.raises(DataError, match="was made of other records|does not fit its description"):
+            with pytest.raises(DataError, match="was built from other records|does not fit its description"):
                 open_shortlist(gallery)
             about.write_text(about_text)
         whole = index.read_bytes()

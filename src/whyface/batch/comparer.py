@@ -49,7 +49,7 @@ class ComparerSettings:
     maps: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON values."""
+        """Return it as JSON values."""
         values = asdict(self)
         values["preprocessing"] = None if self.preprocessing is None else self.preprocessing.to_dict()
         return values
@@ -149,7 +149,7 @@ class Comparer:
         ]
 
     def _features(self, names: list[str]) -> dict[str, NDArray[np.float32] | str]:
-        """Give the features of photos, or why there are none."""
+        """Return the features of photos, or why there are none."""
         found: dict[str, NDArray[np.float32] | str] = {}
         waiting: dict[str, NDArray[np.uint8]] = {}
         for name in names:

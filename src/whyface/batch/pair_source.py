@@ -68,7 +68,7 @@ class PairSource:
         return self._of_csv() if self.path.is_file() else self._of_folder()
 
     def chunks(self, size: int) -> Iterator[tuple[int, list[PhotoPair]]]:
-        """Give (number, pairs) of every chunk; only one is in memory."""
+        """Return (number, pairs) of every chunk; only one is in memory."""
         rows = iter(self)
         return enumerate(iter(lambda: list(itertools.islice(rows, size)), []))
 

@@ -73,7 +73,7 @@ class ResultParts:
         self._parts.write(number, buffer.getvalue())
 
     def schema(self) -> Any:
-        """Give the columns and their types."""
+        """Return the columns and their types."""
         arrow, _ = parquet_modules()
         fields = [("row", arrow.int64()), ("a", arrow.string()), ("b", arrow.string())]
         fields += [(name, arrow.string()) for name in self._columns]

@@ -36,7 +36,7 @@ def patch_mask(rng: np.random.Generator, *, patches: int = PATCHES, side: int = 
 
 
 def patch_chance(*, patches: int = PATCHES, side: int = PATCH_SIDE) -> NDArray[np.float64]:
-    """Give each pixel's probability to lie under a patch, (112, 112).
+    """Return each pixel's probability of being under a patch, (112, 112).
 
     It is the same for all pixels but a frame as wide as a patch, where fewer places of a patch reach: a map that only
     prefers the middle finds more patches than its share of pixels, and must be compared with this.
@@ -116,7 +116,7 @@ _POINTING_PURPOSE: Final = 6
 
 
 def pasted_faces(chunk: PairChunk) -> tuple[Faces, NDArray[np.bool_]]:
-    """Give each first face one part of somebody else's face, at the same place, with a soft edge of 2 pixels.
+    """Paste one part of a third person's face into each first face, at the same place, with a soft edge of 2 pixels.
 
     Returns
     -------

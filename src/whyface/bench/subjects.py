@@ -38,7 +38,7 @@ def equal_error_threshold(
     *,
     progress: ProgressCallback | None = None,
 ) -> float:
-    """Give the threshold where FMR and FNMR of these pairs are equal: what the bench calls a match lies above it."""
+    """Return the threshold where FMR and FNMR of these pairs are equal: the bench's decision threshold."""
     scores: list[NDArray[np.float32]] = []
     for chunk in read_chunks(protocol, source, numbers, size=_CHUNK, seed=0):
         scores.append(comparison.scores(comparison.features(chunk.first), comparison.features(chunk.second)))

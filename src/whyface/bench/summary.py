@@ -204,7 +204,7 @@ def differences(
 def _verdicts(
     table: ResultTable, name: str, protocol: PairProtocol, threshold: float
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.bool_]]:
-    """Give pairs (N,), steps (K,) and whether the verdict is right (N, K)."""
+    """Return pairs (N,), steps (K,) and whether the verdict is right (N, K)."""
     measure, _, fill = name.partition(" ")
     test = ("erasure-" + fill if fill else "erasure") if name in ERASURES else name
     pairs, steps, scores = table.steps(test, measure if name in ERASURES else "score")

@@ -112,7 +112,7 @@ def people_wilson(
 def number_people(
     people_a: Sequence[str] | NDArray[np.intp], people_b: Sequence[str] | NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    """Give the people of all pairs numbers from 0 to P - 1.
+    """Map the people of all pairs to numbers from 0 to P - 1.
 
     Returns
     -------

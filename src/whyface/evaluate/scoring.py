@@ -147,7 +147,7 @@ _CHUNK = 1000
 def score_embedder(
     embedder: Embedder, source: PictureSource, protocol: PairProtocol, *, progress: ProgressCallback | None = None
 ) -> NDArray[np.float32]:
-    """Give the cosine of every pair of a protocol, (P,) float32; no mirror images."""
+    """Return the cosine of every pair of a protocol, (P,) float32; no mirror images."""
     embeddings = embed_all(embedder, source, protocol.pictures, progress=progress)
     return np.asarray(pair_scores(embeddings, protocol.left, protocol.right), np.float32)
 

@@ -1,4 +1,4 @@
-"""Open a gallery together with the model that it was made with."""
+"""Open a gallery with its model, and enrol people from a folder of photos."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from whyface.xcos.attention import AttentionKind
 from whyface.xcos.open_model import open_model
 
 MODEL_NAME: Final = "model.json"
-"""Which model a gallery needs, beside it: how it was asked for."""
+"""File in the gallery's folder that records how its model was opened."""
 
 
 def open_or_create(
@@ -39,7 +39,7 @@ def open_or_create(
     preprocessing: Preprocessing | None = None,
     threads: int | None = None,
 ) -> Gallery:
-    """Open a gallery for writing, or make it.
+    """Open a gallery for writing, or create it.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ def open_or_create(
     model, directory, grid, preprocessing, threads
         As for :func:`whyface.xcos.open_model.open_model`.
     storage
-        Of a new gallery.
+        Storage of a new gallery.
 
     Raises
     ------
     ModelError
-        If the model cannot be opened, or the gallery was made with another.
+        If the model cannot be opened, or the gallery was made with another model.
     OutputError
-        If it cannot be written.
+        If the gallery cannot be written.
     """
     opened = open_model(model, directory=directory, grid=grid, preprocessing=preprocessing, threads=threads)
     path = Path(path)
@@ -82,25 +82,25 @@ def open_for_search(
     directory: Path | str | None = None,
     threads: int | None = None,
 ) -> Gallery:
-    """Open a gallery with its model, which is looked for where it was when the gallery was made.
+    """Open a gallery with its model, by default from where it was when the gallery was created.
 
     Parameters
     ----------
     path
         The gallery.
     model
-        Where the model is now, if not there; it must be the same.
+        Where the model is now, if it was moved; it must be the same model.
     writable
-        Open it for changes.
+        Whether to open it for changes.
     directory, threads
         As for :func:`whyface.xcos.open_model.open_model`.
 
     Raises
     ------
     DataError
-        If there is no gallery, or nothing says which model it needs.
+        If there is no gallery, or its model is not recorded.
     ModelError
-        If the model is gone, or another one by now.
+        If the model is missing or has changed.
     """
     path = Path(path)
     if not (path / feature_file.FILE_NAME).is_file():
@@ -121,16 +121,16 @@ def open_for_search(
 
 
 LOOKS_ALIKE: Final = 0.55
-"""Two faces above this score under different names are pointed out. Above the threshold for a match, since every new
-face is compared with all: on LFW (default model, uniform attention) 73 % of 500 genuine pairs are above it, and 1 of
-the 719,400 pairs among 1,200 people; 0.5 would find 82 % and 9 pairs of two people, 0.7 only 27 %."""
+"""Two faces above this score under different names are reported. It is above the match threshold, since every new
+face is compared with all others: on LFW (default model, uniform attention) 73 % of 500 genuine pairs are above it, and
+1 of the 719,400 pairs among 1,200 people; 0.5 would find 82 % and 9 pairs of two people, 0.7 only 27 %."""
 
 _BATCH: Final = 32
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Two pictures that may show one person under two names: where they came from, who is said to be in them."""
+    """Two pictures that may show one person under two names: their sources and names."""
 
     source: str
     name: str
@@ -139,29 +139,29 @@ class Doubt:
     score: float
 
     def describe(self) -> str:
-        """Say it in one line."""
+        """Return it in one line."""
         alike = "the same picture" if self.score >= 1 else f"look alike, score {self.score:.2f}"
         return f"{self.source} ({self.name}) and {self.other_source} ({self.other_name}): {alike}"
 
 
 @dataclass
 class EnrolReport:
-    """What came of an enrolment.
+    """The result of an enrolment.
 
     Attributes
     ----------
     added
         Faces added.
     people
-        People who have at least one face in the gallery now, of those in the folder.
+        Number of people in the folder who now have at least one face in the gallery.
     skipped
-        Pictures that were in the gallery already, under the same name.
+        Pictures that were already in the gallery under the same name.
     failures
-        Why there is no face, by picture.
+        Why a picture could not be enrolled, by picture.
     passed_over
-        Why a file in the folder is no picture, by name; hidden files are not listed.
+        Why a file in the folder was ignored, by name; hidden files are not listed.
     without_photo
-        People of whom no picture could be used.
+        People with no usable picture.
     doubts
         Pairs under two names that look like one person.
     """
@@ -175,7 +175,7 @@ class EnrolReport:
     doubts: list[Doubt] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON values."""
+        """Return it as JSON values."""
         return {
             "added": self.added,
             "people": self.people,
@@ -198,29 +198,29 @@ def enroll_folder(
 ) -> EnrolReport:
     """Add all people of a folder or tar file ``person/picture``.
 
-    Whoever is in the folder's top level itself is nobody; one folder around all people is allowed. Every batch is on
-    the disk before the next begins, so that a run that was stopped goes on where it was: pictures that are in the
-    gallery already, under the same name, are skipped.
+    Pictures at the folder's top level belong to no person and are ignored; one folder around all people is allowed.
+    Each batch is on disk before the next starts, so an interrupted run can resume: pictures that are already in the
+    gallery under the same name are skipped.
 
     Parameters
     ----------
     gallery
-        Opened with its model, for writing.
+        The gallery, opened with its model for writing.
     folder
         The folder or tar file.
     aligned
-        The pictures are aligned faces of 112 x 112 pixels; otherwise the largest face of each is found and aligned.
+        Whether the pictures are aligned faces of 112 x 112 pixels; otherwise the largest face of each is aligned.
     find_doubts
-        Look for one person under two names; compares every new face with all that are there.
+        Whether to look for one person under two names, by comparing every new face with all others.
     threads
         Threads of ONNX Runtime for the face detector; None leaves it to ONNX Runtime.
     progress
-        Called with pictures done and their number.
+        Called with the number of pictures done and the total.
 
     Raises
     ------
     DataError
-        If there are no pictures, or none could be used.
+        If there are no pictures, or none can be used.
     OutputError
         If the gallery cannot be written to.
     """
@@ -245,19 +245,19 @@ def enroll_folder(
 
 
 def people_of(photos: FolderPictures | TarPictures, folder: Path | str) -> tuple[dict[str, str], set[str]]:
-    """Tell who is in which picture by the folder that it lies in, and who has a folder without pictures.
+    """Return the person of each picture, by its folder, and the people whose folders have no pictures.
 
     Raises
     ------
     DataError
-        If there are no pictures, or none lies in a person's folder.
+        If there are no pictures, or none is in a person's folder.
     """
     names = photos.names()
     if not names:
-        raise DataError(f"{folder}: no pictures here; give a folder that has a folder of pictures for every person")
+        raise DataError(f"{folder}: no pictures here; expected one folder of pictures per person")
     person_of = {name: name.split("/")[-2] for name in names if "/" in name}
     if not person_of:
-        raise DataError(f"{folder}: the pictures lie in no person's folder; put them into FOLDER/PERSON/")
+        raise DataError(f"{folder}: the pictures are in no person's folder; move them to FOLDER/PERSON/")
     depth = min(name.count("/") for name in person_of)
     people = {name.rpartition("/")[2] for name in photos.listed().folders if name.count("/") == depth - 1}
     return person_of, people - set(person_of.values())
@@ -291,20 +291,20 @@ def enroll_faces(
     *,
     find_doubts: bool = True,
 ) -> None:
-    """Add faces, but for those that are there already under the same name, and look for one person under two names.
+    """Add faces that are not yet enrolled under the same name, and look for one person under two names.
 
     Parameters
     ----------
     gallery
-        Opened with its model, for writing.
+        The gallery, opened with its model for writing.
     faces
         Aligned faces, RGB uint8, (3, 112, 112) each.
     people, sources
-        Who is said to be in each, and where each is from.
+        Name and source of each face.
     report
-        What came of it is added here.
+        The report to update.
     find_doubts
-        Compare every new face with all that are there; the same picture under two names is always pointed out.
+        Whether to compare every new face with all others; the same picture under two names is always reported.
 
     Raises
     ------
@@ -339,11 +339,11 @@ def _look_alikes(
     sources: Sequence[str],
     digests: Sequence[str],
 ) -> list[Doubt]:
-    """Compare new faces with all before them; a doubt for each face and everybody else that looks like it.
+    """Compare new faces with all earlier ones; return a doubt for each face and each other person who looks like it.
 
-    Faces with the very same pixels were pointed out already.
+    Faces with identical pixels were already reported.
     """
-    # Uniform attention is one matrix product, and a face is as like itself under any.
+    # Uniform attention needs one matrix product; a face is equally similar to itself under any attention.
     kind: AttentionKind | None = "u" if "u" in gallery.model.kinds else None
     table = gallery.names_table
     own = {name: {row.record for row in table.of_person(name)} for name in set(people)}

@@ -32,22 +32,22 @@ Kind = Literal["grid", "embedding"]
 
 @dataclass(frozen=True)
 class Layout:
-    """What each record holds.
+    """The contents of a record.
 
     Attributes
     ----------
     kind
-        ``"grid"``: unit vectors per cell, and the attention's terms; ``"embedding"``: one unit vector.
+        ``"grid"``: a unit vector per place, and the attention's terms; ``"embedding"``: one unit vector.
     model
-        What reports call the model.
+        Name of the model in reports.
     sha256
         SHA-256 of the model's files by role.
     shape
         (C, H, W) of a grid, (D,) of an embedding.
     terms
-        Numbers of an attention term, 0 without learned attention.
+        Size of an attention term, 0 without learned attention.
     storage
-        ``"int16"``: each record's values as 16-bit integers and one scale; ``"float32"``: as they are.
+        ``"int16"``: 16-bit integers with one scale per record; ``"float32"``: unscaled.
     """
 
     kind: Kind
@@ -66,18 +66,18 @@ class Layout:
 
     @property
     def values(self) -> int:
-        """Numbers of the unit vectors."""
+        """Number of values of the unit vectors."""
         return int(np.prod(self.shape))
 
     @property
     def record(self) -> np.dtype[Any]:
         """One record as a structured dtype: crc, number, unit_scale, term_scale, unit, terms, base.
 
-        ``base`` is what follows from the terms alone (see :mod:`whyface.xcos.separable`), one number for each cell.
+        ``base`` depends on the terms only (see :mod:`whyface.xcos.separable`), one number per place.
         """
         number = np.dtype("<i2") if self.storage == "int16" else np.dtype("<f4")
         start = 16 + self.values * number.itemsize
-        # On a multiple of 4, as the processor likes it.
+        # Aligned to 4 bytes for fast access.
         base = -(-(start + self.terms * number.itemsize) // 4) * 4
         cells = self.values // self.shape[0] if self.terms else 0
         size = base + 4 * cells
@@ -91,7 +91,7 @@ class Layout:
         )
 
     def header(self) -> bytes:
-        """Write the header."""
+        """Return the header as bytes."""
         document = {"version": VERSION, **asdict(self), "sha256": dict(self.sha256)}
         text = json.dumps(document, sort_keys=True).encode()
         if len(text) > HEADER - _PREFIX.size:
@@ -100,12 +100,12 @@ class Layout:
 
 
 def read_header(data: bytes, source: str) -> Layout:
-    """Read a header.
+    """Parse a header.
 
     Raises
     ------
     DataError
-        If it is none, is damaged, or of a version that this release does not know.
+        If it is not a header, is damaged, or has a version that this release does not support.
     """
     if len(data) < HEADER or data[: len(MAGIC)] != MAGIC:
         raise DataError(f"{source}: not a whyface gallery")
@@ -130,7 +130,7 @@ def make_records(
     terms: NDArray[np.float32] | None = None,
     base: NDArray[np.float32] | None = None,
 ) -> NDArray[Any]:
-    """Put N faces into records, checksummed and numbered from ``start``.
+    """Return N faces as records, checksummed and numbered from ``start``.
 
     Parameters
     ----------
@@ -170,12 +170,12 @@ def make_records(
 
 
 def checksum(record: Any) -> int:
-    """Work out the CRC-32 of a record without its first four bytes."""
+    """Return the CRC-32 of a record without its first four bytes."""
     return zlib.crc32(record.tobytes()[4:])
 
 
 def intact(records: NDArray[Any], start: int = 0) -> NDArray[np.bool_]:
-    """Say of every record, the first of which should have the number ``start``, whether it is as it was written."""
+    """Return for each record whether it is intact; the first should have the number ``start``."""
     return np.array(
         [
             int(record["crc"]) == checksum(record) and int(record["number"]) == start + index
@@ -199,7 +199,7 @@ class FeatureFile:
     Raises
     ------
     DataError
-        If it is missing, or no gallery's.
+        If it is missing or not a feature file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -229,12 +229,12 @@ class FeatureFile:
         return cls(path)
 
     def append(self, start: int, records: NDArray[Any]) -> None:
-        """Write records behind the first ``start``; returns once they are on the disk.
+        """Write records after the first ``start``; return once they are on disk.
 
         Raises
         ------
         OutputError
-            If they cannot be written, for example because the disk is full. What was there stays as it was.
+            If they cannot be written, for example because the disk is full. Existing records stay unchanged.
         """
         offset = HEADER + start * self.layout.record.itemsize
         try:
@@ -253,11 +253,11 @@ class FeatureFile:
             ) from error
 
     def available(self) -> int:
-        """Count the whole records that the file holds."""
+        """Return the number of complete records in the file."""
         return max(0, (self.path.stat().st_size - HEADER) // self.layout.record.itemsize)
 
     def records(self, count: int) -> NDArray[Any]:
-        """Map the first ``count`` records, or as many of them as there are, read-only."""
+        """Map the first ``count`` records read-only, or fewer if the file is shorter."""
         count = min(count, self.available())
         if count == 0:
             return np.zeros(0, self.layout.record)
@@ -265,7 +265,7 @@ class FeatureFile:
 
 
 def _write_all(file: Any, data: bytes) -> None:
-    """Write until all is written: a raw write to a nearly full disk takes a part and says so only by its count."""
+    """Write all bytes: on a nearly full disk, a raw write may write only some and return their count."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]

@@ -1,4 +1,4 @@
-"""What a model makes of a face for a gallery: unit vectors, the attention's terms, and how they are compared."""
+"""The features of a face in a gallery: unit vectors, the attention's terms, and how they are compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from whyface.xcos.separable import ClippedAttention, clipped_attention
 
 
 class GalleryFeatures:
-    """A model as a gallery sees it.
+    """Computes a gallery's records and probes with a model.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ class GalleryFeatures:
     """
 
     def __init__(self, model: FaceModel, *, sha256: Mapping[str, str] | None = None) -> None:
-        # A record has no room for a face's own weights yet.
+        # A record cannot hold a face's own weights yet.
         self._comparisons = {kind: one for kind, one in comparisons(model).items() if not one.weighed}
-        # All ways of comparing share their features and cells; the last is the best that the model has.
+        # All comparisons share their features and places; the last is the model's best.
         self.comparison = list(self._comparisons.values())[-1]
         self.embedder = self.comparison.embedder
         split = self.comparison.separable()
@@ -40,7 +40,7 @@ class GalleryFeatures:
 
     @property
     def kinds(self) -> tuple[AttentionKind, ...]:
-        """The kinds of attention that a search can use; none for embeddings."""
+        """Kinds of attention that a search can use; none for embeddings."""
         return tuple(one.attention for one in self._comparisons.values() if one.attention is not None)
 
     def features(self, batch: Batch) -> NDArray[np.float32]:
@@ -48,13 +48,13 @@ class GalleryFeatures:
         return self.comparison.features(batch)
 
     def layout(self, shape: tuple[int, ...], storage: Storage) -> Layout:
-        """Describe a gallery of features of this shape, (C, H, W) or (D,)."""
+        """Return the layout of a gallery for features of this shape, (C, H, W) or (D,)."""
         terms = 0 if self.attention is None else self.attention.split.size
         kind = "grid" if self.kinds else "embedding"
         return Layout(kind, self.embedder.name, self.sha256, shape, terms, storage)  # type: ignore[arg-type]
 
     def records(self, layout: Layout, start: int, features: NDArray[np.float32]) -> NDArray[Any]:
-        """Put N faces into records, numbered from ``start``; see :func:`whyface.gallery.feature_file.make_records`."""
+        """Return N faces as records, numbered from ``start``; see :func:`whyface.gallery.feature_file.make_records`."""
         unit = self.comparison.cells(features).reshape(len(features), -1)
         if self.attention is None:
             return make_records(layout, start, unit)
@@ -62,7 +62,7 @@ class GalleryFeatures:
         return make_records(layout, start, unit, terms, self.attention.second_base(terms))
 
     def probes(self, features: NDArray[np.float32], kind: AttentionKind | None) -> Probes:
-        """Prepare N probes for a search with one kind of attention; the default is the best that there is.
+        """Prepare N probes for a search with one kind of attention; by default the best available.
 
         Raises
         ------

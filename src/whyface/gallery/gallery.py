@@ -32,9 +32,8 @@ _CHECKED: Final = 4096
 class Gallery:
     """Faces of one model. Use :meth:`create` or :meth:`open`.
 
-    A face is promised once :meth:`add` returns: its record and its name are on the disk then, and a crash at any later
-    byte does not take them back. A record that the disk has damaged is left out and named, never compared silently:
-    whatever a search returns was checked.
+    A face is committed once :meth:`add` returns: its record and name are on disk, and a later crash does not lose them.
+    Damaged records are ignored and reported, never compared silently: all that a search returns was checked.
     """
 
     def __init__(self, path: Path, model: GalleryFeatures | None, *, writable: bool) -> None:
@@ -64,31 +63,31 @@ class Gallery:
         storage: Storage = "int16",
         sha256: Mapping[str, str] | None = None,
     ) -> Gallery:
-        """Make an empty gallery, a folder that must not exist, and open it for writing.
+        """Create an empty gallery in a folder that must not exist, and open it for writing.
 
         Parameters
         ----------
         path
             The folder.
         model
-            The model whose features it will hold.
+            The model that computes its features.
         storage
-            ``"int16"`` takes half the bytes of ``"float32"`` and changes scores by less than 1e-5 or so.
+            ``"int16"`` needs half the bytes of ``"float32"`` and changes scores by less than about 1e-5.
         sha256
             SHA-256 of the model's files by role.
 
         Raises
         ------
         OutputError
-            If there is something of that name, or it cannot be written.
+            If the path exists, or cannot be written.
         """
         path = Path(path)
         features = GalleryFeatures(model, sha256=sha256)
         probe = features.features(np.zeros((1, 3, 112, 112), np.uint8))
         layout = features.layout(tuple(probe.shape[1:]), storage)
         if path.exists():
-            raise OutputError(f"{path}: there is something of that name; add to it, or choose another")
-        # It appears whole or not at all.
+            raise OutputError(f"{path}: already exists; add to it, or choose another name")
+        # It is created completely or not at all.
         started = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             started.mkdir()
@@ -120,9 +119,9 @@ class Gallery:
         path
             Its folder.
         model
-            The model that it was made with; not needed to list or remove.
+            The model that it was created with; not needed to list or remove.
         writable
-            Open it for changes; only one process can.
+            Whether to open it for changes; only one process can.
         sha256
             SHA-256 of the model's files by role, as for :meth:`create`.
 
@@ -131,9 +130,9 @@ class Gallery:
         DataError
             If there is no gallery, or its header is damaged.
         ModelError
-            If it was made with another model.
+            If it was created with another model.
         OutputError
-            If it is to be written and cannot be, or another process is writing.
+            If it is opened for writing but cannot be written, or another process is writing.
         """
         path = Path(path)
         if not (path / feature_file.FILE_NAME).is_file():
@@ -142,7 +141,7 @@ class Gallery:
 
     @property
     def layout(self) -> Layout:
-        """What the records hold."""
+        """The contents of the records."""
         return self.file.layout
 
     @property
@@ -152,18 +151,18 @@ class Gallery:
         Raises
         ------
         InputError
-            If the gallery was opened without.
+            If the gallery was opened without a model.
         """
         if self._model is None:
             raise InputError(f"{self.path}: this needs the model, but the gallery was opened without it")
         return self._model
 
     def __len__(self) -> int:
-        """Count the faces that a search looks at."""
+        """Return the number of faces that a search compares."""
         return len(self.records) - len(self.left_out)
 
     def refresh(self) -> None:
-        """See what a writer has added or removed in the meantime."""
+        """Load what a writer has added or removed since."""
         self.promised = self.names_table.count()
         self.records: NDArray[Any] = self.file.records(self.promised)
         self.removed = frozenset(self.names_table.removed())
@@ -171,11 +170,11 @@ class Gallery:
 
     @property
     def left_out(self) -> set[int]:
-        """Records within the file that no search returns: removed, or found damaged."""
+        """Records in the file that no search returns: removed or damaged ones."""
         return {number for number in (self.removed | self.damaged) if number < len(self.records)}
 
     def names(self) -> dict[str, int]:
-        """Count every person's faces."""
+        """Return the number of faces of each person."""
         return self.names_table.people()
 
     def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -190,14 +189,14 @@ class Gallery:
         *,
         digests: Sequence[str] | None = None,
     ) -> range:
-        """Add N faces; they are safe on the disk when this returns.
+        """Add N faces; they are on disk when this returns.
 
         Parameters
         ----------
         features
             From :meth:`features`, (N, ...).
         names, sources
-            The person, and where the picture came from; one text for all, or one each.
+            The person and the source of the picture; one text for all, or one each.
         digests
             SHA-256 of each face's pixels (see :func:`pixel_digest`), to recognise the same picture; empty by default.
 
@@ -210,7 +209,7 @@ class Gallery:
         InputError
             If the numbers of features and names differ, or a name is empty or not in UTF-8.
         OutputError
-            If it cannot be written; then nothing was added.
+            If it cannot be written; then nothing is added.
         """
         self._require_writer()
         count = len(features)
@@ -237,7 +236,7 @@ class Gallery:
         return range(start, start + count)
 
     def remove(self, who: str | int) -> list[FaceRow]:
-        """Remove a person, by name, or one face, by its record's number; the room is not freed.
+        """Remove a person, by name, or one face, by its record number; the space is not freed.
 
         Raises
         ------
@@ -277,7 +276,7 @@ class Gallery:
         )
 
     def check(self, progress: ProgressCallback | None = None) -> set[int]:
-        """Read everything and find the damaged records, those missing at the end included."""
+        """Read all records and return the damaged ones, including those missing at the end."""
         for start in range(0, len(self.records), _CHECKED):
             whole = intact(self.records[start : start + _CHECKED], start)
             self.damaged |= {start + int(index) for index in np.flatnonzero(~whole)}
@@ -308,7 +307,7 @@ class Gallery:
 
 
 def pixel_digest(face: NDArray[np.uint8]) -> str:
-    """Give the SHA-256 of a face's pixels, whatever file they came from."""
+    """Return the SHA-256 of a face's pixels, independent of its file."""
     return hashlib.sha256(np.ascontiguousarray(face).tobytes()).hexdigest()
 
 

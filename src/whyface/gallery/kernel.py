@@ -1,8 +1,8 @@
-"""The search's inner loop: probes against all records, in blocks that stay in a core's cache.
+"""The search's inner loop: compare probes with all records, in blocks that fit a core's cache.
 
-NumPy and its BLAS alone. Per pair a learned attention costs one clipping, a narrow matrix product, a softmax over the
-cells and one dot product per cell (see :mod:`whyface.xcos.separable`); ``benchmarks/gallery_speed.py`` compares this
-with ONNX Runtime, PyTorch and compiled loops.
+Only NumPy and its BLAS are used. Learned attention costs, per pair, one clipping, a narrow matrix product, a softmax
+over the places and one dot product per place (see :mod:`whyface.xcos.separable`). ``benchmarks/gallery_speed.py``
+compares this with ONNX Runtime, PyTorch and compiled loops.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from whyface.onnx_runtime import usable_cores
 from whyface.xcos.separable import ClippedAttention
 
 BLOCK: Final = 384
-"""Records per step: larger ones leave the cache, smaller ones cost more calls (``benchmarks/gallery_speed.py``)."""
+"""Records per step: larger blocks exceed the cache, smaller ones need more calls (``benchmarks/gallery_speed.py``)."""
 
 _STRETCH: Final = 64 * BLOCK
 
 
 @dataclass(frozen=True, eq=False)
 class Probes:
-    """What P probes bring along.
+    """P probes, prepared for comparison.
 
     Attributes
     ----------
     cells
-        Unit vectors, cells first: (P, K, C); an embedding is one cell.
+        Unit vectors, places first: (P, K, C); an embedding has one place.
     terms
         First faces' terms (P, T) where attention is learned, else None.
     weights
-        Fixed attention (K,), where it is not.
+        Fixed attention (K,), else None.
     """
 
     cells: NDArray[np.float32]
@@ -58,7 +58,7 @@ def score_records(
     Parameters
     ----------
     records
-        As :mod:`whyface.gallery.feature_file` describes them.
+        Records of :mod:`whyface.gallery.feature_file`.
     probes
         The probes.
     attention
@@ -68,7 +68,7 @@ def score_records(
     block
         Records per step.
     progress
-        Called with the records done and N.
+        Called with the number of records done and N.
     """
     scores = np.empty((len(probes.cells), len(records)), np.float32)
     kind = _Fixed if attention is None else _Learned
@@ -77,7 +77,7 @@ def score_records(
     def work(start: int) -> int:
         stop = min(start + _STRETCH, len(records))
         step = kind(records.dtype, probes, attention, min(block, stop - start))
-        # Damaged bytes may hold anything; whoever asked looks at the scores.
+        # Damaged bytes may hold any value; the caller checks the scores.
         with np.errstate(all="ignore"):
             for first in range(start, stop, block):
                 last = min(first + block, stop)
@@ -85,7 +85,7 @@ def score_records(
         return stop - start
 
     done = 0
-    # Threads of ours over blocks use the cache better than BLAS's own threads within one small product.
+    # One thread per block uses the cache better than BLAS threads within one small product.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or usable_cores()) as pool:
         for size in pool.map(work, range(0, len(records), _STRETCH)):
             done += size
@@ -97,7 +97,7 @@ def score_records(
 def explain_records(
     records: NDArray[Any], probe: Probes, attention: ClippedAttention | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give S and W, (N, K) each, of one probe against N records."""
+    """Return S and W, (N, K) each, of one probe against N records."""
     cells = np.asarray(records["unit"], np.float32).reshape(len(records), probe.cells.shape[1], -1)
     similarity = np.clip(np.einsum("nkc,kc->nk", cells, probe.cells[0]) * records["unit_scale"][:, None], -1, 1)
     if attention is None or probe.terms is None:
@@ -108,14 +108,14 @@ def explain_records(
 
 
 class _Step:
-    """Buffers for up to ``size`` records, used again for every block of one thread."""
+    """Buffers for up to ``size`` records, reused for every block of a thread."""
 
     def __init__(self, dtype: np.dtype[Any], size: int) -> None:
         self._dtype = dtype
         self._bytes = np.empty((size, dtype.itemsize), np.uint8)
 
     def _read(self, raw: NDArray[np.uint8]) -> NDArray[Any]:
-        # A plain copy runs at the memory's speed, a conversion from memory does not; so copy first, then convert.
+        # A copy runs at memory speed, a conversion from memory does not: copy first, then convert.
         copied = self._bytes[: len(raw)]
         np.copyto(copied, raw)
         records: NDArray[Any] = copied.view(self._dtype)[:, 0]
@@ -123,7 +123,7 @@ class _Step:
 
 
 class _Fixed(_Step):
-    """With weights that do not depend on the pair, the score is one dot product of all cells at once."""
+    """Weights that do not depend on the pair: the score is one dot product over all places."""
 
     def __init__(self, dtype: np.dtype[Any], probes: Probes, attention: ClippedAttention | None, size: int) -> None:
         super().__init__(dtype, size)
@@ -142,7 +142,7 @@ class _Fixed(_Step):
 
 
 class _Learned(_Step):
-    """The weights are worked out pair by pair."""
+    """Weights computed for each pair."""
 
     def __init__(self, dtype: np.dtype[Any], probes: Probes, attention: ClippedAttention | None, size: int) -> None:
         assert attention is not None

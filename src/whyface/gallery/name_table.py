@@ -1,4 +1,4 @@
-"""Names and where pictures come from, beside the features, in SQLite."""
+"""Names and sources of a gallery's pictures, in SQLite."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CREATE INDEX faces_removed ON faces (record) WHERE removed IS NOT NULL;
 
 @dataclass(frozen=True)
 class FaceRow:
-    """One face: its record's number, the person, where the picture came from, SHA-256 of its pixels, when added."""
+    """One face: record number, person, source of the picture, SHA-256 of its pixels, time added."""
 
     record: int
     name: str
@@ -48,12 +48,12 @@ class NameTable:
     path
         The database; it must exist.
     writable
-        Open it for changes.
+        Whether to open it for changes.
 
     Raises
     ------
     DataError
-        If it is missing or no such table.
+        If it is missing or not such a table.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
@@ -87,17 +87,17 @@ class NameTable:
         self._db.close()
 
     def count(self) -> int:
-        """Count all records that were ever promised, removed ones too."""
+        """Return the number of records ever committed, including removed ones."""
         (last,) = self._db.execute("SELECT MAX(record) FROM faces").fetchone()
         return 0 if last is None else int(last) + 1
 
     def add(self, start: int, faces: Sequence[tuple[str, str, str]]) -> None:
-        """Promise the records from ``start``: each a name, a source and a digest.
+        """Commit the records from ``start``: name, source and digest of each.
 
         Raises
         ------
         OutputError
-            If this cannot be written; then none is promised.
+            If they cannot be written; then none is committed.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rows = [(start + index, *face, now) for index, face in enumerate(faces)]
@@ -111,28 +111,28 @@ class NameTable:
             db.executemany("UPDATE faces SET removed = ? WHERE record = ?", [(now, record) for record in records])
 
     def removed(self) -> list[int]:
-        """List the removed records."""
+        """Return the removed records."""
         return [row[0] for row in self._db.execute("SELECT record FROM faces WHERE removed IS NOT NULL")]
 
     def faces(self, records: Sequence[int]) -> dict[int, FaceRow]:
-        """Look records up, removed ones too."""
+        """Look up records, including removed ones."""
         return {row.record: row for number in records for row in self._rows("record = ?", number)}
 
     def of_person(self, name: str) -> list[FaceRow]:
-        """List a person's faces that are not removed."""
+        """Return a person's faces that are not removed."""
         return list(self._rows("name = ? AND removed IS NULL ORDER BY record", name))
 
     def of_digest(self, digest: str) -> list[FaceRow]:
-        """List the faces with exactly these pixels that are not removed."""
+        """Return the faces with exactly these pixels that are not removed."""
         return list(self._rows("digest = ? AND removed IS NULL ORDER BY record", digest))
 
     def people(self) -> dict[str, int]:
-        """Count every person's faces that are not removed, in the order of the names."""
+        """Return the number of faces of each person that are not removed, sorted by name."""
         query = "SELECT name, COUNT(*) FROM faces WHERE removed IS NULL GROUP BY name ORDER BY name"
         return dict(self._db.execute(query))
 
     def labels(self) -> list[tuple[int, str]]:
-        """List number and name of every record that is not removed."""
+        """Return number and name of every record that is not removed."""
         return list(self._db.execute("SELECT record, name FROM faces WHERE removed IS NULL ORDER BY record"))
 
     def _rows(self, condition: str, value: str | int) -> Iterator[FaceRow]:
@@ -155,7 +155,7 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     mode = "rw" if writable else "ro"
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5, check_same_thread=False)
     try:
-        # An acknowledged face is on the disk, not in a cache.
+        # An acknowledged face is on disk, not in a cache.
         db.execute("PRAGMA synchronous = FULL")
         db.execute("SELECT record, removed FROM faces LIMIT 1")
     except sqlite3.Error:
@@ -165,7 +165,7 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
 
 
 def _undo_interrupted(path: Path) -> sqlite3.Connection:
-    """Undo what a writer left half-done when it was killed, as SQLite does by itself for whoever may write."""
+    """Roll back the transaction of a killed writer; SQLite does this itself on connections that may write."""
     try:
         _connect(path, writable=True).close()
         return _connect(path, writable=False)

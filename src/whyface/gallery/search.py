@@ -1,4 +1,4 @@
-"""1:N search: every face of a gallery is compared, the best come back with their reasons."""
+"""1:N search: compare a probe with every face of a gallery and return the best with explanations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from whyface.xcos.attention import AttentionKind
 
 
 class Searched(Protocol):
-    """What a search reads of a :class:`whyface.gallery.gallery.Gallery`, which offers it as its own method."""
+    """The part of :class:`whyface.gallery.gallery.Gallery` that a search uses."""
 
     path: Path
     records: NDArray[Any]
@@ -40,7 +40,7 @@ class Searched(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Count the faces."""
+        """Return the number of faces."""
         ...
 
     @property
@@ -66,8 +66,8 @@ class Candidate:
     similarity, attention
         S and W, (H, W) float32; the sum of S * W is the score. None for embeddings.
     cells
-        For embeddings of a network with an affine head: what each cell of the probe adds to the cosine, (H, W)
-        float32, adding up to the score; else None.
+        For embeddings of a network with an affine head: the contribution of each place of the probe, (H, W) float32,
+        adding up to the score; else None.
     """
 
     record: int
@@ -79,7 +79,7 @@ class Candidate:
     cells: NDArray[np.float32] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON values."""
+        """Return it as JSON values."""
         return {
             "record": self.record,
             "name": self.name,
@@ -115,15 +115,15 @@ def search(
     features
         From ``gallery.features``, (P, ...).
     k
-        How many to return, at least 1; fewer where the gallery is smaller.
+        Number of candidates, at least 1; fewer if the gallery is smaller.
     attention
-        ``"u"``, ``"p"`` or ``"l"``; the best that there is by default.
+        ``"u"``, ``"p"`` or ``"l"``; by default the best available.
     threads
         Cores to use; all by default.
     one_per_person
-        Return each person's best face only.
+        Whether to return only each person's best face.
     progress
-        Called with the pairs scored and their number.
+        Called with the number of pairs scored and the total.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def search(
     Raises
     ------
     InputError
-        If k is below 1, the gallery is empty, or the features are another model's.
+        If k is below 1, the gallery is empty, or the features are from another model.
     """
     if k < 1:
         raise InputError(f"a search returns at least one candidate, got k = {k}")
@@ -155,22 +155,22 @@ def others_above(
     but: Sequence[Collection[int]],
     attention: AttentionKind | None = None,
 ) -> list[list[Candidate]]:
-    """Find for each of P faces in the gallery everybody who scores above ``least``, by the faces that came before it.
+    """Find, for each of P faces in the gallery, everybody with an earlier face that scores above ``least``.
 
-    However many faces a person has, one of them is returned, the best.
+    Only each person's best face is returned.
 
     Parameters
     ----------
     gallery
-        Opened with its model; it holds the faces.
+        The gallery that holds the faces, opened with its model.
     features
         From ``gallery.features``, (P, ...).
     records
-        The numbers of the faces' records; only those below a face's own are compared with it.
+        Record numbers of the faces; each face is compared only with lower record numbers.
     least
-        The score.
+        The minimum score, exclusive.
     but
-        For each face the records that do not count.
+        For each face, the records to ignore.
     attention
         As for :func:`search`.
 
@@ -198,7 +198,7 @@ def _scored(
     threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> Iterator[tuple[Probes, NDArray[np.float32]]]:
-    """Score all records for some probes at a time; what no search returns scores minus infinity."""
+    """Score all records, a few probes at a time; records that no search returns score minus infinity."""
     for start in range(0, len(features), _PROBES_AT_ONCE):
         part = np.asarray(features[start : start + _PROBES_AT_ONCE], np.float32)
         probes = gallery.model.probes(part, attention)
@@ -212,7 +212,7 @@ def _scored(
 
 @dataclass(frozen=True)
 class _PairsDone:
-    """Turns records done for some probes into pairs done of all."""
+    """Converts records done for a few probes to pairs done in total."""
 
     progress: ProgressCallback
     before: int
@@ -224,7 +224,7 @@ class _PairsDone:
 
 
 def _drop_broken(gallery: Searched, scores: NDArray[np.float32]) -> None:
-    """Damaged bytes may make a score that is no number, which no sorting survives."""
+    """Mask scores that are not finite, as damaged bytes may produce: they cannot be sorted."""
     broken = np.flatnonzero((np.isnan(scores) | np.isposinf(scores)).any(axis=0))
     gallery.damaged |= {int(i) for i in broken if not intact(gallery.records[i : i + 1], int(i))[0]}
     scores[:, broken] = -np.inf
@@ -233,7 +233,7 @@ def _drop_broken(gallery: Searched, scores: NDArray[np.float32]) -> None:
 def _best(
     gallery: Searched, probes: Probes, row: int, scores: NDArray[np.float32], k: int, one_per_person: bool
 ) -> list[Candidate]:
-    """Take the best of one probe, leaving out what proves to be damaged."""
+    """Return the best candidates of one probe, without damaged records."""
     wanted = min(len(scores), k)
     while True:
         order = _highest(scores, wanted)
@@ -244,7 +244,7 @@ def _best(
             scores[order[~whole]] = -np.inf
             continue
         rows = gallery.names_table.faces([int(number) for number in order])
-        # A record whose number the table does not know was never promised.
+        # A record number that is not in the table was never committed.
         kept = [int(number) for number in order if int(number) in rows]
         if one_per_person:
             firsts: dict[str, int] = {}
@@ -259,7 +259,7 @@ def _best(
 
 
 def explain_candidates(gallery: Searched, probes: Probes, row: int, numbers: list[int]) -> list[Candidate]:
-    """Give some records as candidates of one probe, with S and W, best first."""
+    """Return some records as candidates of one probe, with S and W, best first."""
     if not numbers:
         return []
     records = gallery.records[numbers]
@@ -267,7 +267,7 @@ def explain_candidates(gallery: Searched, probes: Probes, row: int, numbers: lis
         probes.cells[row : row + 1], None if probes.terms is None else probes.terms[row : row + 1], probes.weights
     )
     similarity, weights = explain_records(records, one, None if one.terms is None else gallery.model.attention)
-    # Weights in float32 add up to 1 but for rounding, which made 1.0000001 of a face and itself.
+    # Weights in float32 add up to 1 up to rounding; a face and itself once scored 1.0000001.
     scores = np.clip((similarity.astype(np.float64) * weights).sum(axis=1), -1, 1)
     rows = gallery.names_table.faces(numbers)
     grid = gallery.layout.shape[1:] if gallery.layout.kind == "grid" else None
@@ -286,7 +286,7 @@ def explain_candidates(gallery: Searched, probes: Probes, row: int, numbers: lis
 
 
 def _highest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Give the numbers of the highest scores, best first, equal ones in order."""
+    """Return the indices of the highest scores, best first, ties in order."""
     if count < len(scores):
         floor = np.partition(scores, len(scores) - count)[len(scores) - count]
         chosen = np.flatnonzero(scores >= floor)
@@ -296,30 +296,30 @@ def _highest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 
 def explain_cells(gallery: Searched, face: NDArray[np.uint8], candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Add to each candidate what every cell of the probe's face adds to the score.
+    """Add to each candidate the contribution of every place of the probe to the score.
 
-    The embedding of the probe is a sum over its cells, and the candidate's is in the gallery, so that the cosine splits
-    over the probe's cells without rest; no picture of the candidate is needed (see
+    The probe's embedding is a sum over its places and the candidate's is in the gallery, so the cosine splits exactly
+    over the probe's places. No picture of the candidate is needed (see
     :class:`whyface.explain.cells.CellsMethod`).
 
     Parameters
     ----------
     gallery
-        Of embeddings, opened with its model.
+        A gallery of embeddings, opened with its model.
     face
         The probe's aligned face, (3, 112, 112).
     candidates
-        What the search found for it.
+        The candidates found for it.
 
     Raises
     ------
     InputError
-        If the gallery holds grids, whose candidates carry S and W already.
+        If the gallery holds grids: its candidates have S and W.
     ModelError
         If the network has no grid, or the head behind it is not affine.
     """
     if gallery.layout.kind != "embedding":
-        raise InputError("candidates from grids carry their reasons already; cells are for embeddings")
+        raise InputError("candidates from grids already have maps; cells are for embeddings")
     grids, head = linear_head(gallery.model.embedder)
     parts = cell_parts(grids.grid(face[None]), head.weights)[0]
     whole = parts.sum(axis=(1, 2)) + head.constant
@@ -331,7 +331,7 @@ def explain_cells(gallery: Searched, face: NDArray[np.uint8], candidates: Sequen
 
 
 def with_cells(gallery: Searched, face: NDArray[np.uint8], candidates: list[Candidate]) -> list[Candidate]:
-    """Explain candidates where they carry no reasons and the network allows it; else return them as they are."""
+    """Explain candidates that have no maps if the network allows it; else return them unchanged."""
     if gallery.layout.kind != "embedding" or not candidates:
         return candidates
     try:

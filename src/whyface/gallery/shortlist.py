@@ -1,11 +1,11 @@
-"""A rough index that names the few faces of a very large gallery that are worth an exact comparison (extra ``ann``).
+"""An approximate index that selects the few faces of a very large gallery to compare exactly (extra ``ann``).
 
-With fixed attention w the score of two faces is one inner product of their unit cells written in a row, the probe's
+With fixed attention w, the score of two faces is one inner product of their concatenated unit vectors, the probe's
 weighted by w: for the default model 32 x 49 = 1,568 numbers. An index for inner products (FAISS; Douze et al., "The
-Faiss library", 2024) finds the largest ones without looking at every face. It works on compressed vectors, so it is
-only a first guess; what it names is then compared exactly (:mod:`whyface.gallery.shortlist`). Learned attention depends
-on the pair; the attention of the probe to itself stands in for it, which is a good guess because it says where this
-face has something to compare, whoever the other is. How often that misses somebody: ``docs/studies/two-stage.md``.
+Faiss library", 2024) finds the largest ones without comparing every face. It compresses vectors and is approximate, so
+the faces that it selects are then compared exactly. Learned attention depends on the pair; it is approximated by the
+attention of the probe to itself, which shows where this face has something to compare, regardless of the other face.
+How often this misses somebody: ``docs/studies/two-stage.md``.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _TRAINED_PER_LIST: Final = 48
 
 @dataclass(frozen=True)
 class Recipe:
-    """How vectors are kept and looked up.
+    """How vectors are stored and searched.
 
     Attributes
     ----------
     dimensions
-        Vectors are turned onto so many of their principal axes first; 0 keeps them as they are.
+        Number of principal axes that vectors are projected onto; 0 keeps them unchanged.
     lists
-        Vectors are sorted into so many lists by their nearest centre; 1 keeps one list of all. Lists save time and lose
-        faces: a probe's best are spread over more of them than a search can visit (``docs/studies/two-stage.md``).
+        Number of lists that vectors are sorted into by nearest centre; 1 keeps all in one. More lists save time but
+        lose faces: a probe's best are spread over more lists than a search can visit (``docs/studies/two-stage.md``).
     visited
-        Lists that a search looks into.
+        Number of lists that a search visits.
     """
 
     dimensions: int = 256
@@ -66,11 +66,11 @@ class Shortlist:
     Parameters
     ----------
     index
-        A FAISS index for inner products whose numbers are the records'.
+        A FAISS index for inner products, numbered like the records.
     recipe
-        How it was made.
+        How it was built.
     count
-        It covers the records 0 to ``count`` - 1; later ones were added to the gallery since.
+        Number of records covered, from 0; later ones were added after it was built.
     """
 
     def __init__(self, index: Any, recipe: Recipe, count: int) -> None:
@@ -79,16 +79,16 @@ class Shortlist:
         self.count = count
 
     def find(self, vectors: NDArray[np.float32], size: int, *, visited: int | None = None) -> NDArray[np.int64]:
-        """Name the records with about the largest inner products.
+        """Return the records with approximately the largest inner products.
 
         Parameters
         ----------
         vectors
             Weighted probes (P, D); see :func:`probe_vectors`.
         size
-            How many to name.
+            Number of records to return.
         visited
-            Another number of lists to look into than the recipe's.
+            Number of lists to visit, instead of the recipe's.
 
         Returns
         -------
@@ -110,16 +110,16 @@ class Shortlist:
 def probe_vectors(
     model: GalleryFeatures, features: NDArray[np.float32], attention: AttentionKind | None
 ) -> NDArray[np.float32]:
-    """Write probes in rows (P, D), cells first, weighted by fixed attention or by each probe's learned one to itself.
+    """Return probes as rows (P, D), places first, weighted by fixed attention or by each probe's own learned one.
 
     Parameters
     ----------
     model
         The gallery's model.
     features
-        (P, ...), as the model gives them.
+        (P, ...), from the model.
     attention
-        As for :meth:`GalleryFeatures.probes`, whose errors this raises.
+        As for :meth:`GalleryFeatures.probes`, including the errors raised.
     """
     probes = model.probes(features, attention)
     cells = probes.cells
@@ -139,20 +139,20 @@ def build_shortlist(
     threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> Shortlist:
-    """Make an index of all records that a gallery holds now.
+    """Build an index of all current records of a gallery.
 
     Parameters
     ----------
     gallery
         The gallery; its model is not needed.
     recipe
-        How; one list of all by default, which misses least.
+        How to build it; by default one list, which misses fewest faces.
     seed
-        Of the sample that axes and centres are fitted to, and of the centres' start.
+        Seed of the sample that axes and centres are fitted to, and of the initial centres.
     threads
         Cores to use; all by default.
     progress
-        Called with records done and their number.
+        Called with the number of records done and the total.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def build_shortlist(
 
 
 def save_shortlist(shortlist: Shortlist, gallery: Gallery) -> None:
-    """Write an index beside its gallery's records.
+    """Write an index to its gallery's folder.
 
     Raises
     ------
@@ -187,21 +187,21 @@ def save_shortlist(shortlist: Shortlist, gallery: Gallery) -> None:
     """
     faiss = faiss_module()
     about = {"count": shortlist.count, "recipe": asdict(shortlist.recipe), **_fingerprint(gallery, shortlist.count)}
-    # The index first: one without its description is not opened.
+    # Write the index first: an index without its description is not opened.
     (gallery.path / ABOUT_NAME).unlink(missing_ok=True)
     write_atomic(gallery.path / INDEX_NAME, faiss.serialize_index(shortlist.index).tobytes())
     write_atomic(gallery.path / ABOUT_NAME, f"{json.dumps(about, indent=1)}\n".encode())
 
 
 def open_shortlist(gallery: Gallery) -> Shortlist:
-    """Open the index beside a gallery's records.
+    """Open the index in a gallery's folder.
 
     Raises
     ------
     InputError
         If FAISS is not installed.
     DataError
-        If there is no index, it is damaged, or it is another gallery's.
+        If there is no index, it is damaged, or it belongs to another gallery.
     """
     faiss = faiss_module()
     again = f"run: whyface gallery index {gallery.path}"
@@ -215,7 +215,7 @@ def open_shortlist(gallery: Gallery) -> Shortlist:
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise DataError(f"{gallery.path / ABOUT_NAME}: damaged; {again}") from error
     if count > len(gallery.records) or expected != _fingerprint(gallery, count):
-        raise DataError(f"{path}: was made of other records than this gallery's; {again}")
+        raise DataError(f"{path}: was built from other records than this gallery's; {again}")
     try:
         index = faiss.read_index(str(path))
     except RuntimeError as error:
@@ -231,7 +231,7 @@ def faiss_module() -> Any:
     Raises
     ------
     InputError
-        If it is not installed; the message says what to install.
+        If FAISS is not installed; the message names the extra to install.
     """
     try:
         import faiss  # noqa: PLC0415 - an extra
@@ -250,13 +250,13 @@ def _stretches(gallery: Gallery) -> Iterator[tuple[int, NDArray[np.float32]]]:
 
 
 def _fingerprint(gallery: Gallery, count: int) -> dict[str, Any]:
-    """Tell this gallery from others: its model, and the checksums of the first and the last record of the index."""
+    """Identify a gallery by its model and the checksums of the first and last record of the index."""
     ends = [int(gallery.records[number]["crc"]) for number in (0, count - 1)]
     return {"sha256": dict(gallery.layout.sha256), "ends": ends}
 
 
 def _empty_index(sample: NDArray[np.float32], recipe: Recipe, seed: int) -> Any:
-    """Fit axes and centres; vectors are kept as bytes (FAISS's SQ8), a number each."""
+    """Fit axes and centres; vectors are stored with one byte per number (FAISS's SQ8)."""
     faiss = faiss_module()
     width = sample.shape[1]
     axes = min(recipe.dimensions or width, width)
@@ -294,10 +294,10 @@ def search_shortlist(
     threads: int | None = None,
     one_per_person: bool = False,
 ) -> list[list[Candidate]]:
-    """Find about the k best faces for each of P probes.
+    """Find approximately the k best faces for each of P probes.
 
-    Scores, S and W are exact, as those of :func:`whyface.gallery.search.search` are; what can happen is that somebody
-    is not on the shortlist. Faces that were added since the index was made are all compared.
+    Scores, S and W are exact, as in :func:`whyface.gallery.search.search`, but the shortlist may miss somebody. Faces
+    that were added after the index was built are all compared.
 
     Parameters
     ----------
@@ -308,13 +308,13 @@ def search_shortlist(
     features
         From ``gallery.features``, (P, ...).
     k
-        How many to return, at least 1.
+        Number of candidates, at least 1.
     size
-        How many to compare exactly, at least k.
+        Number of faces to compare exactly, at least k.
     attention, threads, one_per_person
         As for :func:`whyface.gallery.search.search`.
     visited
-        Lists of the index to look into, instead of its own number.
+        Number of lists to visit, instead of the recipe's.
 
     Returns
     -------
@@ -323,7 +323,7 @@ def search_shortlist(
     Raises
     ------
     InputError
-        If k is below 1, the shortlist is shorter, the gallery is empty, or the features are another model's.
+        If k is below 1 or above ``size``, the gallery is empty, or the features are from another model.
     """
     if not 1 <= k <= size:
         raise InputError(f"a search returns 1 to {size} candidates from a shortlist of {size}, got k = {k}")
@@ -353,14 +353,14 @@ def _best(
     threads: int | None,
     one_per_person: bool,
 ) -> list[Candidate]:
-    """Compare one probe with the named records and take the best."""
+    """Compare one probe with the given records and return the best."""
     if not len(numbers):
         return []
     one = Probes(
         probes.cells[row : row + 1], None if probes.terms is None else probes.terms[row : row + 1], probes.weights
     )
     learned = None if one.terms is None else gallery.model.attention
-    # The numbers rise, so that the disk is read in one direction.
+    # Numbers ascend, so the disk is read sequentially.
     (scores,) = score_records(gallery.records[numbers], one, learned, threads=threads)
     kept: list[int] = []
     people: set[str] = set()
@@ -369,7 +369,7 @@ def _best(
         if not intact(gallery.records[number : number + 1], number)[0]:
             gallery.damaged.add(number)
             continue
-        # A record whose number the table does not know was never promised.
+        # A record number that is not in the table was never committed.
         person = gallery.names_table.faces([number]).get(number)
         if person is None or (one_per_person and person.name in people):
             continue

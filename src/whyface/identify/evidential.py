@@ -1,11 +1,11 @@
-"""Evidence, the Dirichlet distribution that it makes, and the uncertainty that is left.
+"""Evidence, its Dirichlet distribution, and the uncertainty.
 
-A classifier of K people gives each of them evidence e_k >= 0. Their Dirichlet distribution has the concentrations
+A classifier of K people assigns evidence e_k >= 0 to each. The Dirichlet distribution has the concentrations
 alpha_k = e_k + 1; its mean is the expected probability of each person, and u = K / sum(alpha) is the share of belief
-that no evidence has claimed: 1 without any evidence, near 0 with much of it.
+not assigned to anyone: 1 without any evidence, near 0 with much evidence.
 
 M. Sensoy, L. Kaplan, M. Kandemir, Evidential Deep Learning to Quantify Classification Uncertainty, NeurIPS 2018,
-section 3. The losses that teach such evidence are in :mod:`whyface.train.evidential_losses`.
+section 3. The losses that train such evidence are in :mod:`whyface.train.evidential_losses`.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ EvidenceKind = Literal["relu", "exp", "softplus"]
 EVIDENCE_KINDS: Final[tuple[EvidenceKind, ...]] = get_args(EvidenceKind)
 
 EXP_LIMIT: Final = 20.0
-"""Logits are held in -20..20 before the exponential is taken, so that one of them cannot overflow the sum.
+"""Logits are clipped to -20..20 before the exponential, so that none can overflow the sum.
 
-The published code takes 10, where u cannot fall below K / (K + 22026): most photos of known people reach that floor,
-and what is erased from such a face leaves no trace in u."""
+The published code uses 10, where u cannot fall below K / (K + 22026): most photos of known people reach that floor,
+and erasing parts of such a face does not change u."""
 
 
 def evidence(logits: FloatArray, kind: EvidenceKind) -> NDArray[np.float64]:
-    """Turn logits into evidence.
+    """Return the evidence for logits.
 
     Parameters
     ----------
     logits
         Any shape.
     kind
-        ``"relu"``: max(z, 0); ``"exp"``: exp(z) with z held in -20..20; ``"softplus"``: log(1 + exp(z)).
+        ``"relu"``: max(z, 0); ``"exp"``: exp(z) with z clipped to -20..20; ``"softplus"``: log(1 + exp(z)).
 
     Returns
     -------
@@ -71,7 +71,7 @@ def concentration(given: FloatArray) -> NDArray[np.float64]:
     Raises
     ------
     InputError
-        If evidence is negative or not finite, or there is nobody to give it to.
+        If evidence is negative or not finite, or there are no people.
     """
     values = np.asarray(given, np.float64)
     if values.ndim < 1 or values.shape[-1] < 1:
@@ -84,8 +84,8 @@ def concentration(given: FloatArray) -> NDArray[np.float64]:
 def uncertainty(alpha: FloatArray) -> NDArray[np.float64]:
     """Return u = K / sum(alpha) for concentrations (..., K), shape (...).
 
-    In (0, 1]: 1 where nobody has evidence. With one person only (K = 1) it says how much evidence there is, but there
-    is nobody else whom the face could be taken for, so it is no answer to "who".
+    In (0, 1]: 1 if there is no evidence. With only one person (K = 1) it shows the amount of evidence, but does not
+    answer "who", since there is no other choice.
 
     Raises
     ------
@@ -124,7 +124,7 @@ _UNIT: Final = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Belief:
-    """What a head believes of N faces among K people.
+    """A head's output for N faces and K people.
 
     Attributes
     ----------
@@ -154,14 +154,14 @@ class EvidentialHead:
     scale, shift
         Logit = scale * cosine + shift.
     evidence
-        How a logit becomes evidence, see :func:`whyface.identify.evidential.evidence`.
+        Kind of evidence, see :func:`whyface.identify.evidential.evidence`.
     record
-        Where it comes from: model, its SHA-256, loss, pictures, seed, versions. Plain values.
+        Provenance: model, its SHA-256, loss, pictures, seed, versions. Plain values.
 
     Raises
     ------
     InputError
-        If these do not fit each other.
+        If these do not match.
     """
 
     people: tuple[str, ...]
@@ -188,12 +188,12 @@ class EvidentialHead:
             raise InputError(f"unknown evidence {self.evidence!r}; use one of {', '.join(EVIDENCE_KINDS)}")
 
     def __call__(self, features: FloatArray) -> Belief:
-        """Weigh the evidence in N faces' features (N, D), rows of unit length.
+        """Return the belief for features (N, D), rows of unit length.
 
         Raises
         ------
         InputError
-            If they are not of the size that the head was fitted to, or not finite.
+            If they have another size than the head was fitted to, or are not finite.
         """
         if features.ndim != 2 or features.shape[1] != self.directions.shape[1]:
             raise InputError(
@@ -207,12 +207,12 @@ class EvidentialHead:
         return Belief(alpha, expected_probability(alpha), uncertainty(alpha))
 
     def save(self, path: Path | str) -> None:
-        """Write the head to a ``.safetensors`` file, whole or not at all.
+        """Write the head to a ``.safetensors`` file atomically.
 
         Raises
         ------
         OutputError
-            If it cannot be written there.
+            If it cannot be written.
         """
         header = {
             "format": FORMAT,
@@ -226,12 +226,12 @@ class EvidentialHead:
         write_atomic(path, save(tensors, {_RECORD: json.dumps(header)}))
 
     def require_model(self, sha256: str, path: Path | str) -> None:
-        """Refuse a head that was fitted with another model.
+        """Check that the head was fitted with this model.
 
         Raises
         ------
         ModelError
-            Its record names another hash.
+            If its record has another hash.
         """
         own = self.record.get("model_sha256")
         if own is not None and own != sha256:
@@ -247,7 +247,7 @@ def load_evidential_head(path: Path | str) -> EvidentialHead:
     Raises
     ------
     ModelError
-        If the file is missing, broken, or another file than an evidential head's.
+        If the file is missing, damaged, or not an evidential head.
     """
     try:
         tensors, metadata = read_tensors(path, ("directions",))

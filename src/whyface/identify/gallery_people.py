@@ -1,8 +1,8 @@
-"""What an evidential head sees of a face: the directions of its grid's cells, side by side.
+"""The input of an evidential head: the concatenated unit vectors of a face's grid.
 
-Every cell counts the same and has unit length before all are scaled together, so that the cosine of two faces is the
-mean of their cells' cosines (the xCos score under uniform attention), and every cell has an exact part in it. A gallery
-keeps the same cells in the same order, so a head can be fitted to a gallery without its photos.
+Every place has unit length before all are scaled together, so the cosine of two faces is the mean of the cosines of
+their places (the xCos score under uniform attention), and every place has an exact part in it. A gallery stores the
+same vectors in the same order, so a head can be fitted to a gallery without its photos.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FloatArray = NDArray[np.floating[Any]]
 
 
 def grid_features(grids: FloatArray) -> NDArray[np.float32]:
-    """Turn grids (N, C, H, W) into features (N, H * W * C), rows of unit length, cells first.
+    """Return grids (N, C, H, W) as features (N, H * W * C), rows of unit length, places first.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def grid_features(grids: FloatArray) -> NDArray[np.float32]:
 
 
 def cosine_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, int]) -> NDArray[np.float64]:
-    """Split the cosine of features and a person's direction into its cells' parts.
+    """Split the cosine of features and a person's direction over the places.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def cosine_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, 
     direction
         (H * W * C,), of unit length.
     cells
-        (H, W).
+        Grid size (H, W).
 
     Returns
     -------
@@ -67,17 +67,17 @@ def cosine_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, 
 
 
 HEAD_NAME: Final = "uncertainty.safetensors"
-"""The head's file in the gallery's folder."""
+"""Name of the head's file in the gallery's folder."""
 
 
 @dataclass(frozen=True, eq=False)
 class GalleryPeople:
-    """Everybody in a gallery.
+    """The faces and people of a gallery.
 
     Attributes
     ----------
     features
-        Of N faces, (N, D) float32, rows of unit length.
+        Features of N faces, (N, D) float32, rows of unit length.
     labels
         The person of each, an index into ``people``, (N,) int64.
     people
@@ -90,7 +90,7 @@ class GalleryPeople:
 
 
 def gallery_people(gallery: Gallery) -> GalleryPeople:
-    """Read everybody's features; removed and damaged faces are left out."""
+    """Return the features of all people, without removed and damaged faces."""
     rows = [(number, name) for number, name in gallery.names_table.labels() if number < len(gallery.records)]
     numbers = np.array([number for number, _ in rows], np.int64)
     records = gallery.records[numbers] if len(numbers) else gallery.records[:0]
@@ -104,30 +104,29 @@ def gallery_people(gallery: Gallery) -> GalleryPeople:
 
 
 def head_features(gallery: Gallery, features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn probes' features, as ``gallery.features`` gives them, into what a head of this gallery takes, (P, D)."""
+    """Convert probe features from ``gallery.features`` to the input of this gallery's head, (P, D)."""
     return grid_features(features) if gallery.layout.kind == "grid" else l2_normalise(features)
 
 
 def head_path(gallery: Gallery) -> Path:
-    """Name the file of the gallery's head, whether it is there or not."""
+    """Return the path of the gallery's head, whether it exists or not."""
     return gallery.path / HEAD_NAME
 
 
 def model_record(gallery: Gallery) -> dict[str, Any]:
-    """Say which model the gallery's features are of, for a head's record."""
+    """Return the gallery's model, for a head's record."""
     return {"model": gallery.layout.model, "model_sha256": gallery.layout.sha256.get("onnx")}
 
 
 def gallery_head(gallery: Gallery) -> tuple[EvidentialHead | None, str]:
-    """Open the gallery's head, or say in one sentence why there is none to be used.
+    """Return the gallery's head, or None and why there is none.
 
-    A head of other people than the gallery's says nothing about these: people may have come or gone since it was
-    fitted.
+    A head fitted to other people is not used: people may have been added or removed since.
 
     Raises
     ------
     ModelError
-        If there is a file, but it is broken or of another model.
+        If the head is damaged or belongs to another model.
     """
     path = head_path(gallery)
     people = gallery.names()

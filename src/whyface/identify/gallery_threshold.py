@@ -1,9 +1,9 @@
-"""A threshold for a whole gallery: every face in it is one more chance for a stranger to pass for somebody.
+"""A threshold for a whole gallery: every face in it is another chance for a stranger to be accepted.
 
-Wanted is a false positive identification rate (FPIR). If N comparisons were independent, each may then have the false
-match rate 1 - (1 - FPIR)^(1 / N), which is soon below what any list of pairs can show. The threshold for it is
-extrapolated from two that were measured, as if impostors' scores were normally distributed. That is rough, since tails
-are not normal and comparisons not independent: docs/studies/identify.md has what it gives on people at hand.
+The target is a false positive identification rate (FPIR). If N comparisons were independent, each could have an FMR of
+1 - (1 - FPIR)^(1 / N), which is soon below what any list of pairs can show. Its threshold is extrapolated from two
+measured ones, as if impostor scores were normally distributed. This is rough, since tails are not normal and
+comparisons not independent; docs/studies/identify.md has measured results.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from whyface.models.entry import ModelEntry
 TARGET_FPIR: Final = 0.01
 
 _LOWEST: Final = 1e-3
-"""A gallery's threshold is never below that of one comparison at this FMR, by which ``whyface verify`` decides."""
+"""A gallery's threshold is never below that of one comparison at this FMR, which ``whyface verify`` uses."""
 
 
 def fmr_for(fpir: float, faces: int) -> float:
-    """Return the false match rate that each of N independent comparisons may have: 1 - (1 - FPIR)^(1 / N).
+    """Return the FMR that each of N independent comparisons may have: 1 - (1 - FPIR)^(1 / N).
 
     Raises
     ------
@@ -33,19 +33,19 @@ def fmr_for(fpir: float, faces: int) -> float:
         If the rate is not between 0 and 1, or there are no faces.
     """
     if not 0 < fpir < 1 or faces < 1:
-        raise InputError(f"an FPIR lies between 0 and 1 and a gallery has faces, got {fpir:g} and {faces}")
+        raise InputError(f"an FPIR must be between 0 and 1 and a gallery must have faces, got {fpir:g} and {faces}")
     return float(-np.expm1(np.log1p(-fpir) / faces))
 
 
 def extrapolated_threshold(points: Mapping[float, float], fmr: float) -> float:
-    """Extend two measured thresholds to another false match rate along a normal distribution of impostors' scores.
+    """Extrapolate two measured thresholds to another FMR, assuming normally distributed impostor scores.
 
     Parameters
     ----------
     points
         FMR -> threshold; the two lowest rates are used.
     fmr
-        The wanted rate.
+        The target FMR.
 
     Raises
     ------
@@ -53,9 +53,10 @@ def extrapolated_threshold(points: Mapping[float, float], fmr: float) -> float:
         If there are fewer than two points, they do not rise as the rate falls, or a rate is not between 0 and 1.
     """
     if not all(0 < rate < 1 for rate in (fmr, *points)):
-        raise InputError(f"false match rates lie between 0 and 1, got {', '.join(f'{r:g}' for r in (fmr, *points))}")
+        rates = ", ".join(f"{rate:g}" for rate in (fmr, *points))
+        raise InputError(f"false match rates must be between 0 and 1, got {rates}")
     if len(points) < 2:
-        raise InputError(f"two measured thresholds are needed to extend them, got {len(points)}")
+        raise InputError(f"two measured thresholds are needed to extrapolate, got {len(points)}")
     low, high = sorted(points)[:2]
     quantile = NormalDist().inv_cdf
     if 1 - low == 1:
@@ -70,7 +71,7 @@ def extrapolated_threshold(points: Mapping[float, float], fmr: float) -> float:
 def gallery_threshold(
     entry: ModelEntry, kind: str, faces: int, *, fpir: float = TARGET_FPIR
 ) -> tuple[float, ThresholdSource]:
-    """Give the threshold for a gallery of so many faces, and where it comes from.
+    """Return the threshold for a gallery of this size, and its source.
 
     Parameters
     ----------
@@ -79,9 +80,9 @@ def gallery_threshold(
     kind
         ``"u"``, ``"p"``, ``"l"`` or ``"cosine"``.
     faces
-        In the gallery.
+        Number of faces in the gallery.
     fpir
-        Share of strangers who may pass for somebody.
+        Share of strangers who may be accepted as somebody.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def gallery_threshold(
         raise ModelError(
             f"model {entry.name!r} has no thresholds on record that could be extended to a gallery; give --threshold"
         )
-    # Where only rates below that are on record, the highest of them is the nearest, and stricter.
+    # If only lower rates are on record, the highest of them is the nearest, and stricter.
     lowest = min((rate for rate in thresholds if rate >= _LOWEST), default=max(thresholds))
     if fmr >= lowest:
         return thresholds[lowest], ThresholdSource.from_operating_point(measured[lowest])

@@ -1,4 +1,4 @@
-"""Who is it: the best candidates of a gallery, a verdict that may be "nobody", and why the first and not the second."""
+"""Identification: a gallery's best candidates, a verdict that may be "nobody", and why the first beats the second."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from whyface.xcos.attention import AttentionKind
 SCHEMA: Final = "whyface/identification/1"
 
 NOTABLE_FPIR: Final = 0.011
-"""Above this expected share of strangers who are taken for somebody, the report warns."""
+"""The report warns if the expected FPIR exceeds this."""
 
 
 @dataclass(frozen=True, eq=False)
 class Identification:
-    """What a gallery says about one face.
+    """The result of identifying one face in a gallery.
 
     Attributes
     ----------
@@ -40,18 +40,18 @@ class Identification:
     people, faces
         Size of the gallery.
     threshold, threshold_source
-        Somebody is named iff the best score is above the threshold.
+        A person is named iff the best score is above the threshold.
     expected_fpir
-        About the share of strangers whom this threshold lets pass for somebody among so many faces,
-        :func:`whyface.evaluate.open_set.fpir_of`; None where the threshold's FMR is not known.
+        Approximate FPIR at this threshold among so many faces, :func:`whyface.evaluate.open_set.fpir_of`; None if the
+        threshold's FMR is not known.
     uncertainty
         u in (0, 1], or None without an evidential head.
     beliefs
         Expected probability of each candidate among the people of the gallery, by name; empty without a head.
     uncertainty_note
-        Why there is no uncertainty, or how its head came about.
+        Why there is no uncertainty, or how its head was fitted.
     model, face, versions
-        What was used.
+        The model, the face and the software versions.
     """
 
     candidates: tuple[Candidate, ...]
@@ -75,28 +75,28 @@ class Identification:
 
     @property
     def is_known(self) -> bool:
-        """Whether somebody is named."""
+        """Whether a person is named."""
         return self.best.score > self.threshold
 
     @property
     def name(self) -> str | None:
-        """Who it is, or None for nobody in the gallery."""
+        """The person, or None for nobody in the gallery."""
         return self.best.name if self.is_known else None
 
     @property
     def gap(self) -> float | None:
-        """By how much the best person's score exceeds the next one's; None if there is nobody else."""
+        """Difference of the best and the next person's scores; None if there is only one person."""
         return None if len(self.candidates) < 2 else self.best.score - self.candidates[1].score
 
     def difference(self) -> NDArray[np.float64] | None:
-        """Split the gap over the cells, (H, W), up to rounding; None without cells or a second person."""
+        """Return the gap split over the places, (H, W), up to rounding; None without places or a second person."""
         parts = [contributions(candidate) for candidate in self.candidates[:2]]
         if len(parts) < 2 or parts[0] is None or parts[1] is None:
             return None
         return np.asarray(parts[0] - parts[1])
 
     def reasons(self) -> dict[str, float]:
-        """Sum :meth:`difference` by region of the face; empty where there is none."""
+        """Return :meth:`difference` summed by region of the face; empty if there is none."""
         cells = self.difference()
         return {} if cells is None else region_shares(cells)
 
@@ -128,7 +128,7 @@ class Identification:
 
 
 def contributions(candidate: Candidate) -> NDArray[np.float64] | None:
-    """Give what every cell adds to a candidate's score, (H, W); None where that is not known."""
+    """Return every place's contribution to a candidate's score, (H, W); None if it is not known."""
     if candidate.similarity is not None and candidate.attention is not None:
         return np.multiply(candidate.similarity, candidate.attention, dtype=np.float64)
     return None if candidate.cells is None else np.asarray(candidate.cells, np.float64)
@@ -146,7 +146,7 @@ def identify(
     head: EvidentialHead | None = None,
     threads: int | None = None,
 ) -> Identification:
-    """Look a face up in a gallery.
+    """Identify a face in a gallery.
 
     Parameters
     ----------
@@ -157,22 +157,22 @@ def identify(
     threshold, source
         The threshold, e.g. :func:`whyface.identify.gallery_threshold.gallery_threshold`, and where it comes from.
     fmr
-        The false match rate of one comparison that the threshold stands for; by default the one that its source names.
+        The FMR of one comparison at this threshold; by default that of its source.
     k
-        How many people to return, at least 2 are looked up.
+        Number of people to return; at least 2 are searched for.
     attention
-        ``"u"``, ``"p"`` or ``"l"``; the best that there is by default.
+        ``"u"``, ``"p"`` or ``"l"``; by default the best available.
     head
-        An evidential head of the gallery's people; the one in the gallery's folder by default.
+        An evidential head of the gallery's people; by default the one in the gallery's folder.
     threads
-        Cores to use.
+        Number of cores to use.
 
     Raises
     ------
     InputError
         If k is below 1 or the gallery is empty.
     ModelError
-        If the head in the gallery's folder is broken or of another model.
+        If the head in the gallery's folder is damaged or belongs to another model.
     """
     if k < 1:
         raise InputError(f"at least one candidate is returned, got k = {k}")
@@ -213,12 +213,12 @@ MOST_NAMED: Final = 3
 
 PLENTY: Final = 0.5
 HARDLY_ANY: Final = 0.95
-"""Most photos of known people have a u below the first and hardly any one above the second (docs/studies/identify.md:
-5 % of known people's clean photos lie above 0.93, 95 % of strangers' above 0.99)."""
+"""Most photos of known people have u below the first value and hardly any above the second (docs/studies/identify.md:
+5 % of known people's clean photos are above 0.93, 95 % of strangers' above 0.99)."""
 
 
 def verdict_sentence(found: Identification) -> str:
-    """Say who it is, or that it is nobody in the gallery, with score, threshold and where that comes from."""
+    """Return the verdict in one sentence, with the score, the threshold and its source."""
     best = found.best
     where = f"threshold {found.threshold:.4f} ({found.threshold_source.describe()})"
     if found.is_known:
@@ -227,7 +227,7 @@ def verdict_sentence(found: Identification) -> str:
 
 
 def reason_sentence(found: Identification) -> str:
-    """Say why it is the best candidate rather than the next one; a text also where there is no next one or no map."""
+    """Return why the best candidate beats the next one, or why this cannot be said."""
     if found.gap is None:
         return f"{found.best.name} is the only person in the gallery: there is nobody else whom the face could be"
     best, other = found.candidates[:2]
@@ -249,7 +249,7 @@ def reason_sentence(found: Identification) -> str:
 
 
 def uncertainty_sentence(found: Identification) -> str:
-    """Say what u is and means, or why there is none."""
+    """Return the value and meaning of u, or why there is none."""
     if found.uncertainty is None:
         return found.uncertainty_note
     u = f"{found.uncertainty:.2g}" if found.uncertainty < 0.01 else f"{found.uncertainty:.2f}"
@@ -268,7 +268,7 @@ def uncertainty_sentence(found: Identification) -> str:
 
 
 def notes(found: Identification) -> tuple[str, ...]:
-    """Say what a reader must know about this gallery."""
+    """Return caveats about this gallery."""
     said = []
     if found.people == 1:
         said.append(
@@ -290,7 +290,7 @@ def notes(found: Identification) -> tuple[str, ...]:
 
 
 def sentences(found: Identification) -> tuple[str, ...]:
-    """Put all of it together: verdict, reason, uncertainty, notes."""
+    """Return all sentences: verdict, reason, uncertainty, notes."""
     return (verdict_sentence(found), reason_sentence(found), uncertainty_sentence(found), *notes(found))
 
 

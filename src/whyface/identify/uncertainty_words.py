@@ -1,4 +1,4 @@
-"""The places of attribute words on a photo, as they matter for who it is."""
+"""Attribute words on a photo, by how much erasing each changes the uncertainty of identification."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from whyface.words.word_maps import THRESHOLD, class_activation, erased_pixels, 
 
 
 def gallery_features(gallery: Gallery) -> Features:
-    """Give the function from faces to what the gallery's head takes."""
+    """Return the function from faces to the input of the gallery's head."""
     return lambda faces: head_features(gallery, gallery.features(faces))
 
 
 def identity_map(head: EvidentialHead, features: NDArray[np.float32], cells: tuple[int, int]) -> NDArray[np.float32]:
-    """Give where on a face the likeliest person is seen, (H, W) in 0..1; features (1, D).
+    """Return the class activation map of the likeliest person, (H, W) in 0..1; features (1, D).
 
-    The cosine that the head's evidence comes from is a sum over cells, so this is exact, not an estimate by gradients.
+    The head's cosine is a sum over places, so the map is exact, not estimated from gradients.
     """
     person = int(head(features).probability[0].argmax())
     return np.asarray(class_activation(cosine_parts(features, head.directions[person], cells))[0], np.float32)
@@ -45,22 +45,22 @@ def word_masks(
     threshold: float = THRESHOLD,
     sensitive: bool = False,
 ) -> dict[str, NDArray[np.bool_]]:
-    """Give each word that is present and may be named its pixels: where it is seen and the person is seen too.
+    """Return the pixels of each word that is present and permitted: where both the word and the person are seen.
 
     Parameters
     ----------
     face
         (1, 3, 112, 112).
     head, features
-        The head, and what it takes of this face, (1, D).
+        The head and its input for this face, (1, D).
     cells
-        (H, W) of the grid.
+        Grid size (H, W).
     attributes
-        Reads attributes and where they are seen.
+        The attribute reader.
     threshold
         Pixels of the joint map above this are erased.
     sensitive
-        Let words about gender, age and race in.
+        Include words about gender, age and race.
 
     Returns
     -------
@@ -83,12 +83,12 @@ Masks = Mapping[str, NDArray[np.bool_]]
 """Word -> its pixels, (112, 112)."""
 
 TOP: Final = 3
-"""So many words are erased together."""
+"""Number of words erased together."""
 
 
 @dataclass(frozen=True)
 class ErasedWord:
-    """What erasing one word does.
+    """The effect of erasing one word.
 
     Attributes
     ----------
@@ -97,11 +97,11 @@ class ErasedWord:
     area
         Share of the picture that was erased.
     uncertainty, person
-        u without it, and who is then the likeliest.
+        u without it, and the likeliest person then.
     by_chance
-        Mean u without random places of the same area.
+        Mean u after erasing random places of the same area.
     limit
-        What u has to exceed to be told from chance, the choice among all words counted in.
+        What u must exceed to differ from chance, corrected for the choice among all words.
     chance
         p-value, corrected for the same choice, see :func:`whyface.words.noise_floor.noise_floor`.
     """
@@ -122,16 +122,16 @@ class ErasedWord:
 
 @dataclass(frozen=True)
 class UncertaintyWords:
-    """What uncertainty hangs on.
+    """How the uncertainty depends on words.
 
     Attributes
     ----------
     uncertainty, person
-        u of the whole face, and who is the likeliest.
+        u of the whole face, and the likeliest person.
     words
-        The largest u first.
+        The words, largest u first.
     eraser
-        What stands in the place of what was erased.
+        What replaces the erased pixels.
     draws, seed
         Random erasures of each word's area.
     """
@@ -144,7 +144,7 @@ class UncertaintyWords:
     seed: int
 
     def top(self, count: int = TOP) -> tuple[str, ...]:
-        """Name the words that raise u most, at most so many, and none that does not raise it."""
+        """Return up to ``count`` words that raise u, largest first."""
         return tuple(word.name for word in self.words[:count] if word.uncertainty > self.uncertainty)
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class UncertaintyWords:
         }
 
     def describe(self) -> str:
-        """Say in a sentence or two which words the answer hangs on, or that none does more than chance."""
+        """Return one or two sentences: which words matter most, or that none exceeds chance."""
         telling = [word for word in self.words if word.is_telling]
         if not telling:
             return (
@@ -189,24 +189,24 @@ def uncertainty_words(
     draws: int = 20,
     seed: int = 0,
 ) -> UncertaintyWords:
-    """Erase one word after the other.
+    """Erase each word in turn and measure the uncertainty.
 
     Parameters
     ----------
     head
-        Gives the uncertainty.
+        Returns the uncertainty.
     features
         See :data:`Features`.
     face
         (3, 112, 112) uint8, RGB.
     masks
-        The words' pixels; words without any are left out.
+        Pixels of each word; words without pixels are left out.
     eraser
         See :data:`whyface.words.erasing.ERASERS`; the same for words and chance.
     draws
-        Random erasures of each word's area, at least 19: with fewer, no word can be told from chance.
+        Random erasures of each word's area, at least 19: with fewer, no word can exceed chance.
     seed
-        Of these.
+        Seed of the random erasures.
 
     Raises
     ------
@@ -246,24 +246,24 @@ def uncertainty_words(
 def erase_together(
     face: NDArray[np.uint8], masks: Masks, names: Sequence[str], *, eraser: str = "black", seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Erase several words at once, and beside it as many pixels at random places, with the same filler.
+    """Erase several words at once, and separately as many pixels at random places, with the same eraser.
 
     Parameters
     ----------
     face
         (3, 112, 112) uint8, RGB.
     masks
-        The words' pixels.
+        Pixels of each word.
     names
-        Which words.
+        The words to erase.
     eraser
-        For both.
+        Eraser of both.
     seed
-        Of the random places.
+        Seed of the random places.
 
     Returns
     -------
-    The face without the words, and the face without random places; both (3, 112, 112).
+    The face with the words erased and the face with random places erased, both (3, 112, 112).
 
     Raises
     ------

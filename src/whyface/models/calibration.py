@@ -82,7 +82,7 @@ class Calibration:
         return self.genuine_pairs / (self.genuine_pairs + self.impostor_pairs)
 
     def fitted(self, scores: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Give the curve's own values, in [0, 1], at scores of any shape; the prior is that of the fit."""
+        """Return the curve's own values, in [0, 1], at scores of any shape; the prior is that of the fit."""
         x, given = np.asarray(scores, np.float64), self.parameters
         if self.kind == "isotonic":
             return np.asarray(np.interp(x, given["scores"], given["probabilities"]), np.float64)
@@ -92,7 +92,7 @@ class Calibration:
         return np.asarray(np.clip(given["height"] * rise + given["base"], 0, 1))
 
     def ratio(self, scores: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Give the likelihood ratio of "same person" at scores: how many times likelier they are for one person.
+        """Return the likelihood ratio of "same person" at scores: how many times likelier they are for one person.
 
         It is cut where the sample ends: among 3,000 impostor pairs nothing can be seen of what happens once in 10,000,
         so that a ratio never passes their number (nor falls below one over the number of genuine pairs), however far
@@ -103,7 +103,7 @@ class Calibration:
         return np.asarray(np.clip(ratio, 1 / self.genuine_pairs, self.impostor_pairs))
 
     def probability(self, score: float, *, prior: float | None = None) -> float:
-        """Give the probability of "same person".
+        """Return the probability of "same person".
 
         Parameters
         ----------

@@ -19,7 +19,7 @@ Head = Callable[[Tensor], Tensor]
 
 
 def unnormalised(head: nn.Module) -> Head:
-    """Give a head without the L2 normalisation that this package's own heads end with."""
+    """Return a head without the L2 normalisation that this package's own heads end with."""
     if isinstance(head, GdcHead):
         return lambda x: head.bn(torch.flatten(head.conv3(head.gdconv(x)), 1))
     if isinstance(head, FcHead):

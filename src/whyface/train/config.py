@@ -356,7 +356,7 @@ def _absolute(config: TrainConfig, base: Path) -> TrainConfig:
 
 
 def rate_factor(config: OptimiserConfig, step: int, *, steps: int, epoch_steps: int) -> float:
-    """Give the factor at a step (from 0).
+    """Return the factor at a step (from 0).
 
     ``milestones``: x gamma after each of these epochs (the paper: x 0.1 after 12, 15 and 18); ``step``: x gamma every
     so many epochs; ``cosine``: from 1 to 0 over the run; ``constant``: 1. Warm-up rises linearly over the first steps.

@@ -159,7 +159,7 @@ def steps_per_epoch(pictures: int, size: int) -> int:
 
 
 def epoch_batch(pictures: int, size: int, seed: int, step: int) -> Tensor:
-    """Give the numbers of the pictures of one step: every picture once an epoch, in an order of the epoch's own."""
+    """Return the numbers of the pictures of one step: every picture once an epoch, in an order drawn per epoch."""
     epoch, part = divmod(step, steps_per_epoch(pictures, size))
     order = torch.randperm(pictures, generator=generator_for(seed, _EPOCH, epoch))
     return order[part * size : (part + 1) * size]

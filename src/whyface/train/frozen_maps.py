@@ -28,7 +28,7 @@ class MapNetwork(Embedder, Protocol):
     """An embedder that gives embedding and spatial map in one pass, such as OnnxEmbedder or TorchEmbedder."""
 
     def embed_with_grid(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Give embeddings (N, D), L2-normalised, and maps (N, C, H, W)."""
+        """Return embeddings (N, D), L2-normalised, and maps (N, C, H, W)."""
         ...
 
 

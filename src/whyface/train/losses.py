@@ -53,7 +53,7 @@ class MarginHead(nn.Module):
         self.weight = nn.Parameter(functional.normalize(torch.empty(classes, embedding_size).uniform_(-1, 1)))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Give logits (N, K)."""
+        """Return logits (N, K)."""
         cosine = functional.linear(functional.normalize(embeddings), functional.normalize(self.weight)).clamp(-1, 1)
         if self.kind == "softmax" or self.margin == 0:
             return self.scale * cosine
@@ -76,7 +76,7 @@ class PairIndices(NamedTuple):
 
 
 def all_pairs(count: int) -> PairIndices:
-    """Give every unordered pair of ``count`` pictures."""
+    """Return every unordered pair of ``count`` pictures."""
     first, second = torch.triu_indices(count, count, 1)
     return PairIndices(first, second)
 

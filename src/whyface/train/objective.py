@@ -75,7 +75,7 @@ class Objective(nn.Module):
         return self
 
     def features(self, faces: Tensor) -> Tensor:
-        """Give grids (N, C, H, W) of an xCos network, embeddings (N, D) of the baseline."""
+        """Return grids (N, C, H, W) of an xCos network, embeddings (N, D) of the baseline."""
         with torch.autocast(faces.device.type, torch.bfloat16, enabled=self.half_precision):
             maps = self.network.backbone(faces)
         features: Tensor = self.network.head(maps.float())

@@ -105,7 +105,7 @@ class PictureStore:
         return text + (f"; {len(self.broken)} broken and skipped" if self.broken else "")
 
     def read(self, index: Tensor) -> Tensor:
-        """Give pictures by their numbers (n,): uint8 (n, 3, 112, 112)."""
+        """Return pictures by their numbers (n,): uint8 (n, 3, 112, 112)."""
         if self._pictures is not None:
             return self._pictures[index]
         return torch.from_numpy(np.stack([self._read_one(int(number)) for number in index]))

@@ -84,7 +84,7 @@ class PlugInSettings:
     seed: int = 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the settings as JSON values."""
+        """Return the settings as JSON values."""
         return {**asdict(self), "losses": self.losses.model_dump(mode="json")}
 
 

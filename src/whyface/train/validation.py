@@ -110,7 +110,7 @@ def from_protocol(source: PictureSource, protocol: PairProtocol) -> ValidationSe
 
 @torch.no_grad()
 def verification_accuracy(network: Network, validation: ValidationSet, *, half: bool = False) -> float:
-    """Give the cross-validated accuracy, 0..1, of a network in eval mode."""
+    """Return the cross-validated accuracy, 0..1, of a network in eval mode."""
     device = next(network.parameters()).device
     parts = []
     for pictures in torch.split(validation.pictures, _BATCH):

@@ -18,7 +18,7 @@ AttentionKind = Literal["u", "p", "l"]
 
 
 def uniform_attention(height: int = 7, width: int = 7) -> NDArray[np.float32]:
-    """Give "U": every cell counts 1 / (H * W); shape (H, W), sums to 1."""
+    """Return "U": every cell counts 1 / (H * W); shape (H, W), sums to 1."""
     return np.full((height, width), 1.0 / (height * width), np.float32)
 
 
@@ -70,7 +70,7 @@ class PearsonAttention:
         self._sums["cc"] += np.square(c).sum()
 
     def raw(self) -> NDArray[np.float32]:
-        """Give the correlations (H, W) in [-1, 1]; 0 where a cell (or the teacher) never varied.
+        """Return the correlations (H, W) in [-1, 1]; 0 where a cell (or the teacher) never varied.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class PearsonAttention:
         return np.asarray(np.clip(correlation, -1, 1), np.float32)
 
     def normalised(self) -> NDArray[np.float32]:
-        """Give the correlations divided by their sum (see :func:`normalise_attention`)."""
+        """Return the correlations divided by their sum (see :func:`normalise_attention`)."""
         return normalise_attention(self.raw())
 
 

@@ -98,7 +98,7 @@ class WithEmbedding(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Give grid (N, C, H, W) and embedding (N, C * H * W)."""
+        """Return grid (N, C, H, W) and embedding (N, C * H * W)."""
         grid: Tensor = self.module(x)
         return grid, flatten_grid(grid)
 

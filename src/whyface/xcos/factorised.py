@@ -43,18 +43,18 @@ class FactorisedMaps(NamedTuple):
 
 
 def length_logits(grids: FloatArray) -> NDArray[np.float32]:
-    """Give u = log |F|: (N, C, H, W) -> (N, H, W). No length counts as less than :data:`COSINE_EPS`."""
+    """Return u = log |F|: (N, C, H, W) -> (N, H, W). Lengths below :data:`COSINE_EPS` count as that."""
     return np.asarray(np.log(np.maximum(place_lengths(grids), COSINE_EPS)), np.float32)
 
 
 def place_lengths(grids: FloatArray) -> NDArray[np.float32]:
-    """Give the length of every place's feature: (N, C, H, W) -> (N, H, W). It is a, where the grid is weighed."""
+    """Return the length of every place's feature: (N, C, H, W) -> (N, H, W). It is a, where the grid is weighed."""
     _check_grid(grids)
     return np.asarray(np.sqrt(np.einsum("nchw,nchw->nhw", grids, grids, dtype=np.float64)), np.float32)
 
 
 def weigh_grid(grids: FloatArray, logits: FloatArray) -> NDArray[np.float32]:
-    """Give every place's feature the length that its log weight says.
+    """Scale every place's feature to the length given by its log weight.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def factorised_scores(grids_a: FloatArray, grids_b: FloatArray) -> NDArray[np.fl
 
 
 def factorised_attention(grid_a: FloatArray, grid_b: FloatArray) -> NDArray[np.float32]:
-    """Give W of N pairs of weighed grids (N, C, H, W): (N, H, W), each adding up to 1.
+    """Return W of N pairs of weighed grids (N, C, H, W): (N, H, W), each adding up to 1.
 
     Where two faces weigh no place in common, all places count alike.
 
@@ -130,7 +130,7 @@ def factorised_attention(grid_a: FloatArray, grid_b: FloatArray) -> NDArray[np.f
 
 
 def factorised_maps(grid_a: FloatArray, grid_b: FloatArray) -> FactorisedMaps:
-    """Give S, W and score of N pairs of weighed grids (N, C, H, W); see :func:`factorised_scores`."""
+    """Return S, W and score of N pairs of weighed grids (N, C, H, W); see :func:`factorised_scores`."""
     weights = factorised_attention(grid_a, grid_b)
     similarity = grid_cosine(grid_a, grid_b)
     score = np.einsum("nhw,nhw->n", similarity, weights, dtype=np.float64)

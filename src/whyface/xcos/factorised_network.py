@@ -43,7 +43,7 @@ class PlaceLogits(nn.Module):
         self.by_length = nn.Parameter(torch.tensor(float(by_length)))
 
     def forward(self, grid: Tensor) -> Tensor:
-        """Give the log weights of the places of N faces."""
+        """Return the log weights of the places of N faces."""
         length = torch.log(lengths(grid).clamp_min(COSINE_EPS))
         # Another contrast scales all features alike, which says nothing about one place or another.
         relative = length - length.mean(dim=(1, 2), keepdim=True)
@@ -112,13 +112,13 @@ class FactorisedXcos(nn.Module):
 
 
 def lengths(grid: Tensor) -> Tensor:
-    """Give the length of every place's feature: (N, C, H, W) -> (N, H, W); its gradient at length 0 is 0."""
+    """Return the length of every place's feature: (N, C, H, W) -> (N, H, W); its gradient at length 0 is 0."""
     length: Tensor = torch.linalg.vector_norm(grid, dim=1)
     return length
 
 
 def weigh_grid(grid: Tensor, logits: Tensor) -> Tensor:
-    """Give every place's feature the length exp(u), the squares of a face adding up to 1.
+    """Scale every place's feature to length exp(u); a face's squared lengths add up to 1.
 
     Parameters
     ----------

@@ -70,12 +70,12 @@ class LearnedAttention(nn.Module):
         self.out = nn.Sequential(nn.Conv2d(hidden, 1, 3, padding=1), nn.BatchNorm2d(1), nn.PReLU())
 
     def first_term(self, grid: Tensor) -> Tensor:
-        """Give the part of the pair convolution that depends on face A only, with its bias: (N, hidden, H, W)."""
+        """Return the part of the pair convolution that depends on face A only, with its bias: (N, hidden, H, W)."""
         hidden = self.pair_conv.out_channels
         return functional.conv2d(self.embed(grid), self.pair_conv.weight[:, :hidden], self.pair_conv.bias, padding=1)
 
     def second_term(self, grid: Tensor) -> Tensor:
-        """Give the part of the pair convolution that depends on face B only: (N, hidden, H, W)."""
+        """Return the part of the pair convolution that depends on face B only: (N, hidden, H, W)."""
         hidden = self.pair_conv.out_channels
         return functional.conv2d(self.embed(grid), self.pair_conv.weight[:, hidden:], padding=1)
 

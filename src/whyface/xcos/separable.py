@@ -79,7 +79,7 @@ class SeparableAttention:
         return _cells_first(_conv3x3(self._embedded(grids), self.second))
 
     def weights(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give W (N, H * W) of N pairs of terms (either may be one row), each adding up to 1."""
+        """Return W (N, H * W) of N pairs of terms (either may be one row), each adding up to 1."""
         terms = np.asarray(first + second, np.float32)
         prelu(terms, self.pair_slope, np.empty_like(terms))
         logits = terms @ self.out
@@ -196,7 +196,7 @@ def read_attention(path: Path | str) -> dict[str, NDArray[np.float32]]:
 
 
 def unit_cells(grids: FloatArray) -> NDArray[np.float32]:
-    """Give grids (N, C, H, W) as unit vectors, cells first: (N, H * W, C)."""
+    """Return grids (N, C, H, W) as unit vectors, cells first: (N, H * W, C)."""
     unit = normalise_cells(grids)
     return np.ascontiguousarray(unit.reshape(*unit.shape[:2], -1).transpose(0, 2, 1))
 
@@ -257,11 +257,11 @@ class ClippedAttention:
     bands: tuple[Band, ...]
 
     def first_base(self, first: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give C(f) with the last constant, (N, H * W), of first faces' terms (N, T)."""
+        """Return C(f) with the last constant, (N, H * W), of first faces' terms (N, T)."""
         return np.asarray(first @ self.split.out + np.float32(self.split.out_shift))
 
     def second_base(self, second: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give a C(s), (N, H * W), of second faces' terms (N, T)."""
+        """Return a C(s), (N, H * W), of second faces' terms (N, T)."""
         return np.asarray(np.float32(self.split.pair_slope) * (second @ self.split.out))
 
     def logits(self, clipped: NDArray[np.float32], out: NDArray[np.float32]) -> None:
