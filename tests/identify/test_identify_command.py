@@ -133,7 +133,7 @@ def test_bad_input(
         "there is none": (photo, "-g", where, "--aligned", "--words"),
         "not several": (photo, "-g", where, "--aligned", "--threshold", "0.3", "--fmr", "1e-3"),
         "between 0 and 1": (photo, "-g", where, "--aligned", "--fpir", "2"),
-        "lies in -1..1": (photo, "-g", where, "--aligned", "--threshold", "3"),
+        "must be in -1..1": (photo, "-g", where, "--aligned", "--threshold", "3"),
         "measured: 0.001, 0.01": (photo, "-g", where, "--aligned", "--fmr", "1e-6"),
         "does not exist": (photo, "-g", where, "--figure", str(tmp_path / "no" / "f.png")),
         "no such file": (str(tmp_path / "none.jpg"), "-g", where),

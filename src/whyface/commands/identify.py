@@ -176,7 +176,7 @@ def _threshold(
         raise InputError("give one of --threshold, --fmr and --fpir, not several")
     if threshold is not None:
         if not -1 <= threshold <= 1:
-            raise InputError(f"a threshold on a cosine lies in -1..1, got {threshold:g}")
+            raise InputError(f"a threshold must be in -1..1, got {threshold:g}")
         return threshold, ThresholdSource(kind="user", name="set by the user")
     asked = read_json(path / MODEL_NAME)
     entry = known_entry(model or asked["model"])

@@ -116,7 +116,7 @@ class XcosScore(PairScore):
     embedder
         The network, whose last spatial map is the grid that is compared.
     attention
-        The learned attention, a module that gives W (N, H, W) of two grids; or fixed weights (H, W) that sum to 1.
+        The learned attention, a module that returns W (N, H, W) for two grids; or fixed weights (H, W) with sum 1.
     kind
         Kind of the attention.
     """
@@ -248,7 +248,7 @@ def open_pair_score(
     if kind == "p":
         correlated = read_correlated(path)
         if correlated is None:
-            raise ModelError(f"{path}: holds no correlated attention; use u or l")
+            raise ModelError(f"{path}: no correlated attention; use u or l")
         return XcosScore(embedder, torch.from_numpy(normalise_attention(correlated)), "p")
     return XcosScore(embedder, _learned(shape[0], path))
 

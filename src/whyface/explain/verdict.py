@@ -177,7 +177,7 @@ class FaceVerifier:
         if threshold is not None and fmr is not None:
             raise InputError("give a threshold or an FMR, not both")
         if threshold is not None and not -1 <= threshold <= 1:
-            raise InputError(f"a threshold on a cosine lies in -1..1, got {threshold:g}")
+            raise InputError(f"a threshold must be in -1..1, got {threshold:g}")
         if prior is not None and not 0 < prior < 1:
             raise InputError(f"a prior is a probability between 0 and 1, such as 0.5, got {prior:g}")
         self.threads = threads

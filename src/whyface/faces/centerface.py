@@ -32,14 +32,14 @@ _MULTIPLE: Final = 32
 _BY_COORDINATE: Final = [1, 0]
 
 _UPRIGHT: Final = 25.0
-"""The network's landmarks are exact up to about this many degrees of rotation."""
+"""Rotation, in degrees, up to which the network's landmarks are accurate."""
 
 _LOOKS: Final = 3
 _SURE: Final = 0.75
-"""Confidence below which a close-up is compared with those of other orientations."""
+"""Confidence below which a close-up is compared with those in other orientations."""
 
 _SURER: Final = 0.1
-"""How much more confidence another orientation needs to be preferred."""
+"""Advantage in confidence that another orientation needs to be preferred."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class CentreSettings:
     framing
         Side of the close-up as a multiple of the side of the face's box.
     turned
-        Whether a face that lies on its side or upside down is looked at again, upright, and a photo without a face is
-        searched again in three other orientations. Needs the close-up.
+        Repeat the close-up of a sideways or upside-down face with the face upright, and search a photo without a face
+        in three other orientations. Needs the close-up.
     """
 
     shortest_search: int = 256
@@ -83,8 +83,8 @@ class CenterFaceDetector:
     """Find faces in two passes: over the whole photo, then over a close-up of each face for exact landmarks.
 
     The precision of the landmarks grows with the size of the face in the input; in the close-up every face has the
-    same size. The network knows upright faces; the landmarks of others are imprecise but show the rotation, so the
-    close-up is repeated with the face turned upright.
+    same size. The network was trained on upright faces. The landmarks of other faces are imprecise but show the
+    rotation, so the close-up is repeated with the face turned upright.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class CenterFaceDetector:
         check_photo(photo)
         found = self._search(photo)
         if self._settings.close_up:
-            # What no close-up confirms is kept if the upright photo showed it.
+            # A face in the upright photo is kept even if no close-up confirms it.
             faces = [self._look_closer(photo, face) or face for face in found]
             if not faces and self._settings.turned:
                 faces = self._search_turned(photo)
@@ -130,7 +130,7 @@ class CenterFaceDetector:
         return self._marked(np.asarray(resized, dtype=np.uint8), to_photo)
 
     def _search_turned(self, photo: NDArray[np.uint8]) -> list[Detection]:
-        """Search the photo in three other orientations; keep the faces of the one with the surest face."""
+        """Search the photo in three other orientations; return the faces of the one with the best score."""
         height, width = photo.shape[:2]
         to_photo = {
             1: np.array([[0, -1, width - 1], [1, 0, 0]], np.float64),
@@ -141,13 +141,13 @@ class CenterFaceDetector:
         for quarters, back in to_photo.items():
             found = self._search(np.ascontiguousarray(np.rot90(photo, quarters)))
             moved = [_moved(face, back) for face in found]
-            # The close-up must confirm the face: three more searches are three more chances of a false alarm.
+            # The close-up must confirm the face, since three more searches mean more false detections.
             seen = [closer for face in moved if (closer := self._look_closer(photo, face)) is not None]
             best = max(best, seen, key=lambda faces: max((face.score for face in faces), default=0.0))
         return best
 
     def _look_closer(self, photo: NDArray[np.uint8], face: Detection) -> Detection | None:
-        """Return the face as the close-up shows it, turned upright; None if the close-up does not show it."""
+        """Return the face as detected in an upright close-up; None if it is not found there."""
         if not self._settings.turned:
             seen = self._look(photo, face, 0)
             return None if seen is None else replace(seen, score=face.score)
@@ -169,7 +169,7 @@ class CenterFaceDetector:
         return replace(seen, score=face.score)
 
     def _look(self, photo: NDArray[np.uint8], face: Detection, turn: float) -> Detection | None:
-        """Look at a face close up, with the picture turned so that a face turned by so many degrees is upright."""
+        """Detect a face in its close-up, with the picture rotated by ``turn`` degrees to make the face upright."""
         settings = self._settings
         x0, y0, x1, y1 = face.box
         zoom = settings.close_up / (settings.framing * max(x1 - x0, y1 - y0, 1.0))
@@ -210,7 +210,7 @@ class CenterFaceDetector:
 def _mapped_boxes(
     matrix: NDArray[np.float64], centres: NDArray[np.float64], sizes: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Map boxes by an affine map (2, 3): the box around the ellipse that fills each, (N, 4)."""
+    """Map boxes by an affine map (2, 3); return the boxes around the mapped inscribed ellipses, (N, 4)."""
     middles = apply_affine(matrix, centres)
     halves = np.hypot(matrix[:, 0] * sizes[:, :1], matrix[:, 1] * sizes[:, 1:]) / 2
     return np.hstack([middles - halves, middles + halves])
@@ -224,7 +224,7 @@ def _moved(face: Detection, matrix: NDArray[np.float64]) -> Detection:
 
 
 def _turn_of(face: Detection) -> float:
-    """Return by how many degrees a face is turned clockwise; 0 if it is about upright or the landmarks do not say."""
+    """Return the clockwise rotation of a face in degrees; 0 if it is nearly upright or cannot be determined."""
     try:
         roll = roll_of(face.landmarks)
     except FaceError:
@@ -233,7 +233,7 @@ def _turn_of(face: Detection) -> float:
 
 
 def _angle(degrees: float) -> float:
-    """Bring an angle to -180..180."""
+    """Normalise an angle to -180..180 degrees."""
     return (degrees + 180) % 360 - 180
 
 

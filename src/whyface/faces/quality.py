@@ -33,8 +33,8 @@ BRIGHT: Final = 246
 _LUMINANCE: Final = np.array([[0.2126, 0.7152, 0.0722]])  # Rec. 709
 _NOISE_KERNEL: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
-# (down, right) from one pixel to the next along eight directions, and how many pixels a blur along them takes: some
-# nine pixels' length each.
+# Step (down, right) between pixels in eight directions, and the number of pixels that a blur averages: about nine
+# pixels in length each.
 _DIRECTIONS: Final = (
     ((0, 1), 9),
     ((1, 2), 5),
@@ -98,10 +98,9 @@ class FaceQuality:
     recognisability
         LightQNet's estimate of how well the face can be recognised, in [0, 1].
     unified
-        Utility of the face for recognition, in [0, 1]: how much this face can tell
-        (:mod:`whyface.faces.quality_meter`).
+        Utility of the face for recognition, in [0, 1] (:mod:`whyface.faces.quality_meter`).
     shortcoming
-        Why the face cannot support a verdict, such as ``"too blurred"``; None if it can, or if that was not judged.
+        Why the face cannot support a verdict, such as ``"too blurred"``; None if it can, or was not judged.
     """
 
     sharpness: float
@@ -315,7 +314,7 @@ def _difference(grey: NDArray[np.float32], down: int, right: int) -> NDArray[np.
 
 
 def _blurred_along(grey: NDArray[np.float32], down: int, right: int, taps: int) -> NDArray[np.float32]:
-    """Mean of so many pixels along one direction."""
+    """Average ``taps`` pixels along one direction."""
     far = taps // 2
     middle = far * max(abs(down), abs(right))
     kernel = np.zeros((2 * middle + 1, 2 * middle + 1), np.float32)

@@ -1,8 +1,8 @@
-"""How much a face can tell: one number in [0, 1] from the measures of its picture, and what is wrong where it is low.
+"""The unified quality score of a face, in [0, 1], and the fault behind a low score.
 
-Each measure that can ruin a face gives a component, a logistic function of the measure with two numbers. The unified
-score is the product of the components, so one fault is enough, and the smallest component names it. The numbers were
-fitted on faces of other people than those in the reports (docs/studies/quality.md).
+Each measure has a component, a logistic function with two fitted parameters. The unified score is the product of the
+components, so a single fault suffices, and the smallest component names it. The parameters were fitted on other people
+than those in the reports (docs/studies/quality.md).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from whyface.faces.quality import (
 from whyface.onnx_runtime import open_session
 
 ASSETS: Final = "assets/quality"
-"""Folder of the fitted numbers and the network within the package; see NOTICE.md there."""
+"""Folder of the fitted parameters and the network in the package; see NOTICE.md there."""
 
 LIGHTQNET: Final = "lightqnet-dm050.onnx"
 SHA256: Final = "c538d1e0a2f11faa1c0cbce58babd38df81b4dd6031da59ed21d56e78f7dff4c"
@@ -47,14 +47,14 @@ _DARK, _BRIGHT = 0.25, 0.75
 
 @dataclass(frozen=True)
 class Component:
-    """One measure's part in the unified score: 1 / (1 + exp(-(x - middle) / width)).
+    """Component of the unified score: 1 / (1 + exp(-(x - middle) / width)).
 
     Attributes
     ----------
     middle
-        Where the component is a half.
+        Value of x at which the component is 0.5.
     width
-        How fast it changes there; positive if low values are poor, negative if high ones are.
+        Width of the transition; positive if low values are poor, negative if high ones are.
     logarithmic
         Whether x is the natural logarithm of 1 + the measure.
     """
@@ -68,29 +68,29 @@ class Component:
             raise InputError("a component of quality needs a finite middle and a width other than 0")
 
     def value(self, measure: float) -> float:
-        """Return the component's value in [0, 1]."""
+        """Return the component, in [0, 1], of a measure."""
         x = math.log1p(measure) if self.logarithmic else measure
         z = (x - self.middle) / self.width
         return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
 
 class QualityMeter:
-    """Measure faces and judge whether they can support a verdict.
+    """Measure faces and decide whether they can support a verdict.
 
     Parameters
     ----------
     components
-        Name of a measure in :class:`~whyface.faces.quality.FaceQuality` -> its component. A measure that a face lacks
-        is left out.
+        Name of a measure in :class:`~whyface.faces.quality.FaceQuality` -> its component. Measures that a face lacks
+        are left out.
     limit
-        Least unified score of a face that can support a verdict, in [0, 1].
+        Minimum unified score of a face that can support a verdict, in [0, 1].
     recogniser
-        Estimates recognisability; None leaves it out.
+        Estimates recognisability; None: leave it out.
 
     Raises
     ------
     InputError
-        If a component is not that of a known measure, or the limit is not in [0, 1].
+        If a component belongs to no known measure, or the limit is not in [0, 1].
     """
 
     def __init__(
@@ -98,9 +98,9 @@ class QualityMeter:
     ) -> None:
         unknown = set(components) - set(_FAULTS)
         if unknown:
-            raise InputError(f"no component of quality is called {min(unknown)!r}; known: {', '.join(_FAULTS)}")
+            raise InputError(f"unknown quality component {min(unknown)!r}; known: {', '.join(_FAULTS)}")
         if not 0 <= limit <= 1:
-            raise InputError(f"the limit of quality lies in 0..1, got {limit:g}")
+            raise InputError(f"the quality limit must be in 0..1, got {limit:g}")
         self.components = dict(components)
         self.limit = limit
         self._recogniser = recogniser
@@ -121,9 +121,9 @@ class QualityMeter:
         crop
             Aligned crop, RGB uint8, shape (112, 112, 3).
         to_photo, photo_size
-            Affine map (2, 3) from crop to photo, and the photo's height and width; None for a crop without a photo.
+            Affine map (2, 3) from crop to photo, and height and width of the photo; None for an aligned crop.
         landmarks
-            Five landmarks in photo pixels, shape (5, 2); None for a crop without a photo.
+            Five landmarks in photo pixels, shape (5, 2); None for an aligned crop.
         detection_score
             The detector's confidence.
 
@@ -142,18 +142,18 @@ class QualityMeter:
         return self.judge(replace(measured, detection_score=detection_score))
 
     def judge(self, measured: FaceQuality) -> FaceQuality:
-        """Return the measures with the unified score and, below the limit, the shortcoming."""
+        """Return the measures with the unified score and, if it is below the limit, the shortcoming."""
         values = self.component_values(measured)
         unified = math.prod(values.values())
         shortcoming = None
         if unified < self.limit:
-            # Where several are all but 0, the one that comes first causes the others: darkness has no sharpness either.
+            # If several are almost 0, the first causes the others: a dark face is not sharp, either.
             worst = min((name for name in _FAULTS if name in values), key=lambda name: max(values[name], _NOTHING))
             shortcoming = _FAULTS[worst](measured)
         return replace(measured, unified=unified, shortcoming=shortcoming)
 
     def component_values(self, measured: FaceQuality) -> dict[str, float]:
-        """Return each component in [0, 1] by the name of its measure."""
+        """Return the components, in [0, 1], by the name of the measure."""
         given = {name: getattr(measured, name) for name in self.components}
         return {name: self.components[name].value(value) for name, value in given.items() if value is not None}
 
@@ -169,9 +169,9 @@ def open_meter(*, threads: int | None = 1) -> QualityMeter:
     Raises
     ------
     ModelIntegrityError
-        If a file is not the one on record.
+        If the SHA-256 of a file is not the one on record.
     ModelError
-        If a file is missing or ONNX Runtime refuses the network.
+        If a file is missing or ONNX Runtime cannot load the network.
     """
     record = _asset("quality.json")
     try:
@@ -185,12 +185,12 @@ def open_meter(*, threads: int | None = 1) -> QualityMeter:
 
 @cache
 def default_meter() -> QualityMeter:
-    """Return the meter that is used if none is given, opened at the first call and then kept.
+    """Return the default meter, which is opened at the first call and then kept.
 
     Raises
     ------
     ModelError
-        If its files are missing or not those on record.
+        If its files are missing or differ from those on record.
     """
     return open_meter()
 
@@ -206,7 +206,7 @@ def _open_lightqnet(threads: int | None) -> Recogniser:
         raise ModelIntegrityError(f"{ASSETS}/{LIGHTQNET}: the file has been changed; install whyface again")
     try:
         session = open_session(model, threads=threads)
-    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own.
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class.
         raise ModelError(f"{ASSETS}/{LIGHTQNET}: ONNX Runtime cannot open it; update onnxruntime") from error
     name = session.get_inputs()[0].name
 
@@ -230,7 +230,7 @@ def _with_landmarks(measured: FaceQuality, landmarks: NDArray[np.floating]) -> F
     try:
         return replace(measured, landmark_misfit=landmark_misfit(landmarks), pose=head_pose(landmarks))
     except FaceError:
-        # Landmarks that span no face have neither; whoever aligns with them is told.
+        # Landmarks that span no face have neither; alignment reports them.
         return measured
 
 
@@ -249,4 +249,4 @@ _FAULTS: Final[Mapping[str, Callable[[FaceQuality], str]]] = {
     "landmark_misfit": lambda measured: "without the shape of a face",
     "recognisability": lambda measured: "hardly recognisable as a face",
 }
-"""Measures that can be components, and how the fault is named; causes before their effects."""
+"""Measures that can be components, and the phrase for a fault; causes before their effects."""

@@ -95,7 +95,7 @@ class AttributeHeads:
         if self.baseline.ndim != 3 or len(self.baseline) != count:
             raise InputError(f"the baseline must be (K, H, W), got {self.baseline.shape} for {count} attributes")
         if not all(np.isfinite(values).all() for values in (self.weight, self.bias, self.baseline)):
-            raise InputError("attribute heads must hold finite numbers")
+            raise InputError("attribute heads must be finite numbers")
 
     def __call__(self, grids: NDArray[np.float32]) -> AttributeEvidence:
         """Return the evidence in spatial maps (N, C, H, W).

@@ -75,7 +75,7 @@ class WordSettings:
             raise InputError(f"kind of map must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if not 0 <= self.threshold <= 1 or not 0 <= self.least <= 1:
             raise InputError(
-                f"the joint map's threshold and the least share lie in 0..1, got {self.threshold:g} and {self.least:g}"
+                f"the threshold and the least share must be in 0..1, got {self.threshold:g} and {self.least:g}"
             )
         if self.draws < FEWEST_DRAWS:
             raise InputError(f"at least {FEWEST_DRAWS} draws are needed to tell a word from chance, got {self.draws}")
