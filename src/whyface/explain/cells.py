@@ -92,7 +92,7 @@ def cell_terms(parts_a: FloatArray, parts_b: FloatArray, constant: FloatArray) -
         If the shapes do not fit, or an embedding is zero and has no cosine.
     """
     if parts_a.shape != parts_b.shape or parts_a.ndim != 4 or constant.shape != parts_a.shape[1:2]:
-        raise InputError(f"cell parts {parts_a.shape}, {parts_b.shape} and constant {constant.shape} do not fit")
+        raise InputError(f"parts {parts_a.shape}, {parts_b.shape} and constant {constant.shape} do not fit")
     sum_a, sum_b = parts_a.sum(axis=(2, 3)), parts_b.sum(axis=(2, 3))
     norm_a, norm_b = (np.linalg.norm(total + constant, axis=1) for total in (sum_a, sum_b))
     if not (np.all(norm_a > 0) and np.all(norm_b > 0)):

@@ -248,7 +248,7 @@ class Explanation:
         s, w = self.similarity, self.attention
         if s is None or w is None:
             if any(part is not None for part in (s, w, self.contributions, self.attention_kind)):
-                raise InputError("explanation: similarity and attention go together; give both, or none of the grids")
+                raise InputError("explanation: similarity and attention go together; give both, or no grid at all")
             return
         if s.shape != w.shape:
             raise InputError(f"explanation: similarity {s.shape} and attention {w.shape} differ; give one grid")
@@ -276,7 +276,7 @@ def _read_only(name: str, array: Any) -> Map:
     except (TypeError, ValueError) as error:
         raise InputError(f"explanation: {name} is not an array of numbers; give a 2-D array") from error
     if copy.ndim != 2 or copy.size == 0:
-        raise InputError(f"explanation: {name} must be a 2-D array with cells, got shape {copy.shape}")
+        raise InputError(f"explanation: {name} must be a 2-D array that is not empty, got shape {copy.shape}")
     if not np.isfinite(copy).all():
         raise InputError(f"explanation: {name} has values that are not finite; the input was not usable")
     copy.flags.writeable = False

@@ -136,8 +136,8 @@ class XcosGuidedMethod(GradientMethod):
         super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size, score=score)
         if self.score.kind is None:
             raise ModelError(
-                f"method {self.name!r} needs a model with attention over a grid, which {embedder.name!r} is not as "
-                "opened; choose an attention, or use xssab"
+                f"method {self.name!r} needs a model with attention over a grid, but {embedder.name!r} was opened "
+                "without; choose an attention, or use xssab"
             )
         if not sigma > 0:
             raise InputError(f"sigma must be positive, got {sigma}")

@@ -86,8 +86,8 @@ def open_method(
     if entry.needs == "xcos":
         if comparison.attention is None:
             raise ModelError(
-                f"method {name!r} needs a model with attention over a grid, which {comparison.name!r} is not as "
-                f"opened; choose an attention, or use one of {without_gradients()}"
+                f"method {name!r} needs a model with attention over a grid, but {comparison.name!r} was opened "
+                f"without; choose an attention, or use one of {without_gradients()}"
             )
         return verdict
     embedder = comparison.embedder
@@ -133,6 +133,6 @@ def _require_torch(entry: MethodEntry, embedder: Embedder) -> None:
 
     if not gives_gradients(embedder):
         raise ModelError(
-            f"method {entry.name!r} needs gradients, which {embedder.name!r} as an ONNX network does not give; "
+            f"method {entry.name!r} needs gradients, but {embedder.name!r} is an ONNX network without them; "
             f"use one of {without_gradients()}, or a model with a torch network: {', '.join(TORCH_MODELS)}"
         )

@@ -173,7 +173,7 @@ class PairMethod(ABC):
 def check_pairing(first: Batch, second: Batch) -> None:
     """Raise InputError unless both sides have the same number of faces, at least one."""
     if len(first) != len(second):
-        raise InputError(f"cannot pair {len(first)} faces with {len(second)}; give as many of each")
+        raise InputError(f"cannot pair {len(first)} faces with {len(second)}; give the same number of each")
     if not len(first):
         raise InputError("there are no pairs to explain; give at least one")
 

@@ -193,7 +193,7 @@ class FaceInfo:
 
     def __post_init__(self) -> None:
         if self.landmarks is not None and (len(self.landmarks) != 5 or any(len(p) != 2 for p in self.landmarks)):
-            raise InputError("a face has five landmarks of two coordinates each; give those or None")
+            raise InputError("a face must have five landmarks (x, y); give those or None")
         if not 0 <= self.index < self.count:
             raise InputError(f"there is no face {self.index} among {self.count}; count from 0")
         given = (self.score, *(self.box or ()), *(value for point in self.landmarks or () for value in point))

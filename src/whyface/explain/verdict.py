@@ -139,7 +139,7 @@ class FaceVerifier:
     model_directory
         Folder of models that do not come with whyface.
     grid, preprocessing
-        For an ONNX network of your own: the tensor with its last spatial map, and what it wants done to the pixels.
+        For your own ONNX network: the tensor with its last spatial map, and its preprocessing.
     threads
         Threads of ONNX Runtime; None: ONNX Runtime's default.
     prior
