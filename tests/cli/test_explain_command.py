@@ -96,11 +96,13 @@ def test_places_of_an_own_network(
     assert places.method == "places"
     assert places.map_a is not None
     assert places.map_a.shape == (7, 7)
-    few, none = tmp_path / "faces" / "a", tmp_path / "none"
+    few, none, empty = tmp_path / "faces" / "a", tmp_path / "none", tmp_path / "empty"
+    empty.mkdir()
     for message, *arguments in (
         ("needs the mean map of 'tiny'", "-m", "places"),
         ("1 faces are too few", "-m", "places", "--reference", str(few)),
         ("none: not a folder", "-m", "places", "--reference", str(none)),
+        ("empty: no picture in it shows a face", "-m", "places", "--reference", str(empty)),
         ("--reference is for method 'places'", "-m", "centre", "--reference", str(faces)),
     ):
         refused(monkeypatch, capsys, message, *pair, *own, *arguments)
