@@ -1,4 +1,4 @@
-"""Compare the pairs of a chunk: every photo is read and run through the network once, a bad one fails only its rows."""
+"""Compare the pairs of a chunk: each photo is read and embedded once; an unusable one fails only its rows."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from whyface.faces.load import load_face
 from whyface.models.preprocessing import Preprocessing
 
 KEPT: Final = 4096
-"""So many photos' features are kept: 6 kB each for the default model."""
+"""Number of photos with cached features: 6 kB each for the default model."""
 
 _AT_ONCE: Final = 32
 
 
 @dataclass(frozen=True)
 class ComparerSettings:
-    """How pairs are compared; enough to make the same comparer in another process.
+    """How pairs are compared; enough to create the same comparer in another process.
 
     Attributes
     ----------
     model, attention, threshold, fmr, prior, directory, grid, preprocessing
         As for :class:`whyface.explain.verdict.FaceVerifier`.
     aligned
-        The photos are aligned 112 x 112 faces.
+        Whether the photos are aligned 112 x 112 faces.
     maps
-        Keep S and W.
+        Whether to keep S and W.
     """
 
     model: str
@@ -57,7 +57,7 @@ class ComparerSettings:
 
 @dataclass(frozen=True, eq=False)
 class PairResult:
-    """What came of one pair; everything but ``error`` is None where it failed."""
+    """The result of one pair; if it failed, all results except ``error`` are None."""
 
     pair: PhotoPair
     score: float | None = None
@@ -69,16 +69,16 @@ class PairResult:
 
 
 class Comparer:
-    """A model with its threshold, and the features of the photos seen last.
+    """A model with its threshold and the cached features of recent photos.
 
     Parameters
     ----------
     settings
         How to compare.
     folder
-        What the photos' names are relative to.
+        Folder that photo names are relative to.
     threads
-        Threads of ONNX Runtime, for the face detector as for the model.
+        Threads of ONNX Runtime, for the face detector and the model.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which photos a batch compares: the lines of a CSV file, or the photos of a folder, read a chunk at a time."""
+"""The pairs of a batch: lines of a CSV file or photos of a folder, read in chunks."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class PhotoPair:
 
 @dataclass(frozen=True)
 class PairSource:
-    """Where pairs come from; can be read again and again, and always gives the same pairs.
+    """A source of pairs; it can be read repeatedly and always yields the same pairs.
 
     Attributes
     ----------
     path
         The CSV file or the folder.
     folder
-        What the photos' names are relative to.
+        Folder that photo names are relative to.
     columns
         Other columns of the CSV file.
     pairs
@@ -68,12 +68,12 @@ class PairSource:
         return self._of_csv() if self.path.is_file() else self._of_folder()
 
     def chunks(self, size: int) -> Iterator[tuple[int, list[PhotoPair]]]:
-        """Return (number, pairs) of every chunk; only one is in memory."""
+        """Return an iterator of (number, pairs) over chunks; only one is in memory."""
         rows = iter(self)
         return enumerate(iter(lambda: list(itertools.islice(rows, size)), []))
 
     def count(self) -> int:
-        """Count the pairs; reads a CSV file once."""
+        """Return the number of pairs; reads a CSV file once."""
         if self.path.is_file():
             return sum(1 for _ in self)
         photos = list_photos(self.folder).photos
@@ -82,11 +82,11 @@ class PairSource:
         return sum(1 for _ in self)
 
     def passed_over(self) -> str:
-        """Return in one line which files of a folder are no photos; empty if there are none, and for a CSV file."""
+        """Return one line about the ignored files of a folder; empty if there are none, and for a CSV file."""
         return "" if self.path.is_file() else describe_passed_over(list_photos(self.folder).passed_over)
 
     def describe(self) -> dict[str, Any]:
-        """Say what it is as JSON values; the same as long as the pairs are the same photos by name."""
+        """Return a description as JSON values; equal as long as the photo names of all pairs are the same."""
         where = {"data": str(self.folder.absolute())}
         if self.path.is_file():
             return {**where, "csv_sha256": sha256_of(self.path)}
@@ -119,16 +119,16 @@ def open_pair_source(path: Path, *, folder: Path | None = None, pairs: FolderPai
     path
         The file or the folder.
     folder
-        What the names in a CSV file are relative to; the folder that it lies in by default.
+        Folder that names in a CSV file are relative to; by default the file's folder.
     pairs
-        Which pairs of a folder.
+        Which pairs of a folder to compare.
 
     Raises
     ------
     DataError
-        If there is nothing there, or it holds no pairs.
+        If the path does not exist or has no pairs.
     InputError
-        If a column has a name that the results use.
+        If a column has a name that results use.
     """
     if path.is_dir():
         source = PairSource(path, path, pairs=pairs)
@@ -156,7 +156,7 @@ def open_pair_source(path: Path, *, folder: Path | None = None, pairs: FolderPai
 
 
 def _csv_lines(path: Path) -> Iterator[dict[str, str]]:
-    """Yield every line below the first, by the names of its columns; empty lines and missing cells are left out."""
+    """Yield every line after the header as a mapping by column; empty lines and missing cells are omitted."""
     rows = _csv_rows(path)
     header = next(rows, [])
     return (dict(zip(header, row, strict=False)) for row in rows if row)

@@ -1,8 +1,8 @@
 """Compare the chunks of a batch on a Ray cluster (needs the extra ``ray``).
 
-Workers compare, the driver writes: a chunk whose worker is lost is compared again, and since only the driver writes,
-one part per chunk, nothing is lost or doubled. All machines must see the photos and the model under the same paths, for
-example on a shared disk.
+Workers compare and the driver writes. If a worker is lost, its chunk is compared again; since only the driver writes,
+one part per chunk, nothing is lost or duplicated. All machines must have the photos and the model under the same
+paths, for example on a shared disk.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from whyface.errors import DataError, InputError, WhyfaceError
 from whyface.onnx_runtime import PRIVACY
 
 WAITING_EACH: Final = 2
-"""Chunks that each worker has before it: one that it works on, one that is ready when it is done."""
+"""Chunks assigned to each worker: one in progress and one waiting."""
 
 RETRIES: Final = 3
-"""How often a chunk is compared again whose worker was lost."""
+"""How often a chunk is compared again after its worker was lost."""
 
 
 class RayEngine:
@@ -34,7 +34,7 @@ class RayEngine:
     settings, folder
         As for :class:`whyface.batch.comparer.Comparer`.
     workers
-        Processes to use; as many as the cluster has cores by default.
+        Number of processes; by default the number of cores of the cluster.
     address
         The cluster's address; None starts one on this machine, or uses one that runs in this process.
     threads
@@ -68,9 +68,9 @@ class RayEngine:
 
     def __call__(self, chunks: Iterator[Chunk], write: Callable[[int, list[PairResult]], None]) -> None:
         """Compare every chunk; ``write`` is called here, once for each."""
-        # A worker that dies is started anew, and what it was comparing is compared again; a few times only, since a
-        # chunk that kills every worker would never end.
-        # A worker's process may load ONNX Runtime before it comes to whyface, as where another package uses it.
+        # A worker that dies is restarted and its chunk compared again, but only a few times, since a chunk that
+        # kills every worker would never end.
+        # A worker's process may load ONNX Runtime before whyface, for example through another package.
         private = {"env_vars": dict(PRIVACY)}
         remote = self._ray.remote(max_restarts=-1, max_task_retries=RETRIES, runtime_env=private)(_Worker)
         workers = [remote.remote(self._settings, self._folder.absolute(), self._threads) for _ in range(self.workers)]
@@ -113,7 +113,7 @@ class RayEngine:
 
 
 class _Worker:
-    """A model in a process of its own."""
+    """A model in a separate process."""
 
     def __init__(self, settings: ComparerSettings, folder: Path, threads: int) -> None:
         self._comparer = Comparer(settings, folder, threads=threads)
@@ -124,15 +124,15 @@ class _Worker:
 
 
 def ray_module() -> Any:
-    """Import Ray with its usage statistics off, whatever the environment says.
+    """Import Ray with its usage statistics off, regardless of the environment.
 
-    Ray sends them to its makers by default, unless told not to before it starts a cluster. A cluster that is up already
-    follows the settings that it was started with.
+    By default Ray sends them to its developers, unless disabled before it starts a cluster. A running cluster keeps the
+    settings that it was started with.
 
     Raises
     ------
     InputError
-        If it is not installed; the message says what to install.
+        If Ray is not installed; the message names the extra to install.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:

@@ -1,4 +1,4 @@
-"""Run a batch: one Parquet part per chunk while it runs, one file at the end; what is done is not done again."""
+"""Run a batch: one Parquet part per chunk, merged into one file at the end; finished parts are not repeated."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from whyface.files.progress import ProgressCallback
 
 
 class ResultParts:
-    """The parts of one batch, in a folder beside the result.
+    """The parts of one batch, in a folder next to the result.
 
     Parameters
     ----------
     out
-        The Parquet file to be.
+        The resulting Parquet file.
     settings
-        What the batch was started with, as JSON values.
+        Settings of the batch, as JSON values.
     threshold
-        For the columns ``threshold`` and ``margin``.
+        Threshold for the columns ``threshold`` and ``margin``.
     columns
         Columns passed through.
     maps
-        Cells of S and W to keep, 0 for none.
+        Number of places of S and W to keep, 0 for none.
 
     Raises
     ------
@@ -62,11 +62,11 @@ class ResultParts:
         self._parts = Parts(self.folder)
 
     def done(self, number: int) -> bool:
-        """Say whether a chunk is on the disk and whole."""
+        """Return whether a chunk is completely on disk."""
         return self._parts.has(number)
 
     def write(self, number: int, results: Sequence[PairResult]) -> None:
-        """Write one chunk, whole or not at all; writing it twice changes nothing."""
+        """Write one chunk atomically; writing it twice changes nothing."""
         arrow, parquet = parquet_modules()
         buffer = io.BytesIO()
         parquet.write_table(arrow.Table.from_pylist([self._row(r) for r in results], self.schema()), buffer)
@@ -85,16 +85,16 @@ class ResultParts:
         return arrow.schema(fields)
 
     def merge(self, chunks: Iterable[int], metadata: Mapping[str, Any]) -> tuple[int, int]:
-        """Put all parts into the result, one at a time, and remove them.
+        """Merge all parts into the result, one at a time, and remove them.
 
         Returns
         -------
-        Rows, and rows with an error.
+        Number of rows, and of rows with an error.
 
         Raises
         ------
         DataError
-            If a part is missing or damaged; the next run makes it again.
+            If a part is missing or damaged; the next run repeats it.
         OutputError
             If the result cannot be written.
         """
@@ -114,7 +114,7 @@ class ResultParts:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self.out)
-            # Only what is on the disk, and under its name, takes the place of the parts.
+            # Remove the parts only once the result is on disk under its name.
             sync_folder(self.out.parent)
             remove_parts(self.folder)
         except OSError as error:
@@ -126,7 +126,7 @@ class ResultParts:
         try:
             return parquet.read_table(io.BytesIO(data))
         except (OSError, arrow.ArrowException) as error:
-            # A part without a checksum, of a release before: only the reader tells that it is damaged.
+            # A part of an older release without a checksum: only the reader notices damage.
             path = self._parts.remove(number)
             raise DataError(f"{path}: damaged; run the same command again, it makes this part anew") from error
 
@@ -149,25 +149,25 @@ class ResultParts:
 
 
 def parts_folder(out: Path) -> Path:
-    """Name the folder of a batch's parts."""
+    """Return the folder of a batch's parts."""
     return out.with_name(f"{out.name}.parts")
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove a batch's parts; their settings last, so that what a kill leaves is never taken for another batch's."""
+    """Remove a batch's parts, then their settings, so that an interrupted removal still identifies the batch."""
     for path in folder.glob("part-*"):
         path.unlink()
     shutil.rmtree(folder)
 
 
 CHUNK: Final = 256
-"""Pairs per part: so many are lost at most when a run is killed."""
+"""Pairs per part: the most that are lost when a run is killed."""
 
 Chunk = tuple[int, list[PhotoPair]]
 
 
 class Engine(Protocol):
-    """Something that compares chunks, in any order."""
+    """A callable that compares chunks, in any order."""
 
     def __call__(self, chunks: Iterator[Chunk], write: Callable[[int, list[PairResult]], None]) -> None:
         """Compare every chunk and hand its results to ``write`` exactly once."""
@@ -176,7 +176,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class BatchReport:
-    """How many rows there are, how many of them hold an error instead of a score, and how many were there before."""
+    """The number of rows, of rows with an error instead of a score, and of rows from an earlier run."""
 
     rows: int
     errors: int
@@ -195,8 +195,8 @@ def run_batch(
 ) -> BatchReport:
     """Compare all pairs and write one Parquet file.
 
-    Memory holds one chunk of pairs and the features of the photos seen last. A run that was stopped, however hard, goes
-    on where it was when the same call is made again.
+    Memory holds one chunk of pairs and the features of recent photos. An interrupted run, even a killed one, resumes
+    when the same call is made again.
 
     Parameters
     ----------
@@ -205,24 +205,24 @@ def run_batch(
     settings
         How to compare them.
     out
-        The Parquet file; parts lie in a folder beside it until all are done.
+        The Parquet file; parts are kept in a folder next to it until all are done.
     threads
         Threads of ONNX Runtime.
     chunk
         Pairs per part.
     engine
-        What compares the chunks; this process by default.
+        The engine that compares chunks; by default this process.
     progress
-        Called with pairs done and their number.
+        Called with the number of pairs done and the total.
 
     Raises
     ------
     DataError
-        If parts of another batch lie there.
+        If there are parts of another batch.
     OutputError
         If the result exists already or cannot be written.
     InputError, ModelError
-        If the settings do not fit.
+        If the settings are invalid.
     """
     if out.exists() and not parts_folder(out).is_dir():
         raise _exists(out)
@@ -267,7 +267,7 @@ def run_batch(
 
 
 def _finish(out: Path, described: Mapping[str, Any]) -> BatchReport:
-    """Remove the parts of a batch whose run was killed when its result was there already.
+    """Remove the parts of a batch that was killed after its result was written.
 
     Raises
     ------
@@ -301,7 +301,7 @@ def _in_this_process(comparer: Comparer) -> Engine:
 
 
 def _cells(comparer: Comparer) -> int:
-    """Count the cells of a grid."""
+    """Return the number of places of a grid."""
     if comparer.comparison.attention is None:
         raise InputError(f"model {comparer.settings.model!r} compares embeddings, so there is no S and W to keep")
     blank = comparer.comparison.features(np.zeros((1, 3, FACE_SIZE, FACE_SIZE), np.uint8))

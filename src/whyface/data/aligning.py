@@ -1,8 +1,8 @@
-"""Ordinary photographs as aligned pictures: faces are found and aligned on the way, and kept in a cache.
+"""Photographs as aligned pictures: faces are detected and aligned on demand, and cached.
 
 The cache is a folder of small files. Their names are hashes of the photograph's content, the detector and the version
-of the alignment, so that nothing in it ever gets out of date, and moving or renaming photographs costs nothing. Every
-file appears whole or not at all, so that several processes may share a folder.
+of the alignment, so entries never become outdated, and photographs can be moved or renamed freely. Files are written
+atomically, so several processes may share a folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from whyface.files.integrity import write_atomic
 from whyface.files.progress import ProgressCallback
 
 ALIGNMENT: Final = "1"
-"""Version of what lies between a photograph and its crop, apart from the detector; raised when crops change."""
+"""Version of the alignment, apart from the detector; increased when crops change."""
 
 _FACE, _NONE = ".png", ".none"
 
@@ -36,20 +36,20 @@ _FACE, _NONE = ".png", ".none"
 class AligningPictures(Closing):
     """Photographs as a source of aligned pictures, by the same names.
 
-    Of several faces the largest is taken.
+    If there are several faces, the largest is used.
 
     Parameters
     ----------
     photos
         The photographs; closed together with this.
     cache
-        Folder for the aligned faces, made where it is missing; None keeps them in a temporary folder until the end.
+        Folder for the aligned faces, created if missing; None uses a temporary folder.
     keep
-        False: keep no faces on disk, where every photograph is read once and there is no ``cache``.
+        Whether to keep faces on disk; False suits reading every photograph once without a ``cache``.
     detector
         Name of the detector (:data:`whyface.faces.load.DETECTORS`).
     finder
-        The detector itself, in place of the one of that name; the name must then say all about it.
+        A detector to use instead of the one with that name; the name must then identify it.
     max_pixels
         Photographs with more pixels are refused before they are decoded.
     threads
@@ -58,14 +58,14 @@ class AligningPictures(Closing):
     Attributes
     ----------
     recipe
-        How faces are found and aligned, in words.
+        How faces are detected and aligned, in words.
     failures
-        Why there is no face for a name, of those that were asked for.
+        Why there is no face, by name, for the names requested.
 
     Raises
     ------
     OutputError
-        If the cache folder cannot be made.
+        If the cache folder cannot be created.
     InputError
         If there is no such detector.
     """

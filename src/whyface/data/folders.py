@@ -1,4 +1,4 @@
-"""Labelled pictures: a tree ``person/picture``, as a folder or as a tar file of one."""
+"""Labelled pictures: a tree ``person/picture``, in a folder or a tar file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LabelledPictures:
     Attributes
     ----------
     source
-        Where the pictures are read from; whoever opened the set closes it.
+        Where the pictures are read from; the caller who opened the set must close it.
     names
         N unique picture names of ``source``.
     people
@@ -49,16 +49,16 @@ class LabelledPictures:
 
     @property
     def singles(self) -> int:
-        """How many people have one picture only; nobody can be paired with themselves among them."""
+        """Number of people with only one picture, who have no genuine pairs."""
         return int((self.counts == 1).sum())
 
     def summary(self) -> str:
-        """Say in words what is in it."""
+        """Return the contents in words."""
         alone = f", {self.singles} of them with one picture only" if self.singles else ""
         return f"{len(self.names)} pictures of {len(self.people)} people{alone}"
 
     def without(self, names: Collection[str]) -> LabelledPictures:
-        """Leave out pictures, and the people of whom none is left; labels are numbered anew.
+        """Return the set without these pictures and without people who have none left; labels are renumbered.
 
         Raises
         ------
@@ -80,14 +80,14 @@ class LabelledPictures:
 def label_pictures(
     source: PictureSource, person_of: Mapping[str, str], people: Iterable[str] | None = None
 ) -> LabelledPictures:
-    """Put pictures and people into arrays.
+    """Return labelled pictures from a mapping of pictures to people.
 
     Parameters
     ----------
     source
         Where the pictures are read from.
     person_of
-        The person in each picture, in the order that the result is to have.
+        The person in each picture, in the order of the result.
     people
         The people in the order of their labels; sorted by default, so that labels do not depend on the order
         of the pictures.
@@ -102,19 +102,19 @@ def open_labelled(path: str | Path, *, folder: str | None = None) -> LabelledPic
     """Open a folder ``person/picture``, or an uncompressed tar file of one, as labelled pictures.
 
     One folder around all people is allowed (``lfw/Name/Name_0001.jpg``, as in a tar file of a folder). Files
-    that are no pictures are ignored. Pictures are not decoded before they are asked for.
+    other than pictures are ignored. Pictures are decoded on demand.
 
     Parameters
     ----------
     path
         The folder or the tar file.
     folder
-        The folder inside it that holds the people's folders, ``""`` for the top; found by itself by default.
+        The folder inside it that holds the people's folders, ``""`` for the top; detected by default.
 
     Raises
     ------
     DataError
-        If there are no pictures, or a picture does not lie exactly one folder below the people's folders.
+        If there are no pictures, or a picture is not directly in a person's folder.
     """
     source = open_pictures(path)
     try:
@@ -125,14 +125,14 @@ def open_labelled(path: str | Path, *, folder: str | None = None) -> LabelledPic
 
 
 def label_by_folder(source: PictureSource, where: str, *, folder: str | None = None) -> LabelledPictures:
-    """Label the pictures of a source that is open already.
+    """Label the pictures of an open source.
 
     Parameters
     ----------
     source
         Where the pictures are read from.
     where
-        What to call it in an error message.
+        Name of the source in error messages.
     folder
         As for :func:`open_labelled`.
 

@@ -1,4 +1,4 @@
-"""Who is who where a set says only which pairs are genuine."""
+"""Verification files of insightface (``.bin``): read pictures and pairs, and infer people from genuine pairs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from whyface.files.guarded import LARGEST_ARCHIVE, check_plain
 
 
 def join_people(count: int, genuine_pairs: Iterable[tuple[int, int]]) -> NDArray[np.intp]:
-    """Join the pictures of genuine pairs, directly or through others, to people.
+    """Group pictures that genuine pairs connect, directly or through others, into people.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def join_people(count: int, genuine_pairs: Iterable[tuple[int, int]]) -> NDArray
     Returns
     -------
     ndarray
-        For each picture the smallest number among its person's pictures, shape (count,) intp.
+        For each picture, the smallest number among its person's pictures, shape (count,) intp.
     """
     parent = list(range(count))
 
@@ -50,13 +50,13 @@ def join_people(count: int, genuine_pairs: Iterable[tuple[int, int]]) -> NDArray
 def contradictions(
     people: NDArray[np.intp], left: NDArray[np.intp], right: NDArray[np.intp], genuine: NDArray[np.bool_]
 ) -> NDArray[np.intp]:
-    """Return the numbers of the impostor pairs whose pictures were joined to one person."""
+    """Return the numbers of the impostor pairs with both pictures grouped into one person."""
     same: NDArray[Any] = people[left] == people[right]
     return np.flatnonzero(same & ~genuine)
 
 
 LARGEST_BIN: Final = 2**30
-"""Files above this many bytes are refused unless the caller allows more; the usual ones have 50 to 100 MB."""
+"""Larger files are refused unless the caller allows more; typical files have 50 to 100 MB."""
 
 
 class BinPictures(Closing):
@@ -65,7 +65,7 @@ class BinPictures(Closing):
     Parameters
     ----------
     where
-        What error messages call the file.
+        Name of the file in error messages.
     pictures
         The encoded pictures.
     """
@@ -90,7 +90,7 @@ class BinPictures(Closing):
             raise DataError(f"{self._where}: holds no picture {name!r}; names are 000000, 000001, ...") from None
 
     def close(self) -> None:
-        """Let go of the pictures."""
+        """Release the pictures."""
         self._pictures = {}
 
 
@@ -103,11 +103,11 @@ class BinSet:
     source
         Its pictures.
     protocol
-        Its pairs. Pictures of equal content are one picture. The file does not name anybody: pictures that genuine
-        pairs join, directly or through others, are one person, named after the first of them.
+        Its pairs. Pictures of equal content are one picture. The file has no names: pictures that genuine pairs
+        connect, directly or through others, are one person, named after the first of them.
     contradictions
-        Impostor pairs whose pictures genuine pairs make one person: wrong labels somewhere in the file. They are kept
-        as labelled; joining too many pictures only widens intervals that are taken over people.
+        Number of impostor pairs within one inferred person: some labels in the file are wrong. They are kept as
+        labelled; grouping too many pictures only widens intervals over people.
     """
 
     source: BinPictures
@@ -116,15 +116,15 @@ class BinSet:
 
 
 def picture_name(number: int) -> str:
-    """Name a picture by its place in the file."""
+    """Return a picture's name from its position in the file."""
     return f"{number:06d}"
 
 
 def read_bin(path: str | Path, *, folds: int = 10, name: str = "", max_bytes: int = LARGEST_BIN) -> BinSet:
     """Read a verification file.
 
-    The pairs are divided into ``folds`` contiguous blocks, which are the folds of the usual files (and what
-    insightface's own evaluation does).
+    The pairs are divided into ``folds`` contiguous blocks, as usual for such files and in
+    insightface's own evaluation.
 
     Parameters
     ----------
@@ -135,13 +135,13 @@ def read_bin(path: str | Path, *, folds: int = 10, name: str = "", max_bytes: in
     name
         Name of the protocol; the file's stem by default.
     max_bytes
-        Largest file that is read. It is held in memory, during reading twice.
+        Largest file that is read. It is held in memory, twice while it is read.
 
     Raises
     ------
     DataError
-        If the file cannot be read, is too large, cut off or malformed, has fewer pairs than folds, or tries to do
-        anything else than hold pictures and labels.
+        If the file cannot be read, is too large, cut off or malformed, has fewer pairs than folds, or contains
+        anything other than pictures and labels.
     InputError
         If ``folds`` is below 1.
     """

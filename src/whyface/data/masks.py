@@ -2,7 +2,7 @@
 
 The xCos paper covers x % of the area of LFW's faces with free-form masks that were not published with it; these are
 drawn anew in the same spirit: wandering brush strokes and blobs (Chang et al., "Free-form Video Inpainting with 3D
-Gated Convolution and Temporal PatchGAN", ICCV 2019, gives strokes by brush width and turning angle).
+Gated Convolution and Temporal PatchGAN", ICCV 2019, draws strokes by brush width and turning angle).
 """
 
 from __future__ import annotations

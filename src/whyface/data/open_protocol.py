@@ -110,7 +110,7 @@ def check_data(data: Path) -> None:
 def read_protocol(
     name: ProtocolName, source: PictureSource, data: Path, *, pairs: Path | None = None, folds: int = 10
 ) -> PairProtocol:
-    """Read a protocol whose pictures are open already, making sure that every one of them is there.
+    """Read a protocol with open pictures and check that none is missing.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def _read(name: ProtocolName, source: PictureSource, data: Path, pairs: Path | N
 
 
 def _folder_around(names: tuple[str, ...]) -> str:
-    """People's folders may lie at the top or, as in LFW's own archives ("lfw", "lfw-deepfunneled"), in a folder."""
+    """People's folders may be at the top or, as in LFW's own archives ("lfw", "lfw-deepfunneled"), in a folder."""
     if any(name.startswith("lfw/") for name in names):
         return "lfw"
     tops = {name.partition("/")[0] for name in names}
@@ -277,7 +277,7 @@ def open_any_protocol(
     name
         What :func:`whyface.data.open_protocol.parse_protocol` returned.
     data
-        Folder or uncompressed tar file of pictures; None for ``bin``, whose file holds them.
+        Folder or uncompressed tar file of pictures; None for ``bin``, where the file contains them.
     pairs
         LFW's pair file, see :func:`whyface.data.open_protocol.open_protocol`.
     folds
@@ -285,7 +285,7 @@ def open_any_protocol(
     frames
         Use at most so many pictures of each set, evenly spaced; None uses all.
     align
-        The pictures are photographs whose faces must be found and aligned first.
+        Whether the pictures are photographs with faces to detect and align first.
     align_cache
         Folder that keeps the aligned faces; None keeps them until the end of the run only.
     threads

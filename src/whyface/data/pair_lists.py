@@ -201,7 +201,7 @@ _PAIR_LINE: Final = re.compile(r"([0-9]+)\s*,\s*([0-9]+)")
 
 
 def read_cfp_pairs(source: PictureSource, split: Split, *, folder: str | None = None) -> PairProtocol:
-    """Read one of CFP's two splits from the ``Protocol`` folder that lies beside its pictures.
+    """Read one of CFP's two splits from the ``Protocol`` folder next to its pictures.
 
     Parameters
     ----------

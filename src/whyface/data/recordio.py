@@ -2,7 +2,7 @@
 
 A record is one or several parts. Each part is the magic number, a word with the kind of part (upper 3 bits) and its
 length (lower 29 bits), the bytes, and zeros up to a multiple of 4. Data that hold the magic number themselves are cut
-there into parts, without it; whoever reads puts it back. All numbers are little-endian. The index is text: a key, a tab
+there into parts, without it; readers insert it again. All numbers are little-endian. The index is text: a key, a tab
 and the byte position of a record in each line.
 """
 

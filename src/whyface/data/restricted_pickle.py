@@ -96,7 +96,7 @@ def _check_instructions(data: bytes, where: str) -> None:
 
 
 class PickledArray:
-    """A one-dimensional NumPy array as it lies in a pickle, not yet unpacked."""
+    """A one-dimensional NumPy array as stored in a pickle, not yet unpacked."""
 
     __slots__ = ("data", "kind")
 
@@ -172,7 +172,7 @@ class _Restricted(pickle.Unpickler):
         except KeyError:
             called = ascii(f"{module}.{name}"[:80])
             raise DataError(
-                f"{self._where}: refused, for it wants to call {called}, which no verification set "
+                f"{self._where}: refused, since it wants to call {called}, which no verification set "
                 "needs; do not open the file elsewhere, fetch it from its source"
             ) from None
 

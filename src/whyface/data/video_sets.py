@@ -21,7 +21,7 @@ class SetProtocol:
     Attributes
     ----------
     pairs
-        Who is compared with whom; what it calls pictures are the names of the V sets.
+        The pairs; their picture names are the names of the V sets.
     frames
         The pictures of each set in their order, V entries, none of them empty.
     """
@@ -35,11 +35,11 @@ class SetProtocol:
 
     @property
     def count(self) -> int:
-        """How many pictures all sets have together."""
+        """Total number of pictures of all sets."""
         return sum(map(len, self.frames))
 
     def at_most(self, count: int) -> SetProtocol:
-        """Keep at most so many pictures of each set, evenly spaced.
+        """Return the protocol with at most ``count`` pictures of each set, evenly spaced.
 
         Raises
         ------
@@ -49,7 +49,7 @@ class SetProtocol:
         return SetProtocol(self.pairs, tuple(evenly_spaced(names, count) for names in self.frames))
 
     def without(self, names: Collection[str]) -> SetProtocol:
-        """Leave out pictures, and the pairs of sets of which none is left.
+        """Return the protocol without these pictures and without pairs of sets that have none left.
 
         Raises
         ------
@@ -84,12 +84,12 @@ _SPLIT: Final = re.compile(r"[0-9]{1,4}")
 
 
 def list_videos(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Collect the pictures of each folder that holds any.
+    """Return the pictures of each folder that has any.
 
     Parameters
     ----------
     names
-        Picture names, such as a source gives.
+        Picture names, such as those of a source.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def read_video_sets(path: str | Path, names: Iterable[str], *, where: str, name:
     names
         All picture names; one folder around all people is allowed.
     where
-        What to call their source in an error message.
+        Name of their source in error messages.
     name
         Name of the protocol; the list's stem by default.
 
@@ -162,7 +162,7 @@ def _parse(line: str, where: str) -> tuple[str, str, bool, int]:
     for video in (left, right):
         parts = video.split("/")
         if len(parts) != 2 or any(part in ("", ".", "..") for part in parts) or "\\" in video:
-            raise DataError(f"{where}: {video!r} is no video; expected PERSON/VIDEO")
+            raise DataError(f"{where}: {video!r} is not a video; expected PERSON/VIDEO")
     if left == right:
         raise DataError(f"{where}: {left} is paired with itself; check the list")
     if (left.partition("/")[0] == right.partition("/")[0]) != same:

@@ -1,13 +1,12 @@
 """Confidence intervals by resampling people, for any measure of weighted pairs.
 
-The unit that is drawn is a person, not a pair. In each replicate P people are drawn from the P people with
-replacement; a genuine pair then counts as often as its person was drawn, an impostor pair as often as its two
-people were drawn together, that is the product of both numbers. Every pair of a person who was not drawn is
-left out.
+People are resampled, not pairs. In each replicate, P people are drawn from the P people with replacement. A
+genuine pair is weighted by how often its person was drawn, an impostor pair by the product of both counts.
+Pairs of a person who was not drawn are left out.
 
-Counting impostor pairs by a product never makes the interval too narrow, but where people hardly share pairs
-it is too wide, in the extreme by a factor of sqrt(3), because such a weight has variance 3 where 1 would do
-(Owen 2007). For plain rates :func:`whyface.evaluate.intervals.people_wilson` has no such excess.
+Product weights never make the interval too narrow, but where people hardly share pairs it is too wide, at worst
+by a factor of sqrt(3), because such a weight has variance 3 instead of 1 (Owen 2007). For plain rates,
+:func:`whyface.evaluate.intervals.people_wilson` avoids this.
 
 References
 ----------
@@ -52,7 +51,7 @@ def person_weights(
     people_a, people_b
         The two people of each pair, N each; the same person twice for a genuine pair.
     replicates
-        How many times the people are drawn.
+        Number of draws.
     rng
         Source of randomness.
 
@@ -64,7 +63,7 @@ def person_weights(
     Raises
     ------
     InputError
-        If the lists of people do not fit.
+        If the lists of people do not match.
     """
     first, second, count = number_people(people_a, people_b)
     same = first == second
@@ -110,7 +109,7 @@ def bootstrap_intervals(
     if replicates < 100:
         raise InputError(f"an interval needs at least 100 replicates, got {replicates}")
     if not 0 < confidence < 1:
-        raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
+        raise InputError(f"confidence must be between 0 and 1, got {confidence}")
     rng = np.random.default_rng(seed)
     parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in measures}
     for weights in person_weights(people_a, people_b, replicates=replicates, rng=rng):
@@ -143,8 +142,8 @@ def fnmr_measure(scores: ArrayLike, genuine: ArrayLike, threshold: float) -> Mea
 def accuracy_measure(scores: ArrayLike, genuine: ArrayLike, threshold: float | ArrayLike) -> Measure:
     """Return the weighted accuracy as a measure.
 
-    Genuine and impostor pairs keep the shares that they have in the sample, so that a replicate with, say,
-    fewer genuine pairs does not count as better or worse for that alone.
+    Genuine and impostor pairs keep their shares in the sample, so that the number of genuine pairs in a replicate
+    does not change the accuracy.
 
     Parameters
     ----------
@@ -194,7 +193,7 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
 
 @dataclass(frozen=True, eq=False)
 class CurveReplicates:
-    """What R replicates of T target FMRs give; NaN where a replicate lacks genuine or impostor pairs.
+    """Results of R replicates at T target FMRs; NaN where a replicate lacks genuine or impostor pairs.
 
     Attributes
     ----------
@@ -218,7 +217,7 @@ def replicate_curves(
     replicates: int = 1000,
     seed: int = 0,
 ) -> CurveReplicates:
-    """Resample people and take the error curve of each replicate.
+    """Resample people and compute the error curve of each replicate.
 
     Parameters
     ----------
@@ -229,12 +228,13 @@ def replicate_curves(
     targets
         Target FMRs, shape (T,).
     replicates, seed
-        How many times the people are drawn, and from which seed.
+        Number of draws, and their seed.
 
     Raises
     ------
     InputError
-        If the arrays do not fit.
+
+        If the arrays do not match.
     """
     values, labels = checked_pairs(scores, genuine)
     if len(people_a) != len(values):
@@ -251,7 +251,7 @@ def replicate_curves(
 def weighted_curves(
     values: NDArray[np.float64], labels: NDArray[np.bool_], weights: Weights, targets: NDArray[np.float64]
 ) -> CurveReplicates:
-    """Take EER and FNMR of the same pairs with each row of weights (R, N)."""
+    """Return EER and FNMR of the same pairs with each row of weights (R, N)."""
     order = np.argsort(-values, kind="stable")
     starts = np.flatnonzero(np.concatenate(([True], np.diff(values[order]) < 0)))
     ordered = weights[:, order]
@@ -260,7 +260,7 @@ def weighted_curves(
     fnmr = np.full((len(weights), len(targets)), np.nan)
     known = np.isfinite(fmr[:, 0]) & np.isfinite(tar[:, 0])
     for row in np.flatnonzero(known):
-        # Sums of weights reach a target exactly where counts do, but for rounding.
+        # Sums of weights reach a target exactly where counts do, up to rounding.
         last = np.searchsorted(fmr[row], targets + 1e-12, side="right") - 1
         fnmr[row] = np.maximum(0.0, 1.0 - tar[row, last])
     eer = np.full(len(weights), np.nan)
@@ -269,7 +269,7 @@ def weighted_curves(
 
 
 def percentile_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval | None:
-    """Return the middle part of the replicates' values, or None where fewer than half of them have one."""
+    """Return the central interval of the replicates' values, or None if fewer than half of them have one."""
     finite = values[np.isfinite(values)]
     if 2 * len(finite) < len(values):
         return None
@@ -279,14 +279,14 @@ def percentile_interval(values: NDArray[np.float64], confidence: float = 0.95) -
 
 
 def _shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cumulate rows of weights to shares from 0 to 1; NaN where a row has no weight."""
+    """Return cumulative shares from 0 to 1 of rows of weights; NaN where a row has no weight."""
     total = sums.sum(axis=1, keepdims=True)
     risen = np.divide(np.cumsum(sums, axis=1), total, out=np.full_like(sums, np.nan), where=total > 0)
     return np.concatenate((np.where(total > 0, 0.0, np.nan), risen), axis=1)
 
 
 def _crossings(fmr: NDArray[np.float64], tar: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Find where FMR = FNMR on straight lines between thresholds, as :func:`whyface.evaluate.rates.equal_error`."""
+    """Return where FMR = FNMR on straight lines between thresholds, :func:`whyface.evaluate.rates.equal_error`."""
     gap = fmr - (1.0 - tar)
     rows = np.arange(len(gap))
     after = np.argmax(gap >= 0.0, axis=1)

@@ -1,8 +1,8 @@
-"""Confidence intervals of a rate: Wilson's, and Wilson's with pairs that share people.
+"""Confidence intervals of a rate: Wilson's, and Wilson's for pairs that share people.
 
-Pairs are not independent: one unlucky person spoils all pairs that he or she is in. :func:`people_wilson`
-estimates how much that costs and widens the interval accordingly; :mod:`whyface.evaluate.bootstrap` resamples
-the people instead and works for measures other than rates too.
+Pairs are not independent: a person who is hard to recognise affects all of their pairs. :func:`people_wilson`
+estimates this effect and widens the interval accordingly; :mod:`whyface.evaluate.bootstrap` resamples people
+instead and also works for measures other than rates.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def wilson(errors: float, total: float, confidence: float = 0.95) -> Interval:
     rate = errors / total
     centre = (rate + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * np.sqrt(rate * (1 - rate) / total + z * z / (4 * total * total))
-    # Rounding must not push the ends past what is known exactly.
+    # Rounding must not move the ends past exactly known limits.
     low = 0.0 if errors == 0 else max(0.0, float(centre - half))
     high = 1.0 if errors == total else min(1.0, float(centre + half))
     return Interval(low, high)
@@ -64,9 +64,9 @@ def people_wilson(
     """Return Wilson's interval for a rate over pairs that share people.
 
     The variance of the rate is the sum of the products of residuals over all pairs of pairs with a person in
-    common. It gives the number of independent pairs that would be worth as much, never above the real number,
-    and Wilson's interval is taken with that. Without any error (or with nothing but errors) the dependence
-    cannot be estimated and the pairs count as independent.
+    common. It yields the effective number of independent pairs, at most the real number, which is used for
+    Wilson's interval. Without any error (or with only errors) the dependence cannot be estimated and the pairs
+    count as independent.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def people_wilson(
     residual = wrong - rate
     between = first != second
     per_person = np.bincount(first, residual, count) + np.bincount(second, residual * between, count)
-    # Two pairs of the same two people share both, and were counted once for each of them.
+    # Two pairs of the same two people share both people and were counted twice.
     low, high = np.minimum(first, second)[between], np.maximum(first, second)[between]
     _, couple = np.unique(low * count + high, return_inverse=True)
     per_couple = np.bincount(couple, residual[between])
@@ -134,5 +134,5 @@ def number_people(
 
 def _normal_quantile(confidence: float) -> float:
     if not 0 < confidence < 1:
-        raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
+        raise InputError(f"confidence must be between 0 and 1, got {confidence}")
     return NormalDist().inv_cdf(0.5 + confidence / 2)

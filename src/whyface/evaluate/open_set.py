@@ -1,4 +1,4 @@
-"""Open-set identification: who is in the gallery, who is a stranger, and how well a score tells them apart.
+"""Open-set identification: split people into enrolled ones and strangers, and measure how well a score separates them.
 
 P. Grother, M. Ngan, K. Hanaoka, Face Recognition Vendor Test Part 2: Identification, NISTIR 8271 (2019), sections 3 and
 4: the detection and identification rate (1 - FNIR) at a false positive identification rate (FPIR).
@@ -19,20 +19,20 @@ from whyface.evaluate.rates import auc
 
 @dataclass(frozen=True, eq=False)
 class OpenSetSplit:
-    """Which pictures enroll, which probe, and which show strangers; indices into the pictures' names.
+    """Pictures of the gallery, the probes and the strangers; indices into the pictures' names.
 
     Attributes
     ----------
     people
         K enrolled people.
     enrolled, enrolled_labels
-        Pictures of the gallery and the person in each, an index into ``people``.
+        Pictures of the gallery and their people, indices into ``people``.
     probes, probe_labels
         Other pictures of the same people.
     strangers
-        Pictures of people who have as many pictures as the enrolled ones, but are not enrolled.
+        Pictures of people with as many pictures as the enrolled ones, but not enrolled.
     loners
-        Pictures of people who have one picture only: other strangers, less often photographed.
+        Pictures of people with only one picture: other strangers, photographed less often.
     """
 
     people: tuple[str, ...]
@@ -55,28 +55,28 @@ def split_open_set(
 ) -> OpenSetSplit:
     """Divide people into enrolled ones and strangers, and the pictures of the enrolled ones into gallery and probes.
 
-    A random half of those with at least ``least`` pictures is enrolled, with half of their pictures each; the other
-    half are strangers, so that both are photographed equally often.
+    A random half of the people with at least ``least`` pictures is enrolled, with half of their pictures each. The
+    other half are strangers, so that both are photographed equally often.
 
     Parameters
     ----------
     person_of
         The person in each of N pictures.
     people
-        Whom to take.
+        The people to split.
     least
-        Pictures that a person needs to be enrolled.
+        Minimum number of pictures of an enrolled person.
     enroll
-        Most pictures to enroll of one person.
+        Maximum number of enrolled pictures per person.
     most
-        Most pictures to use of one person at all, so that nobody decides the result alone.
+        Maximum number of pictures used per person, so that no person dominates the result.
     seed
         Equal seeds give equal splits.
 
     Raises
     ------
     InputError
-        If a number makes no sense.
+        If a number is out of range.
     DataError
         If fewer than four people have enough pictures.
     """
@@ -114,18 +114,18 @@ def split_open_set(
 
 @dataclass(frozen=True)
 class OpenSetRates:
-    """How well a score does.
+    """Open-set rates of a score.
 
     Attributes
     ----------
     auroc
-        Chance that an enrolled person's probe scores above a stranger's.
+        Probability that an enrolled person's probe scores above a stranger's.
     rank1
-        Share of the enrolled people's probes whose best candidate is right.
+        Share of the enrolled people's probes with the right best candidate.
     identified
-        Share of them whose best candidate is right and above the threshold at which ``fpir`` of the strangers are.
+        Share of them with the right best candidate above the threshold that ``fpir`` of the strangers exceed.
     fpir
-        That share.
+        The false positive identification rate.
     """
 
     auroc: float
@@ -135,7 +135,7 @@ class OpenSetRates:
 
 
 def open_set_rates(known: ArrayLike, strangers: ArrayLike, right: ArrayLike, *, fpir: float = 0.01) -> OpenSetRates:
-    """Measure a score, higher for known people.
+    """Compute the rates of a score that is higher for known people.
 
     Parameters
     ----------
@@ -146,18 +146,18 @@ def open_set_rates(known: ArrayLike, strangers: ArrayLike, right: ArrayLike, *, 
     right
         Whether each of the P probes has the right best candidate.
     fpir
-        False positive identification rate for ``identified``; at most this share of the strangers is above.
+        False positive identification rate for ``identified``; at most this share of strangers exceeds it.
 
     Raises
     ------
     InputError
-        If there are no scores, they do not fit, or the rate is out of range.
+        If there are no scores, they do not match, or the rate is out of range.
     """
     inside, outside, correct = (np.asarray(values) for values in (known, strangers, right))
     if inside.ndim != 1 or outside.ndim != 1 or correct.shape != inside.shape or not len(inside) or not len(outside):
         raise InputError(f"scores of known people and strangers are needed, got {inside.shape} and {outside.shape}")
     if not 0 < fpir < 1:
-        raise InputError(f"a false positive identification rate lies between 0 and 1, got {fpir:g}")
+        raise InputError(f"a false positive identification rate must be between 0 and 1, got {fpir:g}")
     threshold = np.sort(outside)[::-1][int(fpir * len(outside))]
     genuine = np.concatenate([np.ones(len(inside), bool), np.zeros(len(outside), bool)])
     return OpenSetRates(
@@ -171,31 +171,31 @@ def open_set_rates(known: ArrayLike, strangers: ArrayLike, right: ArrayLike, *, 
 def fpir_of(fmr: float, faces: int) -> float:
     """Return the share of strangers who exceed a 1:1 threshold for at least one of N faces: 1 - (1 - FMR)^N.
 
-    It takes the N comparisons as independent. They are not (some faces resemble many), so it is a warning of how fast
-    false alarms grow rather than a measurement.
+    It assumes N independent comparisons. They are not (some faces resemble many), so it shows how fast false alarms
+    grow rather than measuring them.
 
     Raises
     ------
     InputError
-        If the rate is no rate or there are no faces.
+        If the rate is not in [0, 1] or there are no faces.
     """
     if not 0 <= fmr <= 1 or faces < 1:
-        raise InputError(f"an FMR lies between 0 and 1 and a gallery has faces, got {fmr:g} and {faces}")
+        raise InputError(f"an FMR must be between 0 and 1 and a gallery must have faces, got {fmr:g} and {faces}")
     return float(-np.expm1(faces * np.log1p(-fmr))) if fmr < 1 else 1.0
 
 
 def mean_area(parts: Sequence[Mapping[str, NDArray[np.float64]]]) -> Measure:
-    """Average the AUROC of several divisions, whose probes stand one after the other in the weights.
+    """Return the mean AUROC of several splits as a measure; the weights are those of all splits' probes, concatenated.
 
     Parameters
     ----------
     parts
-        For each division the scores of its ``"known"`` probes and of its ``"strangers"``, higher for known people.
+        For each split, the scores of its ``"known"`` probes and of its ``"strangers"``, higher for known people.
 
     Returns
     -------
-    A measure for :func:`whyface.evaluate.bootstrap.bootstrap_intervals`: a person who is in several divisions is drawn
-    or left out in all of them.
+    A measure for :func:`whyface.evaluate.bootstrap.bootstrap_intervals`: a person in several splits is drawn or left
+    out in all of them.
     """
     sizes = [len(part["known"]) + len(part["strangers"]) for part in parts]
     ends = np.cumsum(sizes)
@@ -215,5 +215,5 @@ def mean_area(parts: Sequence[Mapping[str, NDArray[np.float64]]]) -> Measure:
 
 
 def difference(one: Measure, other: Measure) -> Measure:
-    """Subtract measures, replicate by replicate."""
+    """Return the difference of two measures, replicate by replicate."""
     return lambda weights: one(weights) - other(weights)

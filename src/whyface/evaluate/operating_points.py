@@ -1,4 +1,4 @@
-"""Thresholds with what they cost: named points on the ROC curve of one data set, with intervals."""
+"""Operating points: named thresholds on one data set, with error rates and intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from whyface.evaluate.rates import (
 from whyface.models.operating_point import OperatingPoint
 
 TARGETS: Final[Mapping[str, float]] = {"FMR 1e-2": 1e-2, "FMR 1e-3": 1e-3}
-"""The points beside the EER: name and the FMR that is not exceeded."""
+"""Operating points other than the EER: name and maximum FMR."""
 
 IntervalMethod = Literal["wilson", "bootstrap"]
 
@@ -48,9 +48,9 @@ def operating_points(
     people_a, people_b
         The two people of each pair, N each; the same person twice for genuine pairs.
     dataset
-        What the pairs are from.
+        Name of the data set.
     seed, replicates
-        For the bootstrap.
+        Seed and number of replicates of the bootstrap.
     interval
         ``"wilson"``: Wilson's interval, widened for pairs that share people; ``"bootstrap"``: percentiles
         over resampled people, wider than needed where few pairs share people, and Wilson's where there is no
@@ -59,7 +59,7 @@ def operating_points(
     Raises
     ------
     InputError
-        If the arrays or people do not fit, or ``interval`` is unknown.
+        If the arrays or people do not match, or ``interval`` is unknown.
     """
     values, labels = checked_pairs(scores, genuine)
     first, second = np.asarray(people_a), np.asarray(people_b)
@@ -128,7 +128,7 @@ def _bootstrap_pair(
         seed=seed,
     )
     matched = values > threshold
-    # Resampling pairs without any error gives [0, 0], which says far too much.
+    # Resampling pairs without any error yields [0, 0], which is far too narrow.
     for name, wrong in (("fmr", matched[~labels]), ("fnmr", ~matched[labels])):
         if wrong.all() or not wrong.any():
             found[name] = wilson(int(wrong.sum()), len(wrong))

@@ -22,7 +22,7 @@ class ErrorRates(NamedTuple):
 
 
 class EqualError(NamedTuple):
-    """The equal error rate in [0, 1] and a threshold that comes closest to it."""
+    """The equal error rate in [0, 1] and the threshold closest to it."""
 
     rate: float
     threshold: float
@@ -52,8 +52,8 @@ def checked_pairs(scores: ArrayLike, genuine: ArrayLike) -> tuple[Scores, Labels
     Raises
     ------
     InputError
-        If the shapes differ or are not (N,), a score is not finite, a label is not 0 or 1, or one of the two
-        kinds of pair is missing.
+        If the shapes differ or are not (N,), a score is not finite, a label is not 0 or 1, or genuine or impostor
+        pairs are missing.
     """
     values = np.asarray(scores, dtype=np.float64)
     labels = np.asarray(genuine)
@@ -123,8 +123,8 @@ def equal_error(scores: ArrayLike, genuine: ArrayLike) -> EqualError:
     """Return the equal error rate and a threshold for it.
 
     The rate is where the ROC curve, with straight lines between neighbouring thresholds, crosses FMR = FNMR.
-    A threshold cannot lie between two neighbours, so the one returned is the neighbour with the smaller
-    ``|FMR - FNMR|``; of two equal ones the higher, which errs towards "no match".
+    The threshold returned is the neighbour with the smaller ``|FMR - FNMR|``; if both are equal, the higher one,
+    which favours "no match".
 
     Raises
     ------
@@ -143,24 +143,24 @@ def equal_error(scores: ArrayLike, genuine: ArrayLike) -> EqualError:
 
 
 def supports_fmr(impostor_pairs: int, target: float) -> bool:
-    """Say whether so many impostor pairs can show an FMR of ``target``: at least ``1 / target`` of them."""
+    """Return whether there are enough impostor pairs to measure an FMR of ``target``: at least ``1 / target``."""
     return impostor_pairs * target >= 1.0 - 1e-9
 
 
 def threshold_at_fmr(scores: ArrayLike, genuine: ArrayLike, target: float, *, allow_unsupported: bool = False) -> float:
     """Return the lowest threshold whose FMR is at most ``target``.
 
-    The choice is conservative: where ties keep the FMR from meeting the target exactly it stays below.
+    The choice is conservative: if ties prevent meeting the target exactly, the FMR stays below it.
 
     Parameters
     ----------
     scores, genuine
         The pairs.
     target
-        The wanted FMR, in (0, 1).
+        The target FMR, in (0, 1).
     allow_unsupported
-        With fewer than ``1 / target`` impostor pairs the sample cannot tell whether the target is met. That
-        is an error unless this is True; then the threshold is the highest impostor score.
+        With fewer than ``1 / target`` impostor pairs the sample cannot show whether the target is met. This is an
+        error unless True is given; then the threshold is the highest impostor score.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def threshold_at_fmr(scores: ArrayLike, genuine: ArrayLike, target: float, *, al
     """
     values, labels = checked_pairs(scores, genuine)
     if not 0.0 < target < 1.0:
-        raise InputError(f"the target FMR must lie between 0 and 1, got {target}")
+        raise InputError(f"the target FMR must be between 0 and 1, got {target}")
     impostors = np.sort(values[~labels])[::-1]
     count = len(impostors)
     if not (allow_unsupported or supports_fmr(count, target)):
@@ -211,13 +211,13 @@ class FoldAccuracy:
     accuracy
         Accuracy on each fold in [0, 1], shape (K,) float64, in the order of the fold numbers.
     thresholds
-        The threshold that each fold was judged with, shape (K,) float64.
+        The threshold used on each fold, shape (K,) float64.
     mean
         Mean of ``accuracy``.
     standard_error
-        Standard error of that mean, ``std(accuracy, ddof=1) / sqrt(K)``, as LFW's results pages give it.
+        Standard error of that mean, ``std(accuracy, ddof=1) / sqrt(K)``, as on LFW's results pages.
     grid
-        How the thresholds were searched.
+        How the thresholds were chosen.
     """
 
     accuracy: Scores
@@ -237,8 +237,8 @@ def fold_accuracy(scores: ArrayLike, genuine: ArrayLike, fold: ArrayLike, *, gri
     fold
         Fold number of each pair, shape (N,) int; at least two different ones.
     grid
-        ``"exact"`` looks at every threshold that makes a difference (:func:`best_threshold`); ``"published"``
-        takes the first best of -1.000, -0.995 ... 0.995, as the published xCos evaluation does.
+        ``"exact"`` considers every threshold that makes a difference (:func:`best_threshold`); ``"published"`` uses
+        the first best of -1.000, -0.995 ... 0.995, as the published xCos evaluation does.
 
     Raises
     ------
@@ -267,13 +267,12 @@ def fold_accuracy(scores: ArrayLike, genuine: ArrayLike, fold: ArrayLike, *, gri
 
 
 def best_threshold(scores: ArrayLike, genuine: ArrayLike) -> float:
-    """Return a threshold of the highest accuracy over all thresholds.
+    """Return the threshold with the highest accuracy.
 
-    Accuracy only changes where the threshold passes a score, so there is one candidate per gap between
-    neighbouring distinct scores, and one on either side of them all. Of the best gaps the widest counts, of
-    equally wide ones the lowest, and the threshold is its middle, which keeps the greatest distance from both
-    neighbours. A best threshold above all scores is the highest score itself; one below them all is the next
-    number below the lowest score.
+    Accuracy changes only where the threshold passes a score, so there is one candidate per gap between
+    neighbouring distinct scores, and one on either side of all scores. Among the best gaps, the widest is chosen,
+    then the lowest; the threshold is its middle, as far as possible from both neighbours. A best threshold above
+    all scores is the highest score itself; one below all scores is the next number below the lowest.
 
     Raises
     ------
@@ -284,7 +283,7 @@ def best_threshold(scores: ArrayLike, genuine: ArrayLike) -> float:
     distinct, group = np.unique(values, return_inverse=True)
     genuine_counts = np.bincount(group[labels], minlength=len(distinct))
     impostor_counts = np.bincount(group[~labels], minlength=len(distinct))
-    # Entry k: the threshold lies above the k lowest distinct scores. Counts stay integers, so ties are exact.
+    # Entry k: the threshold is above the k lowest distinct scores. Counts stay integers, so ties are exact.
     correct = np.concatenate(([0], np.cumsum(impostor_counts - genuine_counts))) + int(labels.sum())
     width = np.concatenate(([0.0], np.diff(distinct), [0.0]))
     width[correct < correct.max()] = -1.0

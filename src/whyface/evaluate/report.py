@@ -42,18 +42,18 @@ def run_metadata(
     about: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Say what was evaluated with what, in plain JSON values.
+    """Return the model, protocol and settings of an evaluation as plain JSON values.
 
     Parameters
     ----------
     model, protocol
-        What was evaluated on what.
+        The model and the protocol.
     data
         Name of the folder or tar file with the pictures.
     mirror, replicates, seed
         Settings of the run.
     about
-        What else there is to say about the protocol, in plain JSON values.
+        Further information about the protocol, as plain JSON values.
     settings
         Further settings.
     """
@@ -89,7 +89,7 @@ def run_metadata(
 def report_document(
     metadata: Mapping[str, Any], summaries: Mapping[str, Summary], *, command: str | None = None
 ) -> dict[str, Any]:
-    """Put metadata and results into one document of plain JSON values, with the command that gives them again."""
+    """Return metadata, results and the command that reproduces them as one document of plain JSON values."""
     results = {kind: _result(summary) for kind, summary in summaries.items()}
     said = {} if command is None else {"command": command}
     return {**said, **metadata, "results": results, "notes": list(NOTES)}
@@ -141,7 +141,7 @@ def _versions() -> dict[str, str]:
 
 
 def report_text(metadata: Mapping[str, Any], summaries: Mapping[str, Summary]) -> str:
-    """Lay out the results in a column per set of scores, in percent, with what must be known about them below.
+    """Return the results as text, in percent, with a column per set of scores and notes below.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ def read_all(
         elif features.shape[1:] != rows.shape[1:]:
             raise ModelError(
                 f"the embedder changed its dimension from {features.shape[1]} to {rows.shape[1]}; "
-                "it must give every batch the same"
+                "it must be the same for every batch"
             )
         features[start : start + len(chunk)] = rows
         if progress is not None:
@@ -165,13 +165,14 @@ def score_grids(
     Parameters
     ----------
     comparisons
-        By kind, all with places and of one model, see :func:`whyface.xcos.comparison.comparisons`.
+        Comparisons by kind, all with places and of one model, see :func:`whyface.xcos.comparison.comparisons`.
     source, protocol
         Pictures and pairs.
     mirror
-        Look at every picture mirrored instead.
+        Whether to mirror every picture.
     progress
-        Called with the pictures done and their number.
+
+        Called with the number of pictures done and the total.
 
     Returns
     -------
@@ -194,7 +195,7 @@ def score_grids(
 
 
 def summarise_scores(scores: Mapping[str, NDArray[np.float32]], protocol: PairProtocol, dataset: str) -> dict[str, Any]:
-    """Put accuracy, EER, TAR@FAR and operating points of each set of scores into plain values for JSON.
+    """Return accuracy, EER, TAR@FAR and operating points of each set of scores as plain values for JSON.
 
     Accuracies and rates are in percent; operating points hold rates in [0, 1].
     """
@@ -209,7 +210,7 @@ def summarise_scores(scores: Mapping[str, NDArray[np.float32]], protocol: PairPr
             "accuracy": round(100 * folds.mean, 3),
             "accuracy_standard_error": round(100 * folds.standard_error, 3),
             "eer": round(100 * equal_error(values, protocol.genuine).rate, 3),
-            # None: too few impostor pairs to tell.
+            # None: too few impostor pairs.
             "tar_at_far_1e-3": round(100 * tar_at_far(values, protocol.genuine, 1e-3), 3) if enough else None,
             "operating_points": [point.to_dict() for point in points],
         }
@@ -226,8 +227,8 @@ def score_pairs(
 ) -> dict[str, NDArray[np.float64]]:
     """Score all pairs of a protocol, (P,) float64 for each of the model's kinds.
 
-    With ``mirror`` every picture is also looked at mirrored. Embeddings of both are added, as is usual; grids are
-    not, since their cells have places: there the score is the mean of the pair's and of the mirrored pair's.
+    With ``mirror``, every picture is also used mirrored. Embeddings of both are added, as is usual. Grids are not,
+    since mirroring moves their places: the score is the mean of those of the pair and the mirrored pair.
     """
     comparisons = model.comparisons
     if COSINE in comparisons:

@@ -1,13 +1,13 @@
-"""Scores of pairs of sets of pictures, by one of two rules.
+"""Scores of pairs of picture sets, by one of two rules.
 
-``"grids"``: what the pictures of a set give is averaged, and the two means are compared. Embeddings have unit length
-before and after; grids are averaged as the network gives them, since learned attention was trained on such grids, and
-since a blurred face has shorter features and so counts less.
+``"grids"``: the features of each set are averaged, and the two means are compared. Embeddings have unit length before
+and after. Grids are averaged without normalisation, since learned attention was trained on such grids and a blurred
+face, with shorter features, counts less.
 
-``"scores"``: all n x m pictures of both sets are compared, and their scores are averaged. Where a score is linear in
-the features of both sides (cosine; uniform and correlated attention, whose weights do not depend on the pair), this is
-the comparison of the means of all unit features, which costs no more than the other rule. Learned attention is not,
-and is worked out for every pair of pictures.
+``"scores"``: all n x m pairs of pictures are compared, and their scores are averaged. If a score is linear in the
+features of both sides (cosine; uniform and correlated attention, with weights independent of the pair), this equals the
+comparison of the means of all unit features and costs no more than the other rule. Learned attention is not linear and
+is computed for every pair of pictures.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Aggregation = Literal["grids", "scores"]
 AGGREGATIONS: Final[tuple[Aggregation, ...]] = get_args(Aggregation)
 
 CACHE_BYTES: Final = 2**30
-"""Grids of pictures that are kept for other pairs of their set."""
+"""Maximum size of the cached grids."""
 
 _BATCH: Final = 64
 _CHUNK: Final = 1000
@@ -53,31 +53,31 @@ def score_sets(
 ) -> dict[str, NDArray[np.float64]]:
     """Score all pairs of sets, (P,) float64 for each of the model's kinds.
 
-    One batch of pictures, the means of all sets and, for the scores of learned attention, ``cache_bytes`` of grids are
-    in memory at a time. The cost of the latter grows with n x m: choose few pictures of each set
+    Memory holds one batch of pictures, the means of all sets and, for the scores of learned attention, ``cache_bytes``
+    of grids. The cost of learned attention grows with n x m: choose few pictures of each set
     (:meth:`SetProtocol.at_most`).
 
     Parameters
     ----------
     model, source, protocol
-        What compares what.
+        The model, the pictures and the pairs.
     aggregation
-        ``"grids"`` or ``"scores"``, see the module.
+        ``"grids"`` or ``"scores"``, see this module's documentation.
     mirror
-        Look at every picture mirrored too: embeddings of both are added, with grids the score is the mean of both.
+        Whether to use every picture mirrored too: embeddings of both are added; with grids, their scores are averaged.
     progress
-        Called with the pictures done and their number, and where all pictures are compared once more with the pairs.
+        Called with the number of pictures done and the total; then, if all pictures are compared, with those of pairs.
     cache_bytes
-        Upper bound of what is kept for comparing all pictures.
+        Maximum size of the grids cached for comparing all pictures.
 
     Raises
     ------
     InputError
         If there is no such aggregation.
     DataError
-        If a picture is missing or broken.
+        If a picture is missing or damaged.
     ModelError
-        If the network gives what it should not.
+        If the network's output is invalid.
     """
     if aggregation not in AGGREGATIONS:
         raise InputError(f"aggregation must be one of {', '.join(AGGREGATIONS)}, got {aggregation!r}")
@@ -135,7 +135,7 @@ def _means(
     prepare: Callable[[Rows], Rows],
     progress: ProgressCallback | None,
 ) -> NDArray[np.float64]:
-    """Average what the pictures of each set give, (V, ...) float64, a batch of pictures at a time."""
+    """Return the mean features of each set, (V, ...) float64, computed in batches of pictures."""
     means: list[NDArray[np.float64]] = []
     done, total = 0, protocol.count
     for names in protocol.frames:
@@ -163,7 +163,7 @@ def _compare(comparison: Comparison, left: Rows, right: Rows, protocol: SetProto
 def _fixed_scores(
     cells: NDArray[np.float64], protocol: SetProtocol, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Score mean unit cells (V, C, H, W) with the same weights (H, W) for all pairs."""
+    """Return scores of mean unit vectors (V, C, H, W) with the same weights (H, W) for all pairs."""
     pairs = protocol.pairs
     return np.array(
         [
@@ -180,7 +180,7 @@ def _learned_scores(
     progress: ProgressCallback | None,
     cache_bytes: int,
 ) -> NDArray[np.float64]:
-    """Average the scores of all n x m pairs of pictures."""
+    """Return the mean scores of all n x m pairs of pictures."""
     pairs = protocol.pairs
     kept: OrderedDict[int, Rows] = OrderedDict()
 

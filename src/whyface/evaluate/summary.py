@@ -1,4 +1,4 @@
-"""Everything that a report says about one set of scores, with intervals."""
+"""All results of one set of scores, with intervals, for reports."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from whyface.evaluate.rates import (
 )
 
 TARGET_FMRS: Final = (1e-1, 1e-2, 1e-3, 1e-4)
-"""False match rates that a report gives the FNMR for."""
+"""FMRs at which a report shows the FNMR."""
 
 FEW_FALSE_MATCHES: Final = 30
-"""Below this many errors a rate is rough: the rule of 30 (Doddington et al., Speech Communication 31, 2000)."""
+"""With fewer errors a rate is only rough: the rule of 30 (Doddington et al., Speech Communication 31, 2000)."""
 
 BAND_POINTS: Final = 64
 
@@ -54,18 +54,18 @@ class RateAtFmr:
     Attributes
     ----------
     target
-        The FMR that is not exceeded; FAR is another name for it.
+        Maximum FMR (also called FAR).
     supported
-        Whether there are at least ``1 / target`` impostor pairs; all that follows is None otherwise.
+        Whether there are at least ``1 / target`` impostor pairs; if not, the values below are None.
     threshold, false_matches, fmr, fnmr
-        The lowest threshold that meets the target, and what happens there.
+        The lowest threshold that meets the target, and the results there.
     interval
-        95 % interval of the FNMR at this FMR: over resampled people, each with a threshold of their own; Wilson's
-        where no genuine pair is rejected.
+        95 % interval of the FNMR at this FMR: over resampled people, with a threshold per replicate; Wilson's if no
+        genuine pair is rejected.
     fmr_fixed, fnmr_fixed
         95 % intervals of both rates at this threshold taken as fixed: Wilson's, widened for shared people.
     note
-        What a reader must know, or ``""``.
+        A caveat, or ``""``.
     """
 
     target: float
@@ -109,7 +109,7 @@ class Summary:
     at_fmr
         Rates at each of :data:`TARGET_FMRS`.
     roc, band
-        For figures.
+        Curves for figures.
     genuine_pairs, impostor_pairs
         Size of the sample.
     """
@@ -138,7 +138,7 @@ def summarise(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Summary:
-    """Work out all results of one set of scores.
+    """Compute all results of one set of scores.
 
     Parameters
     ----------
@@ -147,15 +147,15 @@ def summarise(
     people_a, people_b
         The two people of each pair, N each.
     replicates, seed
-        For the bootstrap over people.
+        Number of replicates and seed of the bootstrap over people.
 
     Raises
     ------
     InputError
-        If the arrays do not fit.
+        If the arrays do not match.
     """
     values, labels = checked_pairs(scores, genuine)
-    # As numbers: comparing long names is what would take the time.
+    # As numbers, since comparing long names is slow.
     _, numbers = np.unique(np.concatenate((people_a, people_b)), return_inverse=True)
     people = numbers.astype(np.intp).reshape(2, -1)
     impostors = int((~labels).sum())
@@ -175,7 +175,7 @@ def summarise(
             else wilson(len(values), len(values))
         ),
         auc=area,
-        # Where all pairs are in order every replicate is too, and the bootstrap says nothing.
+        # If all pairs are ordered correctly, so is every replicate, and the bootstrap has no spread.
         auc_interval=_interval(auc_measure(values, labels), people, replicates, seed) if area < 1 else None,
         eer=equal.rate,
         eer_threshold=equal.threshold,

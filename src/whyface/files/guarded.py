@@ -27,7 +27,7 @@ LARGEST_ARCHIVE: Final = 2**44
 """Bytes of a tar or record file, which is read a picture at a time."""
 
 LARGEST_NUMBER: Final = 2**63
-"""Whole numbers in JSON lie below it."""
+"""Exclusive upper limit of whole numbers in JSON."""
 
 _TENSOR_TYPES: Final = frozenset({"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"})
 

@@ -93,7 +93,7 @@ def unreadable(path: Path | str, error: OSError) -> ModelError:
 
 
 def write_atomic(path: Path | str, data: bytes) -> None:
-    """Write to a temporary file beside the target, then rename it: readers see the old or the new file.
+    """Write to a temporary file next to the target, then rename it: readers see the old or the new file.
 
     The file and its name are on the disk when this returns.
 

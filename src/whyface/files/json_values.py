@@ -1,6 +1,6 @@
 """Checked reading of JSON values, and arrays that come back from JSON bit for bit.
 
-Readers raise ``ValueError`` or ``TypeError`` with a short phrase; whoever calls them adds which key it was.
+Readers raise ``ValueError`` or ``TypeError`` with a short phrase; callers add the key.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def array_from_lists(value: Any) -> NDArray[np.float32]:
 
 
 def freeze(value: Any) -> Any:
-    """Copy a JSON value so that nobody can change it: objects to read-only mappings, lists to tuples.
+    """Return an immutable copy of a JSON value: objects become read-only mappings, lists tuples.
 
     Raises
     ------

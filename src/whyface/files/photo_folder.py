@@ -58,7 +58,7 @@ class PhotoFolder:
 
     @property
     def passed_over(self) -> dict[str, str]:
-        """What is passed over apart from hidden files, which nobody expects to be read."""
+        """Files that are ignored, apart from hidden ones."""
         return {name: reason for name, reason in self.skipped.items() if reason != _HIDDEN}
 
 
@@ -112,7 +112,7 @@ def list_photos(folder: str | Path) -> PhotoFolder:
 
 
 def sort_names(names: Iterable[str]) -> PhotoFolder:
-    """Tell photos from other files by their names, as in an archive."""
+    """Separate photos from other files by name, as in an archive."""
     photos: list[str] = []
     skipped: dict[str, str] = {}
     for name in sorted(names):
@@ -129,7 +129,7 @@ def sort_names(names: Iterable[str]) -> PhotoFolder:
 
 
 def is_text(name: str) -> bool:
-    """Tell whether a name can be written as UTF-8; neither a gallery, nor JSON, nor Parquet can hold another."""
+    """Return whether a name can be encoded as UTF-8, as galleries, JSON and Parquet require."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 

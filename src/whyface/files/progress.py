@@ -1,4 +1,4 @@
-"""A progress bar for embedding runs, shown only where they take a noticeable time."""
+"""A progress bar, shown only for runs that take a noticeable time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def progress_bar(
 ) -> Iterator[ProgressCallback]:
     """Yield a callback that draws a progress bar once ``after`` seconds have passed.
 
-    A run that is done sooner prints nothing, and nothing is printed where there is no terminal.
+    Shorter runs print nothing, and nothing is printed without a terminal.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def progress_bar(
     after
         Seconds before the bar appears.
     clock
-        Gives the time in seconds.
+        Returns the time in seconds.
     """
     # The type of callbacks is needed by modules that draw nothing.
     from rich import console as consoles  # noqa: PLC0415
