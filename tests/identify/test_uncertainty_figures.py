@@ -67,7 +67,7 @@ def test_rises_stand_beside_chance() -> None:
     (axes,) = [axes for axes in figure.axes if axes.get_label() == "rises"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a fringe (5)", "a smile (9)"]
     assert [patch.get_width() for patch in bars(axes)] == pytest.approx([0.3, 0.2, 0.1, 0.1])
-    with pytest.raises(InputError, match="look at more photos"):
+    with pytest.raises(InputError, match="use more photos"):
         word_rises_figure(words, least=10, title="T", subtitle="S")
 
 
