@@ -215,7 +215,7 @@ def _draw(out: Path, model: str, protocol: str, pairs: int, summaries: dict[str,
     from whyface.figures.style import save_figure  # noqa: PLC0415
 
     import_matplotlib()
-    title, subtitle = f"How faithful are explanations? {model}", _whose(protocol, pairs, summaries)
+    title, subtitle = f"Which explanation tells the truth? {model}", _whose(protocol, pairs, summaries)
     merits = merits_figure(summaries, title=title, subtitle=subtitle, controls=frozenset(controls))
     save_figure(merits, out / "merits.png", dpi=200)
     if any(found.curves for found in summaries.values()):
