@@ -1,4 +1,4 @@
-"""What a test of the bench is: a chunk of pairs and a way to explain go in, rows of numbers come out."""
+"""The base of bench tests: a chunk of pairs and a method go in, rows of numbers come out."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class PairChunk:
     first, second
         Their faces.
     other
-        For each pair a face of somebody else than the two, drawn at random.
+        For each pair, a face of a third person, drawn at random.
     genuine
         (N,) bool.
     seed
@@ -154,7 +154,7 @@ def _somebody_else(people: NDArray[np.str_], protocol: PairProtocol, number: int
     pair = {people[protocol.left[number]], people[protocol.right[number]]}
     rng = np.random.default_rng((seed, 1, number))
     if set(people) <= pair:
-        raise InputError(f"protocol {protocol.name} has nobody else than the two people of a pair; use a larger one")
+        raise InputError(f"protocol {protocol.name} has no third person for a pair; use a larger one")
     while True:
         drawn = int(rng.integers(len(people)))
         if people[drawn] not in pair:
@@ -229,12 +229,12 @@ class BenchTest(ABC):
         subject
             Method, model and threshold.
         explain
-            Gives the method's maps of faces; remembers the chunk's own, so that several tests share them.
+            Returns the method's maps of faces; remembers the chunk's own, so that several tests share them.
         """
 
 
 def rows(measure: str, chunk: PairChunk, steps: Sequence[float], values: NDArray[np.float64]) -> Rows:
-    """Lay out values (N,) or (N, steps) as rows."""
+    """Return values (N,) or (N, steps) as rows."""
     table = values.reshape(len(chunk), len(steps))
     return Rows(
         measure, np.repeat(chunk.numbers, len(steps)), np.tile(np.asarray(steps, np.float64), len(chunk)), table.ravel()

@@ -25,7 +25,7 @@ _ORDER_PURPOSE, _FILL_PURPOSE = 4, 5
 
 
 def filled(faces: Faces, fill: ErasureFill, generators: list[np.random.Generator]) -> Faces:
-    """Make what stands in the place of erased pixels.
+    """Return what replaces erased pixels.
 
     ``mean``: each face's mean colour; ``blur``: the face, blurred with sigma 10 pixels; ``noise``: uniform noise.
 
@@ -52,7 +52,7 @@ class ErasureTest(BenchTest):
     Parameters
     ----------
     fill
-        What stands in the place of erased pixels, see :func:`filled`. It is part of the test's name, but for the mean
+        What replaces erased pixels, see :func:`filled`. It is part of the test's name, but for the mean
         colour: ``erasure``, ``erasure-blur``, ``erasure-noise``.
     """
 

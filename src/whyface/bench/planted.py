@@ -20,7 +20,7 @@ _PURPOSE: Final = 2
 
 
 def patch_mask(rng: np.random.Generator, *, patches: int = PATCHES, side: int = PATCH_SIDE) -> NDArray[np.bool_]:
-    """Place square patches at random, overlaps allowed; (112, 112) bool, True where a patch lies.
+    """Return a mask of random square patches, which may overlap; (112, 112) bool, True inside a patch.
 
     Raises
     ------
@@ -38,8 +38,8 @@ def patch_mask(rng: np.random.Generator, *, patches: int = PATCHES, side: int = 
 def patch_chance(*, patches: int = PATCHES, side: int = PATCH_SIDE) -> NDArray[np.float64]:
     """Return each pixel's probability of being under a patch, (112, 112).
 
-    It is the same for all pixels but a frame as wide as a patch, where fewer places of a patch reach: a map that only
-    prefers the middle finds more patches than its share of pixels, and must be compared with this.
+    It is the same for all pixels except in a frame as wide as a patch, which fewer patch positions cover. A map that
+    only prefers the middle finds more patches than its share of pixels, and must be compared with this.
     """
     places = FACE_SIZE - side + 1
     starts = np.arange(FACE_SIZE)
@@ -49,10 +49,9 @@ def patch_chance(*, patches: int = PATCHES, side: int = PATCH_SIDE) -> NDArray[n
 
 
 def patched_faces(chunk: PairChunk) -> tuple[Faces, NDArray[np.bool_]]:
-    """Patch the first face of every pair, so that the pair is pushed over to the wrong side.
+    """Patch the first face of every pair, so that the score moves to the wrong side.
 
-    An impostor pair's patches come from the second face, a genuine pair's from somebody else, each from the same place
-    in that picture.
+    An impostor pair's patches come from the second face, a genuine pair's from a third person, at the same positions.
 
     Returns
     -------
@@ -71,12 +70,12 @@ _REPLACEMENT_PURPOSE, _TRUTH_PURPOSE = 3, 7
 
 
 class ReplacementTest(BenchTest):
-    """Scores along the replacement curve, 0 to 95 % of the pixels, and whether the map knows where the patches are.
+    """Scores along the replacement curve, 0 to 95 % of the pixels, and whether the map finds the patches.
 
-    A stranger's patches on a genuine pair must speak against a match, whatever the verdict, and the other face's own
+    Regardless of the verdict, a stranger's patches on a genuine pair must count against a match, and the other face's
     patches on an impostor pair for one. Measures: ``score`` (by step; step 0 is the patched pair), ``clean`` (the
-    unpatched pair), ``patch precision`` (share of patch among the 10 % of pixels that speak most that way) and ``patch
-    chance`` (what it would be if the patches had fallen anew).
+    unpatched pair), ``patch precision`` (share of patch among the 10 % of pixels with the most such evidence) and
+    ``patch chance`` (its expected value for newly drawn patches).
     """
 
     name = "replacement"
@@ -134,8 +133,8 @@ class PointingTest(BenchTest):
     """How well the map of the pasted face points at the pasted part; genuine pairs only.
 
     Measures: ``negative share`` (share of the map's negative mass inside the part, 0 if it has none), ``overlap``
-    (share of the part among the equally many lowest pixels), ``area`` (the part's share of the face: what chance
-    gives for both) and ``drop`` (by how much the score fell).
+    (share of the part among the equally many lowest pixels), ``area`` (the part's share of the face: the
+    chance level of both) and ``drop`` (by how much the score fell).
     """
 
     name = "pointing"

@@ -24,7 +24,7 @@ from whyface.xcos.model import XcosMaps
 
 
 def layers_from_the_top(score: PairScore) -> list[nn.Module]:
-    """List the layers that have weights of their own, from the score down to the pixels, as they were registered."""
+    """Return the layers with weights, from the score down to the pixels, as registered."""
     modules = (layer for part in score.weighted_parts() for layer in part.modules())
     layers = [layer for layer in modules if any(True for _ in layer.parameters(recurse=False))]
     # A split network is part of both trunk and head.
@@ -34,16 +34,16 @@ def layers_from_the_top(score: PairScore) -> list[nn.Module]:
 def randomised_score(score: PairScore, share: float, *, seed: int = 0) -> PairScore:
     """Copy a score and shuffle the values within each weight tensor of its topmost layers.
 
-    Shuffling keeps every layer's range, so that the network still gives finite numbers of the usual size.
+    Shuffling keeps every layer's range, so that the network still returns finite numbers of the usual size.
 
     Parameters
     ----------
     score
         The score; it is not changed.
     share
-        Which share of the layers, 0..1, rounded up.
+        Share of the layers, 0..1, rounded up.
     seed
-        Of the shuffle.
+        Seed of the shuffle.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def randomised_score(score: PairScore, share: float, *, seed: int = 0) -> PairSc
 
 
 class ComparisonFromTorch:
-    """A torch score for methods that look from outside; see :class:`~whyface.xcos.comparison.Comparison`."""
+    """A torch score for black-box methods; see :class:`~whyface.xcos.comparison.Comparison`."""
 
     def __init__(self, score: PairScore) -> None:
         self._score = score
@@ -80,14 +80,14 @@ class ComparisonFromTorch:
 
     @torch.no_grad()
     def scores(self, first: Features, second: Features) -> NDArray[np.float32]:
-        """Score N pairs of features; a single row on one side stands for N equal ones."""
+        """Score N pairs of features; a single row on one side is repeated."""
         count = max(len(first), len(second))
         one, other = (self._tensor(part).expand(count, *part.shape[1:]) for part in (first, second))
         return to_array(self._score.score(one, other))
 
     @torch.no_grad()
     def maps(self, first: Features, second: Features) -> XcosMaps | None:
-        """Return S, W and score of N pairs; None where embeddings are compared."""
+        """Return S, W and score of N pairs; None for embeddings."""
         found = self._score.cells(self._tensor(first), self._tensor(second))
         return None if found is None else XcosMaps(*(to_array(part) for part in found))
 
@@ -98,7 +98,7 @@ class ComparisonFromTorch:
 def open_on_torch(
     entry: MethodEntry, score: PairScore, *, threshold: float, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> PairMethod:
-    """Open a method so that it explains a torch score, whatever the method needs.
+    """Open any method on a torch score.
 
     Parameters
     ----------

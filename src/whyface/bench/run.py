@@ -1,4 +1,4 @@
-"""How much work a run of the bench is: methods that need thousands of network runs a pair may have to do with fewer."""
+"""Runs of the bench, and how many pairs each method and test uses: slow methods may use fewer."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Effort:
     options
         Options of methods, by the method's name.
     slow_pairs
-        So many of the first pairs for the methods in :data:`SLOW`; None for all.
+        Number of first pairs for the methods in :data:`SLOW`; None for all.
     limits
-        So many of the first pairs for tests, by the test's name.
+        Number of first pairs for tests, by name.
     """
 
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -69,7 +69,7 @@ CHUNK: Final = 10
 """Pairs that are explained together and stand in one file."""
 
 COST: Final = "cost"
-"""Name under which passes and seconds stand among the tests."""
+"""Name of passes and seconds among the tests."""
 
 
 class _Remembered:
@@ -109,7 +109,7 @@ def run_chunk(
     start
         Place of the chunk's first pair among all pairs of the run.
     limits
-        For some tests' names: only so many of the run's first pairs.
+        Number of first pairs for some tests, by name.
     """
     explain = _Remembered(subject)
     results = []
@@ -153,11 +153,11 @@ def run_bench(
     folder
         Where the results go, a file per chunk.
     seed
-        Of everything that is drawn.
+        Seed of all random draws.
     chunk_size
         Pairs per file; they are explained together.
     limits
-        For some tests' names: only so many of the first pairs.
+        Number of first pairs for some tests, by name.
     progress
         Called after every chunk with the pairs done and their total.
 

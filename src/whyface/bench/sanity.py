@@ -69,10 +69,10 @@ SHARES: Final = (0.05, 0.25, 0.5, 1.0)
 
 
 class RandomisationTest(BenchTest):
-    """How much of the map is left when the network's layers are made random from the top.
+    """How much of the map remains when the network's layers are randomised from the top.
 
     Measures: ``similarity``, the rank correlation of the maps before and after, mean of both faces, by share
-    of layers. For methods on networks whose weights can be changed; others have no rows.
+    of layers. For methods on networks with weights that can be changed; others have no rows.
     """
 
     name = "randomisation"

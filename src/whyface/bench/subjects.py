@@ -1,4 +1,4 @@
-"""Methods on a model, ready for the bench; and the threshold that the bench judges by."""
+"""Methods opened on a model for the bench, and the bench's threshold."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def equal_error_threshold(
 def fitting_methods(
     model: OpenedModel, *, directory: Path | None = None, options: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[str]:
-    """Name all methods that can explain this model, by trying to open each, with its options; controls included."""
+    """Return all methods that can explain this model, by trying to open each with its options; includes controls."""
     comparison = model.comparison()
     fitting = []
     for name in METHODS:
@@ -84,16 +84,16 @@ def open_subject(
     threshold
         Match iff score > threshold.
     directory
-        Where models that do not come with whyface lie.
+        Folder of models that are not part of whyface.
     seed, workers
-        For methods that draw at random, and that look from outside.
+        For methods with random draws, and for black-box methods.
     options
         Options of the method's class.
 
     Raises
     ------
     InputError
-        If there is no such method.
+        If the method does not exist.
     ModelError
         If it cannot explain this model.
     """
@@ -122,7 +122,7 @@ def _randomised(
     seed: int,
     options: Mapping[str, Any],
 ) -> Callable[[float], PairMethod] | None:
-    """Say how to open a method on a network with random layers; None without PyTorch or the torch network."""
+    """Return a function that opens a method on randomised layers; None without PyTorch or the torch network."""
     if importlib.util.find_spec("torch") is None:
         return None
     from whyface.bench.randomised import open_on_torch, randomised_score  # noqa: PLC0415 - imports torch

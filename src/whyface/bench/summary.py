@@ -48,7 +48,7 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class MethodSummary:
-    """What the bench found out about one method on one model.
+    """The bench's results for one method on one model.
 
     Attributes
     ----------
@@ -64,9 +64,9 @@ class MethodSummary:
     rates
         ``FNMR clean``, ``FMR clean``, ``FNMR patched``, ``FMR patched``.
     randomisation
-        What is left of the map by share of random layers, (share, value) each.
+        Remaining similarity of the map by share of random layers, (share, value) each.
     pairs
-        How many pairs.
+        Number of pairs.
     """
 
     merits: Mapping[str, Merit]
@@ -272,12 +272,12 @@ def summary_document(
     summaries: Mapping[str, MethodSummary],
     differences: Mapping[str, Mapping[str, Mapping[str, Merit]]] | None = None,
 ) -> dict[str, Any]:
-    """Lay out the summaries as JSON values.
+    """Return the summaries as JSON values.
 
     Parameters
     ----------
     settings
-        What the bench was run with.
+        Settings of the bench.
     summaries
         By method.
     differences

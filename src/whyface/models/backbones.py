@@ -278,25 +278,25 @@ def _stage(channels: int, width: int, units: int, se: bool) -> nn.Sequential:
 
 
 def iresnet18(*, se: bool = False) -> IResNet:
-    """Make the trunk of depth 18."""
+    """Return the trunk of depth 18."""
     return IResNet(18, se=se)
 
 
 def iresnet34(*, se: bool = False) -> IResNet:
-    """Make the trunk of depth 34."""
+    """Return the trunk of depth 34."""
     return IResNet(34, se=se)
 
 
 def iresnet50(*, se: bool = False) -> IResNet:
-    """Make the trunk of depth 50; with `se` the one of xCos."""
+    """Return the trunk of depth 50; with `se` the one of xCos."""
     return IResNet(50, se=se)
 
 
 def iresnet100(*, se: bool = False) -> IResNet:
-    """Make the trunk of depth 100."""
+    """Return the trunk of depth 100."""
     return IResNet(100, se=se)
 
 
 def iresnet152(*, se: bool = False) -> IResNet:
-    """Make the trunk of depth 152."""
+    """Return the trunk of depth 152."""
     return IResNet(152, se=se)

@@ -38,7 +38,7 @@ class Calibration:
     parameters
         Its numbers, by name.
     dataset
-        What it was fitted on, such as ``"LFW"``.
+        Data set of the fit, such as ``"LFW"``.
     genuine_pairs, impostor_pairs
         How many pairs of either kind; they give the prior of the fit, and how sure it can be.
 
@@ -110,7 +110,7 @@ class Calibration:
         score
             The model's score.
         prior
-            How often two faces are of one person before they are compared, in (0, 1); that of the fit by default.
+            Prior probability of one person, in (0, 1); by default that of the fit.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Calibration:
         return odds / (1 + odds)
 
     def describe(self, *, prior: float | None = None) -> str:
-        """Say where a probability comes from, such as ``"Platt, fitted on LFW, 6000 pairs, prior 50 %"``."""
+        """Return the source of a probability, such as ``"Platt, fitted on LFW, 6000 pairs, prior 50 %"``."""
         pairs = self.genuine_pairs + self.impostor_pairs
         before = self.prior if prior is None else prior
         return f"{NAMES[self.kind]}, fitted on {self.dataset}, {pairs} pairs, prior {100 * before:.3g} %"

@@ -1,7 +1,7 @@
-"""The catalogue of models: those that are known by name, and those of one's own in folders.
+"""The catalogue of models: those known by name, and your own in folders.
 
-A folder of one's own holds its files and ``model.json``, which is the zoo's format with one entry: files with SHA-256,
-grid tensor, preprocessing, thresholds. So everything that works with a known model works with such a folder.
+Your own folder holds the model's files and ``model.json``, which has the zoo's format with one entry: files with
+SHA-256, grid tensor, preprocessing, thresholds. Everything that works with a known model works with such a folder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW, Preprocessing
 
 DEFAULT_MODEL: Final = "xcos-mobilefacenet"
-"""The model used where none is named."""
+"""The model used by default."""
 
 DESCRIPTION: Final = "model.json"
 """Name of the description in a model's folder."""
@@ -36,7 +36,7 @@ def known_models(path: Path | str | None = None) -> list[ModelEntry]:
     Parameters
     ----------
     path
-        Another zoo file than the package's own.
+        A zoo file to use instead of the package's own.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def model_entry(name: str, path: Path | str | None = None) -> ModelEntry:
 
 
 def find_entry(model: Path | str) -> ModelEntry | None:
-    """Return what is on record about a model: a known one, or one of your own.
+    """Return the record of a model: a known one, or your own.
 
     Parameters
     ----------
@@ -103,9 +103,9 @@ def open_embedder(
     model
         A known model's name, or any model's entry.
     role
-        Which of its files.
+        Role of the file.
     directory
-        Where models that do not come with whyface lie.
+        Folder of models that are not part of whyface.
     threads
         Threads of ONNX Runtime; None leaves it to ONNX Runtime.
 
@@ -114,7 +114,7 @@ def open_embedder(
     ModelError
         The model is unknown or its file is missing (see :meth:`whyface.models.entry.ModelEntry.locate`) or unreadable.
     ModelIntegrityError
-        The file is another one than on record.
+        The file differs from the one on record.
     """
     entry = model_entry(model) if isinstance(model, str) else model
     return OnnxEmbedder(
@@ -128,7 +128,7 @@ def open_embedder(
 
 
 def read_entry(folder: Path | str) -> ModelEntry:
-    """Read the description in a folder with a model of one's own.
+    """Read the description in a folder with your own model.
 
     Raises
     ------
@@ -167,12 +167,12 @@ def write_entry(
     default_attention: str | None = None,
     results: Mapping[str, Any] | None = None,
 ) -> ModelEntry:
-    """Describe files that lie in a folder; ``model.json`` comes last, so that it never names what is not there.
+    """Describe the files of a folder; ``model.json`` is written last, so that it never names missing files.
 
     Parameters
     ----------
     folder
-        Where the files lie and the description goes.
+        Folder of the files and the description.
     files
         Role (``"onnx"``, ``"pair"``, ``"safetensors"``) -> path in that folder.
     name, kind, embedding_size, preprocessing, summary, licence, training_data, source, results
@@ -182,7 +182,7 @@ def write_entry(
     weighed
         Whether the grid carries each face's own weights; see :class:`~whyface.models.entry.GridEntry`.
     default_attention
-        Taken where none is asked for; by default ``"l"`` with a pair graph or a weighed grid, else ``"u"``;
+        The attention used by default; if not given, ``"l"`` with a pair graph or a weighed grid, else ``"u"``;
         ``"cosine"`` without grid.
 
     Raises

@@ -23,14 +23,14 @@ class Embedder(Protocol):
     Attributes
     ----------
     name
-        What reports call the network.
+        Name of the network in reports.
     sha256
         SHA-256 of its weights, 64 hexadecimal digits.
     """
 
     @property
     def name(self) -> str:
-        """What reports call the network."""
+        """Name of the network in reports."""
         ...
 
     @property

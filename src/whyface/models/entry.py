@@ -1,4 +1,4 @@
-"""What is on record about a model: its files, thresholds and results, and the check of the JSON that it is read from.
+"""The record of a model: its files, thresholds and results, and the check of the JSON that it is read from.
 
 The list of known models and the ``model.json`` of a folder of your own have one format, and give one type of entry.
 """
@@ -72,9 +72,9 @@ class ModelEntry:
     grid
         The last spatial map, or None.
     preprocessing
-        What the network wants done to RGB values in 0..255.
+        Preprocessing of RGB values in 0..255.
     licence, training_data, source
-        Under which terms it may be used, what it saw, where it comes from.
+        Licence, training data and source.
     shipped
         Whether its files are part of the package.
     thresholds
@@ -86,7 +86,7 @@ class ModelEntry:
     confidence
         Attention -> how its scores become probabilities; may be left out.
     folder
-        Where its files lie: the package's own folder for a model that is part of it, the folder with ``model.json``
+        Folder of its files: the package's own for a model that is part of it, the folder with ``model.json``
         for one of your own. None for a known model that is not part of the package.
     """
 
@@ -117,7 +117,7 @@ class ModelEntry:
         Parameters
         ----------
         role
-            Which file, a key of ``files``.
+            Role of the file, a key of ``files``.
         directory
             A folder with model files.
 
@@ -205,7 +205,7 @@ def parse_entries(document: Any, where: str) -> dict[str, ModelEntry]:
     Parameters
     ----------
     document
-        What :func:`json.load` gave.
+        The result of :func:`json.load`.
     where
         The file, for the messages.
 

@@ -94,7 +94,7 @@ class AffineHeaded(Embedder, Protocol):
 
 
 def linear_head(embedder: Embedder) -> tuple[GridEmbedder, LinearHead]:
-    """Find out how a network's embedding is made from its last spatial map, by measuring its head.
+    """Measure how a network's head computes the embedding from its last spatial map.
 
     Whatever the head is made of (mean and fully connected, flatten and fully connected, global depthwise convolution,
     with BatchNorms between), if it is affine, measuring says all about it.

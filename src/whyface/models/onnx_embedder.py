@@ -39,7 +39,7 @@ class OnnxEmbedder:
     path
         The ``.onnx`` file.
     preprocessing
-        What the network wants done to RGB values in 0..255.
+        Preprocessing of RGB values in 0..255.
     grid
         Name of the tensor that holds the last spatial map (N, C, H, W), inner or declared as an output;
         :func:`whyface.models.onnx_session.list_grids` shows the candidates. None: the embedder has no grid.
@@ -51,7 +51,7 @@ class OnnxEmbedder:
     threads
         Threads within one operator; None leaves it to ONNX Runtime.
     name
-        What reports call the network; the file's stem by default.
+        Name of the network in reports; the file's stem by default.
     providers
         Execution providers of ONNX Runtime, in order of preference.
 
@@ -100,7 +100,7 @@ class OnnxEmbedder:
 
     @property
     def name(self) -> str:
-        """What reports call the network."""
+        """Name of the network in reports."""
         return self._name
 
     @property
@@ -177,7 +177,7 @@ class OnnxEmbedder:
         InputError
             The batch does not fit.
         ModelError
-            The network cannot be run, or gives values that are not finite.
+            The network cannot be run, or returns values that are not finite.
         """
         (embedding,) = self._run([self._output], batch)
         return _normalised(embedding)

@@ -18,7 +18,7 @@ _TOLERANCE: Final = 1e-3
 
 
 class OnnxHead:
-    """What an ONNX network makes of its last spatial map.
+    """The part of an ONNX network after its last spatial map.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class OnnxHead:
         Raises
         ------
         ModelError
-            ONNX Runtime cannot run the head, or it gives no row per map.
+            ONNX Runtime cannot run the head, or it does not return one row per map.
         """
         values = np.asarray(maps, np.float32)
         if self._size is None:

@@ -81,7 +81,7 @@ _SPATIAL_OPS: Final = frozenset(
 
 @dataclass(frozen=True)
 class Summary:
-    """What an ONNX file says about itself.
+    """The description of an ONNX file.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Summary:
     tensors
         Name of every tensor that a node of the main graph makes, in file order -> that node's operator.
     external
-        Names of the tensors whose data lie in another file.
+        Names of the tensors with data in another file.
     """
 
     outputs: tuple[str, ...]
@@ -145,7 +145,7 @@ def add_output(model: bytes, *names: str) -> bytes:
 
 
 def cut_graph(model: bytes, start: str, end: str) -> bytes:
-    """Return the part of a model that leads from one tensor to another, as a model of its own.
+    """Return the part of a model that leads from one tensor to another, as a separate model.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def free_batch(model: bytes, batch: int) -> bytes:
 
 
 def _main_graph(model: bytes) -> tuple[bytes, list[tuple[int, int | memoryview]]]:
-    """Take a model apart: the bytes beside its graph, and the graph's fields."""
+    """Split a model into the bytes outside its graph and the graph's fields."""
     rest = b""
     graph: list[tuple[int, int | memoryview]] = []
     for field, value in _fields(memoryview(model)):

@@ -30,11 +30,11 @@ class OperatingPoint:
     fmr_interval, fnmr_interval
         95 % confidence intervals ``(low, high)`` at this threshold, taken as fixed; None where they were not measured.
     genuine_pairs, impostor_pairs
-        How many pairs the rates come from, or None.
+        Number of pairs that the rates come from, or None.
     dataset
-        What the pairs are from.
+        Name of the data set.
     note
-        What a reader must know, such as a sample too small for the target; often ``""``.
+        A caveat, such as a sample too small for the target; often ``""``.
     """
 
     name: str
@@ -71,7 +71,7 @@ class OperatingPoint:
         data
             A JSON object.
         where
-            Where it comes from, for the messages.
+            Source for error messages.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a network wants done to pixel values before it sees them."""
+"""Preprocessing: how pixel values are converted to a network's input."""
 
 from __future__ import annotations
 

@@ -58,11 +58,11 @@ class TorchEmbedder:
     head
         Map -> embedding (N, ...), flattened in C, H, W order; whether it L2-normalises does not matter.
     name
-        What reports call the network.
+        Name of the network in reports.
     sha256
         SHA-256 of its weights file; None takes that of its tensors.
     preprocessing
-        What the network wants done to RGB values in 0..255; it is part of the differentiable path.
+        Preprocessing of RGB values in 0..255; it is part of the differentiable path.
     fold
         Whether to fold BatchNorms.
 
@@ -106,7 +106,7 @@ class TorchEmbedder:
 
     @classmethod
     def from_layer(cls, network: nn.Module, layer: str, **options: Any) -> TorchEmbedder:
-        """Wrap one module that gives the embedding, split behind the layer that gives the last spatial map.
+        """Wrap one module that returns the embedding, split after the layer that returns the last spatial map.
 
         The network runs on two random pictures, to see that the two parts, one after the other, are the network.
 
@@ -122,7 +122,7 @@ class TorchEmbedder:
         Raises
         ------
         ModelError
-            If there is no such layer, the network cannot be run, or the embedding is not made from the layer's output
+            If the layer does not exist, the network cannot be run, or the embedding is not made from the layer's output
             alone: the layer is inside a residual block, or used more than once.
         """
         shape = options.get("preprocessing", RAW).size
@@ -151,7 +151,7 @@ class TorchEmbedder:
         network
             The module.
         trunk, head
-            ``trunk(network, pixels)`` gives the last spatial map, ``head(network, map)`` the embedding, for example
+            ``trunk(network, pixels)`` returns the last spatial map, ``head(network, map)`` the embedding, for example
             ``lambda net, x: net.forward_features(x)``. They must use the network that they are given, a copy.
         **options
             As for the constructor; BatchNorms are not folded.
@@ -160,7 +160,7 @@ class TorchEmbedder:
 
     @property
     def name(self) -> str:
-        """What reports call the network."""
+        """Name of the network in reports."""
         return self._name
 
     @property
@@ -213,7 +213,7 @@ class TorchEmbedder:
         InputError
             The batch does not fit.
         ModelError
-            The network gives values that are not finite.
+            The network returns values that are not finite.
         """
         return l2_normalise(self._run(self.forward_tensor, batch))
 
@@ -283,7 +283,7 @@ class TorchEmbedder:
 
 
 def as_torch(embedder: Embedder) -> TorchEmbedder | None:
-    """Return the embedder if it is a torch network, which gives gradients, else None."""
+    """Return the embedder if it is a torch network with gradients, else None."""
     return embedder if isinstance(embedder, TorchEmbedder) else None
 
 
@@ -296,7 +296,7 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
         ``"mobilefacenet-ms1m"``: last map 512 x 7 x 7 and a depthwise head; ``"xcos-mobilefacenet"``: the last map is
         the grid 32 x 7 x 7, and the embedding is the grid, flattened and L2-normalised.
     directory
-        Where models that do not come with whyface lie.
+        Folder of models that are not part of whyface.
 
     Raises
     ------

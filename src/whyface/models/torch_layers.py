@@ -136,7 +136,7 @@ def split_at_layer(network: nn.Module, layer: str, size: tuple[int, int]) -> tup
     Raises
     ------
     ModelError
-        If there is no such layer; the message names the closest. Whether the two parts are the network again is for
+        If the layer does not exist; the message names the closest. Whether the two parts are the network again is for
         :func:`check_split` to say.
     """
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):

@@ -1,4 +1,4 @@
-"""What a training run is made of, as a typed schema; a key that it does not know is an error (extra ``torch``)."""
+"""Configuration of a training run as a typed schema; unknown keys are errors (extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DataConfig(_Part):
     """Training pictures, who is left out, and what the best network is chosen by."""
 
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
-    """Where the pictures are: a list of the entries above."""
+    """Sources of pictures: a list of the entries above."""
     leave_out: Path | None = None
     """JSON list of people never to train on, or the report of ``scripts/lfw_overlap.py``."""
     held_out: Annotated[int, Field(ge=0)] = 20
@@ -148,7 +148,7 @@ class BatchConfig(_Part):
 
 
 class AugmentConfig(_Part):
-    """What happens to a picture: ``masked`` covers a share of the faces by free-form masks of that coverage."""
+    """Augmentation of a picture: ``masked`` covers a share of the faces by free-form masks of that coverage."""
 
     flip: bool = True
     """Mirror half of the pictures."""
@@ -184,7 +184,7 @@ class OptimiserConfig(_Part):
     clip: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient."""
     schedule: Literal["milestones", "step", "cosine", "constant"] = "milestones"
-    """How the rate falls."""
+    """Schedule of the learning rate."""
     milestones: list[int] = [12, 15, 18]
     """``milestones``: epochs after which the rate is multiplied by gamma."""
     every: Count = 8
@@ -217,7 +217,7 @@ class TrainConfig(_Part):
     steps: Count | None = None
     """Ends the run instead of ``epochs``."""
     seed: Annotated[int, Field(ge=0)] = 1
-    """Of everything that is drawn."""
+    """Seed of all random draws."""
     average: Share = 0.0
     """Decay of a moving average of the weights, which is then what is judged and kept; 0 for none."""
     precision: Literal["32", "bf16"] = "32"
@@ -308,7 +308,7 @@ def _apply(document: dict[str, Any], change: str) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    """Say in one line what is wrong first, with the nearest known key for an unknown one."""
+    """Return the first error in one line, with the nearest known key for an unknown one."""
     found = error.errors()
     # A typo often makes another key missing too; the typo is what to mend.
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])

@@ -39,7 +39,7 @@ class Corpus:
         return len(self.rows)
 
     def summary(self) -> str:
-        """Say in words what is in it."""
+        """Return the contents in words."""
         return f"{len(self.pictures)} pictures of {self.people} people"
 
 
@@ -104,7 +104,7 @@ def load_corpus(cfp: Path, glint: Path, left_out: Set[str], *, held_out: int, se
     Raises
     ------
     DataError
-        If the pictures cannot be read, or nobody is left to train on.
+        If the pictures cannot be read, or no people are left to train on.
     """
     people: dict[str, list[NDArray[np.uint8]]] = {}
     for path, prefix in ((cfp, "cfp"), (glint, "glint")):
@@ -154,7 +154,7 @@ def generator_for(seed: int, purpose: int, *numbers: int) -> torch.Generator:
 
 
 def steps_per_epoch(pictures: int, size: int) -> int:
-    """Say how many batches an epoch has; the last one may be smaller."""
+    """Return the number of batches of an epoch; the last one may be smaller."""
     return -(-pictures // size)
 
 

@@ -37,7 +37,7 @@ def torch_evidence(logits: Tensor, kind: EvidenceKind) -> Tensor:
     Raises
     ------
     InputError
-        If there is no such kind.
+        If the kind does not exist.
     """
     if kind == "relu":
         return functional.relu(logits)
@@ -117,7 +117,7 @@ def evidential_loss(alpha: Tensor, labels: Tensor, kind: LossKind = "mse", *, kl
     Raises
     ------
     InputError
-        If there is no such loss, the weight is negative, or labels and concentrations do not fit.
+        If the loss does not exist, the weight is negative, or labels and concentrations do not fit.
     """
     if kind not in _LOSSES:
         raise InputError(f"unknown evidential loss {kind!r}; use one of {', '.join(LOSS_KINDS)}")

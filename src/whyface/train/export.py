@@ -64,7 +64,7 @@ def export_trained(
     name
         The model's name.
     licence, training_data
-        For the description.
+        Written to the description.
 
     Raises
     ------

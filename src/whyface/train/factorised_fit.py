@@ -58,7 +58,7 @@ class FactorisedSettings:
     average
         Decay of the moving average that is kept in the end.
     seed
-        Of everything that is drawn.
+        Seed of all random draws.
     """
 
     grid_channels: int = 32
@@ -91,7 +91,7 @@ class ViewedMaps:
     targets
         The teacher's embeddings of the clean pictures, L2-normalised, (N, D).
     people
-        Who is in each picture, (N,), numbered from 0.
+        Person in each picture, (N,), numbered from 0.
     """
 
     clean: Sequence[NDArray[np.floating[Any]]]

@@ -25,7 +25,7 @@ _CHUNK: Final = 64
 
 
 class MapNetwork(Embedder, Protocol):
-    """An embedder that gives embedding and spatial map in one pass, such as OnnxEmbedder or TorchEmbedder."""
+    """An embedder that returns embedding and spatial map in one pass, such as OnnxEmbedder or TorchEmbedder."""
 
     def embed_with_grid(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return embeddings (N, D), L2-normalised, and maps (N, C, H, W)."""
@@ -87,13 +87,13 @@ def freeze_maps(
     Parameters
     ----------
     network
-        Gives the maps.
+        Returns the maps.
     faces
         (N, 3, 112, 112), RGB, 0..255; a memory map will do.
     people
-        Who is in each picture, (N,): names or numbers.
+        Person in each picture, (N,): names or numbers.
     teacher
-        Gives the embeddings whose cosine is learnt; the network itself by default.
+        Returns the embeddings whose cosine is learnt; the network itself by default.
     mirror
         Run every picture mirrored too.
     progress
@@ -104,7 +104,7 @@ def freeze_maps(
     InputError
         If pictures and people do not fit together.
     ModelError
-        If the network gives no spatial map.
+        If the network has no spatial map.
     """
     if len(faces) != len(people) or not len(faces):
         raise InputError(f"need one person for each picture, got {len(people)} for {len(faces)} pictures")

@@ -120,7 +120,7 @@ def balanced_regression(
 
 
 def tie_pair_halves(attention: LearnedAttention) -> None:
-    """Make the attention blind to the order of the two faces, and keep it so while training.
+    """Make the attention independent of the order of the two faces, also during training.
 
     The pair convolution's halves for face A and for face B start equal and receive the mean of both gradients. The
     network stays the paper's; its weights lie in the subspace where W(A, B) = W(B, A), so that a verdict does not

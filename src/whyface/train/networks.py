@@ -33,7 +33,7 @@ class Teacher(Protocol):
 
 
 class FrozenNetwork(nn.Module):
-    """A torch network that stays in eval mode whatever is asked of it, and gives no gradients.
+    """A torch network that always stays in eval mode and has no gradients.
 
     The published training put the whole model into train mode, which made the teacher's BatchNorm follow the batch
     and switched its dropout on, so that the supervising cosine was noisy and drifted. Here :meth:`train` does nothing.
@@ -57,7 +57,7 @@ class FrozenNetwork(nn.Module):
 
 
 def channels_last(module: nn.Module) -> None:
-    """Lay out a module's 4-D tensors channels last, which is the faster order on a CPU."""
+    """Convert a module's 4-D tensors to channels last, the faster order on a CPU."""
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -96,7 +96,7 @@ def mobilefacenet_teacher(path: Path | str, *, half: bool = False) -> FrozenNetw
 
 
 class OnnxTeacher:
-    """Any ONNX network as a teacher; it knows no train mode and gives no gradients."""
+    """Any ONNX network as a teacher; it has no train mode and no gradients."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
@@ -117,7 +117,7 @@ def open_teacher(
     name
         Path or name.
     directory
-        Where models that do not come with whyface lie.
+        Folder of models that are not part of whyface.
     half
         Run a torch network in bfloat16.
     threads

@@ -31,7 +31,7 @@ class PictureStore:
     Parameters
     ----------
     places
-        For every picture its source and its name there.
+        Source and name of every picture.
     people
         The person in each.
     shown
@@ -95,11 +95,11 @@ class PictureStore:
 
     @property
     def singles(self) -> int:
-        """How many people have one picture only, so that no genuine pair can be made of them."""
+        """Number of people with only one picture, who have no genuine pairs."""
         return sum(len(rows) == 1 for rows in self.rows)
 
     def summary(self) -> str:
-        """Say in words what is in it."""
+        """Return the contents in words."""
         text = f"{len(self)} pictures of {len(self.people)} people"
         text += f", {self.singles} of them with one picture only" if self.singles else ""
         return text + (f"; {len(self.broken)} broken and skipped" if self.broken else "")
@@ -136,7 +136,7 @@ def open_stores(
     threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[PictureStore, PictureStore | None]:
-    """Open the training pictures, and those of the people who are held out (None if nobody is).
+    """Open the training pictures, and those of the people held out (None if there are none).
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def open_stores(
     Raises
     ------
     DataError
-        If a source cannot be read or nobody is left.
+        If a source cannot be read or no people are left.
     """
     left_out = read_people(config.leave_out) if config.leave_out is not None else frozenset()
     places: list[Place] = []

@@ -64,9 +64,9 @@ class PlugInSettings:
     average
         Decay of the moving average that is kept in the end.
     symmetric
-        Keep the attention blind to the order of the faces.
+        Whether to keep the attention independent of the order of the faces.
     seed
-        Of everything that is drawn.
+        Seed of all random draws.
     """
 
     head: Literal["placed", "shared"] = "placed"
@@ -101,7 +101,7 @@ class PlugIn:
     correlated
         Raw correlated attention P, (H, W) float32.
     settings
-        How it was trained.
+        Training settings and results.
     trained_on
         Numbers of pictures and people, and the names of network and teacher.
     losses
@@ -131,7 +131,7 @@ class PlugIn:
         name
             The model's name; the folder's by default.
         licence, training_data
-            For the description.
+            Written to the description.
 
         Raises
         ------
@@ -172,7 +172,7 @@ def fit_xcos(
         Training faces (N, 3, 112, 112), RGB, 0..255, or what :func:`~whyface.train.frozen_maps.freeze_maps` made of
         them, so that several fits share one pass.
     people
-        Who is in each picture, (N,): names or numbers. A person with one picture only serves for impostor pairs.
+        Person in each picture, (N,): names or numbers. A person with one picture only serves for impostor pairs.
     settings
         See :class:`PlugInSettings`.
     progress

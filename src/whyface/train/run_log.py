@@ -1,4 +1,4 @@
-"""What a run leaves behind and shows: a JSON line per report, TensorBoard curves, a progress bar."""
+"""Logs of a training run: a JSON line per report, TensorBoard curves, a progress bar."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ _CORRELATED = (256, 4)
 
 @dataclass(frozen=True)
 class Report:
-    """What a run tells while it goes on: step, steps in all, and numbers such as ``loss`` or ``accuracy`` by name."""
+    """Called during a run with step, total steps, and numbers such as ``loss`` or ``accuracy`` by name."""
 
     step: int
     steps: int
@@ -92,9 +92,9 @@ def train(
     folder
         Where checkpoints and the results go: ``network.safetensors`` (the best), ``last.safetensors``.
     model_directory
-        Where known models that do not come with whyface lie.
+        Folder of known models that are not part of whyface.
     fresh
-        Start anew whatever the folder holds.
+        Whether to start anew, ignoring the folder's contents.
     report
         Called after every step.
     say
@@ -198,7 +198,7 @@ class _Run:
             self._release(folder)
 
     def step(self) -> tuple[Losses, int]:
-        """Do one step on one batch; gives the losses and the number of pictures."""
+        """Do one step on one batch; return the losses and the number of pictures."""
         config, step = self.config, self.state.step
         generator = step_generator(config.seed, step, self.fabric.global_rank)
         index, pairs = self._draw(step, generator)
@@ -233,7 +233,7 @@ class _Run:
         return losses, len(index)
 
     def all_broken(self) -> dict[str, str]:
-        """Name the broken pictures that any of the processes met, and why they were skipped."""
+        """Return the damaged pictures found by any process, and why they were skipped."""
         broken = self.pictures.broken
         if self.fabric.world_size == 1:
             return broken

@@ -37,7 +37,7 @@ def correlated_attention(
     embeddings
         Of the teacher, L2-normalised, (N, D).
     people
-        Who is in each picture, (N,).
+        Person in each picture, (N,).
     seed
         Draws the pairs.
 

@@ -18,7 +18,7 @@ AttentionKind = Literal["u", "p", "l"]
 
 
 def uniform_attention(height: int = 7, width: int = 7) -> NDArray[np.float32]:
-    """Return "U": every cell counts 1 / (H * W); shape (H, W), sums to 1."""
+    """Return "U": every place weighs 1 / (H * W); shape (H, W), sums to 1."""
     return np.full((height, width), 1.0 / (height * width), np.float32)
 
 

@@ -23,10 +23,10 @@ COSINE: Final = "cosine"
 """The kind of a comparison of embeddings; the other kinds are those of attention."""
 
 Features = NDArray[np.float32]
-"""What the network makes of N faces: (N, ...), one row per face."""
+"""Features of N faces: (N, ...), one row per face."""
 
 FaceModel = XcosModel | Embedder
-"""An xCos model, whose grids are compared place by place, or any network, whose embeddings are compared."""
+"""An xCos model, which compares grids place by place, or any network, which compares embeddings."""
 
 
 @runtime_checkable
@@ -40,7 +40,7 @@ class Comparison(Protocol):
 
     @property
     def attention(self) -> AttentionKind | None:
-        """How places are weighed; None where embeddings are compared, which have no places."""
+        """How places are weighted; None for embeddings, which have no places."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class Comparison(Protocol):
 
     @property
     def name(self) -> str:
-        """What reports call the model."""
+        """Name of the model in reports."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class Comparison(Protocol):
 
 
 class SearchableComparison(Comparison, Protocol):
-    """A comparison whose parts a gallery can store face by face, and gradients can be made of."""
+    """A comparison with features that a gallery can store per face, and with gradients."""
 
     @property
     def tensors(self) -> Path | None:

@@ -42,7 +42,7 @@ def fold_norms(module: nn.Module) -> nn.Module:
 
 
 def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str]) -> Any:
-    """Turn a module into an ONNX message (``onnx.ModelProto``) whose first dimensions are one free batch size.
+    """Convert a module to an ONNX message (``onnx.ModelProto``) whose first dimensions are one free batch size.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str])
 
 
 def clear_notes(model: Any) -> None:
-    """Take off what the exporter notes about source lines and shapes: none of it belongs in a released file."""
+    """Remove the exporter's notes on source lines and shapes, which do not belong in a released file."""
     del model.metadata_props[:]
     for node in model.graph.node:
         del node.metadata_props[:]

@@ -15,7 +15,7 @@ from whyface.errors import InputError
 FloatArray = NDArray[np.floating[Any]]
 
 COSINE_EPS: Final = 1e-6
-"""Smallest norm that a cell's feature is divided by, so that an all-zero cell gives cosine 0 and not NaN."""
+"""Smallest norm that a place's feature is divided by, so that an all-zero place has cosine 0 and not NaN."""
 
 
 def normalise_cells(grid: FloatArray) -> NDArray[np.float32]:

@@ -138,7 +138,7 @@ class XcosModel:
     Parameters
     ----------
     embedder
-        Gives grid features, e.g. an :class:`~whyface.models.onnx_embedder.OnnxEmbedder` with its grid named.
+        Returns grid features, e.g. an :class:`~whyface.models.onnx_embedder.OnnxEmbedder` with its grid named.
     pair
         The learned attention, or None.
     correlated
@@ -226,7 +226,7 @@ def open_xcos(model: str | ModelEntry, *, directory: Path | str | None = None, t
     model
         A known model's name, or any model's entry. Over the grid of one that is no xCos model, attention is uniform.
     directory
-        Where models that do not come with whyface lie.
+        Folder of models that are not part of whyface.
     threads
         Threads of ONNX Runtime; None leaves it to ONNX Runtime.
 

@@ -1,4 +1,4 @@
-"""Open any model, known or of the user's own, in the way in which it compares faces."""
+"""Open any model, known or your own, with its comparisons."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class OpenedModel:
     Attributes
     ----------
     name
-        What reports call it.
+        Name of it in reports.
     model
         An embedder, whose embeddings are compared, or an xCos model.
     entry
-        What is on record about a known model; None for a network of the user's own.
+        The record of a known model; None for your own network.
     sha256
         SHA-256 of each file by its role.
     preprocessing
-        What the network gets to see.
+        Preprocessing of the network's input.
     attention
-        The only way of comparing that was asked for, or None.
+        The only comparison requested, or None.
     """
 
     name: str
@@ -49,7 +49,7 @@ class OpenedModel:
 
     @classmethod
     def of(cls, model: FaceModel) -> OpenedModel:
-        """Take a network or an xCos model that is open already, such as a torch network, for the bench."""
+        """Wrap an open network or xCos model, such as a torch network, for the bench."""
         embedder = next(iter(comparisons(model).values())).embedder
         preprocessing = getattr(embedder, "preprocessing", RAW)
         return cls(embedder.name, model, None, {"weights": embedder.sha256}, preprocessing)
@@ -80,7 +80,7 @@ class OpenedModel:
 def known_entry(
     model: str | Path, *, grid: str | None = None, preprocessing: Preprocessing | None = None
 ) -> ModelEntry | None:
-    """Return what is on record about a model: in the zoo, or in the ``model.json`` of a folder of one's own.
+    """Return the record of a model: in the zoo, or in the ``model.json`` of your own folder.
 
     None if it is the path of an ``.onnx`` file that no description names.
 
@@ -123,10 +123,9 @@ def open_model(
         ``"u"``, ``"p"`` or ``"l"``: the model must have it. None: an xCos model is one, and any other network compares
         embeddings.
     directory
-        Where models that do not come with whyface lie.
+        Folder of models that are not part of whyface.
     grid, preprocessing
-        For a network of the user's own: the tensor with its last spatial map, and what it wants done to the pixels (raw
-        by default).
+        For your own network: the tensor with its last spatial map, and its preprocessing (raw by default).
     threads
         Threads of ONNX Runtime; None leaves it to ONNX Runtime.
 
@@ -135,7 +134,7 @@ def open_model(
     ModelError
         If the model is unknown or unusable, or lacks that attention.
     InputError
-        If there is no such attention, or a known model is given a grid or preprocessing.
+        If the attention does not exist, or a known model is given a grid or preprocessing.
     """
     kind = None if attention is None else attention_kind(attention)
     entry = known_entry(model, grid=grid, preprocessing=preprocessing)

@@ -28,7 +28,7 @@ from whyface.xcos.model import XcosModel
 FloatArray = NDArray[np.floating[Any]]
 
 PREFIX: Final = "xcos.attention."
-"""What the attention's tensors are called in a model's safetensors file, before their names in the module."""
+"""Prefix of the attention's tensors in a model's safetensors file."""
 
 _BN_EPS: Final = 1e-5
 _TOLERANCE: Final = 1e-4
@@ -71,11 +71,11 @@ class SeparableAttention:
         return len(self.out)
 
     def first_terms(self, grids: FloatArray) -> NDArray[np.float32]:
-        """Work out what the first faces add, probes: (N, C, H, W) -> (N, H * W * hidden), cells first."""
+        """Return the terms of first faces, probes: (N, C, H, W) -> (N, H * W * hidden), cells first."""
         return _cells_first(_conv3x3(self._embedded(grids), self.first) + self.first_shift[:, None, None])
 
     def second_terms(self, grids: FloatArray) -> NDArray[np.float32]:
-        """Work out what the second faces add, a gallery's: (N, C, H, W) -> (N, H * W * hidden), cells first."""
+        """Return the terms of second faces, a gallery: (N, C, H, W) -> (N, H * W * hidden), cells first."""
         return _cells_first(_conv3x3(self._embedded(grids), self.second))
 
     def weights(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -86,7 +86,7 @@ class SeparableAttention:
         return self.finish(logits, np.empty_like(logits))
 
     def finish(self, logits: NDArray[np.float32], spare: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn the last convolution's output (N, H * W) into W, in place."""
+        """Convert the last convolution's output (N, H * W) to W, in place."""
         logits += np.float32(self.out_shift)
         prelu(logits, self.out_slope, spare)
         logits -= logits.max(axis=1, keepdims=True)
@@ -196,7 +196,7 @@ def read_attention(path: Path | str) -> dict[str, NDArray[np.float32]]:
 
 
 def unit_cells(grids: FloatArray) -> NDArray[np.float32]:
-    """Return grids (N, C, H, W) as unit vectors, cells first: (N, H * W, C)."""
+    """Return grids (N, C, H, W) as unit vectors, places first: (N, H * W, C)."""
     unit = normalise_cells(grids)
     return np.ascontiguousarray(unit.reshape(*unit.shape[:2], -1).transpose(0, 2, 1))
 
@@ -270,7 +270,7 @@ class ClippedAttention:
             np.matmul(clipped[:, band.start : band.stop], band.matrix, out=out[:, band.first : band.last])
 
     def finish(self, logits: NDArray[np.float32], spare: NDArray[np.float32]) -> None:
-        """Turn full logits (N, H * W) into weights in place, whose sum is not 1 yet."""
+        """Convert full logits (N, H * W) to weights in place; they do not sum to 1 yet."""
         prelu(logits, self.split.out_slope, spare)
         logits -= logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
