@@ -23,7 +23,7 @@ PIXELS: Final = FACE_SIZE * FACE_SIZE
 
 
 def to_pixels(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bring maps (N, H, W) to (N, 112, 112), bilinearly.
+    """Resize maps (N, H, W) to (N, 112, 112), bilinearly.
 
     Raises
     ------
@@ -41,12 +41,12 @@ def to_pixels(maps: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def descending(pixel_map: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Order the pixels of a map (112, 112) from highest to lowest, (12544,) flat indices; ties fall at random."""
+    """Return the pixels of a map (112, 112) from highest to lowest, (12544,) flat indices; ties in random order."""
     return np.lexsort((rng.permutation(pixel_map.size), -pixel_map.reshape(-1))).astype(np.intp)
 
 
 def first_pixels(order: NDArray[np.intp], share: float) -> NDArray[np.bool_]:
-    """Mark the first floor(share * 12544) pixels of an order, (112, 112) bool."""
+    """Return a mask of the first floor(share * 12544) pixels of an order, (112, 112) bool."""
     mask = np.zeros(PIXELS, np.bool_)
     mask[order[: int(share * PIXELS + 1e-9)]] = True
     return mask.reshape(FACE_SIZE, FACE_SIZE)
@@ -85,7 +85,7 @@ class PairChunk:
         return len(self.numbers)
 
     def only(self, wanted: NDArray[np.bool_]) -> PairChunk:
-        """Keep some of the pairs, ``wanted`` (N,) bool."""
+        """Return some of the pairs, ``wanted`` (N,) bool."""
         return PairChunk(
             self.numbers[wanted],
             self.first[wanted],
@@ -101,10 +101,10 @@ class PairChunk:
 
 
 def choose_pairs(protocol: PairProtocol, count: int, seed: int) -> NDArray[np.intp]:
-    """Draw pairs, genuine and impostor ones in turn, and return their numbers as drawn.
+    """Draw genuine and impostor pairs alternately, and return their numbers as drawn.
 
-    Fewer pairs from the same seed are the beginning of more, so that a slow method can be compared on the first of
-    the pairs, and a run that was cut off has measured a fair sample.
+    With the same seed, fewer pairs are the first of more pairs, so that a slow method can be compared on the first
+    pairs, and an interrupted run has measured a fair sample.
 
     Raises
     ------
@@ -182,11 +182,11 @@ class Subject:
     threshold
         Match iff score > threshold.
     is_unsigned
-        Whether the maps rank places by importance only, without saying for which verdict, as controls do.
+        Whether the maps only rank places by importance, regardless of the verdict, as controls do.
     other_seed
-        Opens the method with another seed, where it has one.
+        Opens the method with another seed, if it has one.
     randomised
-        Opens the method on the network with a share of its layers, from the top, made random; where that can be done.
+        Opens the method with a share of the network's layers randomised from the top, if possible.
     """
 
     method: PairMethod
@@ -204,7 +204,7 @@ class Subject:
     def most_telling_first(
         self, maps: NDArray[np.float32], towards_match: NDArray[np.bool_], generators: Sequence[np.random.Generator]
     ) -> list[NDArray[np.intp]]:
-        """Order each map's pixels: those that support "same" first where ``towards_match``, else those against it."""
+        """Return each map's pixels in order: first those for a match if ``towards_match``, else those against it."""
         pixel_maps = to_pixels(maps)
         flip = ~towards_match if not self.is_unsigned else np.zeros(len(maps), np.bool_)
         return [
@@ -214,7 +214,7 @@ class Subject:
 
 
 class BenchTest(ABC):
-    """One test; it must not depend on how the pairs are chunked."""
+    """A test; its results must not depend on how pairs are chunked."""
 
     name: str
 
@@ -229,7 +229,7 @@ class BenchTest(ABC):
         subject
             Method, model and threshold.
         explain
-            Returns the method's maps of faces; remembers the chunk's own, so that several tests share them.
+            Returns the method's maps of faces; caches those of the chunk, so that several tests share them.
         """
 
 

@@ -1,8 +1,8 @@
-"""Deletion and insertion on verification: taking away what a true map calls decisive takes the verdict away.
+"""Deletion and insertion for verification: erasing what a good map ranks highest must change the verdict.
 
 Petsiuk, Das, Saenko, "RISE", BMVC 2018, for classifiers; Lu, Xu, Deng, "Towards Visual Saliency Explanations of Face
-Verification", WACV 2024, for pairs. Of a genuine pair the pixels that most support a match go first, of an impostor
-pair those that most speak against one, in both faces, each by its own map.
+Verification", WACV 2024, for pairs. In a genuine pair, the pixels that most support a match are erased first, in an
+impostor pair those most against one; in both faces, each by its own map.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def filled(faces: Faces, fill: ErasureFill, generators: list[np.random.Generator
 
 
 class ErasureTest(BenchTest):
-    """Scores while pixels of both faces are erased (deletion) or brought back (insertion).
+    """Scores while pixels of both faces are erased (deletion) or restored (insertion).
 
-    Measures: ``deletion`` and ``insertion``, the score by share of pixels erased or brought back.
+    Measures: ``deletion`` and ``insertion``, the score by share of pixels erased or restored.
 
     Parameters
     ----------
     fill
-        What replaces erased pixels, see :func:`filled`. It is part of the test's name, but for the mean
+        What replaces erased pixels, see :func:`filled`. It is part of the test's name, except for the mean
         colour: ``erasure``, ``erasure-blur``, ``erasure-noise``.
     """
 

@@ -1,4 +1,4 @@
-"""Sanity checks: a map must not depend on what cannot matter, and must change when the network forgets."""
+"""Sanity checks: maps must not depend on irrelevant changes, and must change with the network's weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shifted(faces: Faces) -> Faces:
 
 
 class StabilityTest(BenchTest):
-    """Rank correlation of both faces' maps, mean of the two, with those after a change that cannot matter.
+    """Mean rank correlation of both faces' maps before and after an irrelevant change.
 
     Measures: ``shift`` (both faces by one pixel, maps shifted back), ``swap`` (B, A instead of A, B) and ``seed`` (for
     methods with a seed: another one).
@@ -65,7 +65,7 @@ def _mean(values: list[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 SHARES: Final = (0.05, 0.25, 0.5, 1.0)
-"""Shares of the layers that are made random, from the top."""
+"""Shares of the layers that are randomised, from the top."""
 
 
 class RandomisationTest(BenchTest):

@@ -1,7 +1,7 @@
-"""How a model compares faces, behind one protocol: features of faces, scores of pairs, maps of pairs.
+"""One protocol of comparing faces: features of faces, scores of pairs, maps of pairs.
 
-Whatever verifies, explains, searches or measures needs no more. The network's part is kept apart from the comparison,
-so that a face that is compared with a hundred changed copies of another goes through the network once.
+Verification, explanation, search and evaluation need no more. The network is separate from the comparison, so that a
+face compared with a hundred changed copies of another is run through the network once.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ class Comparison(Protocol):
         ...
 
     def scores(self, first: Features, second: Features) -> NDArray[np.float32]:
-        """Return the scores of N pairs, (N,) float32; a single row on one side stands for N equal ones."""
+        """Return the scores of N pairs, (N,) float32; a single row on one side is repeated."""
         ...
 
     def maps(self, first: Features, second: Features) -> XcosMaps | None:
-        """Return S, W and score of N pairs; None where embeddings are compared."""
+        """Return S, W and score of N pairs; None for embeddings."""
         ...
 
 
@@ -76,7 +76,7 @@ class SearchableComparison(Comparison, Protocol):
 
     @property
     def tensors(self) -> Path | None:
-        """The file with the tensors of learned attention, where there is one."""
+        """The file with the tensors of learned attention, or None."""
         ...
 
     @property
@@ -89,11 +89,11 @@ class SearchableComparison(Comparison, Protocol):
         ...
 
     def fixed_weights(self, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
-        """Return W (H, W) where it is the same for all pairs of features of this shape (C, H, W), else None."""
+        """Return W (H, W) if it is the same for all pairs of features of this shape (C, H, W), else None."""
         ...
 
     def separable(self) -> SeparableAttention | None:
-        """Return learned attention split by face, for a search; None where there is none."""
+        """Return learned attention split by face, for a search, or None."""
         ...
 
 
@@ -209,12 +209,12 @@ class XcosComparison:
 
 
 def comparisons(model: FaceModel) -> dict[str, SearchableComparison]:
-    """Return every way in which a model compares faces, by kind; all of them take the same features.
+    """Return all comparisons of a model by kind; all use the same features.
 
     Parameters
     ----------
     model
-        An xCos model, which offers every attention that it has, or any network, which offers ``"cosine"``.
+        An xCos model, which has a comparison per attention, or any network, which has ``"cosine"``.
     """
     if isinstance(model, XcosModel):
         return {kind: XcosComparison(model, kind) for kind in model.attentions}
@@ -222,14 +222,14 @@ def comparisons(model: FaceModel) -> dict[str, SearchableComparison]:
 
 
 def file_hashes(model: FaceModel) -> dict[str, str]:
-    """Return SHA-256 of the files that decide a model's scores, by role."""
+    """Return SHA-256 of the files that determine a model's scores, by role."""
     pair = getattr(model, "pair", None)
     hashes = {"onnx": next(iter(comparisons(model).values())).sha256}
     return hashes if pair is None else {**hashes, "pair": pair.sha256}
 
 
 def features_in_parts(comparison: Comparison, batch: Batch, size: int) -> Features:
-    """Run the network on at most ``size`` faces at a time, which bounds the memory.
+    """Run the network on at most ``size`` faces at a time, to limit memory.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def features_in_parts(comparison: Comparison, batch: Batch, size: int) -> Featur
 
 
 def _bounded(scores: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Keep scores in [-1, 1]: rounding made 1.0000001 of a face and itself."""
+    """Clip scores to [-1, 1]: with rounding, a face and itself once scored 1.0000001."""
     return np.asarray(np.clip(scores, -1, 1), np.float32)
 
 

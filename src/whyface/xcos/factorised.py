@@ -1,17 +1,17 @@
-"""Attention that is a product of what each face says of a place, in plain arrays.
+"""Attention that is a product of one factor per face and place, in plain arrays.
 
     W_k = a_k b_k / sum_j a_j b_j,   a = exp(u(F_A)),   b = exp(u(F_B))
 
-u sees one face. With f and g the features of length 1, the score is
+u depends on one face. With unit features f and g, the score is
 
     sum_k W_k <f_k, g_k> = <vec(a_k f_k), vec(b_k g_k)> / <a, b>.
 
-So one face is one vector, and any number of explained comparisons are two matrix products and a division. Swapping the
+So a face is one vector, and any number of explained comparisons need two matrix products and a division. Swapping the
 faces changes nothing.
 
-A *weighed grid* is a grid G with G_k = a_k f_k: the length of a place's feature is what the face says of the place, and
-its direction is what is compared. All functions here read a grid in that way. So a raw grid F is the untrained special
-case u = log |F|: places weighed by the length of their features.
+A *weighed grid* is a grid G with G_k = a_k f_k: the length of a place's feature is its weight, and its direction
+is compared. All functions here interpret a grid in this way. So a raw grid F is the untrained special case
+u = log |F|: places weighed by the length of their features.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from whyface.xcos.grid import COSINE_EPS, grid_cosine, normalise_cells
 FloatArray = NDArray[np.floating[Any]]
 
 LOG_RANGE: Final = 10.0
-"""How far below the largest log weight of a face another one may lie; anything less counts as this.
+"""Maximum difference of a face's log weights from its largest; lower ones are raised to this limit.
 
-Two faces that rely on different places then still have a denominator that float32 holds: exp(-10) each.
+Two faces that rely on different places then still have a denominator that float32 can hold: exp(-10) each.
 """
 
 
@@ -48,7 +48,7 @@ def length_logits(grids: FloatArray) -> NDArray[np.float32]:
 
 
 def place_lengths(grids: FloatArray) -> NDArray[np.float32]:
-    """Return the length of every place's feature: (N, C, H, W) -> (N, H, W). It is a, where the grid is weighed."""
+    """Return the length of every place's feature: (N, C, H, W) -> (N, H, W). For weighed grids it is a."""
     _check_grid(grids)
     return np.asarray(np.sqrt(np.einsum("nchw,nchw->nhw", grids, grids, dtype=np.float64)), np.float32)
 
@@ -61,7 +61,7 @@ def weigh_grid(grids: FloatArray, logits: FloatArray) -> NDArray[np.float32]:
     grids
         (N, C, H, W); only the directions of the features count.
     logits
-        u, (N, H, W). What is added to all places of a face makes no difference.
+        u, (N, H, W). A constant added to all places of a face has no effect.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def weigh_grid(grids: FloatArray, logits: FloatArray) -> NDArray[np.float32]:
 
 
 def factorised_scores(grids_a: FloatArray, grids_b: FloatArray) -> NDArray[np.float32]:
-    """Compare all of one set with all of another by two matrix products.
+    """Return the scores of all pairs of two sets by two matrix products.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def factorised_scores(grids_a: FloatArray, grids_b: FloatArray) -> NDArray[np.fl
 
     Returns
     -------
-    (N, M) float32 in [-1, 1]; 0 where two faces weigh no place in common.
+    (N, M) float32 in [-1, 1]; 0 if two faces have no weighed place in common.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def factorised_scores(grids_a: FloatArray, grids_b: FloatArray) -> NDArray[np.fl
 def factorised_attention(grid_a: FloatArray, grid_b: FloatArray) -> NDArray[np.float32]:
     """Return W of N pairs of weighed grids (N, C, H, W): (N, H, W), each adding up to 1.
 
-    Where two faces weigh no place in common, all places count alike.
+    If two faces have no weighed place in common, all places have equal weight.
 
     Raises
     ------

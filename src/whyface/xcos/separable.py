@@ -1,9 +1,9 @@
-"""Learned attention split into what depends on one face and what needs both, exactly.
+"""Learned attention split exactly into terms of one face and of both.
 
 The attention module embeds each face alone, concatenates, and convolves. A convolution over a concatenation is the sum
-of two convolutions, conv([a; b]) = conv_left(a) + conv_right(b), and a BatchNorm behind it is affine, so everything up
-to the first nonlinearity that sees both faces is worked out once per face. What is left per pair is an addition, a
-PReLU, a convolution from 16 channels to one, a PReLU, a softmax over the cells and a dot product. The scores are those
+of two convolutions, conv([a; b]) = conv_left(a) + conv_right(b), and a BatchNorm after it is affine, so everything up
+to the first nonlinearity of both faces is computed once per face. Each pair needs only an addition, a PReLU, a
+convolution from 16 channels to one, a PReLU, a softmax over the places and a dot product. The scores are those
 of the pair graph up to rounding; nothing is approximated.
 
 Source of the attention: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021,
@@ -36,7 +36,7 @@ _TOLERANCE: Final = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class SeparableAttention:
-    """The attention module in the form that a search needs.
+    """The attention module in a form for searches.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class SeparableAttention:
 
     @property
     def size(self) -> int:
-        """Numbers in one face's term: H * W * hidden."""
+        """Size of one face's term: H * W * hidden."""
         return len(self.out)
 
     def first_terms(self, grids: FloatArray) -> NDArray[np.float32]:
@@ -158,13 +158,13 @@ def separable_attention(model: XcosModel) -> SeparableAttention:
     Raises
     ------
     ModelError
-        The model has no learned attention or no tensors of it, or they do not give what its pair graph gives.
+        The model has no learned attention or no tensors of it, or their results differ from its pair graph.
     """
     model.require("l")
     if model.tensors is None or model.pair is None:
         raise ModelError(f"model {model.embedder.name!r} has no tensors of its attention; export it again")
     split = split_attention(read_attention(model.tensors))
-    # A graph and tensors of different trainings, another normaliser or temperature: all would show here.
+    # This detects a graph and tensors of different trainings, another normaliser or another temperature.
     grids = np.random.default_rng(0).standard_normal((8, split.embed.shape[1], 7, 7)).astype(np.float32)
     _, expected, _ = model.pair.run(grids[:4], grids[4:])
     found = split.weights(split.first_terms(grids[:4]), split.second_terms(grids[4:]))
@@ -232,7 +232,7 @@ _COLUMNS: Final = 16
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Columns ``first`` to ``last`` of a matrix, of whose rows only ``start`` to ``stop`` are not zero."""
+    """Columns ``first`` to ``last`` of a matrix; only rows ``start`` to ``stop`` are not zero."""
 
     start: int
     stop: int
@@ -248,7 +248,7 @@ class ClippedAttention:
     Attributes
     ----------
     split
-        The attention that it is made from.
+        The attention that it was made from.
     bands
         Its last convolution times 1 - a, in bands.
     """
@@ -277,7 +277,7 @@ class ClippedAttention:
 
 
 def clipped_attention(split: SeparableAttention) -> ClippedAttention:
-    """Cut the last convolution of a split attention into bands."""
+    """Split the last convolution of a split attention into bands."""
     matrix = split.out * np.float32(1 - split.pair_slope)
     cells = matrix.shape[1]
     hidden = len(matrix) // cells
