@@ -40,7 +40,7 @@ class Calibration:
     dataset
         Data set of the fit, such as ``"LFW"``.
     genuine_pairs, impostor_pairs
-        How many pairs of either kind; they give the prior of the fit, and how sure it can be.
+        Number of pairs of each kind; they determine the prior of the fit and the limits of its ratios.
 
     Raises
     ------
@@ -94,9 +94,8 @@ class Calibration:
     def ratio(self, scores: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the likelihood ratio of "same person" at scores: how many times likelier they are for one person.
 
-        It is cut where the sample ends: among 3,000 impostor pairs nothing can be seen of what happens once in 10,000,
-        so that a ratio never passes their number (nor falls below one over the number of genuine pairs), however far
-        the curve runs on.
+        It is limited by the sample: 3,000 impostor pairs cannot show what happens once in 10,000, so a ratio never
+        exceeds their number (nor falls below one over the number of genuine pairs), regardless of the curve.
         """
         p = np.clip(self.fitted(scores), 1e-300, 1 - 1e-16)
         ratio = p / (1 - p) * (1 - self.prior) / self.prior
@@ -157,7 +156,7 @@ def calibration_from_dict(values: Any) -> Calibration:
 
 
 def percent(probability: float) -> str:
-    """Write a probability so that one short of certainty never reads as 100 % or 0 %, such as ``"99.97 %"``."""
+    """Return a probability as text that never rounds uncertainty to 100 % or 0 %, such as ``"99.97 %"``."""
     rest = 100 * min(probability, 1 - probability)
     digits = min(max(1, math.ceil(-math.log10(rest))), 9) if rest > 0 else 1
     return f"{100 * probability:.{digits}f} %"

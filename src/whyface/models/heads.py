@@ -166,16 +166,16 @@ class PlacedGridHead(nn.Module):
     def take_over(self, head: GdcHead, *, sigma: float, generator: torch.Generator) -> None:
         """Start from a trained global head, whose embedding is a sum over places.
 
-        The embedding's part of every place is gathered over a Gaussian neighbourhood and turned by a random rotation
-        (which no cosine notices), so that all blocks carry alike. An infinitely wide neighbourhood would give every
-        place the whole embedding. Call :meth:`centre` afterwards.
+        The embedding's part of every place is gathered over a Gaussian neighbourhood and rotated at random
+        (which changes no cosine), so that all blocks carry equally much. An infinitely wide neighbourhood would give
+        every place the whole embedding. Call :meth:`centre` afterwards.
 
         Parameters
         ----------
         head
             In eval mode; its embedding size must be ``tiles ** 2 * grid_channels``.
         sigma
-            Width of the Gaussian in cells.
+            Width of the Gaussian in places.
         generator
             Draws the rotation.
 
@@ -198,7 +198,7 @@ class PlacedGridHead(nn.Module):
 
     @torch.no_grad()
     def centre(self, mean: Tensor) -> None:
-        """Take the mean grid (grid_channels, cells, cells) of many faces off, so that two strangers' cosine is about 0.
+        """Subtract the mean grid (grid_channels, cells, cells) of many faces, so that two strangers' cosine is about 0.
 
         A place's part of an embedding has a large mean that all faces share; only their sum was trained to have none.
         """
@@ -206,7 +206,7 @@ class PlacedGridHead(nn.Module):
 
 
 def _scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Write a BatchNorm in eval mode as x * scale + shift."""
+    """Return a BatchNorm in eval mode as scale and shift: x * scale + shift."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -219,6 +219,6 @@ def flatten_grid(grid: Tensor) -> Tensor:
 
 
 def gaussian_kernel(size: int, sigma: float) -> Tensor:
-    """Weights (size, size) of a Gaussian around the middle, 1 there; sigma in cells."""
+    """Return weights (size, size) of a Gaussian, 1 in the middle; sigma in places."""
     reach = torch.arange(size) - size // 2
     return torch.exp(-(reach[:, None].square() + reach.square()) / (2 * sigma**2))

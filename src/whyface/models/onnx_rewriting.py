@@ -21,10 +21,10 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from whyface.errors import InputError, ModelError
 
 LEAST_NUMBERS: Final = 256
-"""Smaller tensors stay as they are: a node of its own would cost more than int8 saves."""
+"""Smaller tensors stay unchanged: an extra node would cost more than int8 saves."""
 
 NEGATED: Final = ".negated"
-"""What follows the name of a PReLU's slopes, (C, 1, 1, 1) and times -1, in a rewritten network."""
+"""Suffix of the name of a PReLU's slopes, (C, 1, 1, 1) and times -1, in a rewritten network."""
 
 _MINUS_ONE: Final = "minus_one."
 _LEAST_OPSET: Final = 13
@@ -59,7 +59,7 @@ def store_exact_int8(model: ModelProto) -> list[str]:
     Parameters
     ----------
     model
-        Its tensors of at least two dimensions and :data:`LEAST_NUMBERS` numbers are looked at.
+        Its tensors of at least two dimensions and :data:`LEAST_NUMBERS` numbers are considered.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def _float_weights(model: ModelProto, *, least: int = LEAST_NUMBERS) -> Iterator
 def _replace(
     model: ModelProto, name: str, whole: NDArray[np.int8], scale: NDArray[np.float32] | np.float32, *, axis: int = 0
 ) -> None:
-    """Put an int8 tensor and a node that makes the float32 tensor of it in the place of that tensor."""
+    """Replace a float32 tensor by an int8 tensor and a node that converts it."""
     graph = model.graph
     [old] = [tensor for tensor in graph.initializer if tensor.name == name]
     graph.initializer.remove(old)

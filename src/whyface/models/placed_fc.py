@@ -93,7 +93,7 @@ class PlacedFcHead(nn.Module):
     cells
         Its height and width (H, W).
     embedding_size
-        Numbers D per embedding of the head that is taken over.
+        Size D of the embedding of the original head.
     grid_channels
         Channels of the grid features.
     context
@@ -156,9 +156,9 @@ class PlacedFcHead(nn.Module):
             (D, C, H, W): the embedding is the sum over c, h, w of weights x map, plus a constant (which
             :meth:`centre` makes up for); see :func:`whyface.models.placed_fc.place_weights`.
         sigma
-            Width of the Gaussian neighbourhood in cells.
+            Width of the Gaussian neighbourhood in places.
         generator
-            Draws the rotation of the embedding, which no cosine notices and which makes all blocks carry alike.
+            Draws the rotation of the embedding, which changes no cosine and makes all blocks carry equally much.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class PlacedFcHead(nn.Module):
 
     @torch.no_grad()
     def centre(self, mean: Tensor) -> None:
-        """Take the mean grid (grid_channels, H, W) of many faces off, so that two strangers' cosine is about 0.
+        """Subtract the mean grid (grid_channels, H, W) of many faces, so that two strangers' cosine is about 0.
 
         A place's part of an embedding has a large mean that all faces share; only their sum was trained to have none.
         """

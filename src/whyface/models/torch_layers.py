@@ -24,7 +24,7 @@ class _Reached(Exception):  # noqa: N818 - a signal, not an error
 
 
 class LayerTrunk(nn.Module):
-    """The network up to a layer and no further: prepared pixels -> that layer's output.
+    """The network up to a layer: prepared pixels -> that layer's output.
 
     With ``through`` set it runs to its end all the same, for tracers, which cannot follow a run that is broken off.
     """
@@ -76,7 +76,7 @@ class LayerTrunk(nn.Module):
 
 
 class LayerHead(nn.Module):
-    """The network behind a layer: that layer's output -> embedding.
+    """The network after a layer: that layer's output -> embedding.
 
     The network is run on a blank picture and the layer's output is replaced, which costs a run but needs no knowledge
     of the network.
@@ -91,7 +91,7 @@ class LayerHead(nn.Module):
         self.size = size
 
     def forward(self, spatial: Tensor) -> Tensor:
-        """Run from the layer on."""
+        """Run the network after the layer."""
         here = threading.get_ident()
 
         def replace(_: nn.Module, __: Any, ___: Any) -> Tensor | None:
@@ -107,7 +107,7 @@ class LayerHead(nn.Module):
 
 
 class CalledPart(nn.Module):
-    """A part of a network that is a call on it rather than a layer: ``function(network, x)``."""
+    """A part of a network that is a function instead of a layer: ``function(network, x)``."""
 
     can_fold: Final = False
 
@@ -122,7 +122,7 @@ class CalledPart(nn.Module):
 
 
 def split_at_layer(network: nn.Module, layer: str, size: tuple[int, int]) -> tuple[LayerTrunk, LayerHead]:
-    """Split a network behind a layer.
+    """Split a network after a layer.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def check_split(trunk: LayerTrunk, head: LayerHead, pixels: Tensor) -> None:
     Raises
     ------
     ModelError
-        If the parts give something else: the layer is used more than once, another path leads around it, or the network
+        If the parts return something else: the layer is used more than once, another path bypasses it, or the network
         is random. The message says what to do.
     """
     network, layer = trunk.network, trunk.layer
@@ -192,12 +192,12 @@ def check_split(trunk: LayerTrunk, head: LayerHead, pixels: Tensor) -> None:
 
 
 def run_part(part: nn.Module, x: Tensor, what: str) -> Tensor:
-    """Run a part of somebody's network and take its float32 output, one row per face.
+    """Run a part of a user's network and return its float32 output, one row per face.
 
     Raises
     ------
     ModelError
-        It fails, gives something else than one tensor, or no row per face.
+        It fails, or does not return one tensor with one row per face.
     """
     try:
         output = part(x)
@@ -317,7 +317,7 @@ class PointwiseConv2d(nn.Conv2d):
 
 
 def with_fast_pointwise(network: nn.Module) -> nn.Module:
-    """Let a network whose weights need no gradients, in place, use :class:`PointwiseConv2d` wherever it fits."""
+    """Replace suitable layers of a network without weight gradients by :class:`PointwiseConv2d`, in place."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return network
     for module in list(network.modules()):

@@ -1,4 +1,4 @@
-"""Safetensors into torch modules and back (needs the extra ``torch``)."""
+"""Load safetensors into torch modules and save them (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COUNTER: Final = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load that is not strict left over.
+    """Tensors that a load that is not strict left unmatched.
 
     Attributes
     ----------
@@ -44,14 +44,14 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
     Parameters
     ----------
     module
-        Takes the tensors; dtype and device of its own tensors stay.
+        The module to load; its dtype and device stay.
     path
         The ``.safetensors`` file.
     prefix
         Only the file's tensors whose names start so are considered, and without it: ``"trunk."`` loads
         ``trunk.conv1.weight`` into ``conv1.weight``.
     strict
-        Refuse missing and unexpected tensors. A shape that differs is refused either way.
+        Whether to refuse missing and unexpected tensors. Different shapes are always refused.
 
     Raises
     ------
@@ -90,16 +90,16 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
 def save_safetensors(
     source: nn.Module | Mapping[str, Tensor], path: Path | str, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Save a module's tensors, or the tensors given, to a file, whole or not at all.
+    """Save a module's tensors, or the tensors given, to a file atomically.
 
     Parameters
     ----------
     source
         Tensors on any device; those that share memory are stored once each.
     path
-        The ``.safetensors`` file; replaced where it exists.
+        The ``.safetensors`` file; an existing one is replaced.
     metadata
-        Free text that goes into the file's header.
+        Free text for the file's header.
 
     Raises
     ------

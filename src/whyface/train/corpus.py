@@ -1,4 +1,4 @@
-"""Training pictures in memory, and which of them meet in a step (needs the extra ``torch``)."""
+"""Training pictures in memory, and the batches and pairs of each step (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CFP_FRONTAL: Final = 10
 
 
 DEMO_PEOPLE: Final = frozenset({"Barack_Obama"})
-"""The demo shows this man, so the model must not have been trained on him."""
+"""The person in the demo, excluded from training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Corpus:
 
 
 def _person(name: str) -> str:
-    """Take the person from ``cfp/Images/<id>/frontal/01.jpg`` or ``glint24/<name>/0.jpg``."""
+    """Return the person from ``cfp/Images/<id>/frontal/01.jpg`` or ``glint24/<name>/0.jpg``."""
     parts = name.split("/")
     return parts[2] if parts[0] == "cfp" else parts[1]
 
@@ -146,7 +146,7 @@ _PRIME: Final = 1_000_003
 
 
 def generator_for(seed: int, purpose: int, *numbers: int) -> torch.Generator:
-    """Make a generator that depends on these numbers alone."""
+    """Return a generator that depends only on these numbers."""
     mixed = seed
     for number in (purpose, *numbers):
         mixed = (mixed * _PRIME + number + 1) % (2**63 - 1)
@@ -225,5 +225,5 @@ def people_batch(rows: Sequence[Tensor], people: int, pictures: int, generator: 
 
 
 def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
-    """Make the generator of one process in one step."""
+    """Return the generator of one process in one step."""
     return generator_for(seed, _STEP, step, rank)

@@ -48,7 +48,7 @@ _START: Final[dict[EvidenceKind, tuple[float, float]]] = {
 
 @dataclass(frozen=True)
 class EvidentialSettings:
-    """How a head is fitted; by default as was best on people at hand (docs/studies/identify.md).
+    """Settings of a head's fit; the defaults were best in a study (docs/studies/identify.md).
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class EvidentialSettings:
     evidence
         ``"relu"``, ``"exp"`` or ``"softplus"``.
     divergence
-        Weight of the divergence on misleading evidence once it is fully there; 0 leaves it out.
+        Final weight of the divergence on misleading evidence; 0 omits it.
     directions
         ``"prototypes"`` or ``"free"``.
     scale, shift
@@ -110,7 +110,7 @@ def fit_evidential_head(
     Parameters
     ----------
     features
-        Of N photos, (N, D), rows of unit length.
+        Features of N photos, (N, D), rows of unit length.
     labels
         The person in each photo, an index into ``people``, (N,).
     people
@@ -118,12 +118,12 @@ def fit_evidential_head(
     settings
         See :class:`EvidentialSettings`.
     record
-        Written into the head beside settings and counts.
+        Written into the head, in addition to settings and counts.
 
     Raises
     ------
     InputError
-        If there are fewer than two people (uncertainty about "who" means nothing then), fewer than two people have two
+        If there are fewer than two people (uncertainty about "who" is then undefined), fewer than two people have two
         photos, or the arrays do not fit.
     """
     chosen = settings or EvidentialSettings()
@@ -149,7 +149,7 @@ def fit_evidential_head(
 
 
 def check_people(features: NDArray[np.float32], labels: NDArray[np.int64], people: Sequence[str]) -> NDArray[np.int64]:
-    """Return how many photos each person has, (K,), or say why no head can be fitted to them.
+    """Return the number of photos of each person, (K,), or raise why no head can be fitted.
 
     Raises
     ------
@@ -236,12 +236,12 @@ def _scale_and_shift(raw: Tensor) -> tuple[float, float]:
 
 
 def fit_gallery_head(gallery: Gallery, settings: EvidentialSettings | None = None) -> EvidentialHead:
-    """Fit a head to everybody in a gallery and put it into the gallery's folder.
+    """Fit a head to all people of a gallery and save it in the gallery's folder.
 
     Parameters
     ----------
     gallery
-        Read only; the features in it are enough, neither model nor photos are needed.
+        The gallery, only read; its features are enough, without model or photos.
     settings
         See :class:`whyface.train.evidential_fit.EvidentialSettings`.
 

@@ -34,9 +34,9 @@ from whyface.xcos.learned import Xcos, XcosNetwork
 from whyface.xcos.model import CORRELATED_TENSOR, open_xcos
 
 FACE_TOLERANCE: Final = 1e-4
-"""Largest difference of a unit vector's numbers between torch and ONNX that is let through."""
+"""Maximum difference of a unit vector's values between torch and ONNX."""
 PAIR_TOLERANCE: Final = 1e-5
-"""Largest difference of S, W and score from the same grids."""
+"""Maximum difference of S, W and score from the same grids."""
 
 _PHOTOS: Final = ("obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg")
 
@@ -69,7 +69,7 @@ def export_trained(
     Raises
     ------
     ModelError
-        If the source is no trained network, or the graphs differ from it.
+        If the source is not a trained network, or the graphs differ from it.
     OutputError
         If a file cannot be written.
     """
@@ -192,18 +192,18 @@ def write_plug_in(
     network
         The frozen network: an OnnxEmbedder or a TorchEmbedder.
     xcos
-        Head and metric, whose backbone is empty.
+        Head and metric, with an empty backbone.
     correlated
         Raw P, (H, W).
     folder, name, licence, training_data
-        Where to, and the description.
+        The folder and the description.
     about
         JSON values that go into the safetensors file's metadata.
 
     Raises
     ------
     InputError, ModelError, OutputError
-        As there.
+        See there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -264,7 +264,7 @@ class _Trunk(nn.Module):
 
 
 def _behind(network: OnnxEmbedder, head: nn.Module, shape: tuple[int, ...]) -> bytes:
-    """Put the head's graph behind the network's spatial map, and leave out what came there before."""
+    """Attach the head's graph to the network's spatial map, in place of the original head."""
     import onnx  # noqa: PLC0415 - slow to import
     from onnx import compose, version_converter  # noqa: PLC0415
     from onnx.utils import Extractor  # noqa: PLC0415

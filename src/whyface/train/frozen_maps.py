@@ -41,11 +41,11 @@ class FrozenMaps:
     maps
         (V, N, C, H, W) float16, which halves the memory; float32 where a value is too large for it.
     embeddings
-        Of the teacher, L2-normalised, (V, N, D) float32.
+        Embeddings of the teacher, L2-normalised, (V, N, D) float32.
     people
         The person in each picture, (N,) int64, numbered from 0.
     names
-        Of network and teacher, and their SHA-256.
+        Names of network and teacher, and their SHA-256.
     """
 
     maps: NDArray[np.floating[Any]]
@@ -68,7 +68,7 @@ class FrozenMaps:
         return channels, height, width
 
     def of(self, rows: NDArray[Any]) -> FrozenMaps:
-        """Take some of the pictures, by their numbers or a mask (N,)."""
+        """Return some of the pictures, by their numbers or a mask (N,)."""
         people = np.unique(self.people[rows], return_inverse=True)[1].astype(np.int64)
         return FrozenMaps(self.maps[:, rows], self.embeddings[:, rows], people, self.names)
 
@@ -82,27 +82,27 @@ def freeze_maps(
     mirror: bool = True,
     progress: ProgressCallback | None = None,
 ) -> FrozenMaps:
-    """Run a network over all pictures, once.
+    """Run a network once on all pictures.
 
     Parameters
     ----------
     network
         Returns the maps.
     faces
-        (N, 3, 112, 112), RGB, 0..255; a memory map will do.
+        (N, 3, 112, 112), RGB, 0..255; may be a memory map.
     people
         Person in each picture, (N,): names or numbers.
     teacher
         Returns the embeddings whose cosine is learnt; the network itself by default.
     mirror
-        Run every picture mirrored too.
+        Whether to run every picture mirrored too.
     progress
         Called as ``progress(done, total)``.
 
     Raises
     ------
     InputError
-        If pictures and people do not fit together.
+        If pictures and people do not match.
     ModelError
         If the network has no spatial map.
     """

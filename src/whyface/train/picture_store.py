@@ -35,7 +35,7 @@ class PictureStore:
     people
         The person in each.
     shown
-        What to call every picture in ``broken``; its name there by default. Two sources may have equal names.
+        Name of every picture in ``broken``; by default that in its source. Two sources may have equal names.
     cache
         Decode everything now; otherwise pictures are read whenever they are asked for.
     progress
