@@ -1,0 +1,117 @@
+"""Spatial maps of training pictures in several views, kept on disk (needs the extra ``train``).
+
+A view is what is done to every picture before the network sees it: nothing, a mirror, a small change of geometry and
+light, or a degradation. Each is worked out once, so that fits with other settings share them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.data.degradations import degrade, jitter
+from whyface.errors import InputError
+from whyface.faces.pictures import PictureSource
+from whyface.files.progress import ProgressCallback
+from whyface.models.embedder import GridEmbedder
+
+_VIEW: Final = re.compile(r"plain|mirror|(moved|poor)-(\d+)")
+_CHUNK: Final = 32
+
+
+def change_view(face: NDArray[np.uint8], view: str, *, name: str) -> NDArray[np.uint8]:
+    """Make one view of a picture.
+
+    Parameters
+    ----------
+    face
+        (H, W, 3) uint8.
+    view
+        ``"plain"``, ``"mirror"``; ``"moved-N"``: moved and lit a little otherwise, half of the pictures mirrored;
+        ``"poor-N"``: degraded, half of them mirrored. N is any whole number, another one draws anew.
+    name
+        The picture's name, which decides with N what is drawn.
+
+    Raises
+    ------
+    InputError
+        If there is no such view.
+    """
+    found = _VIEW.fullmatch(view)
+    if found is None:
+        raise InputError(f"a view is plain, mirror, moved-N or poor-N, got {view!r}")
+    if view == "plain":
+        return face
+    mirrored = np.ascontiguousarray(face[:, ::-1])
+    if view == "mirror":
+        return mirrored
+    rng = np.random.default_rng([zlib.crc32(view.encode()), zlib.crc32(name.encode())])
+    chosen = mirrored if rng.random() < 0.5 else face
+    return jitter(chosen, rng=rng) if found[1] == "moved" else degrade(chosen, rng=rng)
+
+
+def cached_view(
+    folder: Path,
+    key: str,
+    network: GridEmbedder,
+    source: PictureSource,
+    names: Sequence[str],
+    view: str,
+    *,
+    progress: ProgressCallback | None = None,
+) -> NDArray[np.floating[Any]]:
+    """Run a network over one view of all pictures, or open what an earlier run left.
+
+    Parameters
+    ----------
+    folder, key
+        Where the maps go, and what the set of pictures is called; the same key must mean the same pictures.
+    network
+        Gives the maps.
+    source, names
+        The pictures.
+    view
+        See :func:`change_view`.
+    progress
+        Called as ``progress(done, total)``.
+
+    Returns
+    -------
+    (N, C, H, W) float16, mapped from the file.
+
+    Raises
+    ------
+    InputError
+        If there are no pictures or no such view, or the file holds other pictures.
+    """
+    if not len(names):
+        raise InputError(f"{key}: there are no pictures to run the network on")
+    path = folder / f"{key}-{view}-{network.sha256[:12]}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}.npy")
+        maps: np.memmap[Any, np.dtype[np.float16]] | None = None
+        for start in range(0, len(names), _CHUNK):
+            part = names[start : start + _CHUNK]
+            faces = [change_view(source.read(name), view, name=name).transpose(2, 0, 1) for name in part]
+            found = network.grid(np.ascontiguousarray(np.stack(faces)))
+            if maps is None:
+                shape = (len(names), *found.shape[1:])
+                maps = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
+            maps[start : start + len(part)] = found
+            if progress is not None:
+                progress(start + len(part), len(names))
+        assert maps is not None
+        maps.flush()
+        unfinished.replace(path)
+    stored: NDArray[np.floating[Any]] = np.load(path, mmap_mode="r")
+    if len(stored) != len(names):
+        raise InputError(f"{path}: holds {len(stored)} pictures, not {len(names)}; delete it")
+    return stored
