@@ -59,6 +59,45 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
         The file is missing or no safetensors file, no tensor fits, or the names or shapes differ.
     """
     tensors = {name.removeprefix(prefix): tensor for name, tensor in _read(path).items() if name.startswith(prefix)}
+    return _load(module, tensors, path, prefix=prefix, strict=strict)
+
+
+def load_with_graph(module: nn.Module, graph: Path | str, path: Path | str) -> None:
+    """Load a module whose tensors are in two files: those that an ONNX graph names, and the rest.
+
+    Parameters
+    ----------
+    module
+        The module to load; its dtype and device stay.
+    graph
+        An ONNX file, whose int8 tensors are restored (:func:`whyface.models.onnx_rewriting.stored_tensors`).
+    path
+        A ``.safetensors`` file; other tensors in it do not matter.
+
+    Raises
+    ------
+    ModelError
+        A file is missing or unusable, or a tensor is missing from both or has another shape.
+    """
+    import onnx  # noqa: PLC0415 - slow to import
+
+    from whyface.models.onnx_rewriting import stored_tensors  # noqa: PLC0415
+
+    try:
+        named = stored_tensors(onnx.load_model_from_string(read_model(graph)))
+    except Exception as error:  # onnx's errors share no base class
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{graph}: not a usable ONNX file ({' '.join(str(error).split())[:120]})") from error
+    own = module.state_dict()
+    tensors = {name: torch.from_numpy(values.copy()) for name, values in named.items() if name in own}
+    tensors |= {name: tensor for name, tensor in _read(path).items() if name in own}
+    _load(module, tensors, path, prefix="", strict=True)
+
+
+def _load(
+    module: nn.Module, tensors: Mapping[str, Tensor], path: Path | str, *, prefix: str, strict: bool
+) -> LoadReport:
     own = module.state_dict(keep_vars=True)
     common = [name for name in own if name in tensors]
     if not any(not name.endswith(_COUNTER) for name in common):
