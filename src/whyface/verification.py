@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whyface.explain.explanation import Explanation
-from whyface.explain.verdict import FaceVerifier
+from whyface.explain.verdict import FaceVerifier, measured
 from whyface.faces.face import Face
 from whyface.faces.load import load_face
 from whyface.faces.photo import MAX_PIXELS
@@ -44,7 +44,7 @@ class Verification:
 
     @property
     def verdict(self) -> str:
-        """``"match"`` or ``"no match"``."""
+        """``"match"``, ``"no match"`` or ``"undecided"``."""
         return self.explanation.verdict
 
     @property
@@ -106,7 +106,7 @@ class Verifier(FaceVerifier):
 
     Parameters
     ----------
-    model, attention, threshold, fmr, model_directory, grid, preprocessing, prior
+    model, attention, threshold, fmr, model_directory, grid, preprocessing, prior, accept_poor
         As for :class:`~whyface.explain.verdict.FaceVerifier`.
     threads
         Threads of ONNX Runtime for the face detector and the model; None: ONNX Runtime's default.
@@ -134,6 +134,7 @@ class Verifier(FaceVerifier):
         threads: int | None = None,
         detector: Detector | None = None,
         prior: float | None = None,
+        accept_poor: bool = False,
     ) -> None:
         super().__init__(
             model,
@@ -145,6 +146,7 @@ class Verifier(FaceVerifier):
             preprocessing=preprocessing,
             threads=threads,
             prior=prior,
+            accept_poor=accept_poor,
         )
         self._detector = detector
 
@@ -190,7 +192,8 @@ class Verifier(FaceVerifier):
         return self.compare(faces[0], faces[1])
 
     def compare(self, face_a: Face, face_b: Face) -> Verification:
-        """Verify two aligned faces."""
+        """Verify two aligned faces; undecided where a face cannot support a verdict."""
+        face_a, face_b = measured(face_a), measured(face_b)
         return Verification(self.explain(face_a, face_b), face_a, face_b)
 
 
@@ -205,6 +208,7 @@ def verify(
     aligned: bool = False,
     face_a: int = 0,
     face_b: int = 0,
+    accept_poor: bool = False,
 ) -> Verification:
     """Decide whether two photos show the same person, and explain why.
 
@@ -216,5 +220,5 @@ def verify(
     >>> result.verdict, result.score  # doctest: +SKIP
     >>> result.save_figure("why.png")  # doctest: +SKIP
     """
-    verifier = Verifier(model, attention=attention, threshold=threshold, fmr=fmr)
+    verifier = Verifier(model, attention=attention, threshold=threshold, fmr=fmr, accept_poor=accept_poor)
     return verifier(photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b)

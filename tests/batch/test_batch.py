@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from helpers.poor_photos import poor_photo
 from whyface.batch.comparer import Comparer, ComparerSettings, PairResult
 from whyface.batch.pair_source import PairSource, PhotoPair, open_pair_source
 from whyface.batch.run import CHUNK, parts_folder, run_batch
@@ -27,7 +29,8 @@ from whyface.errors import DataError, InputError, OutputError
 from whyface.faces.load import load_face
 from whyface.verification import Verifier
 
-ALIGNED = ComparerSettings("xcos-mobilefacenet", aligned=True)
+# The pictures of these tests are noise, which says nothing about anybody.
+ALIGNED = ComparerSettings("xcos-mobilefacenet", aligned=True, accept_poor=True)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -78,7 +81,7 @@ def test_photos_of_the_demo(
     out = tmp_path / "results.parquet"
     code, printed, err = run(monkeypatch, capsys, str(table), "--out", str(out), "--maps")
     assert (code, err.strip()) == (0, "")
-    assert "results.parquet: 6 rows\n3 rows have a reason" in printed
+    assert "results.parquet: 6 rows: 1 match, 2 no match, 0 undecided, 3 failed\nwhy a row failed" in printed
     rows = rows_of(out)
     assert [row["row"] for row in rows] == list(range(6))
     assert [row["case"] for row in rows] == ["one, same", "two", "three", "four", "five", "six"]
@@ -91,10 +94,12 @@ def test_photos_of_the_demo(
         assert row["margin"] == pytest.approx(expected.margin, abs=1e-5)
         assert row["probability"] == pytest.approx(expected.probability, abs=1e-3)
         assert np.dot(row["S"], row["W"]) == pytest.approx(row["score"], abs=1e-5)
-        assert row["error"] is None
+        assert row["error"] is None and row["doubt"] is None and row["status"] == "decided"
+        assert row["quality_a"] > 0.9 and row["quality_b"] > 0.9
     assert rows[2]["error"].startswith("broken.jpg: ")
     assert "missing.jpg" in rows[3]["error"]
     assert "nobody.png: no face found" in rows[3]["error"]
+    assert [row["status"] for row in rows[2:5]] == ["failed"] * 3
     assert rows[4]["error"] == "a photo's name is missing"
     assert all(rows[2][name] is None for name in ("score", "margin", "probability", "S", "W"))
     metadata = json.loads(pq.ParquetFile(out).schema_arrow.metadata[b"whyface"])
@@ -129,7 +134,30 @@ def test_a_folder_of_scans(
         monkeypatch, capsys, str(noise), "--pairs", "genuine", "--aligned", "--out", str(out), "--threads", "1"
     )
     assert (code, len(rows_of(out))) == (0, 6)
-    assert printed.splitlines() == [f"{out}: 6 rows", "Passed over, no photos: 1 ending in .txt"]
+    first, *rest = printed.splitlines()
+    # Noise is nobody's face.
+    assert first == f"{out}: 6 rows: 0 matches, 0 no match, 6 undecided, none failed"
+    assert "Passed over, no photos: 1 ending in .txt" in rest
+
+
+def test_poor_photos_are_undecided_unless_accepted(tmp_path: Path) -> None:
+    folder = tmp_path / "photos" / "anybody"
+    folder.mkdir(parents=True)
+    for fault in ("good", "blurred", "dark"):
+        poor_photo(folder, "obama-portrait", fault)
+    source = open_pair_source(folder.parent, pairs="genuine")
+    settings = ComparerSettings("xcos-mobilefacenet", maps=True)
+    report = run_batch(source, settings, tmp_path / "strict.parquet", threads=1)
+    assert (report.undecided, report.errors, report.rows) == (3, 0, 3)
+    for row in rows_of(tmp_path / "strict.parquet"):
+        assert row["verdict"] == row["status"] == "undecided" and "too " in row["doubt"]
+        assert all(row[name] is None for name in ("score", "margin", "probability", "S", "W", "error"))
+        assert min(row["quality_a"], row["quality_b"]) < 0.5
+    report = run_batch(source, replace(settings, accept_poor=True), tmp_path / "all.parquet", threads=1)
+    assert (report.undecided, report.matches + report.non_matches) == (0, 3)
+    for row in rows_of(tmp_path / "all.parquet"):
+        assert row["status"] == "accepted" and row["score"] is not None and row["S"] is not None
+        assert row["probability"] is None and "too " in row["doubt"]
 
 
 @pytest.mark.parametrize(
@@ -226,6 +254,7 @@ def test_killed_hard(noise: Path, tmp_path: Path) -> None:
         "--data",
         str(noise),
         "--aligned",
+        "--accept-poor",
         "--out",
         str(out),
     ]

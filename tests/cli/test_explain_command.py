@@ -86,7 +86,7 @@ def test_places_of_an_own_network(
     network = str(write_tiny(tmp_path / "tiny.onnx", offset=2))
     faces = write_faces(tmp_path / "faces", dict.fromkeys("abcdefgh", 2))
     pair = [str(faces / "a" / "0.png"), str(faces / "b" / "0.png")]
-    own = ("--model", network, "--grid", "map", "--threshold", "0.9", "--aligned")
+    own = ("--model", network, "--grid", "map", "--threshold", "0.9", "--aligned", "--accept-poor")
     (faces / "c" / "0.png").write_bytes(b"no picture")
     code, out, err = run(monkeypatch, capsys, *pair, *own, "-m", "places,centre", "--reference", str(faces), "--json")
     assert code == 0

@@ -30,7 +30,7 @@ def photos(tmp_path: Path) -> tuple[Path, Path]:
 def test_cosine_by_hand(network: Path, photos: tuple[Path, Path]) -> None:
     # Red gives (1, 4), blue (3, 6), times 200.
     expected = (1 * 3 + 4 * 6) / np.sqrt(17 * 45)
-    result = Verifier(network, threshold=0.5)(*photos, aligned=True)
+    result = Verifier(network, accept_poor=True, threshold=0.5)(*photos, aligned=True)
     assert result.score == pytest.approx(expected, abs=1e-6)
     assert result.verdict == "match"
     assert not result.explanation.has_grid
@@ -38,7 +38,7 @@ def test_cosine_by_hand(network: Path, photos: tuple[Path, Path]) -> None:
 
 
 def test_uniform_attention_over_the_inner_map(network: Path, photos: tuple[Path, Path], tmp_path: Path) -> None:
-    verifier = Verifier(network, threshold=0.98, attention="u", grid="map")
+    verifier = Verifier(network, accept_poor=True, threshold=0.98, attention="u", grid="map")
     result = verifier(*photos, aligned=True)
     assert result.score == pytest.approx(27 / np.sqrt(17 * 45), abs=1e-6)
     assert result.verdict == "no match"
@@ -49,7 +49,7 @@ def test_uniform_attention_over_the_inner_map(network: Path, photos: tuple[Path,
 
 
 def test_a_model_without_maps_still_makes_a_figure(network: Path, photos: tuple[Path, Path], tmp_path: Path) -> None:
-    result = Verifier(network, threshold=0.5)(*photos, aligned=True)
+    result = Verifier(network, accept_poor=True, threshold=0.5)(*photos, aligned=True)
     result.save_figure(tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").width >= 1000
 
@@ -58,9 +58,9 @@ def test_what_an_own_network_needs(network: Path) -> None:
     with pytest.raises(ModelError, match="give one as a number"):
         Verifier(network)
     with pytest.raises(ModelError, match="needs a grid"):
-        Verifier(network, threshold=0.5, attention="u")
+        Verifier(network, accept_poor=True, threshold=0.5, attention="u")
     with pytest.raises(ModelError, match="no attention 'l'"):
-        Verifier(network, threshold=0.5, attention="l", grid="map")
+        Verifier(network, accept_poor=True, threshold=0.5, attention="l", grid="map")
 
 
 def test_own_options_are_not_for_known_models() -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,17 +80,18 @@ class ResultParts:
         fields += [(name, arrow.string()) for name in self._columns]
         fields += [("verdict", arrow.string())]
         fields += [(name, arrow.float64()) for name in ("score", "threshold", "margin", "probability")]
-        fields += [("error", arrow.string())]
+        fields += [(name, arrow.string()) for name in ("status", "doubt", "error")]
+        fields += [(name, arrow.float64()) for name in ("quality_a", "quality_b")]
         if self._maps:
             fields += [(name, arrow.list_(arrow.float32(), self._maps)) for name in ("S", "W")]
         return arrow.schema(fields)
 
-    def merge(self, chunks: Iterable[int], metadata: Mapping[str, Any]) -> tuple[int, int]:
+    def merge(self, chunks: Iterable[int], metadata: Mapping[str, Any]) -> Counter[str]:
         """Merge all parts into the result, one at a time, and remove them.
 
         Returns
         -------
-        Number of rows, and of rows with an error.
+        Number of rows with each verdict; ``"failed"`` counts those with an error.
 
         Raises
         ------
@@ -102,15 +104,14 @@ class ResultParts:
         text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
         schema = self.schema().with_metadata({METADATA_KEY: text.encode()})
         temporary = self.folder / "merged.parquet"
-        rows = errors = 0
+        verdicts: Counter[str] = Counter()
         try:
             with temporary.open("wb") as file:
                 with parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer:
                     for number in chunks:
                         table = self._read(number, arrow, parquet)
                         writer.write_table(table.cast(self.schema()).replace_schema_metadata(schema.metadata))
-                        rows += table.num_rows
-                        errors += table.num_rows - table.column("error").null_count
+                        verdicts.update(_verdicts(table))
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self.out)
@@ -119,7 +120,7 @@ class ResultParts:
             remove_parts(self.folder)
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written ({error.strerror or error})") from error
-        return rows, errors
+        return verdicts
 
     def _read(self, number: int, arrow: Any, parquet: Any) -> Any:
         data = self._parts.read(number)
@@ -142,7 +143,11 @@ class ResultParts:
             "threshold": self._threshold,
             "margin": None if score is None else score - self._threshold,
             "probability": result.probability,
+            "status": result.status,
+            "doubt": result.doubt,
             "error": result.error,
+            "quality_a": result.quality_a,
+            "quality_b": result.quality_b,
             "S": None if result.similarity is None else result.similarity.ravel(),
             "W": None if result.attention is None else result.attention.ravel(),
         }
@@ -176,11 +181,31 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class BatchReport:
-    """The number of rows, of rows with an error instead of a score, and of rows from an earlier run."""
+    """What a batch came to.
 
-    rows: int
+    Attributes
+    ----------
+    matches, non_matches, undecided, errors
+        Rows with each verdict, and rows that hold an error instead.
+    resumed
+        Rows that were there from a run before.
+    """
+
+    matches: int
+    non_matches: int
+    undecided: int
     errors: int
     resumed: int
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return self.matches + self.non_matches + self.undecided + self.errors
+
+    def describe(self) -> str:
+        """Say how many rows have each verdict, such as ``"3 matches, 1 no match, 1 undecided, none failed"``."""
+        match = "1 match" if self.matches == 1 else f"{self.matches} matches"
+        return f"{match}, {self.non_matches} no match, {self.undecided} undecided, {self.errors or 'none'} failed"
 
 
 def run_batch(
@@ -262,8 +287,17 @@ def run_batch(
 
     (engine or _in_this_process(comparer))(waiting(), write)
     metadata: dict[str, Any] = {**described, "versions": software_versions(), "resumed_rows": resumed}
-    rows, errors = parts.merge(range(chunks), metadata)
-    return BatchReport(rows, errors, resumed)
+    found = parts.merge(range(chunks), metadata)
+    return _report(found, resumed=resumed)
+
+
+def _verdicts(table: Any) -> Counter[str]:
+    """Count the verdicts of a table of results; a row without one failed."""
+    return Counter(verdict or "failed" for verdict in table.column("verdict").to_pylist())
+
+
+def _report(found: Counter[str], *, resumed: int) -> BatchReport:
+    return BatchReport(found["match"], found["no match"], found["undecided"], found["failed"], resumed)
 
 
 def _finish(out: Path, described: Mapping[str, Any]) -> BatchReport:
@@ -278,14 +312,14 @@ def _finish(out: Path, described: Mapping[str, Any]) -> BatchReport:
     try:
         with parquet.ParquetFile(out, page_checksum_verification=True) as file:
             made = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
-            errors = file.read(["error"]).column("error")
+            found = _verdicts(file.read(["verdict"]))
     except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
         raise _exists(out) from error
     asked = json.loads(json.dumps(described))
     if not isinstance(made, dict) or {name: made.get(name) for name in asked} != asked:
         raise _exists(out)
     remove_parts(parts_folder(out))
-    return BatchReport(len(errors), len(errors) - errors.null_count, len(errors))
+    return _report(found, resumed=sum(found.values()))
 
 
 def _exists(out: Path) -> OutputError:

@@ -75,6 +75,7 @@ def batch(
         preprocessing=options.preprocessing,
         aligned=aligned,
         maps=maps,
+        accept_poor=options.accept_poor,
     )
     cluster: Engine | None = None
     if engine is EngineName.RAY:
@@ -84,8 +85,10 @@ def batch(
     with progress_bar("comparing pairs") as progress:
         report = run_batch(source, settings, out, threads=options.threads, engine=cluster, progress=progress)
     before = f", {report.resumed} of them from an earlier run" if report.resumed else ""
-    typer.echo(f"{out}: {report.rows} rows{before}")
+    typer.echo(f"{out}: {report.rows} rows{before}: {report.describe()}")
     if left := source.passed_over():
         typer.echo(left)
+    if report.undecided:
+        typer.echo("why a row is undecided is in the column doubt; --accept-poor decides all the same")
     if report.errors:
-        typer.echo(f"{report.errors} rows have a reason instead of a score (column error)")
+        typer.echo("why a row failed is in the column error")

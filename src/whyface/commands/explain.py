@@ -17,7 +17,14 @@ from whyface.commands.options import (
     Reference,
     reference_options,
 )
-from whyface.commands.verify import Prior, check_writable, import_matplotlib, probability_line, verdict_line
+from whyface.commands.verify import (
+    UNDECIDED,
+    Prior,
+    check_writable,
+    import_matplotlib,
+    probability_line,
+    verdict_line,
+)
 
 if TYPE_CHECKING:
     from whyface.explain.explanation import Explanation
@@ -69,7 +76,6 @@ def explain(
     from whyface.explain.black_box import BlackBoxMethod  # noqa: PLC0415
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
     from whyface.explain.registry import parse_methods  # noqa: PLC0415
-    from whyface.explain.verdict import with_probability  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.onnx_runtime import usable_cores  # noqa: PLC0415
@@ -105,13 +111,20 @@ def explain(
         load_face(photo_a, aligned=aligned, index=face_a, threads=options.threads),
         load_face(photo_b, aligned=aligned, index=face_b, threads=options.threads),
     )
+    if verification.explanation.undecided:
+        # Reasons for a verdict that is open would be reasons for nothing.
+        if as_json:
+            typer.echo(_document([verification.explanation]))
+        else:
+            _print(verification.explanation, [verification.explanation], None)
+        raise typer.Exit(UNDECIDED)
     faces = verification.face_a, verification.face_b
     found = []
     for opened in methods:
         with progress_bar(opened.name) as progress:
             if isinstance(opened, BlackBoxMethod):
                 opened.progress = progress
-            found.append(with_probability(opened(faces), verifier.calibration, prior=prior))
+            found.append(verifier.judged(opened(faces)))
     if figure is not None:
         import_matplotlib()
         from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import
@@ -119,10 +132,14 @@ def explain(
 
         save_figure(methods_figure(found, faces[0].image, faces[1].image), figure)
     if as_json:
-        document = {"schema": SCHEMA, "explanations": [explanation.to_dict() for explanation in found]}
-        typer.echo(json.dumps(document, indent=2, allow_nan=False))
+        typer.echo(_document(found))
     else:
         _print(verification.explanation, found, figure)
+
+
+def _document(found: list[Explanation]) -> str:
+    document = {"schema": SCHEMA, "explanations": [explanation.to_dict() for explanation in found]}
+    return json.dumps(document, indent=2, allow_nan=False)
 
 
 def _print(verdict: Explanation, found: list[Explanation], figure: Path | None) -> None:

@@ -9,6 +9,7 @@ from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from whyface.commands.options import (
+    AcceptPoor,
     AttentionKind,
     Fmr,
     GridTensor,
@@ -36,6 +37,7 @@ class ModelOptions:
     grid: GridTensor = None
     pixels: OwnPixels = None
     threads: Threads = None
+    accept_poor: AcceptPoor = False
 
     @property
     def preprocessing(self) -> Preprocessing | None:
@@ -64,6 +66,7 @@ class ModelOptions:
             preprocessing=self.preprocessing,
             threads=self.threads if threads is None else threads,
             prior=prior,
+            accept_poor=self.accept_poor,
         )
 
 

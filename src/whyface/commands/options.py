@@ -63,6 +63,12 @@ GridTensor = Annotated[
 
 OwnPixels = Annotated[Pixels | None, typer.Option(help="Your own network: its preprocessing.", show_default=False)]
 
+AcceptPoor = Annotated[
+    bool,
+    typer.Option(
+        "--accept-poor", help="Decide also where a face is too poor to support a verdict; the answer says so."
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default=False)]
 
 AttentionKind = Annotated[

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MATCH: Final = 0
 NO_MATCH: Final = 1
+UNDECIDED: Final = 3
 
 Prior = Annotated[
     float | None,
@@ -55,7 +56,10 @@ def verify(
     face_b: FaceB = 0,
     max_megapixels: Annotated[float, typer.Option(min=0.01, help="Refuse larger photos.")] = 50.0,
 ) -> None:
-    """Decide whether two photos show the same person, with reasons. Exit status: 0 match, 1 no match, 2 bad input."""
+    """Decide whether two photos show the same person, with reasons.
+
+    Exit status: 0 match, 1 no match, 2 bad input, 3 undecided.
+    """
     if not math.isfinite(max_megapixels):
         raise InputError(f"--max-megapixels must be a number, got {max_megapixels}")
     if figure is not None:
@@ -70,7 +74,7 @@ def verify(
         typer.echo(result.explanation.to_json(indent=2))
     else:
         _print_result(result, figure)
-    raise typer.Exit(MATCH if result.is_match else NO_MATCH)
+    raise typer.Exit(exit_status(result.explanation))
 
 
 def demo(
@@ -95,6 +99,13 @@ def demo(
     raise typer.Exit(0 if expected else 1)
 
 
+def exit_status(explanation: Explanation) -> int:
+    """Return what the process says about a verdict."""
+    if explanation.undecided:
+        return UNDECIDED
+    return MATCH if explanation.is_match else NO_MATCH
+
+
 def _print_result(result: Verification, figure: Path | None) -> None:
     typer.echo(verdict_line(result.explanation))
     if result.explanation.probability is not None:
@@ -103,14 +114,16 @@ def _print_result(result: Verification, figure: Path | None) -> None:
         if face.count > 1:
             which = "the largest" if face.index == 0 else f"number {face.index}"
             typer.echo(f"{face.source}: {face.count} faces found, used {which}")
-    for sentence in result.sentences:
+    for sentence in result.sentences[1 if result.explanation.undecided else 0 :]:
         typer.echo(sentence)
     if figure is not None:
         typer.echo(f"Figure: {figure}")
 
 
 def verdict_line(explanation: Explanation) -> str:
-    """Return the verdict, the score and the threshold in one line."""
+    """Return the verdict, the score and the threshold in one line; an undecided verdict has neither."""
+    if explanation.undecided:
+        return f"UNDECIDED: {explanation.doubt}"
     relation = ">" if explanation.is_match else "<="
     return (
         f"{explanation.verdict.upper()}: score {explanation.score:.4f} {relation} "

@@ -27,7 +27,7 @@ from whyface.faces.pictures import Closing, PictureSource, decode_aligned
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import ProgressCallback
 
-ALIGNMENT: Final = "1"
+ALIGNMENT: Final = "2"
 """Version of the alignment, apart from the detector; increased when crops change."""
 
 _FACE, _NONE = ".png", ".none"

@@ -17,8 +17,11 @@ from whyface.files import json_values as values
 from whyface.files.guarded import parse_json
 from whyface.xcos.attention import AttentionKind
 
-SCHEMA: Final = "whyface/explanation/1"
-"""The schema that :meth:`Explanation.to_dict` writes and :meth:`Explanation.from_dict` reads."""
+SCHEMA: Final = "whyface/explanation/2"
+"""The schema that :meth:`Explanation.to_dict` writes."""
+
+READABLE: Final = ("whyface/explanation/1", SCHEMA)
+"""The schemas that :meth:`Explanation.from_dict` reads. The first knows neither quality nor doubt."""
 
 SUM_TOLERANCE: Final = 1e-4
 """Tolerance of the sum of the contributions, relative to the score if that is above 1."""
@@ -64,6 +67,11 @@ class Explanation:
         Origin of the two faces, or None.
     sentences
         The explanation in words; may be empty.
+    doubt
+        Why the faces cannot support a verdict, such as ``"both faces are too blurred to compare"``; None if they can.
+    undecided
+        Whether the doubt leaves the verdict open; without it, a doubt only marks a verdict that was asked for all the
+        same. There are no reasons and no probability for what is undecided.
 
     Raises
     ------
@@ -94,6 +102,8 @@ class Explanation:
     versions: Mapping[str, str] = field(default_factory=dict)
     faces: tuple[FaceInfo, FaceInfo] | None = None
     sentences: tuple[str, ...] = ()
+    doubt: str | None = None
+    undecided: bool = False
 
     def __post_init__(self) -> None:
         for name in ("score", "threshold", "probability"):
@@ -116,12 +126,14 @@ class Explanation:
 
     @property
     def is_match(self) -> bool:
-        """Whether the faces match: score > threshold, strictly."""
-        return self.score > self.threshold
+        """Whether the verdict is a match: it is decided, and score > threshold, strictly."""
+        return not self.undecided and self.score > self.threshold
 
     @property
     def verdict(self) -> str:
-        """``"match"`` or ``"no match"``."""
+        """``"match"``, ``"no match"`` or ``"undecided"``."""
+        if self.undecided:
+            return "undecided"
         return "match" if self.is_match else "no match"
 
     @property
@@ -160,6 +172,7 @@ class Explanation:
             "threshold_source": self.threshold_source.to_dict(),
             "probability": self.probability,
             "probability_source": self.probability_source,
+            "doubt": self.doubt,
             "method": self.method,
             "attention_kind": self.attention_kind,
             "sentences": list(self.sentences),
@@ -189,8 +202,10 @@ class Explanation:
         """
         part = "the file"
         schema = read_key(part, data, "schema", values.text)
-        if schema != SCHEMA:
-            raise DataError(f"explanation: unknown schema {values.shown(schema)}; this version reads {SCHEMA!r}")
+        if schema not in READABLE:
+            known = " and ".join(map(repr, READABLE))
+            raise DataError(f"explanation: unknown schema {values.shown(schema)}; this version reads {known}")
+        verdict = read_key(part, data, "verdict", values.text)
         read = {name: read_key(part, data, name, _array) for name in _ARRAYS}
         try:
             built = cls(
@@ -207,13 +222,15 @@ class Explanation:
                 versions=read_key(part, data, "versions", string_mapping),
                 faces=read_key(part, data, "faces", _faces),
                 sentences=read_key(part, data, "sentences", lambda v: tuple(map(values.text, values.items(v)))),
+                doubt=None if schema == READABLE[0] else read_key(part, data, "doubt", _text_or_none),
+                undecided=verdict == "undecided",
                 **read,
             )
         except InputError as error:
             raise DataError(str(error)) from error
-        if read_key(part, data, "verdict", values.text) != built.verdict:
+        if verdict != built.verdict:
             raise DataError(
-                f"explanation: verdict {values.shown(data['verdict'])} contradicts score {built.score:g} "
+                f"explanation: verdict {values.shown(verdict)} contradicts score {built.score:g} "
                 f"and threshold {built.threshold:g}; write the file again"
             )
         return built
@@ -241,6 +258,10 @@ class Explanation:
             raise InputError(f"explanation: probability {self.probability:g} is not one; give it between 0 and 1")
         if (self.probability is None) != (self.probability_source is None):
             raise InputError("explanation: a probability and what it was calibrated on go together; give both")
+        if self.undecided and self.doubt is None:
+            raise InputError("explanation: an undecided verdict needs the doubt that leaves it open; give it in words")
+        if self.undecided and any(getattr(self, name) is not None for name in ("probability", *_ARRAYS)):
+            raise InputError("explanation: an undecided verdict has no reasons and no probability; leave them out")
         if self.attention_kind not in (None, "u", "p", "l"):
             raise InputError(f"explanation: unknown kind of attention {self.attention_kind!r}; use 'u', 'p' or 'l'")
 

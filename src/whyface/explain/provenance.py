@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from whyface.errors import DataError, InputError
 from whyface.faces.face import Face
+from whyface.faces.quality import FaceQuality
 from whyface.files.json_values import count, items, mapping, number, numbers, optional, text
 from whyface.models.operating_point import OperatingPoint
 
@@ -182,6 +183,8 @@ class FaceInfo:
         The detector's confidence, or None.
     index, count
         Index of the face in the photo (0 = largest), and number of faces found there.
+    quality
+        Measures of the face and whether it can support a verdict; None if it was not measured.
     """
 
     source: str = ""
@@ -190,6 +193,7 @@ class FaceInfo:
     score: float | None = None
     index: int = 0
     count: int = 1
+    quality: FaceQuality | None = None
 
     def __post_init__(self) -> None:
         if self.landmarks is not None and (len(self.landmarks) != 5 or any(len(p) != 2 for p in self.landmarks)):
@@ -210,6 +214,7 @@ class FaceInfo:
             score=None if face.score is None else float(face.score),
             index=face.index,
             count=face.count,
+            quality=face.quality,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -230,8 +235,13 @@ class FaceInfo:
                 score=read_key("face", data, "score", _maybe(number)),
                 index=read_key("face", data, "index", count),
                 count=read_key("face", data, "count", count),
+                quality=read_key("face", {"quality": None, **data}, "quality", _maybe(_quality)),
             )
         )
+
+
+def _quality(value: Any) -> FaceQuality:
+    return FaceQuality.from_dict(mapping(value))
 
 
 def read_key(part: str, data: Mapping[str, Any], key: str, read: Callable[[Any], _T]) -> _T:

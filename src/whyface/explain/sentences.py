@@ -43,12 +43,21 @@ def describe(explanation: Explanation) -> tuple[str, str]:
     fewest places that would flip it (:func:`whyface.explain.shares.fewest_to_flip`). With per-face maps only, the
     shares are those of the maps' weight (:func:`whyface.explain.shares.map_shares`); without maps, the sentences say
     that there are no reasons by region.
+    What is undecided gets the doubt and what to do about it.
     """
+    if explanation.undecided:
+        return _undecided(explanation)
     shares = explanation_shares(explanation)
     if shares is not None:
         return _from_grid(explanation, shares)
     by_map = map_shares(explanation)
     return _without_reasons(explanation) if by_map is None else _from_maps(explanation, by_map)
+
+
+def _undecided(explanation: Explanation) -> tuple[str, str]:
+    reason = "Strangers look alike in such pictures, so there is no verdict and there are no reasons"
+    advice = "give better photos, or accept poor ones (--accept-poor) to see the score"
+    return f"Undecided: {explanation.doubt}.", f"{reason}; {advice}."
 
 
 def points(share: float) -> str:

@@ -15,6 +15,8 @@ from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import describe
 from whyface.faces.face import Face, stack_faces
+from whyface.faces.quality import FaceQuality
+from whyface.faces.quality_meter import default_meter
 from whyface.models.calibration import Calibration
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.models.operating_point import DEFAULT_FMR
@@ -50,6 +52,71 @@ def with_probability(
         probability=calibration.probability(explanation.score, prior=prior),
         probability_source=calibration.describe(prior=prior),
     )
+
+
+def doubt_about(faces: Sequence[FaceQuality | None]) -> str | None:
+    """Say why two faces cannot support a verdict, such as ``"both faces are too blurred to compare"``.
+
+    Parameters
+    ----------
+    faces
+        The quality of the first and of the second face; None if it was not measured, which raises no doubt.
+
+    Returns
+    -------
+    The reason, or None if the faces can support a verdict.
+    """
+    faults = [None if face is None else face.shortcoming for face in faces]
+    if len(set(faults)) == 1 and faults[0] is not None:
+        return f"both faces are {_to_compare(faults[0])}"
+    named = zip(("first", "second"), faults, strict=True)
+    said = [f"the {which} face is {_to_compare(fault)}" for which, fault in named if fault is not None]
+    return " and ".join(said) or None
+
+
+def with_doubt(explanation: Explanation, *, accept_poor: bool = False) -> Explanation:
+    """Return the explanation, undecided where a face cannot support a verdict.
+
+    Poor faces agree: two strangers out of focus score like one person. What is undecided has no reasons and no
+    probability; the score stays for the record.
+
+    Parameters
+    ----------
+    explanation
+        Its faces say what their quality is.
+    accept_poor
+        Keep verdict and reasons, without a probability, and mark them with the doubt.
+    """
+    doubt = None if explanation.faces is None else doubt_about([face.quality for face in explanation.faces])
+    if doubt is None:
+        return explanation
+    if accept_poor:
+        warning = f"Accepted as asked, although {doubt}: poor faces of strangers agree, too."
+        sentences = (*explanation.sentences, warning)
+        return replace(explanation, doubt=doubt, probability=None, probability_source=None, sentences=sentences)
+    undecided = replace(
+        explanation,
+        doubt=doubt,
+        undecided=True,
+        probability=None,
+        probability_source=None,
+        map_a=None,
+        map_b=None,
+        similarity=None,
+        attention=None,
+        contributions=None,
+        attention_kind=None,
+    )
+    return replace(undecided, sentences=describe(undecided))
+
+
+def _to_compare(fault: str) -> str:
+    return f"{fault} to compare" if fault.startswith("too ") else fault
+
+
+def measured(face: Face) -> Face:
+    """Return the face with its quality, measured from the crop if it was not measured where it was loaded."""
+    return face if face.quality is not None else replace(face, quality=default_meter().measure(face.image))
 
 
 FacePair = tuple[Face, Face]
@@ -145,6 +212,8 @@ class FaceVerifier:
     prior
         Prior probability that two photos show the same person, in (0, 1); by default that of the calibration data.
         Models without a calibration give no probability.
+    accept_poor
+        Decide also about faces that cannot support a verdict; the doubt then marks the verdict.
 
     Attributes
     ----------
@@ -173,6 +242,7 @@ class FaceVerifier:
         preprocessing: Preprocessing | None = None,
         threads: int | None = None,
         prior: float | None = None,
+        accept_poor: bool = False,
     ) -> None:
         if threshold is not None and fmr is not None:
             raise InputError("give a threshold or an FMR, not both")
@@ -182,6 +252,7 @@ class FaceVerifier:
             raise InputError(f"a prior is a probability between 0 and 1, such as 0.5, got {prior:g}")
         self.threads = threads
         self.prior = prior
+        self.accept_poor = accept_poor
         entry = known_entry(model, grid=grid, preprocessing=preprocessing)
         kind = attention or (entry.default_attention if entry is not None and entry.kind == "xcos" else None)
         # Report a threshold that is not on record before reading the files of a known model.
@@ -207,8 +278,13 @@ class FaceVerifier:
         self.method = VerdictMethod(opened.comparison(kind), threshold=threshold, source=source)
 
     def explain(self, face_a: Face, face_b: Face) -> Explanation:
-        """Verify two aligned faces; return the verdict with its reasons."""
-        return with_probability(self.method((face_a, face_b)), self.calibration, prior=self.prior)
+        """Verify two aligned faces and say why; undecided where a face cannot support a verdict."""
+        return self.judged(self.method((measured(face_a), measured(face_b))))
+
+    def judged(self, explanation: Explanation) -> Explanation:
+        """Add the probability to an explanation of this model, or leave it undecided."""
+        explanation = with_probability(explanation, self.calibration, prior=self.prior)
+        return with_doubt(explanation, accept_poor=self.accept_poor)
 
 
 def software_versions() -> dict[str, str]:

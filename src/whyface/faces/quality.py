@@ -7,8 +7,8 @@ variance, dynamic range, under- and over-exposure, head pose); the formulas are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Final
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from whyface.errors import InputError
 from whyface.faces.align import apply_affine, invert_affine, similarity_transform, template
 from whyface.faces.regions import FACE_SIZE
+from whyface.files import json_values
 
 FACE_ROWS: Final = slice(28, 108)
 """Rows of the aligned crop that show the face, from the brow to the chin."""
@@ -122,6 +123,30 @@ class FaceQuality:
     def to_dict(self) -> dict[str, float | str | Mapping[str, float] | None]:
         """Return the measures by name as JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FaceQuality:
+        """Build from what :meth:`to_dict` returned; names that it does not know are ignored.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a measure is missing or of the wrong kind; the message is a phrase that follows its name.
+        """
+        found: dict[str, Any] = {}
+        for field in fields(cls):
+            if field.default is MISSING and data.get(field.name) is None:
+                raise ValueError(f"lacks {field.name!r}")
+            value = data.get(field.name)
+            if value is None:
+                continue
+            if field.name == "pose":
+                pose = json_values.mapping(value)
+                found["pose"] = HeadPose(*(json_values.number(pose.get(name)) for name in ("yaw", "pitch", "roll")))
+            else:
+                read = json_values.text if field.name == "shortcoming" else json_values.number
+                found[field.name] = read(value)
+        return cls(**found)
 
 
 def measure_crop(crop: NDArray[np.uint8]) -> FaceQuality:

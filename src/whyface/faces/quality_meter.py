@@ -42,7 +42,7 @@ Recogniser = Callable[[NDArray[np.uint8]], float]
 
 _SIDE: Final = 96
 _NOTHING: Final = 0.01
-_DARK, _BRIGHT = 0.25, 0.75
+_DARK, _BRIGHT, _FLAT = 0.25, 0.75, 0.005
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,10 @@ def _with_landmarks(measured: FaceQuality, landmarks: NDArray[np.floating]) -> F
 def _exposure(measured: FaceQuality) -> str:
     if measured.luminance_mean < _DARK:
         return "too dark"
-    return "too bright" if measured.luminance_mean > _BRIGHT else "too low in contrast"
+    if measured.luminance_mean > _BRIGHT:
+        return "too bright"
+    # Drawings have contrast, but few shades between its ends.
+    return "too low in contrast" if measured.luminance_variance < _FLAT else "too poor in shades"
 
 
 _FAULTS: Final[Mapping[str, Callable[[FaceQuality], str]]] = {

@@ -47,7 +47,8 @@ def verdict_figure(
 
     From left to right: the two faces, S (blue above the threshold, red below), W, and S * W, whose numbers add up to
     the score. Below: the two sentences, and the shares of the regions in the margin. Without a grid, the figure has the
-    faces, the per-face maps if there are any, and the sentences.
+    faces, the per-face maps if there are any, and the sentences. An undecided verdict has only the faces and the
+    sentences.
 
     Parameters
     ----------
@@ -94,6 +95,11 @@ def verdict_figure(
 
 
 def _header(sheet: Sheet, explanation: Explanation) -> None:
+    if explanation.undecided:
+        sheet.text(_MARGIN, 62, "Undecided", size=25, weight="bold", color=INK)
+        meaning = f"{explanation.doubt}"
+        sheet.text(_MARGIN + sheet.measure("Undecided", 25, "bold") + 16, 62, meaning, size=14, color=INK)
+        return
     match = explanation.is_match
     sheet.text(_MARGIN, 62, "Match" if match else "No match", size=25, weight="bold", color=BLUE if match else RED)
     meaning = "the model takes both for the same person" if match else "the model takes them for two people"
