@@ -21,6 +21,7 @@ from whyface.data.protocols import PairProtocol
 from whyface.errors import InputError
 from whyface.faces.pictures import PictureSource
 from whyface.files.progress import ProgressCallback
+from whyface.models.embedder import l2_normalise
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.open_model import OpenedModel, open_model
 
@@ -96,7 +97,9 @@ class StudyModel:
 
     def features(self, batch: NDArray[np.uint8]) -> Features:
         """Map faces (N, 3, 112, 112) to what is compared."""
-        return self.scoring.comparison().features(batch)
+        comparison = self.scoring.comparison()
+        features = comparison.features(batch)
+        return l2_normalise(features) if comparison.attention is None else features
 
     def compare(self, left: Features, right: Features) -> dict[str, NDArray[np.float64]]:
         """Score P pairs of features, (P,) for each kind."""

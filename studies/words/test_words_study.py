@@ -96,7 +96,7 @@ def test_methods_at_equal_area() -> None:
     method = Knowing(explainer.attributes.network)
     genuine = np.zeros(4, bool)
     found = compare_methods(explainer, {"knowing": method}, sides, numbers, genuine, shares=(0.05,))
-    plain = explainer.scorer.scores(sides[0].features, sides[1].features)
+    plain = explainer.comparison.scores(sides[0].features, sides[1].features)
     assert set(found) == {
         "knowing",
         "counterfactual map",
