@@ -57,7 +57,9 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     refused(monkeypatch, capsys, "did you mean Bushy_Eyebrows", *PHOTOS, "-a", "bushy eyebrow")
     refused(monkeypatch, capsys, "--share needs --people", *PHOTOS, "--share", "0.4")
     refused(monkeypatch, capsys, "--top-k needs --people", *PHOTOS, "--top-k", "9")
-    refused(monkeypatch, capsys, "two ways", *PHOTOS, "--people", str(tmp_path), "--top-k", "9", "--share", "0.4")
+    refused(
+        monkeypatch, capsys, "mutually exclusive", *PHOTOS, "--people", str(tmp_path), "--top-k", "9", "--share", "0.4"
+    )
     refused(monkeypatch, capsys, "--people is for two photos", PHOTOS[0], str(tmp_path), "--people", str(tmp_path))
     refused(monkeypatch, capsys, "--figure is for two photos", PHOTOS[0], str(tmp_path), "--figure", "f.png")
     refused(monkeypatch, capsys, "no picture in it shows a face", PHOTOS[0], str(tmp_path))
@@ -96,7 +98,7 @@ def test_people_at_hand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert code == 0
     document = json.loads(out)
     assert (document["class1"], document["class2"], document["topk"]) == (["o"], ["b"], 1)
-    refused(monkeypatch, capsys, "lies in no person's folder", *PHOTOS, "--people", str(tmp_path / "o"))
+    refused(monkeypatch, capsys, "is not in a person's folder", *PHOTOS, "--people", str(tmp_path / "o"))
     for picture in (tmp_path / "b").iterdir():
         picture.unlink()
     refused(monkeypatch, capsys, "at least two people", *PHOTOS, "--people", str(tmp_path))

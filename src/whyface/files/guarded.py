@@ -12,10 +12,10 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LARGEST_TEXT: Final = 64 * 2**20
 """Bytes of JSON, YAML or settings; the largest explanation with maps is below 1 MiB."""
@@ -154,7 +154,7 @@ def read_tensors(
                 kind = str(file.get_slice(name).get_dtype())
                 if kind not in _TENSOR_TYPES:
                     raise ValueError(f"tensor {name[:60]!r} has the type {kind[:20]}; store it as F32")
-            return {name: np.asarray(file.get_tensor(name)) for name in sorted(chosen)}, metadata
+            return {name: file.get_tensor(name) for name in sorted(chosen)}, metadata
     except (SafetensorError, OverflowError, MemoryError, RecursionError) as error:
         raise ValueError(f"no safetensors file ({str(error)[:120]})") from error
 
