@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from helpers.gallery_models import TinyGrids
 from whyface.errors import InputError
-from whyface.faces.pictures import Closing
-from whyface.train.viewed_maps import cached_view, change_view
+from whyface.faces.pictures import Closing, FolderPictures
+from whyface.models.linear_head import LinearHead
+from whyface.train.viewed_maps import PictureSet, cached_view, change_view, read_views
 
 NAMES = tuple(f"{number}.png" for number in range(40))
 
@@ -100,3 +102,29 @@ def test_bad_input(tmp_path: Path) -> None:
         cached_view(tmp_path, "some", TinyGrids(), Pictures(), NAMES[:3], "plain")
     with pytest.raises(InputError, match="a view is"):
         cached_view(tmp_path, "other", TinyGrids(), Pictures(), NAMES, "blurred")
+
+
+def test_sets_are_read_together_and_the_mirror_image_teaches_too(tmp_path: Path) -> None:
+    sets = []
+    for key, people in (("one", ("ann", "ben")), ("other", ("cat",))):
+        for person in people:
+            (tmp_path / key / person).mkdir(parents=True)
+            for number in range(2):
+                picture = face(sum(map(ord, f"{person}{number}")))
+                Image.fromarray(picture).save(tmp_path / key / person / f"{number}.png")
+        with FolderPictures(tmp_path / key) as source:
+            names = source.names()
+        sets.append(PictureSet(key, tmp_path / key, names, tuple(name.split("/")[0] for name in names)))
+    network = TinyGrids()
+    rng = np.random.default_rng(0)
+    head = LinearHead(rng.normal(size=(5, 32, 7, 7)).astype(np.float32), rng.normal(size=5).astype(np.float32))
+    maps, people = read_views(tmp_path / "maps", network, head, sets, clean=("plain", "moved-1"), degraded=("poor-1",))
+    assert people.tolist() == ["ann", "ann", "ben", "ben", "cat", "cat"]
+    assert maps.people.tolist() == [0, 0, 1, 1, 2, 2]
+    assert (len(maps.clean), len(maps.degraded)) == (2, 1)
+    with FolderPictures(tmp_path / "other") as source:
+        picture = source.read(sets[1].names[1]).transpose(2, 0, 1)
+    grids = network.grid(np.stack([picture, np.flip(picture, axis=2)]))
+    np.testing.assert_array_equal(maps.clean[0][5], grids[0].astype(np.float16))
+    expected = head(grids.astype(np.float16).astype(np.float32)).sum(axis=0)
+    np.testing.assert_allclose(maps.targets[5], expected / np.linalg.norm(expected), rtol=1e-4)

@@ -10,6 +10,7 @@ import os
 import re
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +19,15 @@ from numpy.typing import NDArray
 
 from whyface.data.degradations import degrade, jitter
 from whyface.errors import InputError
-from whyface.faces.pictures import PictureSource
+from whyface.faces.pictures import PictureSource, open_pictures
 from whyface.files.progress import ProgressCallback
-from whyface.models.embedder import GridEmbedder
+from whyface.models.embedder import GridEmbedder, l2_normalise
+from whyface.models.linear_head import LinearHead
+from whyface.train.factorised_fit import ViewedMaps
 
 _VIEW: Final = re.compile(r"plain|mirror|(moved|poor)-(\d+)")
 _CHUNK: Final = 32
+_BATCH: Final = 1024
 
 
 def change_view(face: NDArray[np.uint8], view: str, *, name: str) -> NDArray[np.uint8]:
@@ -115,3 +119,72 @@ def cached_view(
     if len(stored) != len(names):
         raise InputError(f"{path}: holds {len(stored)} pictures, not {len(names)}; delete it")
     return stored
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Some pictures of a folder or tar file.
+
+    Attributes
+    ----------
+    key
+        What the set is called in the names of files.
+    path
+        Folder or tar file of aligned pictures.
+    names, people
+        The pictures, and who is in each.
+    """
+
+    key: str
+    path: Path
+    names: tuple[str, ...]
+    people: tuple[str, ...]
+
+
+def read_views(
+    folder: Path,
+    network: GridEmbedder,
+    head: LinearHead,
+    sets: Sequence[PictureSet],
+    *,
+    clean: Sequence[str] = ("plain", "mirror"),
+    degraded: Sequence[str] = (),
+    progress: ProgressCallback | None = None,
+) -> tuple[ViewedMaps, NDArray[np.str_]]:
+    """Read sets of pictures in several views; the teacher is the network's own head, on picture and mirror image.
+
+    Parameters
+    ----------
+    folder
+        Where maps are kept.
+    network, head
+        The network, and its head as a sum over places.
+    sets
+        The pictures.
+    clean, degraded
+        Views, as in :func:`change_view`; ``"plain"`` and ``"mirror"`` are worked out in any case.
+    progress
+        Called as ``progress(done, total)`` for each set and view.
+
+    Returns
+    -------
+    The maps, whose targets are the normalised sum of both embeddings; and who is in each picture, (N,).
+    """
+
+    def view(name: str) -> NDArray[np.floating[Any]]:
+        parts = []
+        for one in sets:
+            with open_pictures(one.path) as source:
+                parts.append(cached_view(folder, one.key, network, source, one.names, name, progress=progress))
+        return np.concatenate(parts)
+
+    views = {name: view(name) for name in dict.fromkeys(("plain", "mirror", *clean, *degraded))}
+    embeddings = [
+        np.concatenate([head(np.asarray(maps[at : at + _BATCH], np.float32)) for at in range(0, len(maps), _BATCH)])
+        for maps in (views["plain"], views["mirror"])
+    ]
+    people = np.array([person for one in sets for person in one.people])
+    labels = np.unique(people, return_inverse=True)[1].astype(np.int64)
+    targets = l2_normalise(np.asarray(embeddings[0] + embeddings[1], np.float32))
+    maps = ViewedMaps([views[name] for name in clean], [views[name] for name in degraded], targets, labels)
+    return maps, people
