@@ -118,8 +118,8 @@ def test_sets_are_read_together_and_the_mirror_image_teaches_too(tmp_path: Path)
     network = TinyGrids()
     rng = np.random.default_rng(0)
     head = LinearHead(rng.normal(size=(5, 32, 7, 7)).astype(np.float32), rng.normal(size=5).astype(np.float32))
-    maps, people = read_views(tmp_path / "maps", network, head, sets, clean=("plain", "moved-1"), degraded=("poor-1",))
-    assert people.tolist() == ["ann", "ann", "ben", "ben", "cat", "cat"]
+    maps, who = read_views(tmp_path / "maps", network, head, sets, clean=("plain", "moved-1"), degraded=("poor-1",))
+    assert who.tolist() == ["ann", "ann", "ben", "ben", "cat", "cat"]
     assert maps.people.tolist() == [0, 0, 1, 1, 2, 2]
     assert (len(maps.clean), len(maps.degraded)) == (2, 1)
     with FolderPictures(tmp_path / "other") as source:
