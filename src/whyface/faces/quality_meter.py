@@ -1,8 +1,8 @@
 """The unified quality score of a face, in [0, 1], and the fault behind a low score.
 
-Each measure has a component, a logistic function with two fitted parameters. The unified score is the product of the
-components, so a single fault suffices, and the smallest component names it. The parameters were fitted on other people
-than those in the reports (docs/studies/quality.md).
+Each measure has a component, a logistic function with two parameters. The unified score is the product of the
+components, so a single fault suffices, and the smallest component names it. The parameters are provisional: they were set
+by hand from crops of people outside LFW and not fitted, so that the score orders faces but is not a probability.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from whyface.faces.quality import (
 from whyface.onnx_runtime import open_session
 
 ASSETS: Final = "assets/quality"
-"""Folder of the fitted parameters and the network in the package; see NOTICE.md there."""
+"""Folder of the parameters and the network in the package; see NOTICE.md there."""
 
 LIGHTQNET: Final = "lightqnet-dm050.onnx"
 SHA256: Final = "c538d1e0a2f11faa1c0cbce58babd38df81b4dd6031da59ed21d56e78f7dff4c"
