@@ -8,7 +8,7 @@ TEST_VENV ?= .venv-test
 demo: $(VENV)/.installed
 	$(VENV)/bin/whyface demo
 
-# COVERAGE=1 takes half as long again, and ends with an error below the floor in pyproject.toml.
+# COVERAGE=1 also reports how much of the package the tests run; it takes half as long again.
 test: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/python -m pytest $(if $(COVERAGE),--cov)
 

@@ -1,8 +1,8 @@
 """The unified quality score of a face, in [0, 1], and the fault behind a low score.
 
 Each measure has a component, a logistic function with two parameters. The unified score is the product of the
-components, so a single fault suffices, and the smallest component names it. The parameters are provisional: they were set
-by hand from crops of people outside LFW and not fitted, so that the score orders faces but is not a probability.
+components, so a single fault suffices, and the smallest component names it. The parameters are provisional: they were
+set by hand, not fitted, so that the score orders faces but is not a probability.
 """
 
 from __future__ import annotations
