@@ -71,7 +71,7 @@ def test_measures_that_a_crop_lacks_do_not_count() -> None:
 def test_a_face_without_range_is_dark_bright_or_flat(mean: float, word: str) -> None:
     tested = meter(sharpness=Component(0.4, 0.01), dynamic_range=Component(5, 0.1))
     # A face of one grey is not sharp either, but that is not what is wrong with it.
-    flat = replace(GOOD, dynamic_range=0.0, sharpness=0.0, luminance_mean=mean)
+    flat = replace(GOOD, dynamic_range=0.0, sharpness=0.0, luminance_mean=mean, luminance_variance=0.0)
     assert tested.judge(flat).shortcoming == word
 
 
