@@ -42,6 +42,7 @@ from whyface.gallery.feature_file import HEADER, Storage
 from whyface.gallery.features import GalleryFeatures
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.kernel import BLOCK, score_records
+from whyface.gallery.name_rows import UNKNOWN
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.onnx_runtime import usable_cores
 from whyface.xcos.attention import AttentionKind
@@ -109,7 +110,8 @@ def million_open_ms(model: XcosModel, folder: Path, faces: int = 1_000_000) -> f
     """Time the opening of a gallery of a million faces, whose records are a hole in the file."""
     with Gallery.create(folder, model) as gallery:
         size = HEADER + faces * gallery.layout.record.itemsize
-        gallery.names_table.add(0, [(f"person {i // 3}", "made up", "") for i in range(faces)])
+        rows = [(f"person {i // 3}", "made up", "") for i in range(faces)]
+        gallery.names_table.add(0, rows, [UNKNOWN] * faces)
     os.truncate(folder / feature_file.FILE_NAME, size)
     times = []
     for _ in range(7):

@@ -135,6 +135,20 @@ def test_a_reader_sees_what_is_promised_and_refreshes(tmp_path: Path) -> None:
             reader.add(writer.features(faces(1)), "x", "s")
 
 
+def test_names_are_counted_again_after_every_change(tmp_path: Path) -> None:
+    """Whoever made it: this gallery, or another process."""
+    with filled(tmp_path / "g", 4) as writer, Gallery.open(tmp_path / "g", tiny_xcos()) as reader:
+        for gallery in (writer, reader):
+            assert gallery.names() == gallery.names() == {"person 0": 2, "person 1": 2}
+        writer.remove(0)
+        assert writer.names() == reader.names() == {"person 0": 1, "person 1": 2}
+        writer.add(writer.features(faces(1, seed=4)), "new", "s")
+        assert writer.names() == {"new": 1, "person 0": 1, "person 1": 2}
+        assert reader.names() == {"person 0": 1, "person 1": 2}
+        reader.refresh()
+        assert reader.names() == writer.names()
+
+
 def test_two_writers(tmp_path: Path) -> None:
     with (
         filled(tmp_path / "g"),
@@ -209,11 +223,12 @@ def test_killed_while_adding(tmp_path: Path) -> None:
 def interrupted(path: Path) -> Path:
     """A gallery as it is after a writer was killed in the middle of changing the table of names."""
     with filled(path, 4) as gallery:
-        db = gallery.names_table._db
+        db = gallery.names_table.database._connection
+        assert db is not None
         db.execute("PRAGMA cache_size = 5")
         db.execute("BEGIN")
-        rows = [(number, "never promised" * 20, "s", "", "") for number in range(100, 2000)]
-        db.executemany("INSERT INTO faces (record, name, source, digest, added) VALUES (?, ?, ?, ?, ?)", rows)
+        rows = [(number, "never promised" * 20, "s", "", "", None, 0, 0) for number in range(100, 2000)]
+        db.executemany("INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         copy = path.with_name("interrupted")
         shutil.copytree(path, copy)
         db.rollback()

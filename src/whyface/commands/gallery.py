@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -27,6 +27,9 @@ OtherModel = Annotated[
         help="New path of the gallery's model, if it was moved; it must be the same model.", show_default=False
     ),
 ]
+UNREADABLE: Final = "(unreadable)"
+"""Stands for a name or a source that is damaged."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -206,25 +209,40 @@ def index(
 
 
 @app.command()
+def repair(gallery: GalleryPath) -> None:
+    """Rewrite the table of names, with checksums. Faces with damaged names or features are dropped and listed."""
+    from whyface.gallery.name_rebuild import repair_gallery  # noqa: PLC0415 - start fast
+
+    dropped = repair_gallery(gallery)
+    for row in dropped:
+        typer.echo(f"dropped: record {row.record}, {row.name or UNREADABLE}, {row.source or UNREADABLE}")
+    typer.echo(f"{gallery}: repaired, {_count(len(dropped), 'face')} dropped")
+
+
+@app.command()
 def info(
     gallery: GalleryPath,
-    check: Annotated[bool, typer.Option("--check", help="Read all records and verify their checksums.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read all records and names and verify their checksums.")
+    ] = False,
     people: Annotated[bool, typer.Option("--people", help="List all people.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the contents, model and integrity of a gallery. Exit status 1 if records are damaged."""
+    """Show the contents, model and integrity of a gallery. Exit status 1 if something is damaged."""
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.gallery.gallery import Gallery  # noqa: PLC0415
 
     with Gallery.open(gallery) as opened, progress_bar("checking records") as progress:
-        damaged = sorted(opened.check(progress) if check else opened.damaged)
         names = opened.names()
+        damaged = sorted(opened.check(progress) if check else opened.damaged)
         layout = opened.layout
         document: dict[str, Any] = {
             "faces": len(opened),
             "people": len(names),
             "removed": len(opened.removed),
             "damaged": [_damaged(opened, number) for number in damaged],
+            "names_damage": list(opened.names_damage),
+            "names_have_checksums": opened.names_table.checked,
             "checked": check,
             "model": layout.model,
             "sha256": dict(layout.sha256),
@@ -236,10 +254,10 @@ def info(
     if as_json:
         typer.echo(json.dumps({**document, "names": names}, indent=2, ensure_ascii=False))
     else:
-        _print_info(document)
+        _print_info(document, gallery)
         for name, count in names.items() if people else ():
             typer.echo(f"{count:6d}  {name}")
-    raise typer.Exit(1 if damaged else 0)
+    raise typer.Exit(1 if damaged or document["names_damage"] else 0)
 
 
 def _print_report(report: EnrolReport) -> None:
@@ -272,13 +290,21 @@ def _print_candidates(found: Sequence[Candidate]) -> None:
         typer.echo(f"{place:3d}. {candidate.name:{width}s}  {candidate.score:7.4f}  {candidate.source}")
 
 
-def _print_info(document: Mapping[str, Any]) -> None:
+def _print_info(document: Mapping[str, Any], gallery: Path) -> None:
     typer.echo(f"{document['faces']} faces of {document['people']} people, {document['removed']} removed")
     typer.echo(f"model {document['model']}, {document['kind']} {tuple(document['shape'])}")
     typer.echo(f"stored as {document['storage']}, {document['bytes_per_face']} bytes per face")
     for damaged in document["damaged"]:
-        typer.echo(f"damaged: record {damaged['record']}, {damaged['name']}, {damaged['source']}; enroll it again")
-    if document["checked"] and not document["damaged"]:
+        name, source = (damaged[key] or UNREADABLE for key in ("name", "source"))
+        typer.echo(f"damaged: record {damaged['record']}, {name}, {source}; enroll it again")
+    for problem in document["names_damage"]:
+        typer.echo(f"damaged: the table of names ({problem}); run: whyface gallery repair {gallery}")
+    if not document["names_have_checksums"]:
+        typer.echo(
+            "names have no checksums: the gallery is of an earlier release. They get them when faces are added or"
+        )
+        typer.echo(f"removed, or with: whyface gallery repair {gallery}")
+    elif document["checked"] and not document["damaged"] and not document["names_damage"]:
         typer.echo("all records are intact")
 
 

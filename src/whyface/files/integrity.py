@@ -10,6 +10,8 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -121,6 +123,31 @@ def write_atomic(path: Path | str, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
         raise OutputError(f"{target}: cannot write ({error.strerror or error}); check the folder") from error
+
+
+@contextmanager
+def folder_at_once(path: Path) -> Iterator[Path]:
+    """Give a folder to fill; it takes its name, and is on the disk, when the block ends without an error.
+
+    What is written into it should be synced. What killed processes left of folders with this name is removed.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be made, or there is something of that name.
+    """
+    remove_leftovers(path.parent, of=path.name)
+    started = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=TEMPORARY))
+    try:
+        # mkdtemp makes a private folder; the one within has the user's own permissions.
+        made = started / "made"
+        made.mkdir()
+        yield made
+        sync_folder(made)
+        made.rename(path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(started, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

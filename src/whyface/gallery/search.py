@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -10,13 +10,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import DataError, InputError, ModelError
 from whyface.explain.cells import cell_parts, spread_constant
 from whyface.files.progress import ProgressCallback
 from whyface.gallery.feature_file import Layout, intact
 from whyface.gallery.features import GalleryFeatures
 from whyface.gallery.kernel import Probes, explain_records, score_records
-from whyface.gallery.name_table import NameTable
+from whyface.gallery.name_rows import FaceRow
 from whyface.models.linear_head import linear_head
 from whyface.xcos.attention import AttentionKind
 
@@ -27,7 +27,6 @@ class Searched(Protocol):
     path: Path
     records: NDArray[Any]
     damaged: set[int]
-    names_table: NameTable
 
     @property
     def model(self) -> GalleryFeatures:
@@ -41,6 +40,10 @@ class Searched(Protocol):
 
     def __len__(self) -> int:
         """Return the number of faces."""
+        ...
+
+    def rows(self, numbers: Iterable[int]) -> dict[int, FaceRow]:
+        """Look up records, without removed and damaged ones."""
         ...
 
     @property
@@ -133,17 +136,34 @@ def search(
     ------
     InputError
         If k is below 1, the gallery is empty, or the features are from another model.
+    DataError
+        If all faces are damaged.
     """
     if k < 1:
         raise InputError(f"a search returns at least one candidate, got k = {k}")
-    if len(gallery) == 0:
-        raise InputError(f"{gallery.path}: the gallery is empty; enroll somebody first")
+    require_faces(gallery)
     if features.shape[1:] != gallery.layout.shape:
         raise InputError(f"the gallery holds features {gallery.layout.shape}, got {features.shape[1:]}")
     found: list[list[Candidate]] = []
     for probes, scores in _scored(gallery, features, attention, threads=threads, progress=progress):
         found += [_best(gallery, probes, row, line, k, one_per_person) for row, line in enumerate(scores)]
     return found
+
+
+def require_faces(gallery: Searched) -> None:
+    """Check that the gallery has faces to search.
+
+    Raises
+    ------
+    InputError
+        If the gallery is empty.
+    DataError
+        If all faces are damaged.
+    """
+    if len(gallery) == 0:
+        if gallery.damaged:
+            raise DataError(f"{gallery.path}: all faces are damaged; run: whyface gallery info --check")
+        raise InputError(f"{gallery.path}: the gallery is empty; enroll somebody first")
 
 
 def others_above(
@@ -204,8 +224,10 @@ def _scored(
         probes = gallery.model.probes(part, attention)
         learned = None if probes.terms is None else gallery.model.attention
         step = None if progress is None else _PairsDone(progress, start, len(part), len(features))
-        scores = score_records(gallery.records, probes, learned, threads=threads, progress=step)
-        scores[:, sorted(gallery.left_out)] = -np.inf
+        records = gallery.records
+        scores = score_records(records, probes, learned, threads=threads, progress=step)
+        # Another thread may be adding faces, so that more are there by now.
+        scores[:, [number for number in gallery.left_out if number < len(records)]] = -np.inf
         _drop_broken(gallery, scores)
         yield probes, scores
 
@@ -243,9 +265,11 @@ def _best(
             gallery.damaged |= {int(number) for number in order[~whole]}
             scores[order[~whole]] = -np.inf
             continue
-        rows = gallery.names_table.faces([int(number) for number in order])
-        # A record number that is not in the table was never committed.
-        kept = [int(number) for number in order if int(number) in rows]
+        rows = gallery.rows(order)
+        kept = [int(number) for number in order]
+        if len(rows) < len(order):
+            scores[[number for number in kept if number not in rows]] = -np.inf
+            continue
         if one_per_person:
             firsts: dict[str, int] = {}
             for number in kept:
@@ -259,7 +283,9 @@ def _best(
 
 
 def explain_candidates(gallery: Searched, probes: Probes, row: int, numbers: list[int]) -> list[Candidate]:
-    """Return some records as candidates of one probe, with S and W, best first."""
+    """Return some records as candidates of one probe, with S and W, best first; those without a name are left out."""
+    rows = gallery.rows(numbers)
+    numbers = [number for number in numbers if number in rows]
     if not numbers:
         return []
     records = gallery.records[numbers]
@@ -269,7 +295,6 @@ def explain_candidates(gallery: Searched, probes: Probes, row: int, numbers: lis
     similarity, weights = explain_records(records, one, None if one.terms is None else gallery.model.attention)
     # Weights in float32 add up to 1 up to rounding; a face and itself once scored 1.0000001.
     scores = np.clip((similarity.astype(np.float64) * weights).sum(axis=1), -1, 1)
-    rows = gallery.names_table.faces(numbers)
     grid = gallery.layout.shape[1:] if gallery.layout.kind == "grid" else None
     candidates = [
         Candidate(

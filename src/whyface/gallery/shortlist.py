@@ -26,7 +26,7 @@ from whyface.gallery.feature_file import intact
 from whyface.gallery.features import GalleryFeatures
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.kernel import Probes, score_records
-from whyface.gallery.search import Candidate, explain_candidates
+from whyface.gallery.search import Candidate, explain_candidates, require_faces
 from whyface.xcos.attention import AttentionKind
 
 INDEX_NAME: Final = "shortlist.faiss"
@@ -327,8 +327,7 @@ def search_shortlist(
     """
     if not 1 <= k <= size:
         raise InputError(f"a search returns 1 to {size} candidates from a shortlist of {size}, got k = {k}")
-    if len(gallery) == 0:
-        raise InputError(f"{gallery.path}: the gallery is empty; enroll somebody first")
+    require_faces(gallery)
     if features.shape[1:] != gallery.layout.shape:
         raise InputError(f"the gallery holds features {gallery.layout.shape}, got {features.shape[1:]}")
     features = np.asarray(features, np.float32)
@@ -369,8 +368,7 @@ def _best(
         if not intact(gallery.records[number : number + 1], number)[0]:
             gallery.damaged.add(number)
             continue
-        # A record number that is not in the table was never committed.
-        person = gallery.names_table.faces([number]).get(number)
+        person = gallery.rows([number]).get(number)
         if person is None or (one_per_person and person.name in people):
             continue
         people.add(person.name)

@@ -91,7 +91,7 @@ class GalleryPeople:
 
 def gallery_people(gallery: Gallery) -> GalleryPeople:
     """Return the features of all people, without removed and damaged faces."""
-    rows = [(number, name) for number, name in gallery.names_table.labels() if number < len(gallery.records)]
+    rows = gallery.labels()
     numbers = np.array([number for number, _ in rows], np.int64)
     records = gallery.records[numbers] if len(numbers) else gallery.records[:0]
     whole = [bool(intact(gallery.records[number : number + 1], int(number))[0]) for number in numbers]
