@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import os
 import shutil
@@ -451,6 +453,7 @@ def test_few_photos_are_read_once(noise: Path, monkeypatch: pytest.MonkeyPatch) 
         ("left,right\nx,y\n", "it lacks 'a'"),
         ("a,b\n", "holds no pairs"),
         ("a,b,score\nx,y,1\n", "'score' would hide a result"),
+        ("a,b,status\nx,y,1\n", "'status' would hide a result"),
     ],
 )
 def test_bad_lists(
@@ -481,3 +484,85 @@ def test_bad_folders_and_outputs(
         code, out, err = run(monkeypatch, capsys, *arguments)
         assert (code, out) == (2, "")
         assert message in err
+
+
+def test_a_csv_file_holds_text_that_says_what_the_parquet_file_says(
+    noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Parquet bytes were written under any name."""
+    table = noise / "pairs.csv"
+    table.write_text('a,b,case\nann/1.png,ann/2.png,"one, ""Ü"""\nann/1.png,missing.png,\nann/1.png,ann/1.png,two\n')
+    for name in ("r.csv", "r.parquet"):
+        code, printed, _ = run(
+            monkeypatch,
+            capsys,
+            str(table),
+            "--aligned",
+            "--accept-poor",
+            "--threads",
+            "1",
+            "--out",
+            str(tmp_path / name),
+        )
+        assert code == 0
+        assert "3 rows: 2 matches, 0 no match, 0 undecided, 1 failed" in printed
+    data = (tmp_path / "r.csv").read_bytes()
+    assert data.startswith(b"row,a,b,case,verdict,score,") and b"PAR1" not in data
+    with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = rows_of(tmp_path / "r.parquet")
+    assert [row["case"] for row in rows] == ['one, "Ü"', "", "two"]
+    for row, other in zip(rows, expected, strict=True):
+        assert row == {name: "" if value is None else str(value) for name, value in other.items()}
+    about = json.loads((tmp_path / "r.csv.json").read_text(encoding="utf-8"))
+    assert about["rows"] == {"match": 2, "failed": 1}
+    assert about["csv_file_sha256"] == hashlib.sha256(data).hexdigest()
+    assert len(about["model_sha256"]) == 64 and about["versions"]["whyface"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "r.csv", "r.csv.json", "r.parquet"]
+
+
+@pytest.mark.parametrize("name", ["r.txt", "r", "r.xlsx", "r.csv.gz"])
+def test_other_endings_are_refused_before_the_work(
+    noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    message = "results are written as CSV or Parquet; end the name in .csv or .parquet"
+    # Nothing is opened, not even the model.
+    arguments = (str(noise), "--model", "unknown", "--out", str(tmp_path / name))
+    code, out, err = run(monkeypatch, capsys, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    with pytest.raises(InputError, match=message):
+        run_batch(open_pair_source(noise), ALIGNED, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_csv_has_no_cells_for_maps_and_does_not_replace_files(noise: Path, tmp_path: Path) -> None:
+    source, out = open_pair_source(noise), tmp_path / "R.CSV"
+    with pytest.raises(InputError, match="do not fit into the cells of a CSV file"):
+        run_batch(source, replace(ALIGNED, maps=True), out)
+    for path in (tmp_path / "R.CSV.json", out):
+        path.write_text("{}")
+        with pytest.raises(OutputError, match=f"{path.name}: exists already"):
+            run_batch(source, ALIGNED, out)
+        path.unlink()
+
+
+@pytest.mark.parametrize("left", ["all", "nothing"])
+def test_a_csv_that_was_killed_after_the_result_was_there(noise: Path, tmp_path: Path, left: str) -> None:
+    source, out = open_pair_source(noise), tmp_path / "r.csv"
+    folder = stopped_before_merging(source, out, chunk=4)
+    shutil.copytree(folder, tmp_path / "copy")
+    report = run_batch(source, ALIGNED, out, chunk=4)
+    before = out.read_bytes()
+    (tmp_path / "copy").rename(folder)
+    if left == "nothing":
+        for path in folder.iterdir():
+            path.unlink()
+    again = run_batch(source, ALIGNED, out, chunk=4)
+    assert again == replace(report, resumed=15)
+    assert out.read_bytes() == before and not folder.exists()
+    # Changed by somebody, it is no longer the batch's result.
+    folder.mkdir()
+    out.write_bytes(before + b"x")
+    with pytest.raises(OutputError, match="exists already"):
+        run_batch(source, ALIGNED, out, chunk=4)

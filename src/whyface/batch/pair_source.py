@@ -18,7 +18,11 @@ from whyface.files.photo_folder import PHOTO_ENDINGS, describe_passed_over, list
 PHOTOS: Final = ("a", "b")
 """The columns of a CSV file that name the two photos."""
 
-RESERVED: Final = frozenset({"row", "verdict", "score", "threshold", "margin", "probability", "error", "S", "W"})
+RESERVED: Final = frozenset(
+    {"row", "verdict", "score", "threshold", "margin", "probability", "error", "S", "W"}
+    | {"status", "doubt", "quality_a", "quality_b"}
+)
+"""Names of the columns of results."""
 
 FolderPairs = Literal["all", "genuine"]
 

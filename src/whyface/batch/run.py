@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,11 +15,19 @@ import numpy as np
 
 from whyface.batch.comparer import Comparer, ComparerSettings, PairResult
 from whyface.batch.pair_source import PairSource, PhotoPair
+from whyface.batch.result_file import (
+    CSV,
+    PARQUET,
+    about_path,
+    read_description,
+    result_ending,
+    write_results,
+)
 from whyface.errors import DataError, InputError, OutputError
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import FACE_SIZE
 from whyface.files.integrity import sync_folder
-from whyface.files.parts import METADATA_KEY, Parts, open_folder, parquet_modules
+from whyface.files.parts import Parts, open_folder, parquet_modules
 from whyface.files.progress import ProgressCallback
 
 
@@ -30,7 +37,7 @@ class ResultParts:
     Parameters
     ----------
     out
-        The resulting Parquet file.
+        The resulting file.
     settings
         Settings of the batch, as JSON values.
     threshold
@@ -100,32 +107,22 @@ class ResultParts:
         OutputError
             If the result cannot be written.
         """
-        arrow, parquet = parquet_modules()
-        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
-        schema = self.schema().with_metadata({METADATA_KEY: text.encode()})
-        temporary = self.folder / "merged.parquet"
-        verdicts: Counter[str] = Counter()
+        temporary = self.folder / "merged"
         try:
-            with temporary.open("wb") as file:
-                with parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer:
-                    for number in chunks:
-                        table = self._read(number, arrow, parquet)
-                        writer.write_table(table.cast(self.schema()).replace_schema_metadata(schema.metadata))
-                        verdicts.update(_verdicts(table))
-                file.flush()
-                os.fsync(file.fileno())
+            found = write_results(temporary, self.out, map(self._read, chunks), self.schema(), metadata)
             temporary.replace(self.out)
             # Remove the parts only once the result is on disk under its name.
             sync_folder(self.out.parent)
             remove_parts(self.folder)
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written ({error.strerror or error})") from error
-        return verdicts
+        return found
 
-    def _read(self, number: int, arrow: Any, parquet: Any) -> Any:
+    def _read(self, number: int) -> Any:
+        arrow, parquet = parquet_modules()
         data = self._parts.read(number)
         try:
-            return parquet.read_table(io.BytesIO(data))
+            return parquet.read_table(io.BytesIO(data)).cast(self.schema())
         except (OSError, arrow.ArrowException) as error:
             # A part of an older release without a checksum: only the reader notices damage.
             path = self._parts.remove(number)
@@ -218,7 +215,7 @@ def run_batch(
     engine: Engine | None = None,
     progress: ProgressCallback | None = None,
 ) -> BatchReport:
-    """Compare all pairs and write one Parquet file.
+    """Compare all pairs and write one file.
 
     Memory holds one chunk of pairs and the features of recent photos. An interrupted run, even a killed one, resumes
     when the same call is made again.
@@ -230,7 +227,8 @@ def run_batch(
     settings
         How to compare them.
     out
-        The Parquet file; parts are kept in a folder next to it until all are done.
+        The file, ``.parquet`` or ``.csv``; parts are kept in a folder next to it until all are done. The settings and
+        versions are in a Parquet file's metadata, and in a JSON file next to a CSV file.
     threads
         Threads of ONNX Runtime.
     chunk
@@ -247,8 +245,13 @@ def run_batch(
     OutputError
         If the result exists already or cannot be written.
     InputError, ModelError
-        If the settings are invalid.
+        If the settings are invalid, or the file's name ends otherwise.
     """
+    if result_ending(out) == CSV:
+        if settings.maps:
+            raise InputError(f"{out}: S and W do not fit into the cells of a CSV file; write {PARQUET}, or no maps")
+        if about_path(out).exists() and not parts_folder(out).is_dir():
+            raise _exists(about_path(out))
     if out.exists() and not parts_folder(out).is_dir():
         raise _exists(out)
     comparer = Comparer(settings, source.folder, threads=threads)
@@ -291,11 +294,6 @@ def run_batch(
     return _report(found, resumed=resumed)
 
 
-def _verdicts(table: Any) -> Counter[str]:
-    """Count the verdicts of a table of results; a row without one failed."""
-    return Counter(verdict or "failed" for verdict in table.column("verdict").to_pylist())
-
-
 def _report(found: Counter[str], *, resumed: int) -> BatchReport:
     return BatchReport(found["match"], found["no match"], found["undecided"], found["failed"], resumed)
 
@@ -308,15 +306,12 @@ def _finish(out: Path, described: Mapping[str, Any]) -> BatchReport:
     OutputError
         If the result is not this batch's.
     """
-    arrow, parquet = parquet_modules()
     try:
-        with parquet.ParquetFile(out, page_checksum_verification=True) as file:
-            made = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
-            found = _verdicts(file.read(["verdict"]))
-    except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
+        made, found = read_description(out)
+    except (OSError, ValueError) as error:
         raise _exists(out) from error
     asked = json.loads(json.dumps(described))
-    if not isinstance(made, dict) or {name: made.get(name) for name in asked} != asked:
+    if {name: made.get(name) for name in asked} != asked:
         raise _exists(out)
     remove_parts(parts_folder(out))
     return _report(found, resumed=sum(found.values()))

@@ -9,9 +9,7 @@ from typing import Annotated
 import typer
 
 from whyface.commands.model_options import ModelOptions, takes_model
-from whyface.commands.options import (
-    Aligned,
-)
+from whyface.commands.options import Aligned
 from whyface.commands.verify import Prior, check_writable
 
 
@@ -34,7 +32,7 @@ def batch(
     pairs: Annotated[
         Path, typer.Argument(help="CSV file with the columns a and b, or a folder of photos.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="The Parquet file to write.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The .csv or .parquet file to write.", show_default=False)],
     options: ModelOptions,
     data: Annotated[
         Path | None,
@@ -59,10 +57,12 @@ def batch(
     """Compare many pairs. A bad photo gives a row with the reason. Run it again to resume a run that was stopped."""
     from whyface.batch.comparer import ComparerSettings  # noqa: PLC0415 - start fast
     from whyface.batch.pair_source import open_pair_source  # noqa: PLC0415
+    from whyface.batch.result_file import result_ending  # noqa: PLC0415
     from whyface.batch.run import Engine, run_batch  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     check_writable(out, "results")
+    result_ending(out)
     source = open_pair_source(pairs, folder=data, pairs="all" if which is FolderChoice.ALL else "genuine")
     settings = ComparerSettings(
         options.model,
