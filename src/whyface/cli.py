@@ -5,6 +5,7 @@ Exit status: 0 match (or done), 1 no match, 2 bad input, with one line on stderr
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -75,12 +76,16 @@ def main() -> None:
         status = app(standalone_mode=False)
     except WhyfaceError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output is gone; without this, Python would complain again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _fail(f"{error.filename}: the name is too long for this system; check the path")
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception as error:
         # Typer's usage errors come from different libraries, but all have their message here.
         message = getattr(error, "format_message", None)
@@ -92,7 +97,8 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"whyface: {' '.join(message.split())}", file=sys.stderr)
+    # Typer's own messages repeat an argument in full.
+    print(f"whyface: {' '.join(str(WhyfaceError(message)).split())}", file=sys.stderr)
     sys.exit(BAD_INPUT)
 
 

@@ -6,9 +6,41 @@ wrong, with which file or value, and what to do. The command line prints that li
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+LONGEST_DATA: Final = 200
+"""Maximum number of characters of a user's text, such as a path or a name, in a message."""
+
+LONGEST_MESSAGE: Final = 600
+"""Maximum number of characters of a message."""
+
+_GAP: Final = " ... "
+_LONG_WORD: Final = re.compile(rf"\S{{{LONGEST_DATA + 1},}}")
+
+
+def shortened(text: str, most: int = LONGEST_DATA) -> str:
+    """Return the text, with its middle left out where it is longer than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    end = (most - len(_GAP)) // 3
+    return f"{text[: most - len(_GAP) - end]}{_GAP}{text[-end:]}"
+
 
 class WhyfaceError(Exception):
-    """Base class of every error that whyface raises on purpose."""
+    """Base class of every error that whyface raises on purpose.
+
+    Parameters
+    ----------
+    message
+        What was wrong and what to do. Overlong words, which are a user's data, and an overlong message are shortened.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        # One path may stand twice in a message.
+        share = LONGEST_DATA // max(len(_LONG_WORD.findall(message)), 1)
+        words = _LONG_WORD.sub(lambda found: shortened(found[0], max(share, 20)), message)
+        super().__init__(shortened(words, LONGEST_MESSAGE))
 
 
 class InputError(WhyfaceError):

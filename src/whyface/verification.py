@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from whyface.explain.explanation import Explanation
 from whyface.explain.verdict import FaceVerifier, measured
 from whyface.faces.face import Face
 from whyface.faces.load import load_face
 from whyface.faces.photo import MAX_PIXELS
+from whyface.faces.picture_input import PictureInput
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.models.preprocessing import Preprocessing
 from whyface.xcos.attention import AttentionKind
@@ -152,12 +155,13 @@ class Verifier(FaceVerifier):
 
     def __call__(
         self,
-        photo_a: str | Path,
-        photo_b: str | Path,
+        photo_a: PictureInput | Face,
+        photo_b: PictureInput | Face,
         *,
         aligned: bool = False,
         face_a: int = 0,
         face_b: int = 0,
+        bgr: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> Verification:
         """Verify two photos.
@@ -165,11 +169,14 @@ class Verifier(FaceVerifier):
         Parameters
         ----------
         photo_a, photo_b
-            JPEG, PNG, WebP, BMP, TIFF or GIF files.
+            Paths, bytes of picture files, open files, RGB arrays of uint8, pictures of Pillow, data URIs or faces; see
+            :func:`whyface.faces.load.load_face`.
         aligned
-            The files already are aligned faces of 112 x 112 pixels.
+            The photos already are aligned faces of 112 x 112 pixels.
         face_a, face_b
             Index of the face in each photo; 0 is the largest.
+        bgr
+            The channels of arrays are in OpenCV's order: blue, green, red.
         max_pixels
             Maximum number of pixels, checked before a photo is decoded.
 
@@ -177,17 +184,20 @@ class Verifier(FaceVerifier):
         ------
         PhotoError, FaceError
             If a photo cannot be read or has no such face.
+        InputError
+            If one of them is nothing that can be read as a picture.
         """
         faces = [
             load_face(
-                path,
+                photo,
                 aligned=aligned,
                 index=index,
+                bgr=bgr and isinstance(photo, np.ndarray),
                 max_pixels=max_pixels,
                 detector=self._detector,
                 threads=self.threads,
             )
-            for path, index in ((photo_a, face_a), (photo_b, face_b))
+            for photo, index in ((photo_a, face_a), (photo_b, face_b))
         ]
         return self.compare(faces[0], faces[1])
 
@@ -198,8 +208,8 @@ class Verifier(FaceVerifier):
 
 
 def verify(
-    photo_a: str | Path,
-    photo_b: str | Path,
+    photo_a: PictureInput | Face,
+    photo_b: PictureInput | Face,
     *,
     model: str | Path = DEFAULT_MODEL,
     attention: AttentionKind | None = None,
@@ -208,6 +218,7 @@ def verify(
     aligned: bool = False,
     face_a: int = 0,
     face_b: int = 0,
+    bgr: bool = False,
     accept_poor: bool = False,
 ) -> Verification:
     """Decide whether two photos show the same person, and explain why.
@@ -221,4 +232,4 @@ def verify(
     >>> result.save_figure("why.png")  # doctest: +SKIP
     """
     verifier = Verifier(model, attention=attention, threshold=threshold, fmr=fmr, accept_poor=accept_poor)
-    return verifier(photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b)
+    return verifier(photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b, bgr=bgr)

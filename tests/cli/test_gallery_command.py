@@ -122,17 +122,17 @@ def test_photos_that_verify_takes_are_enrolled(
     with Image.open(demo_photo("biden-portrait.jpg")) as picture:
         picture.save(people / "Biden" / "scan.tif")
     (people / "Biden" / "._scan.tif").write_bytes(b"\0\5\x16\7")
-    (people / "Biden" / "phone.heic").write_bytes(b"nothing to us")
+    (people / "Biden" / "phone.mov").write_bytes(b"nothing to us")
     gallery = str(tmp_path / "g")
     code, out, err = run(monkeypatch, capsys, "enroll", gallery, str(people))
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "added 2 faces",
-        "Passed over, no photos: 1 ending in .heic",
+        "Passed over, no photos: 1 ending in .mov",
         f"{gallery}: 2 faces of 2 people",
     ]
     code, out, _ = run(monkeypatch, capsys, "enroll", gallery, str(people), "--json")
-    assert json.loads(out)["passed_over"] == {"Biden/phone.heic": "ending in .heic"}
+    assert json.loads(out)["passed_over"] == {"Biden/phone.mov": "ending in .mov"}
 
 
 def test_names_that_are_no_text(

@@ -14,7 +14,7 @@ from PIL import Image
 from whyface.errors import FaceError, InputError, ModelError, PhotoError
 from whyface.faces.align import apply_affine, template
 from whyface.faces.detection import Detection, Detector, largest_first
-from whyface.faces.load import default_detector, detect_faces, load_face, open_detector
+from whyface.faces.load import default_detector, find_faces, load_face, open_detector
 
 PHOTOS = Path(str(resources.files("whyface"))) / "assets" / "photos"
 NAMES = ("obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg")
@@ -59,7 +59,7 @@ def test_a_face_with_all_that_is_known_about_it(photo: Path) -> None:
 
 def test_the_largest_face_comes_first(photo: Path) -> None:
     detector = Finds(face_at(0, 0, 0.5), face_at(100, 50, 2.0), face_at(10, 200, 0.8))
-    faces = detect_faces(photo, detector=detector)
+    faces = find_faces(photo, detector=detector)
     assert [round(face.box[2] - face.box[0]) for face in faces if face.box] == [224, 90, 56]
     assert [(face.index, face.count) for face in faces] == [(0, 3), (1, 3), (2, 3)]
     assert load_face(photo, index=2, detector=detector).box == faces[2].box
@@ -75,7 +75,7 @@ def test_an_index_that_is_not_there(photo: Path) -> None:
 
 
 def test_no_face(photo: Path) -> None:
-    assert detect_faces(photo, detector=Finds()) == []
+    assert find_faces(photo, detector=Finds()) == []
     with pytest.raises(FaceError, match=r"photo.png: no face found; use"):
         load_face(photo, detector=Finds())
 
@@ -109,7 +109,7 @@ def test_the_pixel_limit_is_passed_on(photo: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_demo_photographs(name: str) -> None:
-    (face,) = detect_faces(PHOTOS / name)
+    (face,) = find_faces(PHOTOS / name)
     assert face.landmarks is not None and face.score is not None and 0.5 < face.score <= 1
     eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
     size = np.hypot(*(np.subtract(*PLACES[name])))
@@ -140,7 +140,7 @@ def test_two_faces_in_one_photo(tmp_path: Path) -> None:
     both.paste(one, (0, 0))
     both.paste(other, (one.width, 0))
     both.save(tmp_path / "both.png")
-    faces = detect_faces(tmp_path / "both.png")
+    faces = find_faces(tmp_path / "both.png")
     assert len(faces) == 2 and faces[0].box is not None and faces[1].box is not None
     assert faces[0].box[0] < one.width < faces[1].box[0]
 
@@ -149,7 +149,7 @@ def test_no_face_in_noise_or_on_a_blank_page(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.uint8)
     for number, pixels in enumerate((noise, np.full((50, 50, 3), 255, np.uint8), np.zeros((1, 1, 3), np.uint8))):
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-        assert detect_faces(tmp_path / f"{number}.png") == []
+        assert find_faces(tmp_path / f"{number}.png") == []
 
 
 def test_detectors_by_name() -> None:
@@ -164,8 +164,8 @@ def test_mtcnn_on_a_demo_photograph() -> None:
         detector = open_detector("mtcnn")
     except ModelError as error:
         pytest.skip(str(error))
-    (face,) = detect_faces(PHOTOS / NAMES[0], detector=detector)
-    (other,) = detect_faces(PHOTOS / NAMES[0])
+    (face,) = find_faces(PHOTOS / NAMES[0], detector=detector)
+    (other,) = find_faces(PHOTOS / NAMES[0])
     assert face.landmarks is not None and other.landmarks is not None and face.score is not None and face.score > 0.9
     distance = np.linalg.norm(face.landmarks[0] - face.landmarks[1])
     assert np.linalg.norm(face.landmarks - other.landmarks, axis=1).max() < 0.2 * distance

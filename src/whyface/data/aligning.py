@@ -175,7 +175,7 @@ class AligningPictures(Closing):
             photo = decode_photo(data, "", max_pixels=self._max_pixels)
         except PhotoError as error:
             return str(error).lstrip(": ")
-        faces = find_faces(photo, source=name, detector=self._finder)
+        faces = find_faces(photo, source=name, max_pixels=self._max_pixels, detector=self._finder)
         return faces[0].image if faces else "no face found"
 
     def _fail(self, name: str, reason: str) -> NDArray[np.uint8]:

@@ -1,7 +1,8 @@
-"""Load aligned faces from picture files: read, detect, align."""
+"""Load aligned faces from pictures of any kind: read, detect, align."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import FaceError, InputError, PhotoError
+from whyface.errors import FaceError, InputError, PhotoError, shortened
 from whyface.faces.align import align
 from whyface.faces.detection import Detection, Detector
 from whyface.faces.face import FACE_SIZE, Face
-from whyface.faces.photo import MAX_PIXELS, read_photo
+from whyface.faces.photo import MAX_PIXELS
+from whyface.faces.picture_input import PictureInput, read_picture
 from whyface.faces.quality_meter import default_meter
 from whyface.files.photo_folder import describe_passed_over, list_photos
 from whyface.files.progress import ProgressCallback
@@ -75,24 +77,28 @@ def _kept_detector(threads: int | None) -> Detector:
 
 
 def load_face(
-    path: str | Path,
+    picture: PictureInput | Face,
     *,
     aligned: bool = False,
     index: int = 0,
+    bgr: bool = False,
     max_pixels: int = MAX_PIXELS,
     detector: Detector | None = None,
     threads: int | None = None,
 ) -> Face:
-    """Read one face from a picture file.
+    """Read one face from a picture.
 
     Parameters
     ----------
-    path
-        The picture file.
+    picture
+        The picture: a path, the bytes of a file, an open file, an RGB array of uint8, a picture of Pillow or a data URI
+        (:func:`whyface.faces.picture_input.read_picture`). A :class:`Face` is returned as it is.
     aligned
-        The file already is an aligned face of 112 x 112 pixels; skip detection.
+        The picture already is an aligned face of 112 x 112 pixels; skip detection.
     index
         Which face to return: 0 is the largest, 1 the second largest, and so on.
+    bgr
+        The array's channels are in OpenCV's order: blue, green, red.
     max_pixels
         Maximum number of pixels (:func:`whyface.faces.photo.read_photo`).
     detector
@@ -103,60 +109,63 @@ def load_face(
     Raises
     ------
     PhotoError
-        If the file cannot be read.
+        If the picture cannot be read.
     FaceError
         If there is no face with that index, or an aligned picture has another size.
     InputError
-        If ``index`` is negative.
+        If ``index`` is negative, or it is nothing that can be read as a picture.
     """
     if index < 0:
         raise InputError(f"index counts faces from 0 (the largest), got {index}")
+    if isinstance(picture, Face):
+        if index not in (0, picture.index):
+            raise FaceError(f"a Face is one face, none with index {index}; use 0")
+        return picture
     if aligned:
-        return _aligned_face(path, index, max_pixels)
-    faces = detect_faces(path, max_pixels=max_pixels, detector=detector, threads=threads)
+        return _aligned_face(picture, index, bgr, max_pixels)
+    pixels, name = read_picture(picture, bgr=bgr, max_pixels=max_pixels)
+    faces = find_faces(pixels, source=name, max_pixels=max_pixels, detector=detector, threads=threads)
     if not faces:
         raise FaceError(
-            f"{path}: no face found; use a photo with a larger, complete, frontal face, or set 'aligned' if the "
-            f"picture already is an aligned face of {FACE_SIZE} x {FACE_SIZE} pixels"
+            f"{shortened(name)}: no face found; use a photo with a larger, complete, frontal face, or set 'aligned' if "
+            f"the picture already is an aligned face of {FACE_SIZE} x {FACE_SIZE} pixels"
         )
     if index >= len(faces):
-        raise FaceError(f"{path}: {_there_are(len(faces))}, none with index {index}; the first (largest) is 0")
+        raise FaceError(
+            f"{shortened(name)}: {_there_are(len(faces))}, none with index {index}; the first (largest) is 0"
+        )
     return faces[index]
 
 
-def detect_faces(
-    path: str | Path, *, max_pixels: int = MAX_PIXELS, detector: Detector | None = None, threads: int | None = None
+def find_faces(
+    picture: PictureInput | Face,
+    *,
+    source: str | None = None,
+    bgr: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    detector: Detector | None = None,
+    threads: int | None = None,
 ) -> list[Face]:
-    """Read all faces of a picture file, the largest first; an empty list if there are none.
+    """Find and align all faces of a picture, the largest first; an empty list if there are none.
 
     Parameters
     ----------
-    path, max_pixels, detector, threads
+    picture, bgr, max_pixels, detector, threads
         As for :func:`load_face`.
+    source
+        Name of the picture, kept in :attr:`Face.source`; by default its path.
 
     Raises
     ------
     PhotoError
-        If the file cannot be read.
+        If the picture cannot be read.
+    InputError
+        If it is nothing that can be read as a picture.
     """
-    photo = read_photo(path, max_pixels=max_pixels)
-    return find_faces(photo, source=str(path), detector=detector, threads=threads)
-
-
-def find_faces(
-    photo: NDArray[np.uint8], *, source: str = "", detector: Detector | None = None, threads: int | None = None
-) -> list[Face]:
-    """Find and align all faces of a decoded photo, the largest first.
-
-    Parameters
-    ----------
-    photo
-        RGB uint8, shape (H, W, 3).
-    source
-        Name of the photo, kept in :attr:`Face.source`.
-    detector, threads
-        As for :func:`load_face`.
-    """
+    if isinstance(picture, Face):
+        return [picture]
+    photo, name = read_picture(picture, bgr=bgr, max_pixels=max_pixels)
+    source = name if source is None else source
     found = (detector if detector is not None else default_detector(threads=threads)).detect(photo)
     cut = [(detection, *crop) for detection in found if (crop := _aligned_or_none(photo, detection)) is not None]
     return [
@@ -191,19 +200,24 @@ def _aligned_or_none(
         return None
 
 
-def _aligned_face(path: str | Path, index: int, max_pixels: int) -> Face:
+def _aligned_face(picture: PictureInput, index: int, bgr: bool, max_pixels: int) -> Face:
     if index > 0:
-        raise FaceError(f"{path}: an aligned picture holds one face, none with index {index}; use 0")
+        raise FaceError(f"{_called(picture)}an aligned picture holds one face, none with index {index}; use 0")
 
     def check(width: int, height: int) -> None:
         if (width, height) != (FACE_SIZE, FACE_SIZE):
             raise FaceError(
-                f"{path}: {width} x {height} pixels, but an aligned face must be {FACE_SIZE} x {FACE_SIZE}; "
+                f"{_called(picture)}{width} x {height} pixels, but an aligned face must be {FACE_SIZE} x {FACE_SIZE}; "
                 "leave out 'aligned' to find and align the face"
             )
 
-    picture = read_photo(path, max_pixels=max_pixels, check_size=check)
-    return Face(image=picture, source=str(path), quality=default_meter().measure(picture))
+    pixels, name = read_picture(picture, bgr=bgr, max_pixels=max_pixels, check_size=check)
+    # An array may still be changed by its owner.
+    return Face(image=pixels.copy(), source=name, quality=default_meter().measure(pixels))
+
+
+def _called(picture: PictureInput) -> str:
+    return f"{shortened(os.fspath(picture))}: " if isinstance(picture, str | Path) else ""
 
 
 def _there_are(count: int) -> str:

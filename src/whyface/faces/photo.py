@@ -11,16 +11,16 @@ import io
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
-from whyface.errors import InputError, PhotoError
+from whyface.errors import InputError, PhotoError, shortened
 from whyface.files.photo_folder import ENDINGS, LARGEST_PHOTO
 
 FORMATS: Final = tuple(ENDINGS)
@@ -37,7 +37,13 @@ SizeCheck = Callable[[int, int], None]
 """Takes width and height from the file's header and raises a ``WhyfaceError`` if they do not fit; called before
 anything is decoded."""
 
-_READABLE: Final = "JPEG, PNG, WebP, BMP, TIFF or GIF"
+READABLE: Final = "JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC or AVIF"
+_PILLOWS: Final = tuple(kind for kind in FORMATS if kind not in ("HEIF", "AVIF"))
+"""What every Pillow reads."""
+# ISO/IEC 23008-12 and AVIF: a file begins with the box "ftyp", which lists brands.
+_HEIF_BRANDS: Final = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
+_AVIF_BRANDS: Final = frozenset((b"avif", b"avis"))
+_LONGEST_BOX: Final = 256
 _ORIENTATION: Final = 0x0112
 # Within a scan, 0xFF is followed by 0, and restart markers (D0 to D7) are part of the scan.
 _JPEG_MARKER: Final = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
@@ -47,6 +53,7 @@ _BROKEN_FILE: Final = (
     SyntaxError,
     ValueError,
     EOFError,
+    RuntimeError,
     KeyError,
     IndexError,
     TypeError,
@@ -64,7 +71,8 @@ def read_photo(
 ) -> NDArray[np.uint8]:
     """Read a picture file as upright RGB.
 
-    JPEG, PNG, WebP, BMP, TIFF and GIF are read; of an animation, the first frame. The EXIF orientation is applied.
+    JPEG, PNG, WebP, BMP, TIFF and GIF are read, and with the extra ``heif`` HEIC and AVIF; of an animation, the first
+    frame. The EXIF orientation is applied.
     Transparent pixels are composited on white. 16-bit values are scaled to 8 bits. Floating-point pictures (grey TIFF)
     are read as 0..1 if no value is above 1, otherwise as 0..255. Colour profiles are ignored.
 
@@ -93,11 +101,11 @@ def read_photo(
     _check_file(path)
     try:
         with Path(path).open("rb") as file:
-            return _decode(file, str(path), max_pixels, check_size)
+            return _decode(file, shortened(str(path)), max_pixels, check_size)
     except PermissionError as error:
-        raise PhotoError(f"{path}: no permission to read it; change the file's permissions") from error
+        raise PhotoError(f"{shortened(str(path))}: no permission to read it; change the file's permissions") from error
     except OSError as error:
-        raise _damaged(str(path), error) from error
+        raise _damaged(shortened(str(path)), error) from error
 
 
 def decode_photo(
@@ -138,21 +146,86 @@ def _check_limit(max_pixels: int) -> None:
         raise InputError(f"max_pixels must be a number of at least 1, got {max_pixels}")
 
 
+def decode_picture(
+    picture: Image.Image, name: str, *, max_pixels: int = MAX_PIXELS, check_size: SizeCheck | None = None
+) -> NDArray[np.uint8]:
+    """Convert a picture that Pillow has opened in the same way as :func:`read_photo`.
+
+    Parameters
+    ----------
+    picture
+        It is left open.
+    name, max_pixels, check_size
+        As for :func:`decode_photo`.
+
+    Returns
+    -------
+    ndarray
+        RGB uint8, shape (H, W, 3), C-contiguous.
+
+    Raises
+    ------
+    PhotoError
+        If it is damaged, truncated or too large.
+    InputError
+        If ``max_pixels`` is not a positive number.
+    """
+    with _told(name):
+        check_pixels(picture.size, max_pixels, name, check_size)
+        return _pixels(picture, name)
+
+
 def _decode(file: BinaryIO, name: str, max_pixels: int, check_size: SizeCheck | None) -> NDArray[np.uint8]:
-    try:
-        with Image.open(file, formats=FORMATS) as picture:
-            _check_size(picture.size, max_pixels, name)
-            if check_size is not None:
-                check_size(*picture.size)
+    with _told(name):
+        brands = _brands(file)
+        avif = not brands.isdisjoint(_AVIF_BRANDS)
+        if not avif and not brands.isdisjoint(_HEIF_BRANDS):
+            heif = _heif_module(name).open_heif(file)
+            check_pixels(heif.size, max_pixels, name, check_size)
+            # It decodes here, and it turns the picture upright itself.
+            return _pixels(heif.to_pillow(), name)
+        if avif and not features.check("avif"):
+            raise PhotoError(f"{name}: AVIF needs a newer Pillow; run: pip install 'whyface[heif]'")
+        with Image.open(file, formats=("AVIF",) if avif else _PILLOWS) as picture:
+            check_pixels(picture.size, max_pixels, name, check_size)
             if picture.format in ("JPEG", "MPO"):
                 file.seek(0)
                 _check_scans(file.read(), name)
             elif picture.format == "TIFF":
                 _hush_libtiff()
-            picture.load()
-            return np.ascontiguousarray(_upright(_rgb(picture, name), _orientation(picture)))
+            return _pixels(picture, name)
+
+
+def _brands(file: BinaryIO) -> frozenset[bytes]:
+    """Return the brands of an HEIF or AVIF file; none of another."""
+    head = file.read(_LONGEST_BOX)
+    file.seek(0)
+    if head[4:8] != b"ftyp":
+        return frozenset()
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return frozenset(head[start : start + 4] for start in range(8, end, 4))
+
+
+def _heif_module(name: str) -> Any:
+    try:
+        import pillow_heif  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise PhotoError(f"{name}: HEIC needs pillow-heif; run: pip install 'whyface[heif]'") from error
+    return pillow_heif
+
+
+def _pixels(picture: Image.Image, name: str) -> NDArray[np.uint8]:
+    picture.load()
+    return np.ascontiguousarray(_upright(_rgb(picture, name), _orientation(picture)))
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Turn what decoders raise into one line about the picture."""
+    try:
+        yield
     except UnidentifiedImageError as error:
-        raise PhotoError(f"{name}: not a picture that can be read; give a {_READABLE} file") from error
+        raise PhotoError(f"{name}: not a picture that can be read; give a {READABLE} file") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(f"{name}: far too many pixels; make the picture smaller first") from error
     except MemoryError as error:
@@ -193,29 +266,56 @@ def _hush_libtiff() -> None:
 
 
 def _damaged(name: str, error: Exception) -> PhotoError:
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
-    return PhotoError(f"{name}: damaged or cut off ({reason}); fetch or save the picture again")
+    return PhotoError(f"{name}: damaged or cut off ({_reason(error)}); fetch or save the picture again")
+
+
+def _reason(error: Exception) -> str:
+    # An OSError's own text repeats the path.
+    text = getattr(error, "strerror", None) or str(error)
+    return shortened(" ".join(text.split()), 120) or type(error).__name__
 
 
 def _check_file(path: str | Path) -> None:
+    name = shortened(str(path))
     try:
         file = Path(path)
         if not file.exists():
-            raise PhotoError(f"{path}: no such file; check the path")
+            raise PhotoError(f"{name}: no such file; check the path")
         if file.is_dir():
-            raise PhotoError(f"{path}: this is a folder; give a picture file")
+            raise PhotoError(f"{name}: this is a folder; give a picture file")
         if not file.is_file():
-            raise PhotoError(f"{path}: not a regular file; give a picture file")
+            raise PhotoError(f"{name}: not a regular file; give a picture file")
         size = file.stat().st_size
         if size == 0:
-            raise PhotoError(f"{path}: the file is empty; fetch or save the picture again")
+            raise PhotoError(f"{name}: the file is empty; fetch or save the picture again")
         if size > LARGEST_PHOTO:
-            raise PhotoError(f"{path}: {size} bytes exceed the limit of {LARGEST_PHOTO}; make the file smaller")
+            raise PhotoError(f"{name}: {size} bytes exceed the limit of {LARGEST_PHOTO}; make the file smaller")
     except (OSError, ValueError) as error:
-        raise PhotoError(f"{str(path)!r}: cannot be read ({error}); check the path and its permissions") from error
+        raise PhotoError(f"{name!r}: cannot be read ({_reason(error)}); check the path and its permissions") from error
 
 
-def _check_size(size: tuple[int, int], max_pixels: int, path: str | Path) -> None:
+def check_pixels(size: tuple[int, int], max_pixels: int, path: str | Path, check: SizeCheck | None) -> None:
+    """Check a picture's width and height.
+
+    Parameters
+    ----------
+    size
+        Width and height.
+    max_pixels
+        Maximum of their product.
+    path
+        Name in messages.
+    check
+        A further check, or None.
+
+    Raises
+    ------
+    PhotoError
+        If the picture is empty or has too many pixels.
+    InputError
+        If ``max_pixels`` is not a positive number.
+    """
+    _check_limit(max_pixels)
     width, height = size
     if width < 1 or height < 1:
         raise PhotoError(f"{path}: {width} x {height} pixels are not a picture; give another file")
@@ -224,6 +324,8 @@ def _check_size(size: tuple[int, int], max_pixels: int, path: str | Path) -> Non
             f"{path}: {width} x {height} pixels exceed the limit of {max_pixels}; "
             "make the picture smaller or raise the limit"
         )
+    if check is not None:
+        check(width, height)
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -25,9 +25,12 @@ ENDINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "BMP": (".bmp",),
         "TIFF": (".tif", ".tiff"),
         "GIF": (".gif",),
+        "HEIF": (".heic", ".heif", ".hif"),
+        "AVIF": (".avif",),
     }
 )
-"""What is read: Pillow's name of each format, and how its files end, in lower case."""
+"""What is read: Pillow's name of each format, and how its files end, in lower case. The last two, the formats of many
+phones, need the extra ``heif``; without it they are listed all the same, and reading says what is missing."""
 
 PHOTO_ENDINGS: Final = frozenset(ending for endings in ENDINGS.values() for ending in endings)
 

@@ -79,6 +79,10 @@ def find_entry(model: Path | str) -> ModelEntry | None:
         The model is unknown, a folder has no description, or a description cannot be used.
     """
     text, path = str(model), Path(model)
+    try:
+        path.exists()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be used as a path ({error.strerror}); give a model's name or path") from error
     bare = "/" not in text and "\\" not in text and path.suffix not in {".onnx", ".json"}
     if path.is_dir() and (not bare or (path / DESCRIPTION).is_file()):
         return read_entry(path)
