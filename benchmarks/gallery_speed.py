@@ -39,13 +39,12 @@ from whyface.faces.pictures import open_pictures
 from whyface.files.progress import progress_bar
 from whyface.gallery import feature_file, name_table
 from whyface.gallery.feature_file import HEADER, Storage
-from whyface.gallery.features import GalleryFeatures
 from whyface.gallery.gallery import Gallery
-from whyface.gallery.kernel import BLOCK, score_records
-from whyface.gallery.name_rows import UNKNOWN
+from whyface.gallery.kernel import BLOCK, GalleryFeatures, score_records
+from whyface.gallery.name_database import UNKNOWN
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.onnx_runtime import usable_cores
-from whyface.xcos.attention import AttentionKind
+from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import PairGraph, XcosModel, open_xcos
 
 Floats = NDArray[np.float32]

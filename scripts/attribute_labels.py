@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import DataError
-from whyface.words.attribute_names import CELEBA
+from whyface.words.attribute_model import CELEBA
 
 RAREST: Final = 0.05
 """Where the labelling model says yes to fewer pictures than this share, yes is what it gives its highest probabilities

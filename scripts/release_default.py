@@ -28,8 +28,8 @@ from whyface.models.heads import GridHead, PlacedGridHead
 from whyface.models.weights import save_safetensors
 from whyface.train.corpus import Corpus, load_corpus, people_left_out
 from whyface.train.networks import mobilefacenet_teacher, read_safetensors
-from whyface.xcos.attention import PearsonAttention
 from whyface.xcos.export import export_faces, export_pair
+from whyface.xcos.grid import PearsonAttention
 from whyface.xcos.learned import LearnedAttention, XcosNetwork, grid_cosine
 from whyface.xcos.model import CORRELATED_TENSOR
 

@@ -31,10 +31,10 @@ from whyface.models.backbones import LargeMobileFaceNet
 from whyface.models.linear_head import LinearHead, linear_head
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.onnx_rewriting import replace_prelu
-from whyface.models.weighed_head import WeighedHead, WeighedNetwork
+from whyface.models.placed_fc import WeighedHead, WeighedNetwork
 from whyface.train.corpus import people_left_out
 from whyface.train.factorised_fit import FactorisedSettings, ViewedMaps, as_placed, fit_factorised, grids_of
-from whyface.train.validation import correlated_attention
+from whyface.train.objective import correlated_attention
 from whyface.train.viewed_maps import PictureSet, read_views
 from whyface.train.weighed_files import round_placed, write_weighed
 

@@ -17,7 +17,7 @@ from .train.plug_in import fit_xcos as fit_xcos
 from .verification import Verification as Verification
 from .verification import Verifier as Verifier
 from .verification import verify as verify
-from .words.open_words import open_words as open_words
+from .words.word_explainer import open_words as open_words
 
 __version__: str
 __all__ = [

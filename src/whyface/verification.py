@@ -16,7 +16,7 @@ from whyface.faces.photo import MAX_PIXELS
 from whyface.faces.picture_input import PictureInput
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.models.preprocessing import Preprocessing
-from whyface.xcos.attention import AttentionKind
+from whyface.xcos.grid import AttentionKind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

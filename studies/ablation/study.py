@@ -35,8 +35,7 @@ from whyface.files.integrity import sha256_of, write_atomic
 from whyface.files.progress import progress_bar
 from whyface.train.networks import Network, Teacher, mobilefacenet_teacher
 from whyface.train.run_files import load_trained
-from whyface.xcos.attention import PearsonAttention, normalise_attention
-from whyface.xcos.grid import grid_cosine, xcos_score
+from whyface.xcos.grid import PearsonAttention, grid_cosine, normalise_attention, xcos_score
 from whyface.xcos.learned import XcosNetwork
 
 TEST_FOLDS: Final = (6, 7, 8, 9)

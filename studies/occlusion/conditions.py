@@ -22,7 +22,7 @@ from whyface.errors import InputError
 from whyface.faces.pictures import PictureSource
 from whyface.files.progress import ProgressCallback
 from whyface.models.embedder import l2_normalise
-from whyface.xcos.attention import AttentionKind
+from whyface.xcos.grid import AttentionKind
 from whyface.xcos.open_model import OpenedModel, open_model
 
 Cover = Literal["one", "both"]

@@ -36,9 +36,9 @@ from studies.reliability.cells import open_reliability
 from whyface.data.masks import apply_mask
 from whyface.data.pair_lists import read_lfw_pairs
 from whyface.data.protocols import PairProtocol
-from whyface.data.score_table import read_scores, write_scores
 from whyface.demo import demo_photo
 from whyface.errors import DataError, InputError
+from whyface.evaluate.report import read_scores, write_scores
 from whyface.explain.verdict import software_versions
 from whyface.faces.load import load_face
 from whyface.faces.pictures import PictureSource, open_pictures

@@ -33,7 +33,7 @@ from whyface.data.protocols import PairProtocol, build_protocol
 from whyface.errors import DataError, InputError, ModelError
 from whyface.evaluate.rates import fold_accuracy
 from whyface.models.preprocessing import RAW
-from whyface.xcos.attention import uniform_attention
+from whyface.xcos.grid import uniform_attention
 from whyface.xcos.model import XcosModel
 from whyface.xcos.open_model import OpenedModel
 

@@ -32,10 +32,9 @@ from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.train.corpus import people_left_out
-from whyface.train.frozen_maps import FrozenMaps, freeze_maps
 from whyface.train.plug_in import PlugIn, PlugInSettings, fit_xcos
-from whyface.xcos.attention import normalise_attention
-from whyface.xcos.grid import grid_cosine, xcos_score
+from whyface.train.viewed_maps import FrozenMaps, freeze_maps
+from whyface.xcos.grid import grid_cosine, normalise_attention, xcos_score
 
 Scores = dict[str, NDArray[np.floating[Any]]]
 GRID: Final = "/m/PRelu_33_output_0"

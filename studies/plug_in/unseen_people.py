@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from whyface.data.score_table import read_scores
 from whyface.errors import DataError
-from whyface.evaluate.report import report_document
+from whyface.evaluate.report import read_scores, report_document
 from whyface.evaluate.summary import summarise
 from whyface.files.integrity import write_atomic
 

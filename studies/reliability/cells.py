@@ -25,8 +25,7 @@ from safetensors.numpy import save
 
 from whyface.errors import InputError, ModelError
 from whyface.files.integrity import write_atomic
-from whyface.xcos.attention import AttentionKind
-from whyface.xcos.grid import xcos_score
+from whyface.xcos.grid import AttentionKind, xcos_score
 from whyface.xcos.model import XcosMaps, XcosModel
 
 FloatArray = NDArray[np.floating[Any]]

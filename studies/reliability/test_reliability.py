@@ -23,8 +23,7 @@ from studies.reliability.cells import (
 )
 from studies.reliability.fitting import FitSettings, _loss, fit_reliability
 from whyface.errors import InputError, ModelError
-from whyface.xcos.attention import uniform_attention
-from whyface.xcos.grid import grid_cosine, xcos_score
+from whyface.xcos.grid import grid_cosine, uniform_attention, xcos_score
 from whyface.xcos.model import XcosMaps, XcosModel
 
 

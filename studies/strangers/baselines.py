@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from whyface.identify.evidential import EVIDENCE_KINDS
 from whyface.train.evidential_fit import EvidentialSettings
-from whyface.train.evidential_losses import LOSS_KINDS
+from whyface.train.losses import LOSS_KINDS
 
 PUBLISHED: Final = "free relu {} at scale 200"
 """Name of the published setting with a loss."""

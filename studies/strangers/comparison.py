@@ -15,8 +15,7 @@ from studies.occlusion.conditions import CLEAN, Condition
 from studies.strangers.baselines import fit_softmax, softmax_peak
 from studies.strangers.report import GROUPS
 from whyface.evaluate.open_set import OpenSetSplit
-from whyface.identify.gallery_people import grid_features
-from whyface.identify.gallery_threshold import gallery_threshold
+from whyface.identify.gallery_people import gallery_threshold, grid_features
 from whyface.identify.identification import HARDLY_ANY
 from whyface.models.entry import ModelEntry
 from whyface.train.evidential_fit import EvidentialSettings, fit_evidential_head

@@ -51,9 +51,9 @@ from whyface.figures.style import save_figure
 from whyface.figures.uncertainty import uncertainty_figure
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
-from whyface.identify.gallery_threshold import gallery_threshold
+from whyface.identify.gallery_people import gallery_threshold
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
-from whyface.train.evidential_losses import LOSS_KINDS
+from whyface.train.losses import LOSS_KINDS
 from whyface.xcos.model import XcosModel, open_xcos
 from whyface.xcos.separable import separable_attention, unit_cells
 

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 from whyface.models.embedder import Batch
 from whyface.words.attribute_model import AttributeEvidence
-from whyface.words.erasing import ERASERS, erased_faces
 from whyface.words.noise_floor import random_blobs
 from whyface.words.word_explainer import WordExplainer
-from whyface.words.word_maps import Direction
+from whyface.words.word_maps import ERASERS, Direction, erased_faces
 from whyface.words.word_report import WordSettings
 from whyface.xcos.comparison import Comparison, Features, features_in_parts
 

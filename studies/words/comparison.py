@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from studies.words.arms import PairSide, candidate_words, score_copies
 from whyface.explain.pair_method import PairMethod
 from whyface.faces.face import FACE_SIZE
-from whyface.words.erasing import erased_faces
 from whyface.words.noise_floor import random_blobs
 from whyface.words.word_explainer import WordExplainer
-from whyface.words.word_maps import joint_maps, to_pixels, word_places
+from whyface.words.word_maps import erased_faces, joint_maps, to_pixels, word_places
 
 SHARES: Final = (0.05,)
 """Shares of a face's pixels that are erased."""

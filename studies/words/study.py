@@ -37,8 +37,7 @@ from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.verification import Verifier
 from whyface.words.attribute_model import AttributeReader, open_attributes
 from whyface.words.identity_evidence import IdentityClasses, fit_classes, identity_cells
-from whyface.words.open_words import open_words
-from whyface.words.word_explainer import WordExplainer
+from whyface.words.word_explainer import WordExplainer, open_words
 from whyface.words.word_report import WordSettings
 from whyface.xcos.open_model import open_model
 

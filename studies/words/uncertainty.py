@@ -33,8 +33,8 @@ from whyface.identify.gallery_people import grid_features
 from whyface.identify.uncertainty_words import TOP, UncertaintyWords, erase_together, uncertainty_words, word_masks
 from whyface.train.evidential_fit import EvidentialSettings, fit_evidential_head
 from whyface.words.attribute_model import open_attributes
-from whyface.words.erasing import ERASERS, erased_faces
 from whyface.words.noise_floor import random_blobs
+from whyface.words.word_maps import ERASERS, erased_faces
 from whyface.xcos.model import XcosModel, open_xcos
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.toy_bench import FlatMethod, Pictures, ProductMethod, subject_of
-from whyface.bench.erasure import ErasureTest
-from whyface.bench.planted import ReplacementTest
+from whyface.bench.planted import ErasureTest, ReplacementTest
 from whyface.bench.run import run_bench
 from whyface.bench.summary import area, differences, paired_difference, summarise_method
 from whyface.errors import DataError, OutputError

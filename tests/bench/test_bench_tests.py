@@ -7,8 +7,17 @@ import pytest
 
 from helpers.toy_bench import FlatMethod, Pictures, ProductMethod, chunk_of, subject_of
 from whyface.bench.base import BenchTest, PairChunk, Subject, choose_pairs, descending, first_pixels, to_pixels
-from whyface.bench.erasure import FILLS, STEPS, ErasureTest, filled
-from whyface.bench.planted import PointingTest, ReplacementTest, pasted_faces, patch_chance, patched_faces
+from whyface.bench.planted import (
+    ERASED_SHARES,
+    FILLS,
+    ErasureTest,
+    PointingTest,
+    ReplacementTest,
+    filled,
+    pasted_faces,
+    patch_chance,
+    patched_faces,
+)
 from whyface.bench.run import run_chunk
 from whyface.bench.sanity import StabilityTest, rank_correlation, shifted
 from whyface.errors import InputError
@@ -51,9 +60,9 @@ def test_patches_are_found_by_the_exact_map_and_by_chance_without_one() -> None:
 
 def test_deletion_by_the_exact_map_is_faster_than_by_a_flat_one() -> None:
     chunk = chunk_of(Pictures(), GENUINE + IMPOSTORS)
-    exact = measured(ErasureTest(), chunk, subject_of())["deletion"].value.reshape(6, len(STEPS))
-    flat = measured(ErasureTest(), chunk, subject_of(FlatMethod))["deletion"].value.reshape(6, len(STEPS))
-    middle = STEPS.index(0.3)
+    exact = measured(ErasureTest(), chunk, subject_of())["deletion"].value.reshape(6, len(ERASED_SHARES))
+    flat = measured(ErasureTest(), chunk, subject_of(FlatMethod))["deletion"].value.reshape(6, len(ERASED_SHARES))
+    middle = ERASED_SHARES.index(0.3)
     assert (exact[:3, middle] < flat[:3, middle]).all()
     assert (exact[3:, middle] > flat[3:, middle]).all()
 

@@ -16,7 +16,7 @@ from PIL import Image
 from helpers.command_line import assert_refused, run_whyface
 from helpers.picture_files import flat, shared_data, write_tree
 from helpers.tiny_networks import write_tiny
-from whyface.data.score_table import read_scores
+from whyface.evaluate.report import read_scores
 from whyface.faces.pictures import TarPictures
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

@@ -8,7 +8,7 @@ import pytest
 
 from whyface.errors import InputError, ModelError
 from whyface.evaluate.intervals import wilson
-from whyface.evaluate.operating_points import IntervalMethod, operating_points
+from whyface.evaluate.summary import IntervalMethod, operating_points
 from whyface.models.operating_point import OperatingPoint
 
 # 100 genuine pairs at 1.005 .. 1.995 and 1000 impostor pairs at 0.0005 .. 0.9995, then two errors of each kind.

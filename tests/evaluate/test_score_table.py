@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from whyface.data.protocols import PairProtocol, build_protocol
-from whyface.data.score_table import read_scores, write_scores
 from whyface.errors import DataError, InputError, OutputError
+from whyface.evaluate.report import read_scores, write_scores
 from whyface.files.parts import require_pyarrow
 
 pytest.importorskip("pyarrow", reason="needs pyarrow (the extra evaluate)")

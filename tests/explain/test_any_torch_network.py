@@ -18,8 +18,8 @@ from whyface.explain.verdict import VerdictMethod
 from whyface.faces.face import Face
 from whyface.models.preprocessing import Preprocessing
 from whyface.models.torch_embedder import TorchEmbedder
-from whyface.xcos.attention import AttentionKind
 from whyface.xcos.comparison import CosineComparison, XcosComparison
+from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import XcosModel, open_xcos
 
 GRADIENTS = [name for name, entry in METHODS.items() if entry.needs == "torch"]

@@ -173,7 +173,7 @@ def test_mtcnn_on_a_demo_photograph() -> None:
 
 def test_importing_costs_no_heavy_package() -> None:
     code = (
-        "import sys, whyface.faces.load, whyface.faces.centerface, whyface.faces.mtcnn_networks; "
+        "import sys, whyface.faces.load, whyface.faces.centerface, whyface.faces.mtcnn; "
         "print([name for name in ('onnxruntime', 'torch', 'matplotlib', 'mtcnn', 'lz4') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

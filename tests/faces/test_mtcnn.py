@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from whyface.errors import ModelError
-from whyface.faces import mtcnn_networks as mtcnn_weights
-from whyface.faces.mtcnn import CascadeSettings, MtcnnDetector
-from whyface.faces.mtcnn_networks import (
+from whyface.faces import mtcnn as mtcnn_weights
+from whyface.faces.mtcnn import (
+    CascadeSettings,
+    MtcnnDetector,
     Networks,
     Tensor,
     arrays_of_joblib,

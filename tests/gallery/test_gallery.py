@@ -22,7 +22,7 @@ from whyface.errors import DataError, InputError, ModelError, OutputError
 from whyface.gallery.feature_file import HEADER
 from whyface.gallery.gallery import Gallery, pixel_digest
 from whyface.gallery.name_table import NameTable
-from whyface.xcos.attention import AttentionKind
+from whyface.xcos.grid import AttentionKind
 
 
 def filled(path: Path, count: int = 20, storage: Literal["int16", "float32"] = "int16") -> Gallery:

@@ -16,8 +16,8 @@ from helpers.old_galleries import change, make_old
 from whyface.cli import main
 from whyface.errors import DataError, OutputError, WhyfaceError
 from whyface.gallery.gallery import Gallery, pixel_digest
+from whyface.gallery.name_database import FaceRow
 from whyface.gallery.name_rebuild import repair_gallery
-from whyface.gallery.name_rows import FaceRow
 
 MODEL = TinyGrids()
 COUNT = 40

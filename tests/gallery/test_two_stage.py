@@ -25,7 +25,7 @@ from whyface.gallery.shortlist import (
     search_shortlist,
 )
 from whyface.models.embedder import Batch, l2_normalise
-from whyface.xcos.attention import AttentionKind
+from whyface.xcos.grid import AttentionKind
 
 pytest.importorskip("faiss", reason="needs the extra 'ann'")
 

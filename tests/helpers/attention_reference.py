@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.xcos.attention import FloatArray
+from whyface.xcos.grid import FloatArray
 
 _BN_EPS = 1e-5
 

@@ -11,8 +11,8 @@ from whyface.bench.base import PairChunk, Subject
 from whyface.data.protocols import PairProtocol, build_protocol
 from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.models.embedder import Batch, Embedder
-from whyface.xcos.attention import AttentionKind
 from whyface.xcos.comparison import COSINE
+from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import XcosMaps
 
 SHA = "0" * 64

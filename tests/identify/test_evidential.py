@@ -18,7 +18,7 @@ from whyface.identify.evidential import (
     expected_probability,
     uncertainty,
 )
-from whyface.train.evidential_losses import (
+from whyface.train.losses import (
     LOSS_KINDS,
     LossKind,
     annealing,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 from whyface.identify.evidential import EVIDENCE_KINDS, EvidenceKind
 from whyface.train.evidential_fit import Directions, EvidentialSettings, fit_evidential_head
-from whyface.train.evidential_losses import LOSS_KINDS, LossKind
+from whyface.train.losses import LOSS_KINDS, LossKind
 
 
 def made_up_people(

@@ -5,8 +5,7 @@ import pytest
 
 from whyface.errors import InputError
 from whyface.identify.gallery_people import cosine_parts, grid_features
-from whyface.xcos.attention import uniform_attention
-from whyface.xcos.grid import grid_cosine, xcos_score
+from whyface.xcos.grid import grid_cosine, uniform_attention, xcos_score
 
 
 def test_cosine_of_features_is_the_uniform_xcos_score() -> None:

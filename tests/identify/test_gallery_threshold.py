@@ -7,7 +7,7 @@ import pytest
 
 from whyface.errors import InputError, ModelError
 from whyface.evaluate.open_set import fpir_of
-from whyface.identify.gallery_threshold import extrapolated_threshold, fmr_for, gallery_threshold
+from whyface.identify.gallery_people import extrapolated_threshold, fmr_for, gallery_threshold
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.models.entry import ModelEntry
 

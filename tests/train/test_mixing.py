@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from whyface.train.augmentation import blend_people, jitter_geometry, jitter_light, occlude
+from whyface.train.picture_store import blend_people, jitter_geometry, jitter_light, occlude
 
 Augmentation = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 ALL: list[Augmentation] = [

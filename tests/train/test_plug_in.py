@@ -24,8 +24,8 @@ from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import ARCFACE
 from whyface.models.torch_embedder import TorchEmbedder
 from whyface.train.config import LossConfig
-from whyface.train.frozen_maps import FrozenMaps, MapNetwork, freeze_maps, read_faces
 from whyface.train.plug_in import PlugInSettings, fit_xcos
+from whyface.train.viewed_maps import FrozenMaps, MapNetwork, freeze_maps, read_faces
 from whyface.xcos.model import XcosModel, open_xcos
 from whyface.xcos.open_model import open_model
 

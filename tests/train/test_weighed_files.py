@@ -13,8 +13,7 @@ from torch import nn
 from helpers.tiny_torch import random_faces
 from whyface.errors import ModelError, OutputError
 from whyface.models.catalogue import read_entry
-from whyface.models.placed_fc import PlacedFcHead
-from whyface.models.weighed_head import PlaceLogits, WeighedHead, WeighedNetwork
+from whyface.models.placed_fc import PlacedFcHead, PlaceLogits, WeighedHead, WeighedNetwork
 from whyface.models.weights import load_with_graph
 from whyface.train.weighed_files import PLACED, round_placed, write_weighed
 from whyface.xcos.factorised import factorised_scores

@@ -15,12 +15,15 @@ from whyface.errors import DataError, InputError, ModelError
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.words.attribute_model import (
+    ATTRIBUTES,
+    CELEBA,
     AttributeHeads,
+    attribute,
+    match_names,
     open_attributes,
     read_attributes,
     save_attributes,
 )
-from whyface.words.attribute_names import ATTRIBUTES, CELEBA, attribute, match_names
 
 
 def heads(**changes: object) -> AttributeHeads:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
 from whyface.models.catalogue import DEFAULT_MODEL
-from whyface.words.attribute_names import ATTRIBUTES
-from whyface.words.erasing import ERASERS, erased_faces
+from whyface.words.attribute_model import ATTRIBUTES
 from whyface.words.identity_evidence import (
     IdentityClasses,
     LinearCells,
@@ -23,9 +22,11 @@ from whyface.words.identity_evidence import (
     identity_cells,
 )
 from whyface.words.word_maps import (
+    ERASERS,
     PLACES,
     class_activation,
     counterfactual_map,
+    erased_faces,
     erased_pixels,
     joint_maps,
     to_pixels,

@@ -13,11 +13,11 @@ import pytest
 from helpers.coloured_faces import COLOURS, colour_words, coloured_face, planted_pair
 from whyface.errors import InputError
 from whyface.figures.words import scale_ends, words_figure
-from whyface.words.erasing import erase_in_face, erased_scores
 from whyface.words.identity_evidence import IdentityClasses
 from whyface.words.report_writing import describe_words, words_document
 from whyface.words.special_attribute import describe_special, special_attributes
 from whyface.words.word_explainer import WordExplainer
+from whyface.words.word_maps import erase_in_face, erased_scores
 from whyface.words.word_report import WordReport, WordSettings
 
 RED, GREEN = (slice(5, 7), slice(2, 4)), (slice(0, 2), slice(4, 6))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyface.errors import InputError
-from whyface.xcos.attention import (
+from whyface.xcos.grid import (
     PearsonAttention,
     normalise_attention,
     uniform_attention,

@@ -154,7 +154,7 @@ class TestTorch:
 
     def trained(self, seed: int = 0) -> Any:
         """Give a module u whose tensors are all drawn."""
-        from whyface.models.weighed_head import PlaceLogits
+        from whyface.models.placed_fc import PlaceLogits
 
         torch = self.torch
         module = PlaceLogits(4, hidden=5)
@@ -165,7 +165,7 @@ class TestTorch:
         return module.eval()
 
     def test_u_and_weighed_grids_are_those_of_numpy(self) -> None:
-        from whyface.models.weighed_head import WeighedHead
+        from whyface.models.placed_fc import WeighedHead
 
         torch = self.torch
         u, raw = self.trained(), grids(8)
@@ -177,7 +177,7 @@ class TestTorch:
         np.testing.assert_allclose(weighed, weigh_grid(raw, expected), atol=1e-5)
 
     def test_maps_and_scores_are_those_of_numpy(self) -> None:
-        from whyface.xcos.factorised_network import FactorisedXcos
+        from whyface.xcos.learned import FactorisedXcos
 
         torch = self.torch
         a, b = grids(9), grids(10)
@@ -189,7 +189,7 @@ class TestTorch:
         np.testing.assert_allclose(scores, factorised_scores(a, b), atol=1e-6)
 
     def test_untrained_u_weighs_by_length(self) -> None:
-        from whyface.models.weighed_head import PlaceLogits
+        from whyface.models.placed_fc import PlaceLogits
 
         torch = self.torch
         raw = grids(11)
@@ -200,8 +200,8 @@ class TestTorch:
         np.testing.assert_allclose(alike, 0, atol=1e-6)
 
     def test_places_without_features_train_without_nan(self) -> None:
-        from whyface.models.weighed_head import WeighedHead
-        from whyface.xcos.factorised_network import FactorisedXcos
+        from whyface.models.placed_fc import WeighedHead
+        from whyface.xcos.learned import FactorisedXcos
 
         torch = self.torch
         raw = torch.from_numpy(grids(12))

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyface.errors import InputError
-from whyface.xcos.attention import uniform_attention
-from whyface.xcos.grid import flatten_grid, grid_cosine, normalise_cells, xcos_score
+from whyface.xcos.grid import flatten_grid, grid_cosine, normalise_cells, uniform_attention, xcos_score
 
 grids = hnp.arrays(np.float32, (2, 3, 4, 5), elements=st.floats(-100, 100, width=32))
 

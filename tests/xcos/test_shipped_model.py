@@ -15,8 +15,7 @@ from whyface.models.backbones import MobileFaceNet
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.models.heads import PlacedGridHead
 from whyface.train.networks import read_safetensors
-from whyface.xcos.attention import AttentionKind
-from whyface.xcos.grid import flatten_grid, grid_cosine, xcos_score
+from whyface.xcos.grid import AttentionKind, flatten_grid, grid_cosine, xcos_score
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
 from whyface.xcos.model import CORRELATED_TENSOR, XcosModel, open_xcos
 

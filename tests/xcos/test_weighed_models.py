@@ -11,7 +11,7 @@ import pytest
 from helpers.gallery_models import TinyGrids
 from helpers.tiny_networks import write_tiny
 from whyface.errors import ModelError
-from whyface.gallery.features import GalleryFeatures
+from whyface.gallery.kernel import GalleryFeatures
 from whyface.models.catalogue import read_entry, write_entry
 from whyface.xcos.comparison import CosineComparison, XcosComparison, comparisons
 from whyface.xcos.factorised import factorised_maps, factorised_scores

@@ -18,8 +18,8 @@ from whyface.explain.gradient_method import PairScore, to_array
 from whyface.explain.method_table import MethodEntry
 from whyface.explain.pair_method import PairMethod
 from whyface.models.embedder import Batch, Embedder
-from whyface.xcos.attention import AttentionKind
 from whyface.xcos.comparison import COSINE, Features
+from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import XcosMaps
 
 

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whyface.commands.model_options import ModelOptions, takes_model
-from whyface.commands.options import Aligned
+from whyface.commands.options import Aligned, ModelOptions, takes_model
 from whyface.commands.verify import Prior, check_writable
 
 

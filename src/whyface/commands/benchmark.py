@@ -173,8 +173,11 @@ def open_tests(names: str) -> list[BenchTest]:
     InputError
         If a test is unknown or none is given.
     """
-    from whyface.bench.erasure import ErasureTest  # noqa: PLC0415
-    from whyface.bench.planted import PointingTest, ReplacementTest  # noqa: PLC0415
+    from whyface.bench.planted import (  # noqa: PLC0415
+        ErasureTest,
+        PointingTest,
+        ReplacementTest,
+    )
     from whyface.bench.sanity import RandomisationTest, StabilityTest  # noqa: PLC0415
 
     tests: list[BenchTest] = [

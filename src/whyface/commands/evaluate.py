@@ -222,7 +222,7 @@ def _write(
     summaries: Mapping[str, Summary],
     document: Mapping[str, Any],
 ) -> None:
-    from whyface.data.score_table import write_scores  # noqa: PLC0415
+    from whyface.evaluate.report import write_scores  # noqa: PLC0415
     from whyface.figures.error_curves import det_figure, roc_figure  # noqa: PLC0415
     from whyface.figures.style import save_figure  # noqa: PLC0415
     from whyface.files.integrity import write_atomic  # noqa: PLC0415

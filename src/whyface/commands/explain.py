@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.model_options import ModelOptions, takes_model
 from whyface.commands.options import (
     Aligned,
     FaceA,
     FaceB,
     Figure,
+    ModelOptions,
     Reference,
     reference_options,
+    takes_model,
 )
 from whyface.commands.verify import (
     UNDECIDED,

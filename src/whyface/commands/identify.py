@@ -169,7 +169,7 @@ def _threshold(
     """Return the user's threshold, the one for a single comparison, or the one for a gallery of this size."""
     from whyface.explain.provenance import ThresholdSource  # noqa: PLC0415 - start fast
     from whyface.gallery.enroll import MODEL_NAME  # noqa: PLC0415
-    from whyface.identify.gallery_threshold import TARGET_FPIR, gallery_threshold  # noqa: PLC0415
+    from whyface.identify.gallery_people import TARGET_FPIR, gallery_threshold  # noqa: PLC0415
     from whyface.xcos.open_model import known_entry  # noqa: PLC0415
 
     if sum(value is not None for value in (threshold, fmr, fpir)) > 1:

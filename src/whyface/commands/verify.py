@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from whyface.commands.model_options import ModelOptions, takes_model
 from whyface.commands.options import (
     Aligned,
     FaceA,
     FaceB,
     Figure,
     ModelFolder,
+    ModelOptions,
+    takes_model,
 )
 from whyface.errors import InputError, OutputError, WhyfaceError
 

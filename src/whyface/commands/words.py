@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.model_options import ModelOptions, takes_model
 from whyface.commands.options import (
     Aligned,
     FaceA,
     FaceB,
     Figure,
+    ModelOptions,
+    takes_model,
 )
 from whyface.commands.verify import check_writable, import_matplotlib, verdict_line
 from whyface.errors import InputError
@@ -137,8 +138,8 @@ def _pair(
     as_json: bool,
 ) -> None:
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.words.open_words import open_words  # noqa: PLC0415
     from whyface.words.report_writing import describe_words, words_document  # noqa: PLC0415
+    from whyface.words.word_explainer import open_words  # noqa: PLC0415
 
     explainer = open_words(verifier, settings=settings, classes=classes)
     verification = verifier(*photos, aligned=aligned, face_a=which[0], face_b=which[1])
@@ -165,8 +166,8 @@ def _against_many(
 ) -> None:
     from whyface.faces.load import load_face, other_photos  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.words.open_words import open_words  # noqa: PLC0415
     from whyface.words.special_attribute import describe_special, special_attributes  # noqa: PLC0415
+    from whyface.words.word_explainer import open_words  # noqa: PLC0415
 
     explainer = open_words(verifier, settings=settings)
     probe = load_face(photo, aligned=aligned, index=face, threads=verifier.threads)
@@ -187,7 +188,7 @@ def _against_many(
 
 def _people(verifier: Verifier, path: Path) -> IdentityClasses:
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.words.open_words import classes_of_pictures  # noqa: PLC0415
+    from whyface.words.word_explainer import classes_of_pictures  # noqa: PLC0415
 
     with progress_bar("learning people") as progress:
         return classes_of_pictures(verifier, path, progress=progress)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from whyface.data.protocols import PairProtocol
 from whyface.errors import InputError, ModelError
-from whyface.evaluate.operating_points import operating_points
 from whyface.evaluate.rates import equal_error, fold_accuracy, supports_fmr, tar_at_far
+from whyface.evaluate.summary import operating_points
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.pictures import PictureSource
 from whyface.files.progress import ProgressCallback

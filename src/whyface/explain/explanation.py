@@ -15,7 +15,7 @@ from whyface.errors import DataError, InputError
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
 from whyface.files import json_values as values
 from whyface.files.guarded import parse_json
-from whyface.xcos.attention import AttentionKind
+from whyface.xcos.grid import AttentionKind
 
 SCHEMA: Final = "whyface/explanation/2"
 """The schema that :meth:`Explanation.to_dict` writes."""

@@ -23,11 +23,9 @@ from whyface.models.embedder import Batch, Embedder
 from whyface.models.torch_embedder import TORCH_MODELS, TorchEmbedder, as_torch, open_torch_embedder
 from whyface.models.torch_layers import keep_freed_memory
 from whyface.models.weights import load_safetensors
-from whyface.xcos.attention import AttentionKind, normalise_attention
 from whyface.xcos.comparison import SearchableComparison
-from whyface.xcos.factorised_network import FactorisedAttention
-from whyface.xcos.grid import COSINE_EPS
-from whyface.xcos.learned import LearnedAttention, XcosOutput
+from whyface.xcos.grid import COSINE_EPS, AttentionKind, normalise_attention
+from whyface.xcos.learned import FactorisedAttention, LearnedAttention, XcosOutput
 from whyface.xcos.model import read_correlated
 
 

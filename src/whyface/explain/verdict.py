@@ -21,8 +21,8 @@ from whyface.models.calibration import Calibration
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.models.operating_point import DEFAULT_FMR
 from whyface.models.preprocessing import Preprocessing
-from whyface.xcos.attention import AttentionKind
 from whyface.xcos.comparison import COSINE, SearchableComparison
+from whyface.xcos.grid import AttentionKind
 from whyface.xcos.open_model import known_entry, open_model
 
 

@@ -48,8 +48,7 @@ def open_detector(name: str = DETECTORS[0], *, threads: int | None = None) -> De
 
         return CenterFaceDetector(open_centerface(threads=threads))
     if name == "mtcnn":
-        from whyface.faces.mtcnn import MtcnnDetector  # noqa: PLC0415
-        from whyface.faces.mtcnn_networks import load_networks  # noqa: PLC0415
+        from whyface.faces.mtcnn import MtcnnDetector, load_networks  # noqa: PLC0415
 
         return MtcnnDetector(load_networks())
     raise InputError(f"unknown detector {name!r}; use one of: {', '.join(DETECTORS)}")

@@ -12,8 +12,8 @@ from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
 from whyface.figures.panels import face_labels
 from whyface.figures.style import BLUE, HAIRLINE, INK, MUTED, RED, Sheet, Weight
-from whyface.words.erasing import erased_faces
 from whyface.words.report_writing import describe_words
+from whyface.words.word_maps import erased_faces
 from whyface.words.word_report import Where, Word, WordReport
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from whyface.gallery.feature_file import Storage
 from whyface.gallery.gallery import Gallery, pixel_digest
 from whyface.gallery.search import others_above
 from whyface.models.preprocessing import Preprocessing, preprocessing_from_dict
-from whyface.xcos.attention import AttentionKind
+from whyface.xcos.grid import AttentionKind
 from whyface.xcos.open_model import open_model
 
 MODEL_NAME: Final = "model.json"

@@ -1,4 +1,7 @@
-"""The feature file of a gallery: a header, records with checksums, memory-mapped reading and append-only writing."""
+"""The feature file of a gallery, with a lock for its one writer.
+
+The file has a header and records with checksums; it is read through a memory map and only ever appended to.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,45 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, OutputError
 from whyface.files.guarded import parse_json
+
+LOCK_NAME: Final = "writer.lock"
+
+
+def take_lock(path: Path) -> FileLock:
+    """Take the lock of the gallery in a folder.
+
+    Raises
+    ------
+    OutputError
+        If another process holds it, or the folder cannot be written to.
+    """
+    # One lock for all threads: by default, each would have its own and could not release another's.
+    lock = FileLock(path / LOCK_NAME, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(f"{path}: another process is writing to this gallery; wait until it is done") from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written to ({error.strerror}); it can still be searched") from error
+    return lock
+
+
+def require_gallery(path: Path) -> None:
+    """Make sure that a folder holds a gallery.
+
+    Raises
+    ------
+    DataError
+        If it does not.
+    """
+    if not (path / FILE_NAME).is_file():
+        raise DataError(f"{path}: no gallery here; whyface gallery enroll makes one")
+
 
 MAGIC: Final = b"WHYFACE\x01"
 VERSION: Final = 1

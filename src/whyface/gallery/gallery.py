@@ -19,14 +19,13 @@ from whyface.files.integrity import folder_at_once, remove_leftovers
 from whyface.files.photo_folder import is_text
 from whyface.files.progress import ProgressCallback
 from whyface.gallery import feature_file, name_rebuild, name_table
-from whyface.gallery.feature_file import FeatureFile, Layout, Storage, intact
-from whyface.gallery.features import GalleryFeatures
-from whyface.gallery.name_rows import FaceRow
+from whyface.gallery.feature_file import FeatureFile, Layout, Storage, intact, require_gallery, take_lock
+from whyface.gallery.kernel import GalleryFeatures
+from whyface.gallery.name_database import FaceRow
 from whyface.gallery.name_table import NameTable
 from whyface.gallery.search import Candidate, search
-from whyface.gallery.writer_lock import require_gallery, take_lock
-from whyface.xcos.attention import AttentionKind
 from whyface.xcos.comparison import FaceModel
+from whyface.xcos.grid import AttentionKind
 
 _CHECKED: Final = 4096
 

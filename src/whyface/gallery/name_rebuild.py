@@ -12,11 +12,9 @@ from typing import Final
 from whyface.errors import DataError, OutputError
 from whyface.files.integrity import TEMPORARY, sync_folder
 from whyface.gallery import feature_file, name_table
-from whyface.gallery.feature_file import FeatureFile, intact
-from whyface.gallery.name_database import DamagedPagesError
-from whyface.gallery.name_rows import UNKNOWN, FaceRow
+from whyface.gallery.feature_file import FeatureFile, intact, require_gallery, take_lock
+from whyface.gallery.name_database import UNKNOWN, DamagedPagesError, FaceRow
 from whyface.gallery.name_table import NameTable
-from whyface.gallery.writer_lock import require_gallery, take_lock
 
 _STRETCH: Final = 4096
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from whyface.errors import DataError, InputError, OutputError
-from whyface.gallery.name_database import DamagedPagesError, Database
-from whyface.gallery.name_rows import COLUMNS, FaceRow, Totals, whole_row
+from whyface.gallery.name_database import COLUMNS, DamagedPagesError, Database, FaceRow, Totals, whole_row
 
 FILE_NAME: Final = "names.sqlite"
 

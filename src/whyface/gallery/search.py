@@ -14,11 +14,10 @@ from whyface.errors import DataError, InputError, ModelError
 from whyface.explain.cells import cell_parts, spread_constant
 from whyface.files.progress import ProgressCallback
 from whyface.gallery.feature_file import Layout, intact
-from whyface.gallery.features import GalleryFeatures
-from whyface.gallery.kernel import Probes, explain_records, score_records
-from whyface.gallery.name_rows import FaceRow
+from whyface.gallery.kernel import GalleryFeatures, Probes, explain_records, score_records
+from whyface.gallery.name_database import FaceRow
 from whyface.models.linear_head import linear_head
-from whyface.xcos.attention import AttentionKind
+from whyface.xcos.grid import AttentionKind
 
 
 class Searched(Protocol):

@@ -23,11 +23,10 @@ from whyface.files.guarded import read_json
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import ProgressCallback
 from whyface.gallery.feature_file import intact
-from whyface.gallery.features import GalleryFeatures
 from whyface.gallery.gallery import Gallery
-from whyface.gallery.kernel import Probes, score_records
+from whyface.gallery.kernel import GalleryFeatures, Probes, score_records
 from whyface.gallery.search import Candidate, explain_candidates, require_faces
-from whyface.xcos.attention import AttentionKind
+from whyface.xcos.grid import AttentionKind
 
 INDEX_NAME: Final = "shortlist.faiss"
 ABOUT_NAME: Final = "shortlist.json"

@@ -5,7 +5,7 @@ alpha_k = e_k + 1; its mean is the expected probability of each person, and u = 
 not assigned to anyone: 1 without any evidence, near 0 with much evidence.
 
 M. Sensoy, L. Kaplan, M. Kandemir, Evidential Deep Learning to Quantify Classification Uncertainty, NeurIPS 2018,
-section 3. The losses that train such evidence are in :mod:`whyface.train.evidential_losses`.
+section 3. The losses that train such evidence are in :mod:`whyface.train.losses`.
 """
 
 from __future__ import annotations

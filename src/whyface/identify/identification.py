@@ -21,7 +21,7 @@ from whyface.gallery.gallery import Gallery
 from whyface.gallery.search import Candidate
 from whyface.identify.evidential import EvidentialHead
 from whyface.identify.gallery_people import gallery_head, head_features
-from whyface.xcos.attention import AttentionKind
+from whyface.xcos.grid import AttentionKind
 
 SCHEMA: Final = "whyface/identification/1"
 
@@ -155,7 +155,7 @@ def identify(
     face
         The aligned face.
     threshold, source
-        The threshold, e.g. :func:`whyface.identify.gallery_threshold.gallery_threshold`, and where it comes from.
+        The threshold, e.g. :func:`whyface.identify.gallery_people.gallery_threshold`, and where it comes from.
     fmr
         The FMR of one comparison at this threshold; by default that of its source.
     k

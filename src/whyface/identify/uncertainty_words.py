@@ -14,11 +14,9 @@ from whyface.gallery.gallery import Gallery
 from whyface.identify.evidential import EvidentialHead
 from whyface.identify.gallery_people import cosine_parts, head_features
 from whyface.models.embedder import Batch
-from whyface.words.attribute_model import AttributeReader
-from whyface.words.attribute_names import attribute
-from whyface.words.erasing import erased_faces
+from whyface.words.attribute_model import AttributeReader, attribute
 from whyface.words.noise_floor import FEWEST_DRAWS, LEVEL, noise_floor, random_blobs
-from whyface.words.word_maps import THRESHOLD, class_activation, erased_pixels, joint_maps
+from whyface.words.word_maps import THRESHOLD, class_activation, erased_faces, erased_pixels, joint_maps
 
 
 def gallery_features(gallery: Gallery) -> Features:
@@ -202,7 +200,7 @@ def uncertainty_words(
     masks
         Pixels of each word; words without pixels are left out.
     eraser
-        See :data:`whyface.words.erasing.ERASERS`; the same for words and chance.
+        See :data:`whyface.words.word_maps.ERASERS`; the same for words and chance.
     draws
         Random erasures of each word's area, at least 19: with fewer, no word can exceed chance.
     seed

@@ -16,8 +16,7 @@ from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
 from whyface.files.integrity import check_digest, read_model
 from whyface.models.embedder import Batch, check_batch, l2_normalise
-from whyface.models.linear_head import LinearHead, measure_head
-from whyface.models.onnx_head import OnnxHead
+from whyface.models.linear_head import LinearHead, OnnxHead, measure_head
 from whyface.models.onnx_session import FaceSession, read_summary
 from whyface.models.onnx_tap import Summary, add_output
 from whyface.models.preprocessing import RAW, Preprocessing

@@ -2,12 +2,12 @@ from .config import TrainConfig as TrainConfig
 from .config import preset_text as preset_text
 from .config import read_config as read_config
 from .export import export_trained as export_trained
-from .frozen_maps import freeze_maps as freeze_maps
-from .frozen_maps import read_faces as read_faces
 from .plug_in import PlugIn as PlugIn
 from .plug_in import PlugInSettings as PlugInSettings
 from .plug_in import fit_xcos as fit_xcos
 from .trainer import train as train
+from .viewed_maps import freeze_maps as freeze_maps
+from .viewed_maps import read_faces as read_faces
 
 __all__ = [
     "PlugIn",

@@ -27,7 +27,7 @@ from whyface.gallery.gallery import Gallery
 from whyface.identify.evidential import EVIDENCE_KINDS, EvidenceKind, EvidentialHead
 from whyface.identify.gallery_people import gallery_people, head_path, model_record
 from whyface.models.embedder import l2_normalise
-from whyface.train.evidential_losses import (
+from whyface.train.losses import (
     LOSS_KINDS,
     LossKind,
     annealing,

@@ -20,12 +20,11 @@ from torch.optim import AdamW
 
 from whyface.errors import InputError
 from whyface.files.progress import ProgressCallback
-from whyface.models.placed_fc import PlacedFcHead
-from whyface.models.weighed_head import PlaceLogits, WeighedHead
+from whyface.models.placed_fc import PlacedFcHead, PlaceLogits, WeighedHead
 from whyface.train.config import OptimiserConfig, rate_factor
 from whyface.train.corpus import people_batch, step_generator
 from whyface.train.losses import WeightAverage
-from whyface.xcos.factorised_network import FactorisedXcos
+from whyface.xcos.learned import FactorisedXcos
 
 _CENTRED_ON: Final = 2000
 _BATCH: Final = 256

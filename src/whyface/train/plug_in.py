@@ -28,11 +28,10 @@ from whyface.models.placed_fc import PlacedFcHead
 from whyface.train.config import LossConfig, NetworkConfig, OptimiserConfig, rate_factor
 from whyface.train.corpus import people_batch, step_generator
 from whyface.train.export import write_plug_in
-from whyface.train.frozen_maps import FrozenMaps, MapNetwork, freeze_maps
 from whyface.train.losses import MarginHead, WeightAverage, tie_pair_halves
 from whyface.train.networks import settle
-from whyface.train.objective import Objective
-from whyface.train.validation import correlated_attention
+from whyface.train.objective import Objective, correlated_attention
+from whyface.train.viewed_maps import FrozenMaps, MapNetwork, freeze_maps
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
 
 _SETTLING: Final = 512
@@ -169,7 +168,7 @@ def fit_xcos(
         An ONNX network whose grid is named, or a torch one
         (:meth:`TorchEmbedder.from_layer <whyface.models.torch_embedder.TorchEmbedder.from_layer>`).
     faces
-        Training faces (N, 3, 112, 112), RGB, 0..255, or what :func:`~whyface.train.frozen_maps.freeze_maps` made of
+        Training faces (N, 3, 112, 112), RGB, 0..255, or what :func:`~whyface.train.viewed_maps.freeze_maps` made of
         them, so that several fits share one pass.
     people
         Person in each picture, (N,): names or numbers. A person with one picture only serves for impostor pairs.

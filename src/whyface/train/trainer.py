@@ -22,7 +22,6 @@ from whyface.explain.verdict import software_versions
 from whyface.files.integrity import remove_leftovers, write_atomic
 from whyface.files.progress import ProgressCallback
 from whyface.models.weights import save_safetensors
-from whyface.train.augmentation import Augmentation, blend_people
 from whyface.train.config import TrainConfig, rate_factor
 from whyface.train.corpus import draw_partners, epoch_batch, people_batch, step_generator, steps_per_epoch
 from whyface.train.losses import PairIndices, WeightAverage, all_pairs
@@ -36,8 +35,17 @@ from whyface.train.networks import (
     read_safetensors,
     settle,
 )
-from whyface.train.objective import Losses, Objective, build_margin
-from whyface.train.picture_store import PictureStore, open_stores
+from whyface.train.objective import (
+    Losses,
+    Objective,
+    ValidationSet,
+    build_margin,
+    correlated_attention,
+    from_people,
+    from_protocol,
+    verification_accuracy,
+)
+from whyface.train.picture_store import Augmentation, PictureStore, blend_people, open_stores
 from whyface.train.run_files import (
     NETWORK,
     TrainingState,
@@ -45,13 +53,6 @@ from whyface.train.run_files import (
     load_checkpoint,
     remove_checkpoint,
     save_checkpoint,
-)
-from whyface.train.validation import (
-    ValidationSet,
-    correlated_attention,
-    from_people,
-    from_protocol,
-    verification_accuracy,
 )
 from whyface.xcos.model import CORRELATED_TENSOR
 

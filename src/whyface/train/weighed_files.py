@@ -21,7 +21,7 @@ from whyface.faces.face import FACE_SIZE
 from whyface.files.integrity import write_atomic
 from whyface.models.catalogue import write_entry
 from whyface.models.entry import ModelEntry
-from whyface.models.weighed_head import WeighedHead, WeighedNetwork
+from whyface.models.placed_fc import WeighedHead, WeighedNetwork
 from whyface.models.weights import save_safetensors
 from whyface.train.export import FACE_TOLERANCE, real_faces
 from whyface.xcos.export import to_onnx

@@ -15,11 +15,10 @@ from whyface.explain.verdict import software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.files.progress import ProgressCallback
 from whyface.models.embedder import Batch
-from whyface.words.attribute_model import PRESENT, AttributeEvidence
-from whyface.words.attribute_names import attribute
-from whyface.words.erasing import BATCH, erased_faces
+from whyface.words.attribute_model import PRESENT, AttributeEvidence, attribute
 from whyface.words.noise_floor import LEVEL, noise_floor, random_blobs
 from whyface.words.word_explainer import WordExplainer
+from whyface.words.word_maps import BATCH, erased_faces
 from whyface.words.word_report import WordSettings
 from whyface.xcos.comparison import Features, features_in_parts
 

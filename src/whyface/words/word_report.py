@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
-from whyface.words.attribute_names import Attribute
-from whyface.words.erasing import ErasedScores, eraser_fill
+from whyface.words.attribute_model import Attribute
 from whyface.words.noise_floor import FEWEST_DRAWS, LEVEL
-from whyface.words.word_maps import KINDS, LEAST, THRESHOLD, Direction, Kind
+from whyface.words.word_maps import KINDS, LEAST, THRESHOLD, Direction, ErasedScores, Kind, eraser_fill
 
 Identity = Literal["similarity", "topk", "threshold"]
 IDENTITIES: Final[tuple[Identity, ...]] = get_args(Identity)
@@ -38,7 +37,7 @@ class WordSettings:
     threshold, least
         Pixels of a joint map above the threshold are erased, and at least this share of the word's own places.
     eraser
-        See :data:`whyface.words.erasing.ERASERS`.
+        See :data:`whyface.words.word_maps.ERASERS`.
     sensitive
         Include words about gender, age and race in sentences.
     names

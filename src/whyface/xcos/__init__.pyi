@@ -1,11 +1,11 @@
-from .attention import PearsonAttention as PearsonAttention
-from .attention import normalise_attention as normalise_attention
-from .attention import uniform_attention as uniform_attention
 from .comparison import Comparison as Comparison
 from .comparison import CosineComparison as CosineComparison
 from .comparison import XcosComparison as XcosComparison
 from .comparison import comparisons as comparisons
+from .grid import PearsonAttention as PearsonAttention
 from .grid import grid_cosine as grid_cosine
+from .grid import normalise_attention as normalise_attention
+from .grid import uniform_attention as uniform_attention
 from .grid import xcos_score as xcos_score
 from .model import XcosMaps as XcosMaps
 from .model import XcosModel as XcosModel

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.models.embedder import Batch, Embedder, l2_normalise
-from whyface.xcos.attention import AttentionKind, uniform_attention
+from whyface.xcos.grid import AttentionKind, uniform_attention
 from whyface.xcos.model import XcosMaps, XcosModel
 from whyface.xcos.separable import SeparableAttention, separable_attention, unit_cells
 

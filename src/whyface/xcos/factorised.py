@@ -148,7 +148,7 @@ def place_logits(grids: FloatArray, tensors: Mapping[str, FloatArray]) -> NDArra
     grids
         F, (N, C, H, W).
     tensors
-        Tensors of :class:`whyface.models.weighed_head.PlaceLogits` by state-dict name.
+        Tensors of :class:`whyface.models.placed_fc.PlaceLogits` by state-dict name.
 
     Returns
     -------

@@ -1,11 +1,13 @@
-"""Grid cosine S and the score <S, W> in plain arrays.
+"""Grids of features in plain arrays: grid cosine S, attention U and P, and the score <S, W>.
 
-Source: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, equations (1)-(3).
+Source: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, equations (1)-(3)
+and section 3.3. Learned attention L is in :mod:`whyface.xcos.learned`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,3 +94,94 @@ def flatten_grid(grid: FloatArray) -> NDArray[np.float32]:
     flat = grid.reshape(len(grid), -1).astype(np.float32)
     norm = np.linalg.norm(flat, axis=1, keepdims=True)
     return np.asarray(flat / np.maximum(norm, COSINE_EPS), np.float32)
+
+
+AttentionKind = Literal["u", "p", "l"]
+
+
+def uniform_attention(height: int = 7, width: int = 7) -> NDArray[np.float32]:
+    """Return "U": every place weighs 1 / (H * W); shape (H, W), sums to 1."""
+    return np.full((height, width), 1.0 / (height * width), np.float32)
+
+
+@dataclass
+class PearsonAttention:
+    """Accumulate "P": per cell, the Pearson correlation of S with a teacher's cosine over pairs.
+
+    Pairs are streamed: :meth:`update` takes any number of them, so that no epoch has to fit in memory. Sums are kept
+    about the first batch's mean, in float64, which keeps the variance from cancelling.
+    """
+
+    _count: int = field(default=0, init=False)
+    _origin_s: NDArray[np.float64] | None = field(default=None, init=False)
+    _origin_c: float = field(default=0.0, init=False)
+    _sums: dict[str, Any] = field(default_factory=dict, init=False)
+
+    def update(self, similarity: FloatArray, teacher: FloatArray) -> None:
+        """Add N pairs.
+
+        Parameters
+        ----------
+        similarity
+            S, (N, H, W).
+        teacher
+            The teacher's cosines, (N,).
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit each other or the pairs added before.
+        """
+        if similarity.ndim != 3 or teacher.shape != similarity.shape[:1]:
+            raise InputError(f"need S (N, H, W) and cosines (N,), got {similarity.shape} and {teacher.shape}")
+        if len(teacher) == 0:
+            return
+        s, c = similarity.astype(np.float64), teacher.astype(np.float64)
+        if self._origin_s is None:
+            self._origin_s, self._origin_c = s.mean(axis=0), float(c.mean())
+            zero = np.zeros_like(self._origin_s)
+            self._sums = {"s": zero.copy(), "ss": zero.copy(), "sc": zero.copy(), "c": 0.0, "cc": 0.0}
+        if s.shape[1:] != self._origin_s.shape:
+            raise InputError(f"the grid changed from {self._origin_s.shape} to {s.shape[1:]}")
+        s, c = s - self._origin_s, c - self._origin_c
+        self._count += len(c)
+        self._sums["s"] += s.sum(axis=0)
+        self._sums["ss"] += np.square(s).sum(axis=0)
+        self._sums["sc"] += np.einsum("nhw,n->hw", s, c)
+        self._sums["c"] += c.sum()
+        self._sums["cc"] += np.square(c).sum()
+
+    def raw(self) -> NDArray[np.float32]:
+        """Return the correlations (H, W) in [-1, 1]; 0 where a cell (or the teacher) never varied.
+
+        Raises
+        ------
+        InputError
+            With fewer than two pairs.
+        """
+        if self._count < 2:
+            raise InputError(f"a correlation needs at least two pairs, got {self._count}")
+        n, sums = self._count, self._sums
+        covariance = sums["sc"] - sums["s"] * sums["c"] / n
+        variance = (sums["ss"] - np.square(sums["s"]) / n) * (sums["cc"] - sums["c"] ** 2 / n)
+        safe = np.sqrt(np.maximum(variance, 0))
+        correlation = np.divide(covariance, safe, out=np.zeros_like(safe), where=safe > 1e-15)
+        return np.asarray(np.clip(correlation, -1, 1), np.float32)
+
+    def normalised(self) -> NDArray[np.float32]:
+        """Return the correlations divided by their sum (see :func:`normalise_attention`)."""
+        return normalise_attention(self.raw())
+
+
+def normalise_attention(raw: FloatArray) -> NDArray[np.float32]:
+    """Divide an attention map by its sum, so that the score stays on the cosine scale; keeps the ranking of pairs.
+
+    Raises
+    ------
+    InputError
+        If the sum is not positive (the ranking would turn round).
+    """
+    total = float(np.sum(raw, dtype=np.float64))
+    if not total > 0:
+        raise InputError(f"attention weights must have a positive sum to be normalised, got {total:.4g}")
+    return np.asarray(raw / total, np.float32)

@@ -1,8 +1,8 @@
-"""xCos as a torch module: learned attention and the whole metric (needs the extra ``torch``).
+"""xCos as torch modules: learned attention, and attention that factorises (needs the extra ``torch``).
 
 Source: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, section 3, and the
-sizes of the authors' public release. The same metric in plain arrays is in :mod:`whyface.xcos.grid`;
-the two are tested against each other.
+sizes of the authors' public release. The same metrics in plain arrays are in :mod:`whyface.xcos.grid` and
+:mod:`whyface.xcos.factorised`; both forms are tested against each other.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whyface.errors import InputError
+from whyface.models.placed_fc import lengths
 from whyface.xcos.grid import COSINE_EPS
 
 Normaliser = Literal["softmax", "shift"]
@@ -152,3 +153,39 @@ class XcosNetwork(nn.Module):
         """Compare N pairs of faces."""
         output: XcosOutput = self.xcos(self.features(faces_a), self.features(faces_b))
         return output
+
+
+class FactorisedAttention(nn.Module):
+    """W_k = a_k b_k / sum_j a_j b_j of weighed grids; nothing in it is trained.
+
+    It takes the place of :class:`~whyface.xcos.learned.LearnedAttention`.
+    """
+
+    def forward(self, grid_a: Tensor, grid_b: Tensor) -> Tensor:
+        """Weigh the places of N pairs: two (N, C, H, W) -> (N, H, W), each map adding up to 1."""
+        product = lengths(grid_a) * lengths(grid_b)
+        # A uniform trifle: two faces that weigh no place in common get all places alike instead of 0 / 0.
+        product = product + torch.finfo(product.dtype).tiny
+        weights: Tensor = product / product.sum(dim=(1, 2), keepdim=True)
+        return weights
+
+
+class FactorisedXcos(nn.Module):
+    """The metric over weighed grids of both faces: S, W and the score <S, W>."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = FactorisedAttention()
+
+    def forward(self, grid_a: Tensor, grid_b: Tensor) -> XcosOutput:
+        """Compare N pairs of weighed grids (N, C, H, W)."""
+        similarity = functional.cosine_similarity(grid_a, grid_b, dim=1, eps=COSINE_EPS)
+        weights = self.attention(grid_a, grid_b)
+        return XcosOutput(similarity, weights, (similarity * weights).sum(dim=(1, 2)))
+
+    def scores(self, grids_a: Tensor, grids_b: Tensor) -> Tensor:
+        """Compare all with all by two matrix products: (N, C, H, W), (M, C, H, W) -> (N, M)."""
+        total = torch.flatten(lengths(grids_a), 1) @ torch.flatten(lengths(grids_b), 1).T
+        product = torch.flatten(grids_a, 1) @ torch.flatten(grids_b, 1).T
+        scores: Tensor = product / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return scores

@@ -20,9 +20,8 @@ from whyface.models.embedder import Batch, GridEmbedder
 from whyface.models.entry import ModelEntry
 from whyface.models.onnx_session import read_summary
 from whyface.onnx_runtime import open_session
-from whyface.xcos.attention import AttentionKind, normalise_attention, uniform_attention
 from whyface.xcos.factorised import factorised_maps
-from whyface.xcos.grid import grid_cosine, xcos_score
+from whyface.xcos.grid import AttentionKind, grid_cosine, normalise_attention, uniform_attention, xcos_score
 
 if TYPE_CHECKING:
     from whyface.onnx_runtime import InferenceSession

@@ -13,8 +13,8 @@ from whyface.models.catalogue import find_entry, open_embedder
 from whyface.models.entry import ModelEntry
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW, Preprocessing
-from whyface.xcos.attention import AttentionKind
 from whyface.xcos.comparison import FaceModel, SearchableComparison, comparisons
+from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import XcosModel, open_xcos
 
 _KINDS: Final[tuple[AttentionKind, ...]] = get_args(AttentionKind)
