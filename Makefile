@@ -8,9 +8,10 @@ TEST_VENV ?= .venv-test
 demo: $(VENV)/.installed
 	$(VENV)/bin/whyface demo
 
+# One process a core, each with one thread; all tests of a file run in the same one, for they share what they made.
 # COVERAGE=1 also reports how much of the package the tests run; it takes half as long again.
 test: $(TEST_VENV)/.installed
-	$(TEST_VENV)/bin/python -m pytest $(if $(COVERAGE),--cov)
+	OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest -n auto --dist loadfile $(if $(COVERAGE),--cov)
 
 test-slow: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/python -m pytest -m slow
