@@ -25,6 +25,11 @@ _CHUNK: Final = 256
 # Far above the constant, so that rounding does not swallow a single number's part; a power of two divides exactly.
 _PROBE: Final = np.float32(4096)
 _AFFINE_TOLERANCE: Final = 1e-3
+"""Relative error up to which a head counts as affine."""
+_SUM_TOLERANCE: Final = 1e-4
+"""Error of unit embeddings up to which the sum over cells counts as the network's own output."""
+_CUT_TOLERANCE: Final = 1e-3
+"""Relative error up to which a head with a free batch counts as the one with a constant batch."""
 
 
 def measure_head(head: Head, shape: tuple[int, int, int]) -> NDArray[np.float32]:
@@ -63,9 +68,6 @@ def measure_head(head: Head, shape: tuple[int, int, int]) -> NDArray[np.float32]
             "normalisation; name a later spatial map or an earlier output"
         )
     return weights
-
-
-_SUM_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +136,6 @@ def linear_head(embedder: Embedder) -> tuple[GridEmbedder, LinearHead]:
             "from the spatial map named"
         )
     return grids, found
-
-
-_CUT_TOLERANCE: Final = 1e-3
 
 
 class OnnxHead:
