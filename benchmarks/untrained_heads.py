@@ -1,7 +1,7 @@
 """How much of an FC network's accuracy does a grid head take over before any training?
 
-    python benchmarks/untrained_heads.py --teacher mobilefacenet-ms1m.safetensors --cfp cfp-aligned-112.tar \
-        --glint glint24-aligned-112.tar --overlap docs/studies/lfw_overlap.json \
+    PYTHONPATH=scripts python benchmarks/untrained_heads.py --teacher mobilefacenet-ms1m.safetensors \
+        --cfp cfp-aligned-112.tar --glint glint24-aligned-112.tar --overlap docs/studies/lfw_overlap.json \
         --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt --out docs/studies/benchmarks/untrained_heads.json
 
 The FC network's own trunk, frozen. Each placed head starts from the FC head and is centred on training pictures; no
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from corpus import load_corpus
 from whyface.data.pair_lists import read_lfw_pairs
 from whyface.data.protocols import PairProtocol
 from whyface.evaluate.rates import fold_accuracy, tar_at_far
@@ -30,7 +31,7 @@ from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.models.backbones import MobileFaceNet
 from whyface.models.heads import GdcHead, PlacedGridHead
-from whyface.train.corpus import load_corpus, people_left_out
+from whyface.train.corpus import people_left_out
 from whyface.train.networks import read_safetensors, split_state
 from whyface.xcos.learned import grid_cosine
 

@@ -20,13 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from corpus import Corpus, load_corpus
 from norms import restate_norms
 from whyface.explain.verdict import software_versions
 from whyface.models.backbones import MobileFaceNet
 from whyface.models.catalogue import DEFAULT_MODEL, shipped_models, update_entry, zoo_path
 from whyface.models.heads import GridHead, PlacedGridHead
 from whyface.models.weights import save_safetensors
-from whyface.train.corpus import Corpus, load_corpus, people_left_out
+from whyface.train.corpus import people_left_out
 from whyface.train.networks import mobilefacenet_teacher, read_safetensors
 from whyface.xcos.export import export_faces, export_pair
 from whyface.xcos.grid import PearsonAttention

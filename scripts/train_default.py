@@ -22,9 +22,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from corpus import Corpus, load_corpus, sample_batch
 from whyface.models.backbones import MobileFaceNet
 from whyface.models.heads import GdcHead, GridHead, PlacedGridHead, flatten_grid
-from whyface.train.corpus import Corpus, load_corpus, people_left_out, sample_batch
+from whyface.train.corpus import people_left_out
 from whyface.train.losses import MarginHead, WeightAverage, all_pairs, balanced_regression, compare_all, tie_pair_halves
 from whyface.train.networks import channels_last, mobilefacenet_teacher, read_safetensors, split_state
 from whyface.train.picture_store import blend_people, jitter_geometry, jitter_light, occlude

@@ -24,19 +24,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
 
+from factorised_fit import FactorisedSettings, ViewedMaps, as_placed, fit_factorised, grids_of
+from onnx_rewriting import replace_prelu
+from picture_views import PictureSet, read_views
+from weighed_files import round_placed, write_weighed
 from whyface.faces.pictures import open_pictures
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.models.backbones import LargeMobileFaceNet
 from whyface.models.linear_head import LinearHead, linear_head
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.onnx_rewriting import replace_prelu
 from whyface.models.placed_fc import WeighedHead, WeighedNetwork
 from whyface.train.corpus import people_left_out
-from whyface.train.factorised_fit import FactorisedSettings, ViewedMaps, as_placed, fit_factorised, grids_of
 from whyface.train.objective import correlated_attention
-from whyface.train.viewed_maps import PictureSet, read_views
-from whyface.train.weighed_files import round_placed, write_weighed
 
 GRID: Final = "/m/PRelu_33_output_0"
 """The last map, 64 x 7 x 7: behind the 1 x 1 convolution, in front of the FC layer."""

@@ -13,13 +13,13 @@ from whyface.onnx_runtime import open_session
 onnx = pytest.importorskip("onnx")
 from onnx import ModelProto, TensorProto, helper, numpy_helper  # noqa: E402
 
-from whyface.models.onnx_rewriting import (  # noqa: E402
+from onnx_rewriting import (  # noqa: E402
     power_of_two_scale,
     replace_prelu,
     store_exact_int8,
     store_rounded_int8,
-    stored_tensors,
 )
+from whyface.models.weights import stored_tensors  # noqa: E402
 
 
 def network(weights: NDArray[np.float32], slopes: NDArray[np.float32], *, opset: int = 18) -> ModelProto:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from corpus import Corpus, load_corpus, sample_batch
 from whyface.errors import DataError
-from whyface.train.corpus import Corpus, load_corpus, people_left_out, sample_batch
+from whyface.train.corpus import people_left_out
 
 
 def picture(path: Path, value: int) -> None:

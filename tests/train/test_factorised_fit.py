@@ -9,9 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from whyface.errors import InputError
-from whyface.models.placed_fc import PlacedFcHead
-from whyface.train.factorised_fit import (
+from factorised_fit import (
     FactorisedSettings,
     GatheredFcHead,
     ViewedMaps,
@@ -19,6 +17,8 @@ from whyface.train.factorised_fit import (
     fit_factorised,
     grids_of,
 )
+from whyface.errors import InputError
+from whyface.models.placed_fc import PlacedFcHead
 from whyface.xcos.factorised import factorised_maps, factorised_scores
 
 CHANNELS, SIDE, SIZE, PEOPLE, PICTURES = 6, 4, 12, 12, 5

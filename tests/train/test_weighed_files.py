@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from helpers.tiny_torch import random_faces
+from weighed_files import PLACED, round_placed, write_weighed
 from whyface.errors import ModelError, OutputError
 from whyface.models.catalogue import read_entry
 from whyface.models.placed_fc import PlacedFcHead, PlaceLogits, WeighedHead, WeighedNetwork
 from whyface.models.weights import load_with_graph
-from whyface.train.weighed_files import PLACED, round_placed, write_weighed
 from whyface.xcos.factorised import factorised_scores
 from whyface.xcos.model import open_xcos
 

@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from whyface.errors import ModelError
 from whyface.files.integrity import read_model, with_sorted_metadata, write_atomic
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 _SHOWN: Final = 3
 # BatchNorm's step counter: no weight, and many published files leave it out.
 _COUNTER: Final = "num_batches_tracked"
+
+NEGATED: Final = ".negated"
+"""Suffix of the name of a PReLU's slopes, (C, 1, 1, 1) and times -1, in a rewritten network."""
+
+MINUS_ONE: Final = "minus_one."
+"""Prefix of the name of a tensor of -1s that a rewritten network needs."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,31 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
     return _load(module, tensors, path, prefix=prefix, strict=strict)
 
 
+def stored_tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
+    """Read a network's tensors by the names that they had before ``scripts/onnx_rewriting.py`` rewrote it.
+
+    Returns
+    -------
+    Name -> numbers: int8 weights as float32 again, and slopes (C,) of PReLUs that are not there any more.
+    """
+    from onnx import numpy_helper  # noqa: PLC0415 - slow to import
+
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    found: dict[str, NDArray[Any]] = {}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in tensors and node.input[1] in tensors:
+            whole, scale = tensors.pop(node.input[0]), tensors.pop(node.input[1])
+            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+            shape = [-1 if other == axis else 1 for other in range(whole.ndim)]
+            tensors[node.output[0]] = whole.astype(np.float32) * (scale.reshape(shape) if scale.ndim else scale)
+    for name, values in tensors.items():
+        if name.endswith(NEGATED):
+            found[name.removesuffix(NEGATED)] = -values.reshape(-1)
+        elif not name.startswith(MINUS_ONE):
+            found[name] = values
+    return found
+
+
 def load_with_graph(module: nn.Module, graph: Path | str, path: Path | str) -> None:
     """Load a module whose tensors are in two files: those that an ONNX graph names, and the rest.
 
@@ -70,7 +106,7 @@ def load_with_graph(module: nn.Module, graph: Path | str, path: Path | str) -> N
     module
         The module to load; its dtype and device stay.
     graph
-        An ONNX file, whose int8 tensors are restored (:func:`whyface.models.onnx_rewriting.stored_tensors`).
+        An ONNX file, whose int8 tensors are restored (:func:`stored_tensors`).
     path
         A ``.safetensors`` file; other tensors in it do not matter.
 
@@ -80,8 +116,6 @@ def load_with_graph(module: nn.Module, graph: Path | str, path: Path | str) -> N
         A file is missing or unusable, or a tensor is missing from both or has another shape.
     """
     import onnx  # noqa: PLC0415 - slow to import
-
-    from whyface.models.onnx_rewriting import stored_tensors  # noqa: PLC0415
 
     try:
         named = stored_tensors(onnx.load_model_from_string(read_model(graph)))

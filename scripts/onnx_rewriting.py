@@ -19,14 +19,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from whyface.errors import InputError, ModelError
+from whyface.models.weights import MINUS_ONE, NEGATED
 
 LEAST_NUMBERS: Final = 256
 """Smaller tensors stay unchanged: an extra node would cost more than int8 saves."""
 
-NEGATED: Final = ".negated"
-"""Suffix of the name of a PReLU's slopes, (C, 1, 1, 1) and times -1, in a rewritten network."""
-
-_MINUS_ONE: Final = "minus_one."
 _LEAST_OPSET: Final = 13
 
 
@@ -152,34 +149,11 @@ def replace_prelu(model: ModelProto) -> int:
         slopes = tensors[name]
         values = np.asarray(numpy_helper.to_array(slopes), np.float32).reshape(-1, 1, 1, 1)
         _add_tensor(model, f"{name}{NEGATED}", -values)
-        _add_tensor(model, f"{_MINUS_ONE}{len(values)}", -np.ones_like(values))
+        _add_tensor(model, f"{MINUS_ONE}{len(values)}", -np.ones_like(values))
         if name not in left:
             model.graph.initializer.remove(slopes)
     _set_nodes(model, nodes)
     return count
-
-
-def stored_tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
-    """Read a network's tensors by the names that they had before this module rewrote the network.
-
-    Returns
-    -------
-    Name -> numbers: int8 weights as float32 again, and slopes (C,) of PReLUs that are not there any more.
-    """
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    found: dict[str, NDArray[Any]] = {}
-    for node in model.graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in tensors and node.input[1] in tensors:
-            whole, scale = tensors.pop(node.input[0]), tensors.pop(node.input[1])
-            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-            shape = [-1 if other == axis else 1 for other in range(whole.ndim)]
-            tensors[node.output[0]] = whole.astype(np.float32) * (scale.reshape(shape) if scale.ndim else scale)
-    for name, values in tensors.items():
-        if name.endswith(NEGATED):
-            found[name.removesuffix(NEGATED)] = -values.reshape(-1)
-        elif not name.startswith(_MINUS_ONE):
-            found[name] = values
-    return found
 
 
 def _rectified(node: NodeProto, channels: int) -> list[NodeProto]:
@@ -190,7 +164,7 @@ def _rectified(node: NodeProto, channels: int) -> list[NodeProto]:
 
     return [
         helper.make_node("Relu", [x], [f"{y}.above"], name=f"{y}.above"),
-        scaled(x, f"{y}.turned", f"{_MINUS_ONE}{channels}"),
+        scaled(x, f"{y}.turned", f"{MINUS_ONE}{channels}"),
         helper.make_node("Relu", [f"{y}.turned"], [f"{y}.under"], name=f"{y}.under"),
         scaled(f"{y}.under", f"{y}.below", f"{node.input[1]}{NEGATED}"),
         helper.make_node("Add", [f"{y}.below", f"{y}.above"], [y], name=y),

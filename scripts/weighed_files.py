@@ -22,7 +22,7 @@ from whyface.files.integrity import write_atomic
 from whyface.models.catalogue import write_entry
 from whyface.models.entry import ModelEntry
 from whyface.models.placed_fc import WeighedHead, WeighedNetwork
-from whyface.models.weights import save_safetensors
+from whyface.models.weights import save_safetensors, stored_tensors
 from whyface.train.export import FACE_TOLERANCE, real_faces
 from whyface.xcos.export import to_onnx
 from whyface.xcos.model import CORRELATED_TENSOR, open_xcos
@@ -85,11 +85,10 @@ def write_weighed(
     OutputError
         If the network cannot be exported, or a file cannot be written.
     """
-    from whyface.models.onnx_rewriting import (  # noqa: PLC0415 - imports onnx, which is slow
+    from onnx_rewriting import (  # noqa: PLC0415 - imports onnx, which is slow
         replace_prelu,
         store_exact_int8,
         store_rounded_int8,
-        stored_tensors,
     )
 
     try:

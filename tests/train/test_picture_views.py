@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from helpers.gallery_models import TinyGrids
+from picture_views import PictureSet, cached_view, change_view, read_views
 from whyface.errors import InputError
 from whyface.faces.pictures import Closing, FolderPictures
 from whyface.models.linear_head import LinearHead
-from whyface.train.viewed_maps import PictureSet, cached_view, change_view, read_views
 
 NAMES = tuple(f"{number}.png" for number in range(40))
 
