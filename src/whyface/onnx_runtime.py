@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ PRIVACY: Final = {"ORT_DISABLE_TELEMETRY": "1"}
 """The environment in which ONNX Runtime must be loaded, for processes that load it on their own."""
 
 _FATAL_ONLY: Final = 4
+_MOST_MEMORY: Final = 2**30 + 2**29
+_LARGEST_LIMITED: Final = 2**28
 
 
 def onnx_runtime(part: str = "") -> Any:
@@ -44,7 +47,18 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def open_session(model: bytes, *, threads: int | None = None, providers: Sequence[str] = CPU) -> InferenceSession:
+@cache
+def _limit_memory() -> None:
+    """Set up the memory that limited sessions share, once per process."""
+    runtime = onnx_runtime()
+    kind = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
+    # As large as asked for, not the next power of two; -1: as is usual.
+    runtime.create_and_register_allocator(kind, runtime.OrtArenaCfg(_MOST_MEMORY, 1, -1, -1))
+
+
+def open_session(
+    model: bytes, *, threads: int | None = None, providers: Sequence[str] = CPU, limited: bool = False
+) -> InferenceSession:
     """Open a network.
 
     All graph optimisations are on, ONNX Runtime's default. Its threads sleep while they have nothing to do instead of
@@ -60,6 +74,9 @@ def open_session(model: bytes, *, threads: int | None = None, providers: Sequenc
         Threads within one operator; None leaves it to ONNX Runtime, which takes as many as there are cores.
     providers
         Execution providers of ONNX Runtime, in order of preference.
+    limited
+        Whether the network is somebody else's: a few bytes can ask for terabytes. All such sessions together get
+        1.5 GiB on the processor; what is beyond fails. A file above 256 MiB is large itself, and gets what it asks for.
 
     Returns
     -------
@@ -81,4 +98,7 @@ def open_session(model: bytes, *, threads: int | None = None, providers: Sequenc
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
+    if limited and len(model) <= _LARGEST_LIMITED:
+        _limit_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     return runtime.InferenceSession(model, options, providers=list(providers))

@@ -230,7 +230,7 @@ class OnnxHead:
 
 def _open(model: bytes, path: Path, threads: int | None) -> Any:
     try:
-        return open_session(model, threads=threads)
+        return open_session(model, threads=threads, limited=True)
     except Exception as error:  # ONNX Runtime's errors share no base class.
         raise _failed(path, error) from error
 

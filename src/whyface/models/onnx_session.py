@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
 from whyface.files.integrity import read_model
+from whyface.models.onnx_limits import check_bounded
 from whyface.models.onnx_tap import Summary, add_output, summarise
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.onnx_runtime import CPU, open_session
@@ -36,10 +37,11 @@ def read_summary(data: bytes, path: Path) -> Summary:
     Raises
     ------
     ModelError
-        The bytes are no ONNX model, or refer to data in other files.
+        The bytes are no ONNX model, refer to data in other files, or could run for ever.
     """
     try:
         summary = summarise(data)
+        check_bounded(data)
     except ValueError as error:
         raise ModelError(f"{path}: not a usable ONNX file: {error}; give a complete .onnx file") from error
     if summary.external:
@@ -88,7 +90,7 @@ class FaceSession:
     ) -> None:
         self._path = path
         try:
-            self._session = open_session(model, threads=threads, providers=providers)
+            self._session = open_session(model, threads=threads, providers=providers, limited=True)
         except Exception as error:  # ONNX Runtime's errors share no base class.
             raise _refused(path, error) from error
         self._input, self._dtype, self.batch_size = _check_input(self._session, path, preprocessing)

@@ -7,9 +7,20 @@ makes adding an output trivial: when a message field occurs twice, a parser merg
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from whyface.models.protobuf import (
+    UINT32,
+    VARINT,
+    copied,
+    field_bytes,
+    fields,
+    messages,
+    read_varint,
+    text,
+    varint_bytes,
+)
 
 # Field numbers of onnx.proto.
 _MODEL_GRAPH: Final = 7
@@ -42,11 +53,7 @@ _TENSOR_LOCATION: Final = 14
 _TENSOR_INSIDE: Final = 0
 _SPARSE_PARTS: Final = (1, 2)
 
-_VARINT: Final = 0
-_LENGTH: Final = 2
-_FIXED: Final = {1: 8, 5: 4}
 _MAX_DEPTH: Final = 32
-_UINT32: Final = 0xFFFFFFFF
 
 _ORT_MAGIC: Final = b"ORTM"
 
@@ -117,17 +124,17 @@ def summarise(model: bytes) -> Summary:
     tensors: dict[str, str] = {}
     external: list[str] = []
     graphs = 0
-    for field, value in _messages(memoryview(model)):
+    for field, value in messages(memoryview(model)):
         if field == _MODEL_GRAPH:
             graphs += 1
             _read_main_graph(value, outputs, tensors)
             external += _external_in_graph(value)
         elif field == _MODEL_TRAINING:
-            for part, inner in _messages(value):
+            for part, inner in messages(value):
                 if part in _TRAINING_GRAPHS:
                     external += _external_in_graph(inner)
         elif field == _MODEL_FUNCTIONS:
-            for part, inner in _messages(value):
+            for part, inner in messages(value):
                 if part == _FUNCTION_NODE:
                     external += _external_in_node(inner, 0)
     if not graphs or not tensors:
@@ -140,8 +147,8 @@ def add_output(model: bytes, *names: str) -> bytes:
 
     Type and shape are left out: ONNX Runtime infers them.
     """
-    graph = b"".join(_field(_GRAPH_OUTPUT, _field(_VALUE_NAME, name.encode())) for name in names)
-    return model + _field(_MODEL_GRAPH, graph)
+    graph = b"".join(field_bytes(_GRAPH_OUTPUT, field_bytes(_VALUE_NAME, name.encode())) for name in names)
+    return model + field_bytes(_MODEL_GRAPH, graph)
 
 
 def cut_graph(model: bytes, start: str, end: str) -> bytes:
@@ -178,13 +185,13 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
     if not reached or outside:
         raise ValueError(f"tensor {end!r} is not made from {start!r} alone")
     dropped = (_GRAPH_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUES)
-    tensor = _field(_TYPE_TENSOR, _to_varint(_TENSOR_ELEMENT << 3 | _VARINT) + _to_varint(_FLOAT))
-    parts = [_copied(*entry) for index, entry in enumerate(graph) if index in kept or entry[0] not in dropped]
+    tensor = field_bytes(_TYPE_TENSOR, varint_bytes(_TENSOR_ELEMENT << 3 | VARINT) + varint_bytes(_FLOAT))
+    parts = [copied(*entry) for index, entry in enumerate(graph) if index in kept or entry[0] not in dropped]
     parts += [
-        _field(_GRAPH_INPUT, _field(_VALUE_NAME, start.encode()) + _field(_VALUE_TYPE, tensor)),
-        _field(_GRAPH_OUTPUT, _field(_VALUE_NAME, end.encode())),
+        field_bytes(_GRAPH_INPUT, field_bytes(_VALUE_NAME, start.encode()) + field_bytes(_VALUE_TYPE, tensor)),
+        field_bytes(_GRAPH_OUTPUT, field_bytes(_VALUE_NAME, end.encode())),
     ]
-    return rest + _field(_MODEL_GRAPH, b"".join(parts))
+    return rest + field_bytes(_MODEL_GRAPH, b"".join(parts))
 
 
 def free_batch(model: bytes, batch: int) -> bytes:
@@ -205,47 +212,47 @@ def free_batch(model: bytes, batch: int) -> bytes:
     parts = []
     for field, value in graph:
         if field == _GRAPH_INITIALIZER and isinstance(value, memoryview) and _name(value, _TENSOR_NAME) in shapes:
-            parts.append(_field(field, _freed(value, batch)))
+            parts.append(field_bytes(field, _freed(value, batch)))
         elif field == _GRAPH_NODE and isinstance(value, memoryview) and shapes & set(_ends(value)[1]):
-            parts.append(_field(field, _freed_node(value, batch)))
+            parts.append(field_bytes(field, _freed_node(value, batch)))
         else:
-            parts.append(_copied(field, value))
-    return rest + _field(_MODEL_GRAPH, b"".join(parts))
+            parts.append(copied(field, value))
+    return rest + field_bytes(_MODEL_GRAPH, b"".join(parts))
 
 
 def _main_graph(model: bytes) -> tuple[bytes, list[tuple[int, int | memoryview]]]:
     """Split a model into the bytes outside its graph and the graph's fields."""
     rest = b""
     graph: list[tuple[int, int | memoryview]] = []
-    for field, value in _fields(memoryview(model)):
+    for field, value in fields(memoryview(model)):
         if field == _MODEL_GRAPH and isinstance(value, memoryview):
-            graph += _fields(value)
+            graph += fields(value)
         else:
-            rest += _copied(field, value)
+            rest += copied(field, value)
     return rest, graph
 
 
 def _freed_node(node: memoryview, batch: int) -> bytes:
     """Free the tensor of a Constant node."""
     parts = []
-    for field, value in _fields(node):
+    for field, value in fields(node):
         if field == _NODE_ATTRIBUTE and isinstance(value, memoryview):
             inner = (
-                _field(part, _freed(one, batch))
+                field_bytes(part, _freed(one, batch))
                 if part == _ATTRIBUTE_TENSORS[0] and isinstance(one, memoryview)
-                else _copied(part, one)
-                for part, one in _fields(value)
+                else copied(part, one)
+                for part, one in fields(value)
             )
-            parts.append(_field(field, b"".join(inner)))
+            parts.append(field_bytes(field, b"".join(inner)))
         else:
-            parts.append(_copied(field, value))
+            parts.append(copied(field, value))
     return b"".join(parts)
 
 
 def _freed(tensor: memoryview, batch: int) -> bytes:
     """Write 0, "as it comes in", in the place of a shape's first number, where that is the batch."""
     sizes = b""
-    for field, value in _fields(tensor):
+    for field, value in fields(tensor):
         if field == _TENSOR_RAW and isinstance(value, memoryview):
             sizes = bytes(value)
         elif field == _TENSOR_INT64 and isinstance(value, int):
@@ -253,44 +260,38 @@ def _freed(tensor: memoryview, batch: int) -> bytes:
         elif field == _TENSOR_INT64 and isinstance(value, memoryview):
             at = 0
             while at < len(value):
-                number, at = _varint(value, at)
+                number, at = read_varint(value, at)
                 sizes += number.to_bytes(8, "little")
     # A shape of one number is no row per face.
     if len(sizes) < 16 or int.from_bytes(sizes[:8], "little") != batch:
         return bytes(tensor)
-    kept = [_copied(*entry) for entry in _fields(tensor) if entry[0] not in (_TENSOR_RAW, _TENSOR_INT64)]
-    return b"".join([*kept, _field(_TENSOR_RAW, bytes(8) + sizes[8:])])
+    kept = [copied(*entry) for entry in fields(tensor) if entry[0] not in (_TENSOR_RAW, _TENSOR_INT64)]
+    return b"".join([*kept, field_bytes(_TENSOR_RAW, bytes(8) + sizes[8:])])
 
 
 def _ends(node: int | memoryview) -> tuple[list[str], list[str]]:
-    parts = [*_messages(node)] if isinstance(node, memoryview) else []
-    inputs, outputs = ([_text(value) for part, value in parts if part == kind] for kind in (_NODE_INPUT, _NODE_OUTPUT))
+    parts = [*messages(node)] if isinstance(node, memoryview) else []
+    inputs, outputs = ([text(value) for part, value in parts if part == kind] for kind in (_NODE_INPUT, _NODE_OUTPUT))
     return inputs, outputs
 
 
 def _name(message: int | memoryview, field: int) -> str:
-    parts = _messages(message) if isinstance(message, memoryview) else iter(())
-    return next((_text(value) for part, value in parts if part == field), "")
-
-
-def _copied(field: int, value: int | memoryview) -> bytes:
-    if isinstance(value, int):
-        return _to_varint(field << 3 | _VARINT) + _to_varint(value)
-    return _field(field, bytes(value))
+    parts = messages(message) if isinstance(message, memoryview) else iter(())
+    return next((text(value) for part, value in parts if part == field), "")
 
 
 def _read_main_graph(graph: memoryview, outputs: list[str], tensors: dict[str, str]) -> None:
-    for field, value in _messages(graph):
+    for field, value in messages(graph):
         if field == _GRAPH_OUTPUT:
-            outputs += [_text(inner) for part, inner in _messages(value) if part == _VALUE_NAME]
+            outputs += [text(inner) for part, inner in messages(value) if part == _VALUE_NAME]
         elif field == _GRAPH_NODE:
             made: list[str] = []
             op = ""
-            for part, inner in _messages(value):
+            for part, inner in messages(value):
                 if part == _NODE_OUTPUT:
-                    made.append(_text(inner))
+                    made.append(text(inner))
                 elif part == _NODE_OP_TYPE:
-                    op = _text(inner)
+                    op = text(inner)
             tensors.update((name, op) for name in made if name)
 
 
@@ -298,7 +299,7 @@ def _external_in_graph(graph: memoryview, depth: int = 0) -> list[str]:
     if depth > _MAX_DEPTH:
         raise ValueError("its graphs are nested too deeply")
     found: list[str] = []
-    for field, value in _messages(graph):
+    for field, value in messages(graph):
         if field == _GRAPH_INITIALIZER:
             found += _external_in_tensor(value)
         elif field == _GRAPH_SPARSE_INITIALIZER:
@@ -310,10 +311,10 @@ def _external_in_graph(graph: memoryview, depth: int = 0) -> list[str]:
 
 def _external_in_node(node: memoryview, depth: int) -> list[str]:
     found: list[str] = []
-    for field, attribute in _messages(node):
+    for field, attribute in messages(node):
         if field != _NODE_ATTRIBUTE:
             continue
-        for part, value in _messages(attribute):
+        for part, value in messages(attribute):
             if part in _ATTRIBUTE_TENSORS:
                 found += _external_in_tensor(value)
             elif part in _ATTRIBUTE_SPARSE:
@@ -324,77 +325,15 @@ def _external_in_node(node: memoryview, depth: int) -> list[str]:
 
 
 def _external_in_sparse(tensor: memoryview) -> list[str]:
-    return [name for part, value in _messages(tensor) if part in _SPARSE_PARTS for name in _external_in_tensor(value)]
+    return [name for part, value in messages(tensor) if part in _SPARSE_PARTS for name in _external_in_tensor(value)]
 
 
 def _external_in_tensor(tensor: memoryview) -> list[str]:
     name, external = "(no name)", False
-    for field, value in _fields(tensor):
+    for field, value in fields(tensor):
         if field == _TENSOR_LOCATION and isinstance(value, int):
             # An enum is 32 bits wide: parsers drop what is above, so a crafted file cannot hide it there.
-            external = external or value & _UINT32 != _TENSOR_INSIDE
+            external = external or value & UINT32 != _TENSOR_INSIDE
         elif field == _TENSOR_NAME and isinstance(value, memoryview):
-            name = _text(value)
+            name = text(value)
     return [name] if external else []
-
-
-def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    for field, value in _fields(data):
-        if isinstance(value, memoryview):
-            yield field, value
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield (field number, value): an int for a varint, bytes for the rest."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        field, wire = (key & _UINT32) >> 3, key & 7
-        if field == 0:
-            raise ValueError("it is not a protobuf message")
-        if wire == _VARINT:
-            value, at = _varint(data, at)
-            yield field, value
-            continue
-        if wire == _LENGTH:
-            length, at = _varint(data, at)
-        elif wire in _FIXED:
-            length = _FIXED[wire]
-        else:
-            raise ValueError("it is not a protobuf message")
-        if at + length > len(data):
-            raise ValueError("it is cut short or not a protobuf message")
-        if wire == _LENGTH:
-            yield field, data[at : at + length]
-        at += length
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("it is cut short or not a protobuf message")
-
-
-def _text(data: memoryview) -> str:
-    # A name that is not UTF-8 would make ONNX Runtime write to standard output.
-    return str(data, "utf-8")
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    return _to_varint(number << 3 | _LENGTH) + _to_varint(len(payload)) + payload
-
-
-def _to_varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -100,7 +100,7 @@ class PairGraph:
             if self._session is None:
                 try:
                     # The graph is tiny; more threads than one cost more than they give.
-                    self._session = open_session(self._model, threads=self._threads or 1)
+                    self._session = open_session(self._model, threads=self._threads or 1, limited=True)
                 except Exception as error:
                     raise ModelError(f"{self.path}: ONNX Runtime cannot use this graph ({error})") from error
             return self._session

@@ -1,0 +1,83 @@
+"""What no face network needs, and what would let a small ONNX file run for ever."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from whyface.models.protobuf import messages, text
+
+MOST_NODES: Final = 20_000
+"""Maximum number of operators, with every function in the place of its calls; the largest face networks have 2,000."""
+
+_MODEL_GRAPH: Final = 7
+_MODEL_FUNCTIONS: Final = 25
+_GRAPH_NODE: Final = 1
+_FUNCTION_NAME: Final = 1
+_FUNCTION_NODE: Final = 7
+_FUNCTION_DOMAIN: Final = 10
+_NODE_OP_TYPE: Final = 4
+_NODE_ATTRIBUTE: Final = 5
+_NODE_DOMAIN: Final = 7
+_ATTRIBUTE_GRAPHS: Final = (6, 11)
+
+_Name = tuple[str, str]
+
+
+def check_bounded(model: bytes) -> None:
+    """Refuse control flow and functions that unfold into very many operators.
+
+    A ``Loop`` can go round 2 ** 63 times, and 1.3 kB of functions that call each other make a million operators. Any
+    operator with a graph of its own is refused: ``Loop``, ``Scan``, ``If``, ``SequenceMap``.
+
+    Raises
+    ------
+    ValueError
+        If there is one; the message is one line.
+    """
+    main: Counter[_Name] = Counter()
+    functions: dict[_Name, Counter[_Name]] = {}
+    for field, value in messages(memoryview(model)):
+        if field == _MODEL_GRAPH:
+            main.update(_operators(value, _GRAPH_NODE))
+        elif field == _MODEL_FUNCTIONS:
+            name = _last(value, _FUNCTION_DOMAIN), _last(value, _FUNCTION_NAME)
+            # Overloads share a name; all of them count.
+            functions.setdefault(name, Counter()).update(_operators(value, _FUNCTION_NODE))
+    sizes: dict[_Name, int] = {}
+    if _unfolded(main, functions, sizes, ()) > MOST_NODES:
+        raise ValueError(f"it has more than {MOST_NODES} operators")
+
+
+def _unfolded(
+    operators: Counter[_Name],
+    functions: dict[_Name, Counter[_Name]],
+    sizes: dict[_Name, int],
+    within: tuple[_Name, ...],
+) -> int:
+    total = 0
+    for name, count in operators.items():
+        if name in functions and name not in sizes:
+            if name in within or len(within) > 100:
+                raise ValueError(f"its function {name[1][:60]!r} calls itself or is nested too deeply")
+            sizes[name] = _unfolded(functions[name], functions, sizes, (*within, name))
+        total += count * max(sizes.get(name, 1), 1)
+    return total
+
+
+def _operators(graph: memoryview, part: int) -> Iterator[_Name]:
+    for field, node in messages(graph):
+        if field != part:
+            continue
+        op = _last(node, _NODE_OP_TYPE)
+        for kind, attribute in messages(node):
+            if kind == _NODE_ATTRIBUTE and any(inner in _ATTRIBUTE_GRAPHS for inner, _ in messages(attribute)):
+                raise ValueError(f"its operator {op[:60]!r} is control flow, which could run for ever")
+        yield _last(node, _NODE_DOMAIN), op
+
+
+def _last(message: memoryview, field: int) -> str:
+    # Where a field comes twice, protobuf takes the last.
+    found = [value for part, value in messages(message) if part == field]
+    return text(found[-1]) if found else ""

@@ -1,0 +1,91 @@
+"""The messages of protobuf, which ONNX files consist of: walk through the fields of one, and write some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+VARINT: Final = 0
+_LENGTH: Final = 2
+_FIXED: Final = {1: 8, 5: 4}
+UINT32: Final = 0xFFFFFFFF
+
+
+def messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield (field number, bytes), without the numbers.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no message; so do :func:`fields` and :func:`read_varint`.
+    """
+    for field, value in fields(data):
+        if isinstance(value, memoryview):
+            yield field, value
+
+
+def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield (field number, value): an int for a varint, bytes for the rest."""
+    at = 0
+    while at < len(data):
+        key, at = read_varint(data, at)
+        field, wire = (key & UINT32) >> 3, key & 7
+        if field == 0:
+            raise ValueError("it is not a protobuf message")
+        if wire == VARINT:
+            value, at = read_varint(data, at)
+            yield field, value
+            continue
+        if wire == _LENGTH:
+            length, at = read_varint(data, at)
+        elif wire in _FIXED:
+            length = _FIXED[wire]
+        else:
+            raise ValueError("it is not a protobuf message")
+        if at + length > len(data):
+            raise ValueError("it is cut short or not a protobuf message")
+        if wire == _LENGTH:
+            yield field, data[at : at + length]
+        at += length
+
+
+def read_varint(data: memoryview, at: int) -> tuple[int, int]:
+    """Return the number that begins at a byte, and where the next field begins."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("it is cut short or not a protobuf message")
+
+
+def text(data: memoryview) -> str:
+    """Decode a name."""
+    # A name that is not UTF-8 would make ONNX Runtime write to standard output.
+    return str(data, "utf-8")
+
+
+def field_bytes(number: int, payload: bytes) -> bytes:
+    """Write a field of bytes."""
+    return varint_bytes(number << 3 | _LENGTH) + varint_bytes(len(payload)) + payload
+
+
+def varint_bytes(value: int) -> bytes:
+    """Write a number."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def copied(field: int, value: int | memoryview) -> bytes:
+    """Write a field as it was read."""
+    if isinstance(value, int):
+        return varint_bytes(field << 3 | VARINT) + varint_bytes(value)
+    return field_bytes(field, bytes(value))
