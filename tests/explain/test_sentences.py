@@ -11,7 +11,7 @@ from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import Cost, ModelInfo, ThresholdSource
 from whyface.explain.sentences import describe, distance, points
 from whyface.explain.shares import explanation_shares, fewest_to_flip, ranked, region_shares
-from whyface.faces.regions import REGION_PHRASES, region_masks
+from whyface.faces.regions import REGIONS, region_masks, region_phrase
 
 UNIFORM = np.full((7, 7), 1 / 49, np.float32)
 MASKS = region_masks()
@@ -92,13 +92,13 @@ def test_every_number_follows_from_the_explanation(seed: int) -> None:
     shares = explanation_shares(one)
     assert shares is not None
     regions = region_shares(shares)
-    phrases = {phrase: name for name, phrase in REGION_PHRASES.items()}
+    phrases = {region_phrase(name): name for name in REGIONS}
     named = re.findall(r"(the [a-z ]+?) \(([+-]\d+\.\d)\)", first + second)
     assert len(named) >= 2
     for phrase, amount in named:
         assert amount == points(regions[phrases[phrase]])
     top = ranked(regions, positive=one.is_match)[0][0]
-    assert f"{REGION_PHRASES[top]} ({points(regions[top])})" in first
+    assert f"{region_phrase(top)} ({points(regions[top])})" in first
     assert f"the score of {one.score:.4f} is {distance(one.margin)} " in first
     assert f"threshold of {one.threshold:.4f}" in first
     flip = fewest_to_flip(shares, is_match=one.is_match)
@@ -109,6 +109,16 @@ def test_every_number_follows_from_the_explanation(seed: int) -> None:
     assert ("left and right as seen in the picture" in first + second) == bool(
         re.search("the (left|right) ", first + second)
     )
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_coarse_grid_has_quarters_and_no_parts_of_a_face(size: int) -> None:
+    s = np.full((size, size), 0.3)
+    s[: size // 2, : size // 2] = 0.9
+    s[size // 2 :, size // 2 :] = 0.1
+    first, second = describe(xcos(s, np.full((size, size), 1 / size**2)))
+    assert "thanks above all to the upper left quarter (+16.2)" in first
+    assert second.startswith("Only the lower right quarter (-3.7) speaks against it; ")
 
 
 def test_negative_weights_change_no_sign() -> None:

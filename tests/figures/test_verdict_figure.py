@@ -116,6 +116,13 @@ def test_the_regions_bars_add_up_to_the_margin() -> None:
     assert len(names) == len(set(names)) == 10
 
 
+def test_a_coarse_grid_has_a_bar_for_each_quarter_and_no_empty_ones() -> None:
+    s = np.linspace(-0.5, 0.9, 16, dtype=np.float32).reshape(4, 4)
+    axes = panel(verdict_figure(explanation(np.full((4, 4), 1 / 16, np.float32), s), FACE, FACE), "regions")
+    names = {label.get_text() for label in axes.get_yticklabels()}
+    assert names == {"upper left quarter", "upper right quarter", "lower left quarter", "lower right quarter"}
+
+
 @pytest.mark.parametrize(("score", "verdict", "side"), [(0.3, "Match", "above"), (0.2, "No match", "below")])
 def test_the_heading_says_verdict_score_threshold_and_where_it_comes_from(
     score: float, verdict: str, side: str

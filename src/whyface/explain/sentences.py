@@ -20,7 +20,7 @@ from whyface.explain.shares import (
     ranked,
     region_shares,
 )
-from whyface.faces.regions import REGION_PHRASES, has_side
+from whyface.faces.regions import has_side, region_phrase
 
 MOST_NAMED: Final = 3
 """Maximum number of regions in a list."""
@@ -182,7 +182,7 @@ def _flip(explanation: Explanation, shares: NDArray[np.float64]) -> tuple[str, t
     if len(flip.regions) > MOST_NAMED:
         where = f"in the {flip.count} places (of {shares.size}) that support it most"
         return f"the verdict would flip if the similarity {where} {change}", ()
-    places = _joined([REGION_PHRASES[name] for name in flip.regions])
+    places = _joined([region_phrase(name) for name in flip.regions])
     where = f"at {places} ({flip.count} of the {shares.size} places)"
     return f"the verdict would flip if the similarity {where} {change}", flip.regions
 
@@ -199,7 +199,7 @@ def _visible(listed: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
 
 
 def _listed(listed: _Listed) -> str:
-    return _joined([f"{REGION_PHRASES[name]} ({amount})" for name, amount in listed[:MOST_NAMED]])
+    return _joined([f"{region_phrase(name)} ({amount})" for name, amount in listed[:MOST_NAMED]])
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
-from whyface.faces.regions import REGIONS, region_masks, region_of_cells
+from whyface.faces.regions import region_masks, region_of_cells
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -98,7 +98,7 @@ def explanation_shares(explanation: Explanation) -> NDArray[np.float64] | None:
 
 
 def region_shares(shares: FloatArray) -> dict[str, float]:
-    """Sum shares (h, w) by region, in the order of :data:`whyface.faces.regions.REGIONS`, empty regions included."""
+    """Sum shares (h, w) by region, in the order of :func:`whyface.faces.regions.region_masks`."""
     masks = region_masks(*shares.shape)
     return {name: float(np.sum(shares[mask], dtype=np.float64)) for name, mask in masks.items()}
 
@@ -116,7 +116,9 @@ def map_shares(explanation: Explanation) -> dict[str, float] | None:
     if not maps:
         return None
     sums = [region_shares(m) for m in maps]
-    return {name: sum(one[name] for one in sums) / len(sums) for name in REGIONS}
+    # Maps of different sizes may have other regions.
+    names = dict.fromkeys(name for one in sums for name in one)
+    return {name: sum(one.get(name, 0.0) for one in sums) / len(sums) for name in names}
 
 
 def ranked(shares: Mapping[str, float], *, positive: bool) -> list[tuple[str, float]]:

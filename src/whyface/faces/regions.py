@@ -1,12 +1,12 @@
 """Named regions of an aligned face, derived from where alignment puts eyes, nose and mouth.
 
+A grid that is too coarse for them has halves, quarters or thirds of the picture instead.
+
 "Left" and "right" are as seen in the picture, not the person's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -45,16 +45,7 @@ REGIONS: Final = (
     "left edge",
     "right edge",
 )
-"""All regions, from top to bottom; the edges are what lies next to the face: hair, ears, background."""
-
-REGION_PHRASES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        **{name: f"the {name}" for name in REGIONS},
-        "left edge": "the left edge of the picture",
-        "right edge": "the right edge of the picture",
-    }
-)
-"""How a sentence names each region."""
+"""All regions of a fine grid, from top to bottom; the edges are what lies next to the face: hair, ears, background."""
 
 # Bounds in face units (see _face_units). Half widths in inter-eye distances: the eyes are at 0.5, the corners of the
 # mouth near 0.4, and few faces extend beyond 1.1.
@@ -73,35 +64,73 @@ def region_of_cells(height: int = 7, width: int = 7) -> NDArray[np.str_]:
 
     Returns
     -------
-    (height, width) array of strings, each one of :data:`REGIONS`.
+    (height, width) array of strings: :data:`REGIONS` if each of them contains the centre of a place, as from 7 x 7 on,
+    otherwise parts of the picture such as ``"upper left quarter"``.
 
     Raises
     ------
     InputError
         If the grid has no places.
     """
-    return np.asarray(REGIONS)[_region_numbers(height, width)]
+    names, numbers = _named_places(height, width)
+    return np.asarray(names)[numbers]
 
 
 def region_masks(height: int = 7, width: int = 7) -> dict[str, NDArray[np.bool_]]:
-    """Return for each region, in the order of :data:`REGIONS`, the mask of its places.
+    """Return for each region, from top to bottom, the mask of its places.
 
     Returns
     -------
-    Name -> (height, width) bool. Each place is in exactly one mask; on a coarse grid a mask may be empty.
+    Name -> (height, width) bool. Each place is in exactly one mask, and no mask is empty.
 
     Raises
     ------
     InputError
         If the grid has no places.
     """
-    numbers = _region_numbers(height, width)
-    return {name: numbers == number for number, name in enumerate(REGIONS)}
+    names, numbers = _named_places(height, width)
+    return {name: numbers == number for number, name in enumerate(names)}
+
+
+def region_phrase(region: str) -> str:
+    """Return how a sentence names a region, such as ``"the nose tip"``."""
+    return f"the {region} of the picture" if region.endswith("edge") else f"the {region}"
 
 
 def has_side(region: str) -> bool:
-    """Return whether a region's name starts with left or right."""
-    return region.startswith(("left ", "right "))
+    """Return whether a region's name says left or right."""
+    return not {"left", "right"}.isdisjoint(region.split(" "))
+
+
+def _named_places(height: int, width: int) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Return the names of a grid's regions, and for each place the number of its name."""
+    if height < 1 or width < 1:
+        raise InputError(f"a grid needs at least one place, got {height} x {width}; give positive sizes")
+    numbers = _region_numbers(height, width)
+    if len(np.unique(numbers)) == len(REGIONS):
+        return REGIONS, numbers
+    rows, columns = _parts(height), _parts(width)
+    names = tuple(_part_name(rows, row, columns, column) for row in range(rows) for column in range(columns))
+    return names, _part_of(height, rows)[:, None] * columns + _part_of(width, columns)
+
+
+def _parts(places: int) -> int:
+    """Return into how many equal parts a row of places is named: four places are two halves."""
+    return {1: 1, 2: 2, 4: 2}.get(places, 3)
+
+
+def _part_of(places: int, parts: int) -> NDArray[np.intp]:
+    return np.asarray((np.arange(places) + 0.5) * parts / places, np.intp)
+
+
+def _part_name(rows: int, row: int, columns: int, column: int) -> str:
+    down = {1: (), 2: ("upper", "lower"), 3: ("upper", "middle", "lower")}[rows]
+    across = {1: (), 2: ("left", "right"), 3: ("left", "middle", "right")}[columns]
+    words = [*down[row : row + 1], *across[column : column + 1]]
+    if words == ["middle", "middle"]:
+        return "centre"
+    whole = {(1, 1): "whole face", (2, 2): "quarter"}
+    return " ".join([*words, whole.get((rows, columns), {2: "half", 3: "third"}.get(rows * columns, "part"))])
 
 
 def _face_units(height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -116,8 +145,6 @@ def _face_units(height: int, width: int) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _region_numbers(height: int, width: int) -> NDArray[np.intp]:
-    if height < 1 or width < 1:
-        raise InputError(f"a grid needs at least one place, got {height} x {width}; give positive sizes")
     across, down = _face_units(height, width)
     away = np.abs(across)
     left = across < 0

@@ -194,7 +194,8 @@ def _difference(sheet: Sheet, found: Identification, difference: NDArray[np.floa
     sheet.text(_left(0) + used + 12, y - 12, f"in points; together {gap:+.1f}", size=8.8, color=MUTED)
     by_size = sorted(found.reasons().items(), key=lambda item: -abs(item[1]))
     chosen = sorted(by_size[:_BARS], key=lambda item: -item[1])
-    bars = [*chosen, (f"{len(by_size) - len(chosen)} other regions", sum(share for _, share in by_size[_BARS:]))]
+    rest = [share for _, share in by_size[_BARS:]]
+    bars = [*chosen, panels.other_regions(rest)] if rest else chosen
     width = 3 * _SIDE + 2 * _GAP - 120
     axes = sheet.figure.add_axes(sheet.box(_left(0) + 110, y, width, _SIDE))
     axes.set_label("regions")

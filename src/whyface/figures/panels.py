@@ -198,6 +198,11 @@ def draw_color_bar(axes: Axes, image: AxesImage, ticks: Sequence[tuple[float, st
     axes.tick_params(length=2, width=0.6, color=MUTED, labelsize=8, labelcolor=MUTED, labelfontfamily=FONT, pad=2)
 
 
+def other_regions(shares: Sequence[float]) -> tuple[str, float]:
+    """Return the bar of the regions that have none of their own: its label and the sum of their shares."""
+    return f"{len(shares)} other region{'' if len(shares) == 1 else 's'}", sum(shares)
+
+
 def draw_region_bars(axes: Axes, bars: Sequence[tuple[str, float]]) -> None:
     """Draw shares of the margin in points, one bar per region from the top: blue for a match, red against it."""
     amounts = [100 * share for _, share in bars]

@@ -221,9 +221,10 @@ def _regions(sheet: Sheet, explanation: Explanation) -> None:
     sheet.text(x, y, "By region", size=11, weight="bold")
     line = f"for a match (+) or against it (-), in points; together {points(explanation.margin)} = score - threshold"
     sheet.text(x + sheet.measure("By region", 11, "bold") + 12, y, line, size=_CAPTION, color=MUTED)
-    axes = sheet.figure.add_axes(sheet.box(x + 110, y + 12, WIDTH - _MARGIN - x - 110, 176))
+    bars = _bars(region_shares(shares), explanation.is_match)
+    axes = sheet.figure.add_axes(sheet.box(x + 110, y + 12, WIDTH - _MARGIN - x - 110, 17.6 * len(bars)))
     axes.set_label("regions")
-    panels.draw_region_bars(axes, _bars(region_shares(shares), explanation.is_match))
+    panels.draw_region_bars(axes, bars)
 
 
 def _bars(shares: dict[str, float], match: bool) -> list[tuple[str, float]]:
@@ -233,7 +234,7 @@ def _bars(shares: dict[str, float], match: bool) -> list[tuple[str, float]]:
     chosen = (named + [item for item in by_size if item not in named])[:_BARS]
     shown = sorted(chosen, key=lambda item: -item[1] if match else item[1])
     rest = [share for name, share in by_size if (name, share) not in chosen]
-    return [*shown, (f"{len(rest)} other regions", sum(rest))]
+    return [*shown, panels.other_regions(rest)] if rest else shown
 
 
 def _footer(sheet: Sheet, explanation: Explanation) -> None:

@@ -16,7 +16,7 @@ from whyface.explain.sentences import distance, points
 from whyface.explain.shares import ranked, region_shares
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import Face, stack_faces
-from whyface.faces.regions import REGION_PHRASES, has_side
+from whyface.faces.regions import has_side, region_phrase
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.search import Candidate
 from whyface.identify.evidential import EvidentialHead
@@ -295,5 +295,5 @@ def sentences(found: Identification) -> tuple[str, ...]:
 
 
 def _listed(shares: list[tuple[str, float]]) -> str:
-    parts = [f"{REGION_PHRASES[name]} ({points(share)})" for name, share in shares[:MOST_NAMED]]
+    parts = [f"{region_phrase(name)} ({points(share)})" for name, share in shares[:MOST_NAMED]]
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
