@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from studies.covering import apply_mask
 from studies.occlusion.landmark_masks import landmark_mask
 from studies.reliability.cells import apply_reliability, open_reliability
-from whyface.data.masks import apply_mask
 from whyface.demo import demo_photo
 from whyface.faces.load import load_face
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from studies.occlusion.conditions import CLEAN, Condition
 from studies.strangers.baselines import fit_softmax, softmax_peak
+from studies.strangers.open_set import OpenSetSplit
 from studies.strangers.report import GROUPS
-from whyface.evaluate.open_set import OpenSetSplit
 from whyface.identify.gallery_people import gallery_threshold, grid_features
 from whyface.identify.identification import HARDLY_ANY
 from whyface.models.entry import ModelEntry

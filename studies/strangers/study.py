@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from studies.covering import apply_mask
 from studies.occlusion.conditions import CLEAN, Condition
 from studies.occlusion.report import put_between_marks
 from studies.strangers.baselines import PUBLISHED, candidate_heads
@@ -40,18 +41,17 @@ from studies.strangers.comparison import (
     score_heads,
     verdicts_of,
 )
+from studies.strangers.figures import uncertainty_figure
+from studies.strangers.open_set import OpenSetSplit, difference, mean_area, open_set_rates, split_open_set
 from studies.strangers.report import GROUPS, open_set_table
-from whyface.data.masks import apply_mask
 from whyface.errors import DataError
 from whyface.evaluate.bootstrap import bootstrap_intervals
-from whyface.evaluate.open_set import OpenSetSplit, difference, fpir_of, mean_area, open_set_rates, split_open_set
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import PictureSource, open_pictures
 from whyface.figures.style import save_figure
-from whyface.figures.uncertainty import uncertainty_figure
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
-from whyface.identify.gallery_people import gallery_threshold
+from whyface.identify.gallery_people import fpir_of, gallery_threshold
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.train.losses import LOSS_KINDS
 from whyface.xcos.model import XcosModel, open_xcos

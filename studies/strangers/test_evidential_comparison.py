@@ -14,7 +14,7 @@ from studies.strangers.comparison import (
     score_heads,
     verdicts_of,
 )
-from whyface.evaluate.open_set import OpenSetSplit
+from studies.strangers.open_set import OpenSetSplit
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.train.evidential_fit import EvidentialSettings
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,17 +20,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from whyface.errors import DataError
+from studies.strangers.figures import word_rises_figure
+from studies.strangers.open_set import split_open_set
+from whyface.errors import DataError, InputError
 from whyface.evaluate.intervals import wilson
-from whyface.evaluate.open_set import split_open_set
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import PictureSource, open_pictures
 from whyface.figures.style import save_figure
-from whyface.figures.uncertainty import word_rises_figure
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.identify.gallery_people import grid_features
-from whyface.identify.uncertainty_words import TOP, UncertaintyWords, erase_together, uncertainty_words, word_masks
+from whyface.identify.uncertainty_words import TOP, Masks, UncertaintyWords, uncertainty_words, word_masks
 from whyface.train.evidential_fit import EvidentialSettings, fit_evidential_head
 from whyface.words.attribute_model import open_attributes
 from whyface.words.noise_floor import random_blobs
@@ -46,6 +46,44 @@ WAYS: Final = (
     "without random places of that area",
     f"without the top {TOP} of as many random places",
 )
+
+
+def erase_together(
+    face: NDArray[np.uint8], masks: Masks, names: Sequence[str], *, eraser: str = "black", seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Erase several words at once, and separately as many pixels at random places, with the same eraser.
+
+    Parameters
+    ----------
+    face
+        (3, 112, 112) uint8, RGB.
+    masks
+        Pixels of each word.
+    names
+        The words to erase.
+    eraser
+        Eraser of both.
+    seed
+        Seed of the random places.
+
+    Returns
+    -------
+    The face with the words erased and the face with random places erased, both (3, 112, 112).
+
+    Raises
+    ------
+    InputError
+        If a word has no mask.
+    """
+    unknown = [name for name in names if name not in masks]
+    if unknown:
+        raise InputError(f"no place is known for {', '.join(unknown)}")
+    together = np.zeros(face.shape[1:], bool)
+    for name in names:
+        together |= masks[name]
+    blob = random_blobs(int(together.sum()), 1, np.random.default_rng(seed))
+    pair = erased_faces(face, np.concatenate([together[None], blob]), eraser, seed=seed)
+    return pair[0], pair[1]
 
 
 def main() -> None:

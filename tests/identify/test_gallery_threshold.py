@@ -6,8 +6,7 @@ from statistics import NormalDist
 import pytest
 
 from whyface.errors import InputError, ModelError
-from whyface.evaluate.open_set import fpir_of
-from whyface.identify.gallery_people import extrapolated_threshold, fmr_for, gallery_threshold
+from whyface.identify.gallery_people import extrapolated_threshold, fmr_for, fpir_of, gallery_threshold
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.models.entry import ModelEntry
 
@@ -87,3 +86,12 @@ def test_what_cannot_be_known_is_refused() -> None:
         entry.operating_point("l", fmr=1e-6)
     with pytest.raises(ModelError, match="give --threshold"):
         gallery_threshold(entry, "cosine", 5)
+
+
+def test_false_alarms_grow_with_the_gallery() -> None:
+    assert fpir_of(1e-3, 1) == pytest.approx(1e-3)
+    assert fpir_of(1e-3, 1000) == pytest.approx(1 - 0.999**1000)
+    assert fpir_of(0, 10**9) == 0
+    assert fpir_of(1, 1) == 1
+    with pytest.raises(InputError, match="FMR"):
+        fpir_of(1.5, 1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 from whyface.faces.regions import region_masks
 from whyface.identify.evidential import EvidentialHead
-from whyface.identify.uncertainty_words import erase_together, uncertainty_words
+from whyface.identify.uncertainty_words import uncertainty_words
 
 MASKS = {
     name: mask for name, mask in region_masks(112, 112).items() if name in ("mouth", "left eye", "chin", "forehead")
@@ -67,20 +67,3 @@ def test_nothing_to_erase_is_refused() -> None:
         uncertainty_words(HEAD, mouth_features, FACE, MASKS, draws=18)
     with pytest.raises(InputError, match="unknown eraser"):
         uncertainty_words(HEAD, mouth_features, FACE, MASKS, eraser="glue")
-
-
-@pytest.mark.parametrize("eraser", ["black", "white"])
-def test_words_and_chance_are_erased_alike(eraser: str) -> None:
-    without, random = erase_together(FACE, MASKS, ["mouth", "chin"], eraser=eraser, seed=1)
-    filler = 0 if eraser == "black" else 255
-    np.testing.assert_array_equal((without == filler).all(axis=0), MASKS["mouth"] | MASKS["chin"])
-    assert (random == filler).all(axis=0).sum() == (MASKS["mouth"] | MASKS["chin"]).sum()
-    assert ((without == 200) | (without == filler)).all()
-
-
-def test_erasing_nothing_changes_nothing() -> None:
-    without, random = erase_together(FACE, MASKS, [])
-    np.testing.assert_array_equal(without, FACE)
-    np.testing.assert_array_equal(random, FACE)
-    with pytest.raises(InputError, match="no place is known for halo"):
-        erase_together(FACE, MASKS, ["halo"])

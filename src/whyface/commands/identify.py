@@ -285,8 +285,8 @@ def _picture(candidate: Candidate, photos: Path | None, aligned: bool, threads: 
 
 
 def _save_words(told: UncertaintyWords, probe: Face, path: Path) -> None:
-    from whyface.figures.style import save_figure  # noqa: PLC0415 - start fast
-    from whyface.figures.uncertainty import erased_words_figure  # noqa: PLC0415
+    from whyface.figures.identify import erased_words_figure  # noqa: PLC0415 - start fast
+    from whyface.figures.style import save_figure  # noqa: PLC0415
 
     import_matplotlib()
 

@@ -7,7 +7,7 @@ Gated Convolution and Temporal PatchGAN", ICCV 2019, draws strokes by brush widt
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final
 
 import cv2
 import numpy as np
@@ -17,7 +17,6 @@ from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
 
 Mask = NDArray[np.bool_]
-MaskFill = Literal["black", "mean", "noise"]
 
 MOST_COVERED: Final = 0.9
 """The largest share that a free-form mask covers: beyond it there is no face left to speak of."""
@@ -73,50 +72,6 @@ def free_form_mask(
         else:
             missing -= _stroke(mask, (column, row), missing, rng)
     return mask.astype(bool)
-
-
-def apply_mask(
-    image: NDArray[np.uint8], mask: Mask, fill: MaskFill = "black", *, rng: np.random.Generator | None = None
-) -> NDArray[np.uint8]:
-    """Cover part of a picture.
-
-    Parameters
-    ----------
-    image
-        RGB uint8 (H, W, 3); never changed in place.
-    mask
-        (H, W) bool, True where covered.
-    fill
-        ``"black"`` as in the xCos paper; ``"mean"``, the picture's mean colour; ``"noise"``, every value drawn evenly
-        from 0..255.
-    rng
-        For the noise.
-
-    Returns
-    -------
-    RGB uint8 (H, W, 3).
-
-    Raises
-    ------
-    InputError
-        If picture and mask do not fit, the fill is unknown, or noise lacks its ``rng``.
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise InputError(f"a picture must be H x W x 3 uint8, got {image.shape} {image.dtype}")
-    if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
-        raise InputError(f"the mask must be bool of shape {image.shape[:2]}, got {mask.shape} {mask.dtype}")
-    if fill not in get_args(MaskFill):
-        raise InputError(f"unknown fill {fill!r}; use one of {', '.join(get_args(MaskFill))}")
-    covered = image.copy()
-    if fill == "black":
-        covered[mask] = 0
-    elif fill == "mean":
-        covered[mask] = np.rint(image.reshape(-1, 3).mean(axis=0)).astype(np.uint8)
-    elif rng is None:
-        raise InputError("filling with noise is random; give a numpy Generator as rng")
-    else:
-        covered[mask] = rng.integers(0, 256, (int(mask.sum()), 3), dtype=np.uint8)
-    return covered
 
 
 def _stroke(mask: NDArray[np.uint8], start: tuple[int, int], missing: int, rng: np.random.Generator) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -235,3 +235,107 @@ def _panel(sheet: Sheet, column: int, y: float, label: str) -> Axes:
 def _titled(sheet: Sheet, column: int, y: float, title: str) -> Axes:
     sheet.text(_left(column), y - 12, title, size=10, color=INK)
     return _panel(sheet, column, y, title)
+
+
+_GREEN: Final = "#1b7837"
+_FACE: Final = 224
+_SPAN: Final = 30
+
+
+def erased_words_figure(
+    face: NDArray[np.uint8],
+    rises: Sequence[tuple[str, float]],
+    original: float,
+    *,
+    title: str,
+    subtitle: str = "",
+    by_chance: float | None = None,
+) -> Figure:
+    """Draw the uncertainty with each word's place erased.
+
+    Parameters
+    ----------
+    face
+        RGB uint8 (112, 112, 3).
+    rises
+        Word and u with its place erased, in the order shown; one to twelve.
+    original
+        u of the original face: the first bar, in green.
+    title, subtitle
+        Title and subtitle.
+    by_chance
+        u with random places of the same area erased, drawn as a line.
+
+    Raises
+    ------
+    InputError
+        If there are no words or more than twelve.
+    """
+    if not 1 <= len(rises) <= 12:
+        raise InputError(f"the figure shows one to twelve words, got {len(rises)}")
+    step, top = 27, 112
+    height = max(top + (len(rises) + 1) * step + 84, top + _FACE + 56)
+    sheet = Sheet(960, height)
+    sheet.text(40, 44, sheet.shorten(sheet.printable(title), 880, 15, "bold"), size=15, weight="bold")
+    sheet.text(40, 70, sheet.shorten(sheet.printable(subtitle), 880, 9.5), size=9.5, color=MUTED)
+    picture = sheet.figure.add_axes(sheet.box(40, top, _FACE, _FACE))
+    picture.imshow(face, interpolation="bicubic")
+    picture.set_axis_off()
+    names = ["the original face", *(f"without {name}" for name, _ in rises)]
+    longest = max(sheet.measure(name, 10) for name in names)
+    x = min(40 + _FACE + 36 + longest + 10, 560)
+    axes = sheet.figure.add_axes(sheet.box(x, top - 4, 900 - x, (len(rises) + 1) * step + 8))
+    axes.set_label("uncertainty")
+    values = [original, *(value for _, value in rises)]
+    places = list(range(len(values)))
+    low, high = min(values), max(*values, by_chance or 0.0)
+    # u of a certain face is tiny; only a logarithmic axis shows it next to the values after erasing.
+    logarithmic = 0 < low < high / _SPAN
+    start = 10 ** (np.floor(np.log10(low)) - 0.3) if logarithmic else 0.0
+    end = high * (high / start) ** 0.16 if logarithmic else max(1.14 * high, 1e-6)
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.barh(
+        places, [value - start for value in values], left=start, height=0.62, color=[_GREEN] + [BLUE] * len(rises)
+    )
+    for place, value in zip(places, values, strict=True):
+        axes.annotate(
+            shown(value),
+            (value, place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            size=9,
+            color=INK,
+            family=FONT,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+            zorder=3,
+        )
+    axes.axvline(original, color=_GREEN, linewidth=1, dashes=(3, 2), linestyle="--")
+    if by_chance is not None:
+        axes.axvline(by_chance, color=MUTED, linewidth=1.2, linestyle=":")
+        axes.annotate(
+            "random places",
+            (by_chance, 1.0),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            size=8.5,
+            color=MUTED,
+            family=FONT,
+        )
+    axes.set_ylim(len(values) - 0.4, -0.6)
+    axes.set_xlim(start, end)
+    axes.set_yticks(places, names)
+    axes.tick_params(axis="y", length=0, labelsize=10, labelcolor=INK, labelfontfamily=FONT, pad=6)
+    axes.tick_params(axis="x", labelsize=8.5, labelcolor=MUTED, labelfontfamily=FONT, color=HAIRLINE, length=3)
+    axes.set_xlabel("uncertainty u", size=9.5, color=INK, family=FONT, labelpad=6)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(HAIRLINE)
+    return sheet.figure
+
+
+def shown(value: float) -> str:
+    """Format an uncertainty, a small one with one significant digit."""
+    return f"{value:.3f}" if value >= 0.01 else f"{value:.1g}"

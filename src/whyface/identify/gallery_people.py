@@ -245,3 +245,19 @@ def gallery_threshold(
         fmr=fmr,
         note="extrapolated from thresholds for single comparisons, see whyface.identify.gallery_people",
     )
+
+
+def fpir_of(fmr: float, faces: int) -> float:
+    """Return the share of strangers who exceed a 1:1 threshold for at least one of N faces: 1 - (1 - FMR)^N.
+
+    It assumes N independent comparisons. They are not (some faces resemble many), so it shows how fast false alarms
+    grow rather than measuring them.
+
+    Raises
+    ------
+    InputError
+        If the rate is not in [0, 1] or there are no faces.
+    """
+    if not 0 <= fmr <= 1 or faces < 1:
+        raise InputError(f"an FMR must be between 0 and 1 and a gallery must have faces, got {fmr:g} and {faces}")
+    return float(-np.expm1(faces * np.log1p(-fmr))) if fmr < 1 else 1.0

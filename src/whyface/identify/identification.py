@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.evaluate.open_set import fpir_of
 from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import distance, points
 from whyface.explain.shares import ranked, region_shares
@@ -20,7 +19,7 @@ from whyface.faces.regions import has_side, region_phrase
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.search import Candidate
 from whyface.identify.evidential import EvidentialHead
-from whyface.identify.gallery_people import gallery_head, head_features
+from whyface.identify.gallery_people import fpir_of, gallery_head, head_features
 from whyface.xcos.grid import AttentionKind
 
 SCHEMA: Final = "whyface/identification/1"
@@ -42,8 +41,8 @@ class Identification:
     threshold, threshold_source
         A person is named iff the best score is above the threshold.
     expected_fpir
-        Approximate FPIR at this threshold among so many faces, :func:`whyface.evaluate.open_set.fpir_of`; None if the
-        threshold's FMR is not known.
+        Approximate FPIR at this threshold among so many faces, :func:`whyface.identify.gallery_people.fpir_of`; None if
+        the threshold's FMR is not known.
     uncertainty
         u in (0, 1], or None without an evidential head.
     beliefs

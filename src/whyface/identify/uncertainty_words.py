@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -239,41 +239,3 @@ def uncertainty_words(
     ]
     words.sort(key=lambda word: -word.uncertainty)
     return UncertaintyWords(float(u[0]), head.people[int(who[0])], tuple(words), eraser, draws, seed)
-
-
-def erase_together(
-    face: NDArray[np.uint8], masks: Masks, names: Sequence[str], *, eraser: str = "black", seed: int = 0
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Erase several words at once, and separately as many pixels at random places, with the same eraser.
-
-    Parameters
-    ----------
-    face
-        (3, 112, 112) uint8, RGB.
-    masks
-        Pixels of each word.
-    names
-        The words to erase.
-    eraser
-        Eraser of both.
-    seed
-        Seed of the random places.
-
-    Returns
-    -------
-    The face with the words erased and the face with random places erased, both (3, 112, 112).
-
-    Raises
-    ------
-    InputError
-        If a word has no mask.
-    """
-    unknown = [name for name in names if name not in masks]
-    if unknown:
-        raise InputError(f"no place is known for {', '.join(unknown)}")
-    together = np.zeros(face.shape[1:], bool)
-    for name in names:
-        together |= masks[name]
-    blob = random_blobs(int(together.sum()), 1, np.random.default_rng(seed))
-    pair = erased_faces(face, np.concatenate([together[None], blob]), eraser, seed=seed)
-    return pair[0], pair[1]

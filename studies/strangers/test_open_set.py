@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from studies.strangers.open_set import open_set_rates, split_open_set
 from whyface.errors import DataError, InputError
-from whyface.evaluate.open_set import fpir_of, open_set_rates, split_open_set
 
 PEOPLE = [f"p{number}" for number in range(12)]
 COUNTS = [1, 1, 1, 2, 4, 4, 5, 6, 8, 10, 30, 4]
@@ -60,12 +60,3 @@ def test_rates_refuse_what_does_not_fit() -> None:
         open_set_rates([0.1], [0.2], [True, False])
     with pytest.raises(InputError, match="between 0 and 1"):
         open_set_rates([0.1], [0.2], [True], fpir=0)
-
-
-def test_false_alarms_grow_with_the_gallery() -> None:
-    assert fpir_of(1e-3, 1) == pytest.approx(1e-3)
-    assert fpir_of(1e-3, 1000) == pytest.approx(1 - 0.999**1000)
-    assert fpir_of(0, 10**9) == 0
-    assert fpir_of(1, 1) == 1
-    with pytest.raises(InputError, match="FMR"):
-        fpir_of(1.5, 1)
