@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
-from whyface.explain.verdict import FaceVerifier, measured
-from whyface.faces.face import Face
-from whyface.faces.load import load_face
+from whyface.explain.verdict import FaceVerifier, doubt_about, measured
+from whyface.faces.face import Face, stack_faces
+from whyface.faces.load import load_face, load_faces
 from whyface.faces.photo import MAX_PIXELS
 from whyface.faces.picture_input import PictureInput
 from whyface.models.catalogue import DEFAULT_MODEL
@@ -161,6 +163,7 @@ class Verifier(FaceVerifier):
         aligned: bool = False,
         face_a: int = 0,
         face_b: int = 0,
+        any_face: bool = False,
         bgr: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> Verification:
@@ -175,6 +178,8 @@ class Verifier(FaceVerifier):
             The photos already are aligned faces of 112 x 112 pixels.
         face_a, face_b
             Index of the face in each photo; 0 is the largest.
+        any_face
+            Compare every face of one photo with every face of the other, and return the most alike pair.
         bgr
             The channels of arrays are in OpenCV's order: blue, green, red.
         max_pixels
@@ -185,8 +190,25 @@ class Verifier(FaceVerifier):
         PhotoError, FaceError
             If a photo cannot be read or has no such face.
         InputError
-            If one of them is nothing that can be read as a picture.
+            If one of them is nothing that can be read as a picture, or ``any_face`` is given with an index or
+            ``aligned``.
         """
+        if any_face:
+            if aligned or face_a or face_b:
+                raise InputError(
+                    "any_face compares all faces of both photos; leave out aligned and the index of a face"
+                )
+            first, second = (
+                load_faces(
+                    photo,
+                    bgr=bgr and isinstance(photo, np.ndarray),
+                    max_pixels=max_pixels,
+                    detector=self._detector,
+                    threads=self.threads,
+                )
+                for photo in (photo_a, photo_b)
+            )
+            return self.best_pair(first, second)
         faces = [
             load_face(
                 photo,
@@ -201,10 +223,60 @@ class Verifier(FaceVerifier):
         ]
         return self.compare(faces[0], faces[1])
 
+    def best_pair(self, faces_a: Sequence[Face], faces_b: Sequence[Face]) -> Verification:
+        """Verify the most alike pair of faces, one from each side.
+
+        Faces that cannot support a verdict are passed over as long as there are others. With more than one comparison
+        there is no probability, since it holds for a single one.
+
+        Parameters
+        ----------
+        faces_a, faces_b
+            Aligned faces, such as all of a photo.
+
+        Raises
+        ------
+        InputError
+            If there are no faces on one side.
+        """
+        if not faces_a or not faces_b:
+            raise InputError("there is no face to compare on one side; give at least one for each")
+        sides = [[measured(face) for face in faces] for faces in (faces_a, faces_b)]
+        comparison = self.method.comparison
+        first, second = (comparison.features(stack_faces(side)) for side in sides)
+        scores = np.stack([comparison.scores(row[None], second) for row in first])
+        fit = np.array([[doubt_about([a.quality, b.quality]) is None for b in sides[1]] for a in sides[0]])
+        chosen = scores if self.accept_poor or not fit.any() else np.where(fit, scores, -np.inf)
+        row, column = np.unravel_index(int(chosen.argmax()), chosen.shape)
+        found = self.compare(sides[0][row], sides[1][column])
+        if scores.size == 1:
+            return found
+        explanation = replace(
+            found.explanation,
+            probability=None,
+            probability_source=None,
+            settings={**found.explanation.settings, "pairs_compared": int(scores.size)},
+            sentences=(*found.explanation.sentences, *_choice(found, scores.shape, int((~fit).sum()))),
+        )
+        return replace(found, explanation=explanation)
+
     def compare(self, face_a: Face, face_b: Face) -> Verification:
         """Verify two aligned faces; undecided where a face cannot support a verdict."""
         face_a, face_b = measured(face_a), measured(face_b)
         return Verification(self.explain(face_a, face_b), face_a, face_b)
+
+
+def _choice(found: Verification, faces: tuple[int, ...], poor: int) -> tuple[str, ...]:
+    """Say which pair of all faces was taken, and what it means that there were several."""
+    count = faces[0] * faces[1]
+    unfit = f", {poor} of them with a face too poor to support a verdict" if poor else ""
+    places = [f"face {face.index} of {face.count}" for face in (found.face_a, found.face_b)]
+    return (
+        f"{count} pairs of faces were compared{unfit}; this is the most alike: {places[0]} in the first photo and "
+        f"{places[1]} in the second (0 is the largest).",
+        f"The threshold's false match rate is that of one comparison; with {count}, a match of strangers is up to "
+        f"{count} times as likely.",
+    )
 
 
 def verify(
@@ -218,6 +290,7 @@ def verify(
     aligned: bool = False,
     face_a: int = 0,
     face_b: int = 0,
+    any_face: bool = False,
     bgr: bool = False,
     accept_poor: bool = False,
 ) -> Verification:
@@ -232,4 +305,4 @@ def verify(
     >>> result.save_figure("why.png")  # doctest: +SKIP
     """
     verifier = Verifier(model, attention=attention, threshold=threshold, fmr=fmr, accept_poor=accept_poor)
-    return verifier(photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b, bgr=bgr)
+    return verifier(photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b, any_face=any_face, bgr=bgr)

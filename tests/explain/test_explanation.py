@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import pickle
 from typing import Any
@@ -257,8 +258,12 @@ def test_a_face_gives_its_facts() -> None:
     image = np.zeros((112, 112, 3), np.uint8)
     points = np.arange(10, dtype=np.float32).reshape(5, 2)
     info = FaceInfo.from_face(Face(image, "a.jpg", (0, 0, 9, 9), points, 0.5, None, 1, 3))
-    assert info == FaceInfo("a.jpg", (0, 0, 9, 9), ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9)), 0.5, 1, 3)
-    assert FaceInfo.from_face(Face(image)) == FaceInfo()
+    digest = hashlib.sha256(image.tobytes()).hexdigest()
+    five = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+    assert info == FaceInfo("a.jpg", (0, 0, 9, 9), five, 0.5, 1, 3, sha256=digest)
+    plain = FaceInfo.from_face(Face(image))
+    assert plain == FaceInfo(sha256=digest)
+    assert FaceInfo.from_dict(plain.to_dict()) == plain
 
 
 def test_impossible_costs_and_faces_are_refused() -> None:

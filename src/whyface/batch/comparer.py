@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.batch.pair_source import PhotoPair
-from whyface.errors import FaceError, PhotoError
+from whyface.batch.pair_source import PhotoFace, PhotoPair
+from whyface.errors import FaceError, PhotoError, shortened
 from whyface.explain.verdict import FaceVerifier, doubt_about
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face
@@ -66,7 +66,8 @@ class PairResult:
     """The result of one pair.
 
     Everything but ``error`` is None where it failed. An undecided pair has its ``doubt`` and the unified quality of
-    both faces, but no score; a pair that was decided in spite of a doubt has both.
+    both faces, but no score; a pair that was decided in spite of a doubt has both. ``faces_a`` and ``faces_b`` are the
+    numbers of faces in the photos, and ``same_picture`` says whether both crops have the same pixels.
     """
 
     pair: PhotoPair
@@ -79,6 +80,9 @@ class PairResult:
     doubt: str | None = None
     quality_a: float | None = None
     quality_b: float | None = None
+    faces_a: int | None = None
+    faces_b: int | None = None
+    same_picture: bool | None = None
 
     @property
     def status(self) -> str:
@@ -92,10 +96,12 @@ class PairResult:
 
 @dataclass(frozen=True, eq=False)
 class _Photo:
-    """What is kept of a photo: the features of its face and what they can tell."""
+    """What is kept of a photo: the features of its face and their quality, SHA-256 of the crop, number of faces."""
 
     features: NDArray[np.float32]
     quality: FaceQuality
+    sha256: str
+    faces: int
 
 
 class Comparer:
@@ -133,7 +139,7 @@ class Comparer:
         )
         self.threshold = self.verifier.method.threshold
         self.comparison = self.verifier.method.comparison
-        self._kept: OrderedDict[str, _Photo | str] = OrderedDict()
+        self._kept: OrderedDict[PhotoFace, _Photo | str] = OrderedDict()
 
     @property
     def sha256(self) -> str:
@@ -142,11 +148,11 @@ class Comparer:
 
     def __call__(self, pairs: Sequence[PhotoPair]) -> list[PairResult]:
         """Compare pairs, in order."""
-        photos = self._photos(list(dict.fromkeys(name for pair in pairs for name in (pair.a, pair.b))))
+        photos = self._photos(list(dict.fromkeys(name for pair in pairs for name in pair.faces)))
         results: list[PairResult | None] = []
         good: list[int] = []
         for index, pair in enumerate(pairs):
-            reasons = [reason for name in (pair.a, pair.b) if isinstance(reason := photos[name], str)]
+            reasons = [reason for name in pair.faces if isinstance(reason := photos[name], str)]
             if reasons:
                 results.append(PairResult(pair, error="; ".join(dict.fromkeys(reasons))))
             else:
@@ -155,9 +161,8 @@ class Comparer:
         for start in range(0, len(good), _AT_ONCE):
             part = good[start : start + _AT_ONCE]
             chosen = [pairs[index] for index in part]
-            for index, result in zip(
-                part, self._compare([(pair, photos[pair.a], photos[pair.b]) for pair in chosen]), strict=True
-            ):
+            known = [(pair, photos[pair.faces[0]], photos[pair.faces[1]]) for pair in chosen]
+            for index, result in zip(part, self._compare(known), strict=True):
                 results[index] = result
         return [result for result in results if result is not None]
 
@@ -171,20 +176,28 @@ class Comparer:
         if found is not None and self.settings.maps:
             maps = list(zip(found.similarity, found.attention, strict=True))
         return [
-            self._judged(pair, a.quality, b.quality, float(score), both)
+            self._judged(pair, a, b, float(score), both)
             for (pair, a, b), score, both in zip(known, scores, maps, strict=True)
         ]
 
     def _judged(
         self,
         pair: PhotoPair,
-        quality_a: FaceQuality,
-        quality_b: FaceQuality,
+        a: _Photo,
+        b: _Photo,
         score: float,
         maps: tuple[NDArray[np.float32] | None, NDArray[np.float32] | None],
     ) -> PairResult:
-        doubt = doubt_about([quality_a, quality_b])
-        judged = PairResult(pair, doubt=doubt, quality_a=quality_a.unified, quality_b=quality_b.unified)
+        doubt = doubt_about([a.quality, b.quality])
+        judged = PairResult(
+            pair,
+            doubt=doubt,
+            quality_a=a.quality.unified,
+            quality_b=b.quality.unified,
+            faces_a=a.faces,
+            faces_b=b.faces,
+            same_picture=a.sha256 == b.sha256,
+        )
         if doubt is not None and not self.settings.accept_poor:
             return replace(judged, verdict=UNDECIDED)
         calibration = None if doubt is not None else self.verifier.calibration
@@ -200,43 +213,46 @@ class Comparer:
             attention=attention,
         )
 
-    def _photos(self, names: list[str]) -> dict[str, _Photo | str]:
+    def _photos(self, names: list[PhotoFace]) -> dict[PhotoFace, _Photo | str]:
         """Return the features and the quality of photos, or why there are none."""
-        found: dict[str, _Photo | str] = {}
-        waiting: dict[str, Face] = {}
-        for name in names:
-            if name in self._kept:
-                self._kept.move_to_end(name)
-                found[name] = self._kept[name]
+        found: dict[PhotoFace, _Photo | str] = {}
+        waiting: dict[PhotoFace, Face] = {}
+        for key in names:
+            name, index = key
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                found[key] = self._kept[key]
                 continue
             if not name:
-                found[name] = "a photo's name is missing"
+                found[key] = "a photo's name is missing"
+                continue
+            if index and not index.isdecimal():
+                found[key] = f"{name}: the number of a face must be 0 (the largest) or more, got {shortened(index)!r}"
                 continue
             try:
-                face = self._load(name)
+                waiting[key] = self._load(name, int(index or 0))
             except (PhotoError, FaceError) as error:
-                found[name] = str(error).replace(str(self.folder / name), name)
+                found[key] = str(error).replace(str(self.folder / name), name)
                 continue
-            waiting[name] = face
             if len(waiting) == _AT_ONCE:
                 found |= self._run(waiting)
                 waiting = {}
         found |= self._run(waiting)
-        for name, value in found.items():
-            self._kept[name] = value
+        for key, value in found.items():
+            self._kept[key] = value
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return found
 
-    def _load(self, name: str) -> Face:
+    def _load(self, name: str, index: int) -> Face:
         path = self.folder / name
-        return load_face(path, aligned=self.settings.aligned, threads=self.verifier.threads)
+        return load_face(path, aligned=self.settings.aligned, index=index, threads=self.verifier.threads)
 
-    def _run(self, faces: dict[str, Face]) -> dict[str, _Photo]:
+    def _run(self, faces: dict[PhotoFace, Face]) -> dict[PhotoFace, _Photo]:
         if not faces:
             return {}
         rows = self.comparison.features(stack_faces(list(faces.values())))
         return {
-            name: _Photo(row, face.quality or default_meter().measure(face.image))
-            for (name, face), row in zip(faces.items(), rows, strict=True)
+            key: _Photo(row, face.quality or default_meter().measure(face.image), face.sha256, face.count)
+            for (key, face), row in zip(faces.items(), rows, strict=True)
         }

@@ -20,11 +20,17 @@ PHOTOS: Final = ("a", "b")
 
 RESERVED: Final = frozenset(
     {"row", "verdict", "score", "threshold", "margin", "probability", "error", "S", "W"}
-    | {"status", "doubt", "quality_a", "quality_b"}
+    | {"status", "doubt", "quality_a", "quality_b", "faces_a", "faces_b", "same_picture"}
 )
 """Names of the columns of results."""
 
+FACES: Final = ("face_a", "face_b")
+"""Columns that may say which face of each photo to compare; 0, the largest, where they are missing or empty."""
+
 FolderPairs = Literal["all", "genuine"]
+
+PhotoFace = tuple[str, str]
+"""A photo and the text that says which of its faces; empty for the largest."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,12 @@ class PhotoPair:
     a: str
     b: str
     extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def faces(self) -> tuple[PhotoFace, PhotoFace]:
+        """Both photos with the face to compare."""
+        first, second = (self.extra.get(name, "").strip() for name in FACES)
+        return (self.a, first), (self.b, second)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class ResultParts:
         fields += [(name, arrow.float64()) for name in ("score", "threshold", "margin", "probability")]
         fields += [(name, arrow.string()) for name in ("status", "doubt", "error")]
         fields += [(name, arrow.float64()) for name in ("quality_a", "quality_b")]
+        fields += [(name, arrow.int64()) for name in ("faces_a", "faces_b")] + [("same_picture", arrow.bool_())]
         if self._maps:
             fields += [(name, arrow.list_(arrow.float32(), self._maps)) for name in ("S", "W")]
         return arrow.schema(fields)
@@ -145,6 +146,9 @@ class ResultParts:
             "error": result.error,
             "quality_a": result.quality_a,
             "quality_b": result.quality_b,
+            "faces_a": result.faces_a,
+            "faces_b": result.faces_b,
+            "same_picture": result.same_picture,
             "S": None if result.similarity is None else result.similarity.ravel(),
             "W": None if result.attention is None else result.attention.ravel(),
         }

@@ -23,6 +23,7 @@ from whyface.commands.verify import (
     Prior,
     check_writable,
     import_matplotlib,
+    print_choices,
     probability_line,
     verdict_line,
 )
@@ -147,6 +148,7 @@ def _print(verdict: Explanation, found: list[Explanation], figure: Path | None) 
     typer.echo(verdict_line(verdict))
     if verdict.probability is not None:
         typer.echo(probability_line(verdict.probability, verdict.probability_source or ""))
+    print_choices(verdict)
     for explanation in found:
         typer.echo(f"{explanation.method} ({_cost(explanation)})")
         for sentence in _sentences(explanation):

@@ -13,6 +13,7 @@ from whyface.commands.options import Attention, GridTensor, ModelFolder, ModelNa
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
+    from whyface.faces.face import Face
     from whyface.gallery.enroll import Doubt, EnrolReport
     from whyface.gallery.gallery import Gallery
     from whyface.gallery.search import Candidate
@@ -29,6 +30,8 @@ OtherModel = Annotated[
 ]
 UNREADABLE: Final = "(unreadable)"
 """Stands for a name or a source that is damaged."""
+
+FaceIndex = Annotated[int, typer.Option(min=0, help="Index of the face in a photo; 0 is the largest.")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -88,12 +91,13 @@ def add(
     name: Annotated[str, typer.Argument(help="The person.", show_default=False)],
     photos: Annotated[list[Path], typer.Argument(help="Photos of that person.", show_default=False)],
     aligned: Aligned = False,
+    face: FaceIndex = 0,
     model: OtherModel = None,
     model_dir: ModelFolder = None,
     threads: Threads = None,
 ) -> None:
     """Add photos of one person to an existing gallery, and warn about similar people with another name."""
-    from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
+    from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415 - start fast
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.gallery.enroll import (  # noqa: PLC0415
         EnrolReport,
@@ -101,11 +105,14 @@ def add(
         open_for_search,
     )
 
-    batch = stack_faces([load_face(photo, aligned=aligned, threads=threads) for photo in photos])
+    faces = [load_face(photo, aligned=aligned, index=face, threads=threads) for photo in photos]
+    batch = stack_faces(faces)
     with open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads) as opened:
         report = EnrolReport()
         enroll_faces(opened, list(batch), [name] * len(batch), [str(photo) for photo in photos], report)
         typer.echo(f"{name}: added {_count(report.added, 'face')}, {_count(opened.names()[name], 'face')} in all")
+        for line in filter(None, map(describe_choice, faces)):
+            typer.echo(line)
         _print_skipped(report)
         _print_doubts(report.doubts)
 
@@ -147,20 +154,22 @@ def search(
         ),
     ] = None,
     aligned: Aligned = False,
+    face: FaceIndex = 0,
     as_json: AsJson = False,
     model: OtherModel = None,
     model_dir: ModelFolder = None,
     threads: Threads = None,
 ) -> None:
     """Find the most similar people, each with the reasons; exact, unless --shortlist is given."""
-    from whyface.faces.face import stack_faces  # noqa: PLC0415
+    from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.gallery.enroll import open_for_search  # noqa: PLC0415
     from whyface.gallery.search import with_cells  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
-    batch = stack_faces([load_face(photo, aligned=aligned, threads=threads)])
+    probe = load_face(photo, aligned=aligned, index=face, threads=threads)
+    batch = stack_faces([probe])
     with open_for_search(gallery, model=model, directory=model_dir, threads=threads) as opened:
         kind = None if attention is None else attention_kind(attention.value)
         if shortlist is None:
@@ -184,8 +193,10 @@ def search(
             )
         found = with_cells(opened, batch[0], found)
         if as_json:
-            typer.echo(json.dumps(_search_document(opened, photo, found), indent=2, ensure_ascii=False))
+            typer.echo(json.dumps(_search_document(opened, probe, found), indent=2, ensure_ascii=False))
         else:
+            if (line := describe_choice(probe)) is not None:
+                typer.echo(line)
             _print_candidates(found)
             if opened.damaged:
                 typer.echo(f"Left out: {_count(len(opened.damaged), 'damaged record')} (whyface gallery info --check)")
@@ -269,6 +280,8 @@ def _print_report(report: EnrolReport) -> None:
         typer.echo(f"not used: {name}: {reason}")
     if report.passed_over:
         typer.echo(describe_passed_over(report.passed_over))
+    for name, count in report.several_faces.items():
+        typer.echo(f"{name}: {count} faces found, used the largest")
     for person in report.without_photo:
         typer.echo(f"no usable photo: {person}")
     _print_doubts(report.doubts)
@@ -313,11 +326,12 @@ def _damaged(gallery: Gallery, number: int) -> dict[str, Any]:
     return {"record": number, "name": row.name if row else None, "source": row.source if row else None}
 
 
-def _search_document(gallery: Gallery, photo: Path, found: Sequence[Candidate]) -> dict[str, Any]:
+def _search_document(gallery: Gallery, probe: Face, found: Sequence[Candidate]) -> dict[str, Any]:
     from whyface.explain.verdict import software_versions  # noqa: PLC0415 - start fast
 
     return {
-        "photo": str(photo),
+        "photo": probe.source,
+        "face": {"index": probe.index, "count": probe.count},
         "gallery": {"faces": len(gallery), "people": len(gallery.names()), "storage": gallery.layout.storage},
         "model": gallery.layout.model,
         "sha256": dict(gallery.layout.sha256),

@@ -140,7 +140,7 @@ def reference_options(
         If the method was not requested, or the folder has too few faces.
     """
     from whyface.explain.places import mean_map  # noqa: PLC0415
-    from whyface.faces.face import stack_faces  # noqa: PLC0415
+    from whyface.faces.face import describe_choices, stack_faces  # noqa: PLC0415
     from whyface.faces.load import other_photos  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
 
@@ -154,6 +154,8 @@ def reference_options(
         faces, left_out = other_photos(folder, besides=besides, aligned=aligned, threads=threads, progress=progress)
     for reason in left_out:
         typer.echo(f"Left out of the reference: {reason}", err=True)
+    if (several := describe_choices(faces)) is not None:
+        typer.echo(several, err=True)
     with progress_bar("mean of faces") as progress:
         return {METHOD: {"reference": mean_map(embedder, stack_faces(faces), progress=progress)}}
 

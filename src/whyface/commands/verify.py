@@ -55,6 +55,9 @@ def verify(
     aligned: Aligned = False,
     face_a: FaceA = 0,
     face_b: FaceB = 0,
+    any_face: Annotated[
+        bool, typer.Option("--any-face", help="Compare all faces of both photos and take the most alike pair.")
+    ] = False,
     max_megapixels: Annotated[float, typer.Option(min=0.01, help="Refuse larger photos.")] = 50.0,
 ) -> None:
     """Decide whether two photos show the same person, with reasons.
@@ -65,8 +68,16 @@ def verify(
         raise InputError(f"--max-megapixels must be a number, got {max_megapixels}")
     if figure is not None:
         check_writable(figure)
+    if any_face and (aligned or face_a or face_b):
+        raise InputError("--any-face compares all faces of both photos; leave out --aligned, --face-a and --face-b")
     result = options.verifier(prior=prior)(
-        photo_a, photo_b, aligned=aligned, face_a=face_a, face_b=face_b, max_pixels=int(max_megapixels * 1e6)
+        photo_a,
+        photo_b,
+        aligned=aligned,
+        face_a=face_a,
+        face_b=face_b,
+        any_face=any_face,
+        max_pixels=int(max_megapixels * 1e6),
     )
     if figure is not None:
         import_matplotlib()
@@ -111,14 +122,20 @@ def _print_result(result: Verification, figure: Path | None) -> None:
     typer.echo(verdict_line(result.explanation))
     if result.explanation.probability is not None:
         typer.echo(probability_line(result.explanation.probability, result.explanation.probability_source or ""))
-    for face in (result.face_a, result.face_b):
-        if face.count > 1:
-            which = "the largest" if face.index == 0 else f"number {face.index}"
-            typer.echo(f"{face.source}: {face.count} faces found, used {which}")
+    print_choices(result.explanation)
     for sentence in result.sentences[1 if result.explanation.undecided else 0 :]:
         typer.echo(sentence)
     if figure is not None:
         typer.echo(f"Figure: {figure}")
+
+
+def print_choices(explanation: Explanation) -> None:
+    """Print for each photo with several faces which was taken."""
+    from whyface.faces.face import describe_choice  # noqa: PLC0415 - start fast
+
+    for face in explanation.faces or ():
+        if (line := describe_choice(face)) is not None:
+            typer.echo(line)
 
 
 def verdict_line(explanation: Explanation) -> str:

@@ -17,7 +17,7 @@ from whyface.commands.options import (
     ModelOptions,
     takes_model,
 )
-from whyface.commands.verify import check_writable, import_matplotlib, verdict_line
+from whyface.commands.verify import check_writable, import_matplotlib, print_choices, verdict_line
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ def _pair(
     figure: Path | None,
     as_json: bool,
 ) -> None:
+    from whyface.explain.verdict import same_picture  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.words.report_writing import describe_words, words_document  # noqa: PLC0415
     from whyface.words.word_explainer import open_words  # noqa: PLC0415
@@ -152,11 +153,15 @@ def _pair(
 
         save_figure(words_figure(report, verification.face_a.image, verification.face_b.image), figure)
     if as_json:
-        typer.echo(json.dumps(words_document(report), indent=4, allow_nan=False))
+        document = words_document(report)
+        document["whyface"]["faces"] = [face.to_dict() for face in verification.explanation.faces or ()]
+        typer.echo(json.dumps(document, indent=4, allow_nan=False))
         return
     typer.echo(verdict_line(verification.explanation))
-    for sentence in describe_words(report):
-        typer.echo(sentence)
+    print_choices(verification.explanation)
+    for sentence in (*describe_words(report), same_picture(verification.explanation)):
+        if sentence is not None:
+            typer.echo(sentence)
     if figure is not None:
         typer.echo(f"Figure: {figure}")
 
@@ -164,6 +169,7 @@ def _pair(
 def _against_many(
     verifier: Verifier, settings: WordSettings, photo: Path, folder: Path, *, aligned: bool, face: int, as_json: bool
 ) -> None:
+    from whyface.faces.face import describe_choice, describe_choices  # noqa: PLC0415
     from whyface.faces.load import load_face, other_photos  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.words.special_attribute import describe_special, special_attributes  # noqa: PLC0415
@@ -178,8 +184,13 @@ def _against_many(
     with progress_bar("erasing") as progress:
         found = special_attributes(explainer, probe, others, progress=progress)
     if as_json:
-        typer.echo(json.dumps({**found.to_dict(), "left_out": left_out}, indent=4, allow_nan=False))
+        several = {face.source: face.count for face in (probe, *others) if face.count > 1}
+        document = {**found.to_dict(), "left_out": left_out, "face": probe.index, "several_faces": several}
+        typer.echo(json.dumps(document, indent=4, allow_nan=False))
         return
+    for line in (describe_choice(probe), describe_choices(others)):
+        if line is not None:
+            typer.echo(line)
     for sentence in describe_special(found):
         typer.echo(sentence)
     for reason in left_out:

@@ -61,6 +61,9 @@ class AligningPictures(Closing):
         How faces are detected and aligned, in words.
     failures
         Why there is no face, by name, for the names requested.
+    several
+        Number of faces, by name, of the photographs with more than one that were aligned here and not taken from the
+        cache.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class AligningPictures(Closing):
             cache = Path(self._temporary.name)
         self._cache = None if cache is None else _made(cache)
         self.failures: dict[str, str] = {}
+        self.several: dict[str, int] = {}
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all photographs, sorted."""
@@ -176,6 +180,8 @@ class AligningPictures(Closing):
         except PhotoError as error:
             return str(error).lstrip(": ")
         faces = find_faces(photo, source=name, max_pixels=self._max_pixels, detector=self._finder)
+        if len(faces) > 1:
+            self.several[name] = len(faces)
         return faces[0].image if faces else "no face found"
 
     def _fail(self, name: str, reason: str) -> NDArray[np.uint8]:

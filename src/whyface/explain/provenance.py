@@ -185,6 +185,8 @@ class FaceInfo:
         Index of the face in the photo (0 = largest), and number of faces found there.
     quality
         Measures of the face and whether it can support a verdict; None if it was not measured.
+    sha256
+        SHA-256 of the crop's pixels; None where it is not on record.
     """
 
     source: str = ""
@@ -194,6 +196,7 @@ class FaceInfo:
     index: int = 0
     count: int = 1
     quality: FaceQuality | None = None
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.landmarks is not None and (len(self.landmarks) != 5 or any(len(p) != 2 for p in self.landmarks)):
@@ -215,6 +218,7 @@ class FaceInfo:
             index=face.index,
             count=face.count,
             quality=face.quality,
+            sha256=face.sha256,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -236,6 +240,7 @@ class FaceInfo:
                 index=read_key("face", data, "index", count),
                 count=read_key("face", data, "count", count),
                 quality=read_key("face", {"quality": None, **data}, "quality", _maybe(_quality)),
+                sha256=read_key("face", {"sha256": None, **data}, "sha256", _maybe(text)),
             )
         )
 

@@ -110,6 +110,14 @@ def with_doubt(explanation: Explanation, *, accept_poor: bool = False) -> Explan
     return replace(undecided, sentences=describe(undecided))
 
 
+def same_picture(explanation: Explanation) -> str | None:
+    """Point out in a sentence that both crops have the very same pixels; None if they differ."""
+    first, second = explanation.faces or (None, None)
+    if first is None or second is None or first.sha256 is None or first.sha256 != second.sha256:
+        return None
+    return "Both faces have the very same pixels: this is one picture compared with itself, which says nothing."
+
+
 def _to_compare(fault: str) -> str:
     return f"{fault} to compare" if fault.startswith("too ") else fault
 
@@ -282,9 +290,11 @@ class FaceVerifier:
         return self.judged(self.method((measured(face_a), measured(face_b))))
 
     def judged(self, explanation: Explanation) -> Explanation:
-        """Add the probability to an explanation of this model, or leave it undecided."""
+        """Add the probability to an explanation of this model, or leave it undecided; point out identical pictures."""
         explanation = with_probability(explanation, self.calibration, prior=self.prior)
-        return with_doubt(explanation, accept_poor=self.accept_poor)
+        explanation = with_doubt(explanation, accept_poor=self.accept_poor)
+        same = same_picture(explanation)
+        return explanation if same is None else replace(explanation, sentences=(*explanation.sentences, same))
 
 
 def software_versions() -> dict[str, str]:

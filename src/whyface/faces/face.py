@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +14,7 @@ from whyface.errors import InputError
 from whyface.faces.quality import FaceQuality
 from whyface.faces.regions import FACE_SIZE
 
-__all__ = ["FACE_SIZE", "Face", "stack_faces"]
+__all__ = ["FACE_SIZE", "Face", "PlacedFace", "describe_choice", "describe_choices", "stack_faces"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,48 @@ class Face:
         if self.image.shape != (FACE_SIZE, FACE_SIZE, 3) or self.image.dtype != np.uint8:
             got = f"{self.image.shape} {self.image.dtype}"
             raise InputError(f"an aligned face must be {FACE_SIZE} x {FACE_SIZE} x 3 uint8, got {got}")
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the crop's pixels, by which one picture is recognised under two names."""
+        return hashlib.sha256(np.ascontiguousarray(self.image).tobytes()).hexdigest()
+
+
+class PlacedFace(Protocol):
+    """A face that knows its photo and which of the faces there it is."""
+
+    @property
+    def source(self) -> str:
+        """The photo."""
+        ...
+
+    @property
+    def index(self) -> int:
+        """Index in the photo, 0 = largest."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """Number of faces found there."""
+        ...
+
+
+def describe_choice(face: PlacedFace) -> str | None:
+    """Say which of several faces of a photo was taken; None if the photo shows only one."""
+    if face.count == 1:
+        return None
+    which = "the largest" if face.index == 0 else f"number {face.index}"
+    return f"{face.source or 'the photo'}: {face.count} faces found, used {which}"
+
+
+def describe_choices(faces: Sequence[PlacedFace], most: int = 5) -> str | None:
+    """Say in one line which photos show several faces, of which the largest was taken; None if there are none."""
+    several = [face for face in faces if face.count > 1]
+    if not several:
+        return None
+    named = ", ".join(f"{face.source} ({face.count})" for face in several[:most])
+    more = f" and {len(several) - most} more" if len(several) > most else ""
+    return f"Several faces, the largest was used: {named}{more}"
 
 
 def stack_faces(faces: list[Face] | tuple[Face, ...]) -> NDArray[np.uint8]:

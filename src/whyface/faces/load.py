@@ -122,6 +122,40 @@ def load_face(
         return picture
     if aligned:
         return _aligned_face(picture, index, bgr, max_pixels)
+    faces = load_faces(picture, bgr=bgr, max_pixels=max_pixels, detector=detector, threads=threads)
+    if index >= len(faces):
+        raise FaceError(
+            f"{shortened(faces[0].source)}: {_there_are(len(faces))}, none with index {index}; the first (largest) is 0"
+        )
+    return faces[index]
+
+
+def load_faces(
+    picture: PictureInput | Face,
+    *,
+    bgr: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    detector: Detector | None = None,
+    threads: int | None = None,
+) -> list[Face]:
+    """Read all faces of a picture, the largest first; at least one.
+
+    Parameters
+    ----------
+    picture, bgr, max_pixels, detector, threads
+        As for :func:`load_face`.
+
+    Raises
+    ------
+    PhotoError
+        If the picture cannot be read.
+    FaceError
+        If there is no face.
+    InputError
+        If it is nothing that can be read as a picture.
+    """
+    if isinstance(picture, Face):
+        return [picture]
     pixels, name = read_picture(picture, bgr=bgr, max_pixels=max_pixels)
     faces = find_faces(pixels, source=name, max_pixels=max_pixels, detector=detector, threads=threads)
     if not faces:
@@ -129,11 +163,7 @@ def load_face(
             f"{shortened(name)}: no face found; use a photo with a larger, complete, frontal face, or set 'aligned' if "
             f"the picture already is an aligned face of {FACE_SIZE} x {FACE_SIZE} pixels"
         )
-    if index >= len(faces):
-        raise FaceError(
-            f"{shortened(name)}: {_there_are(len(faces))}, none with index {index}; the first (largest) is 0"
-        )
-    return faces[index]
+    return faces
 
 
 def find_faces(

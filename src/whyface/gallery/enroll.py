@@ -160,6 +160,8 @@ class EnrolReport:
         Why a picture could not be enrolled, by picture.
     passed_over
         Why a file in the folder was ignored, by name; hidden files are not listed.
+    several_faces
+        Number of faces, by picture, where there is more than one; the largest was enrolled.
     without_photo
         People with no usable picture.
     doubts
@@ -171,6 +173,7 @@ class EnrolReport:
     skipped: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
+    several_faces: dict[str, int] = field(default_factory=dict)
     without_photo: list[str] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
 
@@ -182,6 +185,7 @@ class EnrolReport:
             "skipped": self.skipped,
             "failures": self.failures,
             "passed_over": self.passed_over,
+            "several_faces": self.several_faces,
             "people_without_usable_photo": self.without_photo,
             "doubts": [vars(doubt) for doubt in self.doubts],
         }
@@ -228,11 +232,14 @@ def enroll_folder(
     with open_pictures(folder) as photos:
         person_of, empty = people_of(photos, folder)
         report.passed_over = photos.listed().passed_over
-        source: PictureSource = photos if aligned else AligningPictures(photos, threads=threads, keep=False)
+        finder = None if aligned else AligningPictures(photos, threads=threads, keep=False)
+        source: PictureSource = photos if finder is None else finder
         for batch in _batches(list(person_of)):
             _enroll_batch(gallery, source, {name: person_of[name] for name in batch}, report, find_doubts)
             if progress is not None:
                 progress(report.added + len(report.skipped) + len(report.failures), len(person_of))
+        if finder is not None:
+            report.several_faces = finder.several
     there = gallery.names()
     everybody = sorted(set(person_of.values()) | empty)
     report.people = sum(name in there for name in everybody)
