@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from whyface.gallery.gallery import Gallery
     from whyface.gallery.search import Candidate
     from whyface.identify.evidential import EvidentialHead
+    from whyface.identify.group import GroupIdentification
     from whyface.identify.identification import Identification
     from whyface.identify.uncertainty_words import UncertaintyWords
 
@@ -98,7 +99,12 @@ def identify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     aligned: Annotated[bool, typer.Option("--aligned", help="The photo is an aligned 112 x 112 crop.")] = False,
-    face: Annotated[int, typer.Option(min=0, help="Index of the face in the photo; 0 is the largest.")] = 0,
+    face: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Only this face of the photo; 0 is the largest. All faces if not given.", show_default=False
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="With --words: seed of the random places.")] = 0,
     model: Annotated[
         str | None, typer.Option(help="New path of the gallery's model, if it was moved.", show_default=False)
@@ -106,20 +112,19 @@ def identify(
     model_dir: ModelFolder = None,
     threads: Threads = None,
 ) -> None:
-    """Identify the person in a photo, with reasons. Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input."""
-    from whyface.faces.load import load_face  # noqa: PLC0415 - start fast
-    from whyface.gallery.enroll import open_for_search  # noqa: PLC0415
+    """Identify the person or all people in a photo, with reasons.
+
+    Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input.
+    """
+    from whyface.gallery.enroll import open_for_search  # noqa: PLC0415 - start fast
+    from whyface.identify.group import identify_group  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
     if gallery is None:
         raise InputError("give a gallery: --gallery FOLDER; whyface gallery enroll makes one")
     if photo is None and not fit:
         raise InputError("give a photo, or --fit to only fit the gallery's uncertainty")
-    if words_figure is not None and not words:
-        raise InputError("--words-figure needs --words")
-    for path in (figure, words_figure):
-        if path is not None:
-            check_writable(path)
+    _check_figures(figure, words_figure, words=words)
     with open_for_search(gallery, model=model, directory=model_dir, threads=threads) as opened:
         if fit:
             _fit(opened, loss, divergence, quiet=as_json)
@@ -127,7 +132,15 @@ def identify(
             return
         kind = None if attention is None else attention_kind(attention.value)
         value, source = _threshold(opened, gallery, model, kind, threshold=threshold, fmr=fmr, fpir=fpir)
-        probe = load_face(photo, aligned=aligned, index=face, threads=threads)
+        probes = _faces(photo, face, aligned=aligned, threads=threads)
+        if len(probes) > 1:
+            if words:
+                raise InputError(
+                    f"--words is for one face, but {photo} shows {len(probes)}; add --face, 0 is the largest"
+                )
+            group = identify_group(opened, probes, threshold=value, source=source, k=k, attention=kind, threads=threads)
+            _tell_group(group, photo, figure, as_json=as_json)
+        probe = probes[0]
         found, told = _answer(
             opened, probe, value, source, k=k, kind=kind, words=words, sensitive=sensitive, seed=seed, threads=threads
         )
@@ -143,6 +156,41 @@ def identify(
     else:
         _print(found, said, k, [path for path in (figure, words_figure) if path is not None])
     raise typer.Exit(SOMEBODY if found.is_known else NOBODY)
+
+
+def _check_figures(figure: Path | None, words_figure: Path | None, *, words: bool) -> None:
+    if words_figure is not None and not words:
+        raise InputError("--words-figure needs --words")
+    for path in (figure, words_figure):
+        if path is not None:
+            check_writable(path)
+
+
+def _faces(photo: Path, index: int | None, *, aligned: bool, threads: int | None) -> list[Face]:
+    from whyface.faces.load import load_face, load_faces  # noqa: PLC0415 - start fast
+
+    if index is None and not aligned:
+        return load_faces(photo, threads=threads)
+    return [load_face(photo, aligned=aligned, index=index or 0, threads=threads)]
+
+
+def _tell_group(group: GroupIdentification, photo: Path, figure: Path | None, *, as_json: bool) -> NoReturn:
+    if figure is not None:
+        from whyface.faces.photo import read_photo  # noqa: PLC0415 - start fast
+        from whyface.figures.group import group_figure  # noqa: PLC0415
+        from whyface.figures.style import save_figure  # noqa: PLC0415
+
+        import_matplotlib()
+        save_figure(group_figure(group, read_photo(photo)), figure)
+    if as_json:
+        typer.echo(json.dumps(group.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        first, *rest = group.sentences()
+        for line in (first, *group.lines(), *rest):
+            typer.echo(line)
+        if figure is not None:
+            typer.echo(f"Figure: {figure}")
+    raise typer.Exit(SOMEBODY if group.names else NOBODY)
 
 
 def _fit(gallery: Gallery, loss: Loss, divergence: float, *, quiet: bool) -> None:
@@ -244,9 +292,12 @@ def _document(found: Identification, told: UncertaintyWords | None, said: str | 
 
 
 def _print(found: Identification, said: str | None, k: int, figures: list[Path]) -> None:
+    from whyface.faces.face import describe_choice  # noqa: PLC0415 - start fast
     from whyface.identify.identification import notes, reason_sentence, uncertainty_sentence, verdict_sentence  # noqa: PLC0415 - start fast
 
     typer.echo(verdict_sentence(found))
+    if found.face is not None and (line := describe_choice(found.face)) is not None:
+        typer.echo(line)
     shown = found.candidates[:k]
     width = max(len(candidate.name) for candidate in shown)
     for rank, candidate in enumerate(shown, start=1):

@@ -16,7 +16,7 @@ from whyface.explain.shares import ranked, region_shares
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.regions import has_side, region_phrase
-from whyface.gallery.gallery import Gallery
+from whyface.gallery.gallery import Gallery, pixel_digest
 from whyface.gallery.search import Candidate
 from whyface.identify.evidential import EvidentialHead
 from whyface.identify.gallery_people import fpir_of, gallery_head, head_features
@@ -51,6 +51,8 @@ class Identification:
         Why there is no uncertainty, or how its head was fitted.
     model, face, versions
         The model, the face and the software versions.
+    same_picture
+        Name and photo of the gallery's faces with the very same pixels.
     """
 
     candidates: tuple[Candidate, ...]
@@ -65,6 +67,7 @@ class Identification:
     model: ModelInfo
     attention: AttentionKind | None = None
     face: FaceInfo | None = None
+    same_picture: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -122,6 +125,7 @@ class Identification:
             "attention": self.attention,
             "model": {"name": self.model.name, "sha256": self.model.sha256},
             "face": None if self.face is None else self.face.to_dict(),
+            "same_picture": list(self.same_picture),
             "versions": dict(self.versions),
         }
 
@@ -175,7 +179,8 @@ def identify(
     """
     if k < 1:
         raise InputError(f"at least one candidate is returned, got k = {k}")
-    features = gallery.features(stack_faces([face]))
+    batch = stack_faces([face])
+    features = gallery.features(batch)
     found = gallery.search(features, max(k, 2), attention=attention, threads=threads, one_per_person=True)[0]
     if not found:
         raise InputError(f"{gallery.path}: no face of this gallery can be read; enroll them again")
@@ -204,6 +209,9 @@ def identify(
         model=ModelInfo(gallery.layout.model, gallery.layout.sha256.get("onnx")),
         attention=attention or (gallery.model.default_kind if gallery.layout.kind == "grid" else None),
         face=FaceInfo.from_face(face),
+        same_picture=tuple(
+            f"{row.name} ({row.source})" for row in gallery.names_table.of_digest(pixel_digest(batch[0]))
+        ),
         versions=software_versions(),
     )
 
@@ -269,6 +277,8 @@ def uncertainty_sentence(found: Identification) -> str:
 def notes(found: Identification) -> tuple[str, ...]:
     """Return caveats about this gallery."""
     said = []
+    if found.same_picture:
+        said.append(f"This very picture is in the gallery, as {', '.join(found.same_picture)}: its score says nothing")
     if found.people == 1:
         said.append(
             "One person in the gallery: this is a verification, and neither uncertainty nor shares among people "
