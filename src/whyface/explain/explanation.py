@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError
-from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
+from whyface.explain.provenance import NO_GRID, Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
 from whyface.files import json_values as values
 from whyface.files.guarded import parse_json
 from whyface.xcos.grid import AttentionKind
@@ -27,6 +27,7 @@ SUM_TOLERANCE: Final = 1e-4
 """Tolerance of the sum of the contributions, relative to the score if that is above 1."""
 
 Map = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 _ARRAYS: Final = ("map_a", "map_b", "similarity", "attention", "contributions")
 
@@ -123,6 +124,11 @@ class Explanation:
         self._set("sentences", tuple(self.sentences))
         self._check_options()
         self._check_grid()
+        rows, columns = NO_GRID if self.similarity is None else self.similarity.shape
+        infos: tuple[FaceInfo, ...] = self.faces or ()
+        places = [place for info in infos for place in info.outside]
+        if not self.undecided and any(row >= rows or column >= columns for row, column in places):
+            raise InputError(f"explanation: a place outside the photo is not on the grid of {rows} x {columns} places")
 
     @property
     def is_match(self) -> bool:
@@ -145,6 +151,20 @@ class Explanation:
     def has_grid(self) -> bool:
         """Whether the explanation has S, W and contributions."""
         return self.similarity is not None
+
+    def outside(self, face: int, shape: tuple[int, int]) -> Mask:
+        """Return which places of a map of this shape lie outside the photo of face 0 or 1, bool."""
+        mask: Mask = np.zeros(NO_GRID if self.similarity is None else self.similarity.shape, np.bool_)
+        for row, column in () if self.faces is None else self.faces[face].outside:
+            mask[row, column] = True
+        rows, columns = (np.arange(shape[axis]) * mask.shape[axis] // shape[axis] for axis in (0, 1))
+        return mask[np.ix_(rows, columns)]
+
+    @property
+    def unseen(self) -> Mask | None:
+        """Places of the grid that lie outside the photo of either face, which carry no reason; None without a grid."""
+        shape = None if self.similarity is None else (self.similarity.shape[0], self.similarity.shape[1])
+        return None if shape is None else self.outside(0, shape) | self.outside(1, shape)
 
     def __eq__(self, other: object) -> bool:
         """Compare field by field, arrays by shape and values."""

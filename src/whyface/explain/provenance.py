@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeVar, cast
 
+import numpy as np
+
 from whyface.errors import DataError, InputError
 from whyface.faces.face import Face
 from whyface.faces.quality import FaceQuality
@@ -16,6 +18,10 @@ from whyface.models.operating_point import OperatingPoint
 
 _T = TypeVar("_T")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+NO_GRID: Final = (7, 7)
+"""The grid on which places outside the photo are listed where an explanation has none."""
+
 ThresholdKind = Literal["operating point", "user"]
 
 
@@ -187,6 +193,9 @@ class FaceInfo:
         Measures of the face and whether it can support a verdict; None if it was not measured.
     sha256
         SHA-256 of the crop's pixels; None where it is not on record.
+    outside
+        Row and column of each place that lies outside the photo, on the explanation's grid, or on 7 x 7 places if it
+        has none; these carry no reason.
     """
 
     source: str = ""
@@ -197,6 +206,7 @@ class FaceInfo:
     count: int = 1
     quality: FaceQuality | None = None
     sha256: str | None = None
+    outside: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.landmarks is not None and (len(self.landmarks) != 5 or any(len(p) != 2 for p in self.landmarks)):
@@ -208,8 +218,8 @@ class FaceInfo:
             raise InputError(f"face {self.source!r}: score, box and landmarks must be finite; leave them out")
 
     @classmethod
-    def from_face(cls, face: Face) -> FaceInfo:
-        """Build from a face."""
+    def from_face(cls, face: Face, grid: tuple[int, int] = NO_GRID) -> FaceInfo:
+        """Build from a face; ``grid`` is the size of the explanation's grid in places."""
         return cls(
             source=face.source,
             box=None if face.box is None else _box(list(map(float, face.box))),
@@ -219,6 +229,7 @@ class FaceInfo:
             count=face.count,
             quality=face.quality,
             sha256=face.sha256,
+            outside=tuple((int(row), int(column)) for row, column in np.argwhere(face.outside(*grid))),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -226,6 +237,7 @@ class FaceInfo:
         plain = asdict(self)
         plain["box"] = None if self.box is None else list(self.box)
         plain["landmarks"] = None if self.landmarks is None else [list(point) for point in self.landmarks]
+        plain["outside"] = [list(place) for place in self.outside]
         return plain
 
     @classmethod
@@ -241,8 +253,16 @@ class FaceInfo:
                 count=read_key("face", data, "count", count),
                 quality=read_key("face", {"quality": None, **data}, "quality", _maybe(_quality)),
                 sha256=read_key("face", {"sha256": None, **data}, "sha256", _maybe(text)),
+                outside=read_key("face", {"outside": [], **data}, "outside", _places),
             )
         )
+
+
+def _places(value: Any) -> tuple[tuple[int, int], ...]:
+    places = [list(map(count, items(place))) for place in items(value)]
+    if any(len(place) != 2 for place in places):
+        raise ValueError("must hold a row and a column for each place")
+    return tuple((row, column) for row, column in places)
 
 
 def _quality(value: Any) -> FaceQuality:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.explain.explanation import Explanation
+from whyface.explain.provenance import NO_GRID
 from whyface.explain.shares import (
     explanation_shares,
     fewest_to_flip,
@@ -32,26 +33,28 @@ _SIDES: Final = " (left and right as seen in the picture)"
 _Listed = Sequence[tuple[str, str]]  # region, its share as text
 
 
-def describe(explanation: Explanation) -> tuple[str, str]:
+def describe(explanation: Explanation) -> tuple[str, ...]:
     """Describe what supports the verdict, what speaks against it, and how far it is from flipping.
 
     Returns
     -------
-    Two sentences. The first gives the verdict, the distance of the score from the threshold, and the regions that
-    support the verdict most, each with its exact share of that distance
+    Two or more sentences. The first gives the verdict, the distance of the score from the threshold, and the regions
+    that support the verdict most, each with its exact share of that distance
     (:func:`whyface.explain.shares.explanation_shares`). The second gives the regions that speak against it and the
     fewest places that would flip it (:func:`whyface.explain.shares.fewest_to_flip`). With per-face maps only, the
     shares are those of the maps' weight (:func:`whyface.explain.shares.map_shares`); without maps, the sentences say
-    that there are no reasons by region.
+    that there are no reasons by region. Places outside a photo give no reasons; a further sentence counts them.
     What is undecided gets the doubt and what to do about it.
     """
     if explanation.undecided:
         return _undecided(explanation)
     shares = explanation_shares(explanation)
     if shares is not None:
-        return _from_grid(explanation, shares)
+        return *_from_grid(explanation, shares), *_outside(explanation, shares)
     by_map = map_shares(explanation)
-    return _without_reasons(explanation) if by_map is None else _from_maps(explanation, by_map)
+    if by_map is None:
+        return _without_reasons(explanation)
+    return *_from_maps(explanation, by_map), *_outside(explanation, None)
 
 
 def _undecided(explanation: Explanation) -> tuple[str, str]:
@@ -82,14 +85,32 @@ def distance(margin: float) -> str:
     return f"{number} point{'' if number == '1.0' else 's'}"
 
 
+def _outside(explanation: Explanation, shares: NDArray[np.float64] | None) -> tuple[str, ...]:
+    """Say how many places lie outside the photos, and what the model took from them all the same."""
+    shape = NO_GRID if shares is None else (shares.shape[0], shares.shape[1])
+    first, second = (explanation.outside(face, shape) for face in (0, 1))
+    places = int((first | second).sum())
+    if not places:
+        return ()
+    which = "both photos" if first.any() and second.any() else f"the {'first' if first.any() else 'second'} photo"
+    verb = ("lies", "gives no reason") if places == 1 else ("lie", "give no reasons")
+    text = f"{places} of the {first.size} places {verb[0]} outside {which} and {verb[1]}"
+    if shares is not None:
+        text += (
+            f"; their part in the distance from the threshold is {points(float(shares[first | second].sum()))} points"
+        )
+    return (f"{text}.",)
+
+
 def _from_grid(explanation: Explanation, shares: NDArray[np.float64]) -> tuple[str, str]:
-    match = explanation.is_match
-    regions = region_shares(shares)
+    match, unseen = explanation.is_match, explanation.unseen
+    regions = region_shares(shares, unseen)
+    assert unseen is not None
     support = _visible(ranked(regions, positive=match))
     against = _visible(ranked(regions, positive=not match))
     flip, flip_regions = _flip(explanation, shares)
     first = f"{_verdict(explanation)}{_support(support, match, explanation.margin)}"
-    second = f"{_opposition(against, shares, match)}; {flip}"
+    second = f"{_opposition(against, shares[~unseen], match)}; {flip}"
     if _any_side([name for name, _ in support[:MOST_NAMED]]):
         first += _SIDES
     elif _any_side([*[name for name, _ in against[:MOST_NAMED]], *flip_regions]):
@@ -163,7 +184,9 @@ def _flip(explanation: Explanation, shares: NDArray[np.float64]) -> tuple[str, t
     similarity, attention, match = explanation.similarity, explanation.attention, explanation.is_match
     assert similarity is not None
     assert attention is not None
-    flip = fewest_to_flip(shares, is_match=match)
+    flip = fewest_to_flip(shares, is_match=match, unseen=explanation.unseen)
+    if flip is None and explanation.unseen is not None and explanation.unseen.any():
+        return "what the photos show of it is too little to flip the verdict", ()
     if flip is None:
         total = float(attention.sum(dtype=np.float64))
         if total <= 0:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.explain.explanation import Explanation
+from whyface.explain.explanation import Explanation, Mask
 from whyface.faces.regions import region_masks, region_of_cells
 
 FloatArray = NDArray[np.floating[Any]]
@@ -97,10 +97,14 @@ def explanation_shares(explanation: Explanation) -> NDArray[np.float64] | None:
     return margin_shares(s, w, explanation.threshold - rest)
 
 
-def region_shares(shares: FloatArray) -> dict[str, float]:
-    """Sum shares (h, w) by region, in the order of :func:`whyface.faces.regions.region_masks`."""
-    masks = region_masks(*shares.shape)
-    return {name: float(np.sum(shares[mask], dtype=np.float64)) for name, mask in masks.items()}
+def region_shares(shares: FloatArray, unseen: Mask | None = None) -> dict[str, float]:
+    """Sum shares (h, w) by region, in the order of :func:`whyface.faces.regions.region_masks`.
+
+    Places that are ``unseen``, bool (h, w), are left out, and so is a region without any other.
+    """
+    seen = np.ones(shares.shape, np.bool_) if unseen is None else ~unseen
+    masks = {name: mask & seen for name, mask in region_masks(*shares.shape).items()}
+    return {name: float(np.sum(shares[mask], dtype=np.float64)) for name, mask in masks.items() if mask.any()}
 
 
 def map_shares(explanation: Explanation) -> dict[str, float] | None:
@@ -111,7 +115,12 @@ def map_shares(explanation: Explanation) -> dict[str, float] | None:
     Region -> number in [-1, 1], positive if the maps support "same person". Both maps count equally, whatever their
     scale. The absolute values over all pixels sum to 1, so the absolute values over regions sum to at most 1.
     """
-    maps = [np.asarray(m, np.float64) for m in (explanation.map_a, explanation.map_b) if m is not None]
+    maps = []
+    for face, given in enumerate((explanation.map_a, explanation.map_b)):
+        if given is not None:
+            # What lies outside the photo carries no reason.
+            shown = np.where(explanation.outside(face, (given.shape[0], given.shape[1])), 0, given.astype(np.float64))
+            maps.append(shown)
     maps = [m / np.abs(m).sum() for m in maps if np.abs(m).sum() > 0]
     if not maps:
         return None
@@ -127,7 +136,7 @@ def ranked(shares: Mapping[str, float], *, positive: bool) -> list[tuple[str, fl
     return sorted(chosen, key=lambda item: -abs(item[1]))
 
 
-def fewest_to_flip(shares: FloatArray, *, is_match: bool) -> Flip | None:
+def fewest_to_flip(shares: FloatArray, *, is_match: bool, unseen: Mask | None = None) -> Flip | None:
     """Find the fewest places that flip the verdict when they are set to the neutral similarity.
 
     Shares are additive, so taking the largest first is exact: no smaller set flips the verdict.
@@ -138,6 +147,8 @@ def fewest_to_flip(shares: FloatArray, *, is_match: bool) -> Flip | None:
         The share of each place in the margin, (h, w).
     is_match
         The verdict to flip.
+    unseen
+        Places that do not change, bool (h, w), such as those outside a photo.
 
     Returns
     -------
@@ -148,6 +159,8 @@ def fewest_to_flip(shares: FloatArray, *, is_match: bool) -> Flip | None:
     support = flat if is_match else -flat
     order = np.argsort(-support, kind="stable")
     order = order[support[order] > 0]
+    if unseen is not None:
+        order = order[~unseen.ravel()[order]]
     after = flat.sum() - np.cumsum(flat[order])
     # Allow for rounding: a margin of zero is no match.
     flips = np.flatnonzero(after <= _NEAR if is_match else after > _NEAR)

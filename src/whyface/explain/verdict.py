@@ -12,7 +12,7 @@ from pathlib import Path
 from whyface import __version__
 from whyface.errors import InputError, ModelError
 from whyface.explain.explanation import Explanation
-from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
+from whyface.explain.provenance import NO_GRID, Cost, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import describe
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.quality import FaceQuality
@@ -178,6 +178,7 @@ class VerdictMethod:
         seconds = (time.perf_counter() - start) / len(pairs)
         attention = self.comparison.attention
         explanations = []
+        grid = NO_GRID if maps is None else (maps.similarity.shape[1], maps.similarity.shape[2])
         for row, pair in enumerate(pairs):
             explanation = Explanation(
                 score=float(scores[row]),
@@ -191,7 +192,7 @@ class VerdictMethod:
                 attention_kind=attention,
                 settings={} if attention is None else {"attention": attention},
                 versions=software_versions(),
-                faces=(FaceInfo.from_face(pair[0]), FaceInfo.from_face(pair[1])),
+                faces=(FaceInfo.from_face(pair[0], grid), FaceInfo.from_face(pair[1], grid)),
             )
             explanations.append(replace(explanation, sentences=describe(explanation)))
         return explanations

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.faces.quality import FaceQuality
+from whyface.faces.quality import FaceQuality, inside_photo
 from whyface.faces.regions import FACE_SIZE
 
 __all__ = ["FACE_SIZE", "Face", "PlacedFace", "describe_choice", "describe_choices", "stack_faces"]
+
+_BLACK: Final = 3
+"""Largest value of pure black after JPEG."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,8 @@ class Face:
         Index of the face in the photo (0 = largest), and number of faces found there.
     quality
         Measures of the crop and its photo, and whether the face can support a verdict; None if it was not measured.
+    photo_size
+        Height and width of the photo; None for an aligned crop.
     """
 
     image: NDArray[np.uint8]
@@ -51,6 +56,7 @@ class Face:
     index: int = 0
     count: int = 1
     quality: FaceQuality | None = None
+    photo_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.image.shape != (FACE_SIZE, FACE_SIZE, 3) or self.image.dtype != np.uint8:
@@ -61,6 +67,26 @@ class Face:
     def sha256(self) -> str:
         """SHA-256 of the crop's pixels, by which one picture is recognised under two names."""
         return hashlib.sha256(np.ascontiguousarray(self.image).tobytes()).hexdigest()
+
+    def outside(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return which places of a grid over the crop lie outside the photo, by more than half, (height, width) bool.
+
+        The photo's edges are known from the transform. An aligned crop has none, so that its pure black, with which
+        crops are filled up, counts as outside unless there is nothing else.
+        """
+        if self.to_photo is not None and self.photo_size is not None:
+            empty = ~inside_photo(self.to_photo, self.photo_size)
+        elif self.to_photo is None:
+            empty = self.image.max(axis=2) <= _BLACK
+            empty &= not empty.all()
+        else:
+            empty = np.zeros((FACE_SIZE, FACE_SIZE), np.bool_)
+        pixels = np.arange(FACE_SIZE)
+        rows, columns = pixels * height // FACE_SIZE, pixels * width // FACE_SIZE
+        count, hit = np.zeros((height, width)), np.zeros((height, width))
+        np.add.at(count, (rows[:, None], columns), 1)
+        np.add.at(hit, (rows[:, None], columns), empty)
+        return np.asarray(2 * hit > count)
 
 
 class PlacedFace(Protocol):

@@ -205,6 +205,7 @@ def find_faces(
             landmarks=detection.landmarks,
             score=detection.score,
             to_photo=crop_to_photo,
+            photo_size=(photo.shape[0], photo.shape[1]),
             index=index,
             count=len(cut),
             quality=default_meter().measure(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
+from whyface.explain.provenance import NO_GRID
 from whyface.explain.registry import METHODS
 from whyface.explain.sentences import score_and_threshold
 from whyface.explain.shares import explanation_shares
@@ -202,7 +203,9 @@ def _column(
         sheet.text(x + side, layout.top(band) - 12, explanation.method, size=_CAPTION, color=MUTED, align="right")
     reach = full_colour(both)
     for row, (face, one) in enumerate(zip(faces, both, strict=True)):
-        panels.draw_overlay(layout.panel(place + 1, band, row, f"{explanation.method} {'AB'[row]}"), face, one, reach)
+        axes = layout.panel(place + 1, band, row, f"{explanation.method} {'AB'[row]}")
+        panels.draw_overlay(axes, face, one, reach)
+        panels.hatch(axes, explanation.outside(row, NO_GRID))
     y = layout.top(band, 1) + side + 19
     if entry is not None:
         y = sheet.text(x, y, sheet.wrap(entry.caption, side, _CAPTION), size=_CAPTION, leading=_LEADING)

@@ -82,6 +82,9 @@ def draw_outline(axes: Axes, color: str, alpha: float = 0.35) -> None:
 DIVERGING: Final = "RdBu"
 SEQUENTIAL: Final = "Purples"
 SMALLEST_HALF_RANGE: Final = 0.5
+OUTSIDE: Final = "outside the photo"
+"""Label of the bar of what lies outside."""
+
 _EXTENT: Final = (0, FACE_SIZE, FACE_SIZE, 0)
 
 
@@ -111,14 +114,32 @@ def weight_norm(attention: NDArray[np.float32]) -> Normalize:
     return Normalize(low, max(float(attention.max()), 2 * float(attention.mean()), low + 1e-9))
 
 
-def draw_face(axes: Axes, face: NDArray[np.uint8], grid: tuple[int, int] | None) -> None:
-    """Draw an aligned face (112, 112, 3), with a grid of (h, w) places unless None."""
+def draw_face(
+    axes: Axes, face: NDArray[np.uint8], grid: tuple[int, int] | None, outside: NDArray[np.bool_] | None = None
+) -> None:
+    """Draw an aligned face (112, 112, 3), with a grid of (h, w) places unless None, and hatch what is outside."""
     axes.imshow(face, extent=_EXTENT, interpolation="bicubic")
     if grid is not None:
         for count, line in ((grid[0], axes.axhline), (grid[1], axes.axvline)):
             for place in range(1, count):
                 line(place * FACE_SIZE / count, color="white", alpha=0.55, linewidth=0.7)
+    if outside is not None:
+        hatch(axes, outside)
     _bare(axes)
+
+
+def hatch(axes: Axes, places: NDArray[np.bool_]) -> None:
+    """Cover places (h, w) of a panel with grey and a hatching: there is nothing to see."""
+    from matplotlib.patches import Rectangle  # noqa: PLC0415
+
+    height, width = (FACE_SIZE / count for count in places.shape)
+    for row, column in np.argwhere(places):
+        corner = (column * width, row * height)
+        axes.add_patch(
+            Rectangle(
+                corner, width, height, facecolor="#e6e6e6", edgecolor="#b4b4b4", hatch="////", linewidth=0, zorder=4
+            )
+        )
 
 
 def draw_cells(
@@ -204,10 +225,14 @@ def other_regions(shares: Sequence[float]) -> tuple[str, float]:
 
 
 def draw_region_bars(axes: Axes, bars: Sequence[tuple[str, float]]) -> None:
-    """Draw shares of the margin in points, one bar per region from the top: blue for a match, red against it."""
+    """Draw shares of the margin in points, one bar per region from the top: blue for a match, red against it.
+
+    What lies outside the photo is grey: it is no reason.
+    """
     amounts = [100 * share for _, share in bars]
     places = range(len(bars))
-    axes.barh(places, amounts, color=[BLUE if a > 0 else RED for a in amounts], height=0.66)
+    colors = [MUTED if name == OUTSIDE else BLUE if a > 0 else RED for (name, _), a in zip(bars, amounts, strict=True)]
+    axes.barh(places, amounts, color=colors, height=0.66)
     low, high = min(0.0, *amounts), max(0.0, *amounts)
     span = max(high - low, 1e-9)
     axes.set_xlim(low - (0.12 if low < 0 else 0.01) * span, high + (0.12 if high > 0 else 0.01) * span)

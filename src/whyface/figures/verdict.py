@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
+from whyface.explain.provenance import NO_GRID
 from whyface.explain.sentences import CLOSE_MARGIN, MOST_NAMED, describe, points, score_and_threshold
 from whyface.explain.shares import explanation_shares, neutral_similarity, ranked, region_shares
 from whyface.faces.face import FACE_SIZE
@@ -79,8 +80,10 @@ def verdict_figure(
     _header(sheet, explanation)
     for column, (face, label) in enumerate(zip((face_a, face_b), face_labels(explanation.faces, labels), strict=True)):
         axes = _panel(sheet, column, f"Face {'AB'[column]}")
-        shape = None if explanation.similarity is None else explanation.similarity.shape
-        panels.draw_face(axes, face, None if shape is None else (shape[0], shape[1]))
+        shape = NO_GRID if explanation.similarity is None else explanation.similarity.shape
+        size = (shape[0], shape[1])
+        outside = None if explanation.undecided else explanation.outside(column, size)
+        panels.draw_face(axes, face, size if explanation.has_grid else None, outside)
         shown = sheet.shorten(label, _SIDE, _CAPTION)
         sheet.text(_left(column), _TOP + _SIDE + 19, shown, size=_CAPTION, color=MUTED)
     if explanation.has_grid:
@@ -138,12 +141,15 @@ def _maps(sheet: Sheet, explanation: Explanation) -> None:
     assert s is not None
     assert w is not None
     assert c is not None
+    unseen = explanation.unseen
+    assert unseen is not None
     neutral = neutral_similarity(w, explanation.threshold)
     whole = abs(float(w.sum(dtype=np.float64)) - 1) < 1e-3
 
     axes = _panel(sheet, 2, "Similarity")
     norm = panels.similarity_norm(neutral)
     image = panels.draw_cells(axes, s, panels.DIVERGING, norm)
+    panels.hatch(axes, unseen)
     low, high = neutral - norm.halfrange, neutral + norm.halfrange
     middle = f"{'threshold' if whole else 'neutral'} {neutral:.2f}"
     _bar(sheet, 2, image, [(low, f"{low:.2f}"), (neutral, middle), (high, f"{high:.2f}")], below=True)
@@ -155,6 +161,7 @@ def _maps(sheet: Sheet, explanation: Explanation) -> None:
     weights = 100 * w if whole else w
     scale = panels.weight_norm(weights)
     image = panels.draw_cells(axes, weights, panels.SEQUENTIAL, scale, digits=1 if whole else 2)
+    panels.hatch(axes, unseen)
     unit = "%" if whole else ""
     _bar(sheet, 3, image, [(end, f"{end:.2g}{unit}") for end in (scale.vmin or 0.0, scale.vmax or 0.0)])
     _caption(sheet, 3, _weight_caption(explanation, whole, float(w.sum(dtype=np.float64)), w.size))
@@ -166,12 +173,14 @@ def _maps(sheet: Sheet, explanation: Explanation) -> None:
     image = panels.draw_cells(
         axes, 100 * shares, panels.DIVERGING, panels.share_norm(100 * shares), numbers=100 * c, digits=digits
     )
+    panels.hatch(axes, unseen)
     _bar(sheet, 4, image, [(-reach, f"{reach:.1f} less"), (0, "its share"), (reach, f"{reach:.1f} more")])
+    hidden = f", with {100 * float(c[unseen].sum()):.1f} from hatched places," if unseen.any() else ""
     _caption(
         sheet,
         4,
-        f"In points of 0.01; the {c.size} numbers add up to the score, {100 * explanation.score:.1f}. "
-        "Blue is more than the place's share of the threshold, red less.",
+        f"In points of 0.01; the {c.size - int(unseen.sum())} numbers{hidden} add up to the score, "
+        f"{100 * explanation.score:.1f}. Blue is more than the place's share of the threshold, red less.",
     )
 
 
@@ -193,7 +202,9 @@ def _overlays(sheet: Sheet, explanation: Explanation, face_a: NDArray[np.uint8],
     for name, face, saliency in zip("AB", (face_a, face_b), (explanation.map_a, explanation.map_b), strict=True):
         if saliency is None:
             continue
-        image = panels.draw_overlay(_panel(sheet, column, f"Reasons in face {name}"), face, saliency)
+        axes = _panel(sheet, column, f"Reasons in face {name}")
+        image = panels.draw_overlay(axes, face, saliency)
+        panels.hatch(axes, explanation.outside("AB".index(name), NO_GRID))
         reach = max(float(np.abs(saliency).max()), 1e-9)
         _bar(sheet, column, image, [(-reach, "against"), (0, "0"), (reach, "supports a match")])
         column += 1
@@ -221,7 +232,9 @@ def _regions(sheet: Sheet, explanation: Explanation) -> None:
     sheet.text(x, y, "By region", size=11, weight="bold")
     line = f"for a match (+) or against it (-), in points; together {points(explanation.margin)} = score - threshold"
     sheet.text(x + sheet.measure("By region", 11, "bold") + 12, y, line, size=_CAPTION, color=MUTED)
-    bars = _bars(region_shares(shares), explanation.is_match)
+    bars = _bars(region_shares(shares, explanation.unseen), explanation.is_match)
+    if explanation.unseen is not None and explanation.unseen.any():
+        bars.append((panels.OUTSIDE, float(shares[explanation.unseen].sum())))
     axes = sheet.figure.add_axes(sheet.box(x + 110, y + 12, WIDTH - _MARGIN - x - 110, 17.6 * len(bars)))
     axes.set_label("regions")
     panels.draw_region_bars(axes, bars)
