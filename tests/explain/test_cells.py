@@ -162,7 +162,7 @@ def test_what_cannot_be_looked_into_is_refused(tmp_path: Path) -> None:
         def grid(self, batch: np.ndarray) -> np.ndarray:
             return np.ones((len(batch), 2, 1, 1), np.float32)
 
-    with pytest.raises(ModelError, match="'other'.*cannot be looked into"):
+    with pytest.raises(ModelError, match="'other'.*cannot be inspected"):
         CellsMethod(Other())
 
 

@@ -144,6 +144,6 @@ def test_a_freed_batch_takes_any_number_of_rows(tmp_path: Path, kind: str) -> No
 
 def test_a_head_that_contradicts_the_networks_batch_is_one_line(tmp_path: Path) -> None:
     embedder = OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx", edit=constant_reshape(3)), grid="map")
-    with pytest.raises(ModelError, match=r"tiny\.onnx: the part behind the spatial map cannot be run") as refused:
+    with pytest.raises(ModelError, match=r"tiny\.onnx: the part after the spatial map cannot be run") as refused:
         embedder.open_head()(np.zeros((2, 2, 7, 7), np.float32))
     assert "\n" not in str(refused.value)

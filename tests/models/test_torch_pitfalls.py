@@ -118,7 +118,7 @@ def test_a_layer_that_is_not_used_and_a_network_that_draws_are_refused() -> None
             return functional.dropout(self.head(self.trunk(x)), 0.5)
 
     torch.manual_seed(0)
-    with pytest.raises(ModelError, match="another answer each time"):
+    with pytest.raises(ModelError, match="a different result each time"):
         TorchEmbedder.from_layer(Noisy(), "trunk")
 
 

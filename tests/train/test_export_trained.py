@@ -66,7 +66,7 @@ def test_a_model_without_threshold_asks_for_one(tmp_path: Path) -> None:
 
 
 def test_bad_sources_and_targets(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no network that whyface train wrote"):
+    with pytest.raises(ModelError, match="not written by whyface train"):
         export_trained(tmp_path, tmp_path / "x", name="x")
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be used"):

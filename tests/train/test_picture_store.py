@@ -148,5 +148,5 @@ def test_lists_of_people(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         read_people(path)
     path.write_text("[", encoding="utf-8")
-    with pytest.raises(DataError, match="no list of people"):
+    with pytest.raises(DataError, match="not a list of people"):
         read_people(path)

@@ -304,7 +304,7 @@ def test_teachers(tensors: Path, tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_trained_networks(tensors: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no network that whyface train wrote"):
+    with pytest.raises(ModelError, match="not written by whyface train"):
         load_trained(tensors)
     with pytest.raises(ModelError):
         load_trained(tmp_path)

@@ -1,4 +1,4 @@
-"""Networks behind one small protocol, and the zoo that names them."""
+"""Networks behind one small protocol, and the catalogue of known models."""
 
 import lazy_loader
 

@@ -93,7 +93,7 @@ class MobileFaceNet(nn.Module):
         return y
 
     def halves(self) -> tuple[nn.Module, nn.Module]:
-        """Return the layers up to the fifth block, and those behind it."""
+        """Return the layers up to the fifth block, and those after it."""
         early = nn.ModuleList([self.conv1, self.dw_conv, self.features[:5]])
         return early, nn.ModuleList([self.features[5:], self.conv2])
 
@@ -171,11 +171,11 @@ _UNITS: Final = {
 }
 _WIDTHS: Final = (64, 128, 256, 512)
 DEPTHS: Final = tuple(_UNITS)
-"""The depths that :class:`IResNet` knows."""
+"""The depths that :class:`IResNet` supports."""
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh each channel by a gate that sees the averages of all channels.
+    """Scale each channel by a gate computed from the averages of all channels.
 
     Shapes: (N, C, H, W) -> (N, C, H, W).
     """
@@ -247,7 +247,7 @@ class IResNet(nn.Module):
     Raises
     ------
     InputError
-        Another depth.
+        If there is no such depth.
     """
 
     out_channels: Final = _WIDTHS[-1]
@@ -288,7 +288,7 @@ def iresnet34(*, se: bool = False) -> IResNet:
 
 
 def iresnet50(*, se: bool = False) -> IResNet:
-    """Return the trunk of depth 50; with `se` the one of xCos."""
+    """Return the trunk of depth 50; with `se`, the trunk that xCos uses."""
     return IResNet(50, se=se)
 
 

@@ -1,7 +1,7 @@
 """From a score to a probability of "same person": plain numbers in JSON, applied without any fitting library.
 
-A probability needs a prior: how often two faces are of one person before anything has been compared. A calibration is
-fitted at the prior of its pairs, half genuine on LFW; :meth:`Calibration.probability` moves it to any other.
+A probability needs a prior: how often two faces show the same person, before anything is compared. A calibration is
+fitted at the prior of its pairs (half are genuine on LFW); :meth:`Calibration.probability` converts to any other prior.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Calibration:
     ----------
     kind
         ``"platt"``: 1 / (1 + exp(-(slope * score + intercept))) (Platt 1999). ``"isotonic"``: straight lines between
-        the points ``scores`` -> ``probabilities``, flat beyond (Zadrozny and Elkan 2002). ``"x-face"``: height / (1 +
+        the points ``scores`` -> ``probabilities``, flat outside (Zadrozny and Elkan 2002). ``"x-face"``: height / (1 +
         exp(-steepness * (d - middle))) + base at the distance d = 1 - score, cut to [0, 1] (Knoche et al. 2023).
     parameters
-        Its numbers, by name.
+        The numbers of the curve, by name.
     dataset
         Data set of the fit, such as ``"LFW"``.
     genuine_pairs, impostor_pairs
@@ -78,11 +78,11 @@ class Calibration:
 
     @property
     def prior(self) -> float:
-        """Share of genuine pairs that it was fitted at."""
+        """Share of genuine pairs among those of the fit."""
         return self.genuine_pairs / (self.genuine_pairs + self.impostor_pairs)
 
     def fitted(self, scores: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the curve's own values, in [0, 1], at scores of any shape; the prior is that of the fit."""
+        """Return the values of the curve, in [0, 1], at scores of any shape, for the prior of the fit."""
         x, given = np.asarray(scores, np.float64), self.parameters
         if self.kind == "isotonic":
             return np.asarray(np.interp(x, given["scores"], given["probabilities"]), np.float64)
@@ -92,7 +92,7 @@ class Calibration:
         return np.asarray(np.clip(given["height"] * rise + given["base"], 0, 1))
 
     def ratio(self, scores: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the likelihood ratio of "same person" at scores: how many times likelier they are for one person.
+        """Return likelihood ratios: how many times likelier scores are for one person than for two.
 
         It is limited by the sample: 3,000 impostor pairs cannot show what happens once in 10,000, so a ratio never
         exceeds their number (nor falls below one over the number of genuine pairs), regardless of the curve.
@@ -109,7 +109,7 @@ class Calibration:
         score
             The model's score.
         prior
-            Prior probability of one person, in (0, 1); by default that of the fit.
+            Prior probability of "same person", in (0, 1); by default, that of the fit.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class Calibration:
 
 
 def calibration_from_dict(values: Any) -> Calibration:
-    """Build from what :meth:`Calibration.to_dict` returned.
+    """Build a calibration from the result of :meth:`Calibration.to_dict`.
 
     Raises
     ------
@@ -164,5 +164,5 @@ def percent(probability: float) -> str:
 
 def _sigmoid(x: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     half = np.asarray(x, np.float64) / 2
-    # By tanh, which does not overflow.
+    # With tanh, which does not overflow.
     return np.asarray(0.5 * (1 + np.tanh(half)))

@@ -52,7 +52,7 @@ def model_entry(name: str, path: Path | str | None = None) -> ModelEntry:
     Raises
     ------
     ModelError
-        There is none of that name; the message lists all and points to the closest.
+        No model has that name; the message lists all and suggests the closest.
     """
     entries = _entries(path)
     if name not in entries:
@@ -61,17 +61,17 @@ def model_entry(name: str, path: Path | str | None = None) -> ModelEntry:
 
 
 def find_entry(model: Path | str) -> ModelEntry | None:
-    """Return the record of a model: a known one, or your own.
+    """Return the entry of a model: a known one, or your own.
 
     Parameters
     ----------
     model
         A known model's name; or the path of a folder with ``model.json``, of that file, or of an ONNX file that it
-        names. A bare name is a known model's, unless a folder of that name has a description.
+        names. A bare name means a known model, unless a folder of that name has a description.
 
     Returns
     -------
-    None for an ONNX file that no description names: a plain network.
+    The entry; None for an ONNX file that no description names: a plain network.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def find_entry(model: Path | str) -> ModelEntry | None:
 def open_embedder(
     model: str | ModelEntry, *, role: str = "onnx", directory: Path | str | None = None, threads: int | None = None
 ) -> OnnxEmbedder:
-    """Open a model's network, with its grid where it has one.
+    """Open a model's network, with its grid if it has one.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def read_entry(folder: Path | str) -> ModelEntry:
     Raises
     ------
     ModelError
-        It is missing or malformed, or does not hold exactly one model.
+        The description is missing or malformed, or does not describe exactly one model.
     """
     path = Path(folder) / DESCRIPTION
     try:
@@ -187,14 +187,14 @@ def write_entry(
         Whether the grid carries each face's own weights; see :class:`~whyface.models.entry.GridEntry`.
     default_attention
         The attention used by default; if not given, ``"l"`` with a pair graph or a weighed grid, else ``"u"``;
-        ``"cosine"`` without grid.
+        ``"cosine"`` without a grid.
 
     Raises
     ------
     ModelError
         A file is missing, or the description would be malformed.
     OutputError
-        It cannot be written.
+        The description cannot be written.
     """
     path = Path(folder) / DESCRIPTION
     values: dict[str, Any] = {
@@ -246,7 +246,7 @@ def update_entry(path: Path | str, name: str, **changes: Any) -> ModelEntry:
     name
         The model.
     **changes
-        Fields of :class:`~whyface.models.entry.ModelEntry` as they stand in the JSON (plain dicts and
+        Fields of :class:`~whyface.models.entry.ModelEntry` as they are in the JSON (plain dicts and
         lists); each replaces the whole field.
 
     Raises

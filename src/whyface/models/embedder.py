@@ -1,4 +1,4 @@
-"""The small protocol behind which every network hides, and the check of what it is given."""
+"""The protocol that every network implements, and the check of its input."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class GridEmbedder(Embedder, Protocol):
-    """An embedder that also shows the spatial features that its embedding was made of."""
+    """An embedder that also returns the spatial features that its embedding is made of."""
 
     def grid(self, batch: Batch) -> NDArray[np.float32]:
         """Map faces (N, 3, 112, 112), RGB, 0..255, to features (N, C, H, W) float32, not normalised."""
@@ -53,18 +53,18 @@ class GridEmbedder(Embedder, Protocol):
 
 
 def check_batch(batch: NDArray[Any]) -> Batch:
-    """Return the batch as it is, or say what is wrong with it.
+    """Return the batch unchanged, or raise an error that says what is wrong with it.
 
     Parameters
     ----------
     batch
-        Supposed to be (N, 3, 112, 112), RGB, uint8 or float32 in 0..255; N may be 0.
+        Should be (N, 3, 112, 112), RGB, uint8 or float32 in 0..255; N may be 0.
 
     Raises
     ------
     InputError
         The shape or dtype differs, or float values are not finite or clearly outside 0..255 (half a grey
-        level of rounding is let through).
+        level is allowed for rounding).
     """
     if not isinstance(batch, np.ndarray):
         raise InputError(f"a batch of faces must be a numpy array, got {type(batch).__name__}")
@@ -78,7 +78,7 @@ def check_batch(batch: NDArray[Any]) -> Batch:
     if batch.dtype != np.float32:
         raise InputError(f"a batch of faces must be uint8 or float32 in 0..255, got {batch.dtype}")
     if batch.size:
-        # min and max carry NaN and infinity along, so two passes check everything.
+        # min and max propagate NaN and infinity, so two passes check everything.
         low, high = float(batch.min()), float(batch.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise InputError("a batch of faces holds values that are not finite; pass pixel values in 0..255")
@@ -90,13 +90,12 @@ def check_batch(batch: NDArray[Any]) -> Batch:
 def require_grid(embedder: Embedder) -> GridEmbedder:
     """Return the embedder as one with a grid.
 
-    An embedder whose class has a ``grid`` method may still have no grid to show; it says so with an attribute
-    ``has_grid`` that is False.
+    An embedder whose class has a ``grid`` method may still have no grid; its attribute ``has_grid`` is then False.
 
     Raises
     ------
     ModelError
-        It has none.
+        It has no grid.
     """
     if isinstance(embedder, GridEmbedder) and getattr(embedder, "has_grid", True):
         return embedder
@@ -107,9 +106,9 @@ def require_grid(embedder: Embedder) -> GridEmbedder:
 
 
 def l2_normalise(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Divide each row of (N, D) by its L2 norm; a row of zeros stays zeros. Gives float32."""
+    """Divide each row of (N, D) by its L2 norm; a row of zeros stays zeros. Return float32."""
     rows = vectors.astype(np.float64)
-    # Scaling by the largest entry first keeps the squares of tiny and huge rows representable.
+    # Scaling by the largest entry first keeps the squares of tiny and huge rows within range.
     peak = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     rows = np.divide(rows, peak, out=np.zeros_like(rows), where=peak > 0)
     norm = np.sqrt((rows * rows).sum(axis=1, keepdims=True))

@@ -1,6 +1,6 @@
-"""The record of a model: its files, thresholds and results, and the check of the JSON that it is read from.
+"""The entry of a model: its files, thresholds and results, and the check of the JSON that it is read from.
 
-The list of known models and the ``model.json`` of a folder of your own have one format, and give one type of entry.
+The list of known models and the ``model.json`` of your own folder have the same format and the same type of entry.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class FileEntry:
 class GridEntry:
     """The tensor that holds the last spatial map, and its shape (C, H, W).
 
-    ``weighed`` says that the length of a place's feature is what the face says of the place: the model's learned
-    attention is the product of both faces' (see :mod:`whyface.xcos.factorised`), and needs no pair graph.
+    ``weighed`` says that the length of a place's feature is the weight that the face gives to the place. The model's
+    learned attention is the product of both faces' weights (see :mod:`whyface.xcos.factorised`), and needs no
+    pair graph.
     """
 
     tensor: str
@@ -70,7 +71,7 @@ class ModelEntry:
     embedding_size
         Numbers per embedding.
     grid
-        The last spatial map, or None.
+        The tensor of the last spatial map, or None.
     preprocessing
         Preprocessing of RGB values in 0..255.
     licence, training_data, source
@@ -80,11 +81,11 @@ class ModelEntry:
     thresholds
         Attention (``"u"``, ``"p"``, ``"l"``; ``"cosine"``) -> operating points.
     default_attention
-        The attention used where none is asked for.
+        The attention used unless another is asked for.
     results
-        Measured figures, as they are.
+        Measured figures, not interpreted.
     confidence
-        Attention -> how its scores become probabilities; may be left out.
+        Attention -> calibration of its scores to probabilities; may be left out.
     folder
         Folder of its files: the package's own for a model that is part of it, the folder with ``model.json``
         for one of your own. None for a known model that is not part of the package.
@@ -108,11 +109,11 @@ class ModelEntry:
     folder: Path | None = None
 
     def locate(self, role: str, *, directory: Path | str | None = None) -> Path:
-        """Find one of the files and check its SHA-256. Nothing is ever downloaded.
+        """Return the path of one of the files, after a check of its SHA-256. Nothing is ever downloaded.
 
-        A model of your own has its files in its folder. Those of a known model are looked for, in this order, among
-        the package's own files where they are part of it, in `directory`, and in the folder that the environment
-        variable ``WHYFACE_MODELS`` names.
+        Your own model has its files in its folder. Those of a known model are looked for, in this order, among the
+        package's own files if they are part of it, in `directory`, and in the folder that the environment variable
+        ``WHYFACE_MODELS`` names.
 
         Parameters
         ----------
@@ -124,10 +125,10 @@ class ModelEntry:
         Raises
         ------
         ModelError
-            The model has no such file, or it is in none of the places; the message says where to put it and where it
-            comes from.
+            The model has no such file, or it is in none of these folders; the message says where to get it and where to
+            put it.
         ModelIntegrityError
-            The file is there but another one.
+            The file's SHA-256 differs.
         """
         if role not in self.files:
             raise ModelError(
@@ -156,7 +157,7 @@ class ModelEntry:
         )
 
     def measured(self, kind: str) -> dict[float, OperatingPoint]:
-        """Return the operating points for false match rates, by that rate; other points, such as the EER, have none.
+        """Return the operating points by target false match rate; those without one, such as the EER, are left out.
 
         Parameters
         ----------
@@ -166,7 +167,7 @@ class ModelEntry:
         return {point.target: point for point in self.thresholds.get(kind, ()) if point.target is not None}
 
     def operating_point(self, kind: str | None = None, *, fmr: float = DEFAULT_FMR) -> OperatingPoint:
-        """Return the operating point that was measured for a false match rate.
+        """Return the operating point measured for a false match rate.
 
         Parameters
         ----------
@@ -178,7 +179,7 @@ class ModelEntry:
         Raises
         ------
         ModelError
-            None was measured; the message lists the rates that were.
+            There is none for this rate; the message lists the rates that were measured.
         """
         kind = kind or self.default_attention
         found = self.measured(kind)

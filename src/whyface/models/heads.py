@@ -1,4 +1,4 @@
-"""Heads behind the last spatial map: global embeddings and the xCos grid (needs the extra ``torch``).
+"""Heads after the last spatial map: global embeddings and the xCos grid (needs the extra ``torch``).
 
 Deng et al., "ArcFace" (2019) for the FC head; Chen et al., "MobileFaceNets" (2018) for the global depthwise head;
 Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task" (2021) for the grid head.
@@ -80,7 +80,7 @@ class GridHead(nn.Module):
     channels, grid_channels
         Channels of the last map and of the grid features.
     norm
-        BatchNorm behind the convolution (the public code has it; the paper does not mention it).
+        BatchNorm after the convolution (the public code has it; the paper does not mention it).
     activation
         ``"prelu"`` as in the public code, or ``"none"`` as in the paper.
 
@@ -112,13 +112,13 @@ class GridHead(nn.Module):
 
 
 class PlacedGridHead(nn.Module):
-    """A grid head with weights of its own for every place, which can take over what an FC head has learnt.
+    """A grid head with its own weights for every place, which can take over what a global head has learnt.
 
-    A shared 1 x 1 convolution treats all places alike, while the FC head that the backbone was trained with weighs
-    every channel at every place differently. This head keeps that knowledge. Per place: scale the channels, project
+    A shared 1 x 1 convolution treats all places alike, while the global head that the backbone was trained with weights
+    every channel at every place differently. This head keeps those weights. Per place: scale the channels, project
     them (shared), gather the neighbourhood (depthwise, learnt, starting as a Gaussian), and keep one block of
-    ``grid_channels`` of the projection, the blocks tiled like a chess board, so that each ``tiles x tiles``
-    neighbourhood together holds the whole embedding. Everything is linear; nothing but the grid leaves it.
+    ``grid_channels`` of the projection. The blocks are tiled like a chessboard, so that each ``tiles x tiles``
+    neighbourhood holds the whole embedding. Everything is linear, and the grid is the only output.
 
     Parameters
     ----------
@@ -200,13 +200,13 @@ class PlacedGridHead(nn.Module):
     def centre(self, mean: Tensor) -> None:
         """Subtract the mean grid (grid_channels, cells, cells) of many faces, so that two strangers' cosine is about 0.
 
-        A place's part of an embedding has a large mean that all faces share; only their sum was trained to have none.
+        A place's part of an embedding has a large mean that all faces share; only the sum was trained to have none.
         """
         self.bias.sub_(mean)
 
 
 def _scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return a BatchNorm in eval mode as scale and shift: x * scale + shift."""
+    """Return the scale and shift of a BatchNorm in eval mode: x * scale + shift."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()

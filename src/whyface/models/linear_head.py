@@ -1,4 +1,4 @@
-"""The head behind the last spatial map as a sum over cells, and the head of an ONNX network as a function."""
+"""The head after the last spatial map as a sum over cells, and the head of an ONNX network as a function."""
 
 from __future__ import annotations
 
@@ -93,18 +93,18 @@ class LinearHead:
 
 @runtime_checkable
 class AffineHeaded(Embedder, Protocol):
-    """A network that can measure how its embedding is made from its last spatial map."""
+    """A network that can measure how its embedding is computed from its last spatial map."""
 
     def affine_head(self, shape: tuple[int, int, int]) -> LinearHead:
-        """Measure the head behind a map (C, H, W); raises ModelError if it is not affine."""
+        """Measure the head after a map (C, H, W); raises ModelError if it is not affine."""
         ...
 
 
 def linear_head(embedder: Embedder) -> tuple[GridEmbedder, LinearHead]:
     """Measure how a network's head computes the embedding from its last spatial map.
 
-    Whatever the head is made of (mean and fully connected, flatten and fully connected, global depthwise convolution,
-    with BatchNorms between), if it is affine, measuring says all about it.
+    If the head is affine, measuring describes it completely, whatever it is made of: mean and fully connected, flatten
+    and fully connected, or global depthwise convolution, with BatchNorms between.
 
     Returns
     -------
@@ -113,14 +113,14 @@ def linear_head(embedder: Embedder) -> tuple[GridEmbedder, LinearHead]:
     Raises
     ------
     ModelError
-        The embedder has no grid, its head cannot be looked into or is not affine, or the sum over cells does not give
-        the embedding that the network gives.
+        The embedder has no grid, its head cannot be inspected or is not affine, or the sum over cells is not the
+        network's own embedding.
     """
     grids = require_grid(embedder)
     name = embedder.name
     if not isinstance(embedder, AffineHeaded):
         raise ModelError(
-            f"model {name!r}: its head cannot be looked into; open the network as an ONNX file with its grid "
+            f"model {name!r}: its head cannot be inspected; open the network as an ONNX file with its grid "
             "named, or as a torch network"
         )
     channels, height, width = grids.grid(np.zeros((1, 3, FACE_SIZE, FACE_SIZE), np.uint8)).shape[1:]
@@ -148,14 +148,14 @@ class OnnxHead:
     grid, output
         Names of the tensors that hold the spatial map and the embedding.
     batch
-        The number of faces that the network insists on per run, or None.
+        The number of faces per run that the network requires, or None.
     threads
         Threads within one operator; None leaves it to ONNX Runtime.
 
     Raises
     ------
     ModelError
-        The file is another one by now, or the output is not made from the grid alone.
+        The file has changed since, or the output is not computed from the grid alone.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class OnnxHead:
         self._input, self._output = grid, output
         self._path, self._threads = path, threads
         self._size: int | None = None
-        # What the head may insist on, and its bytes, until it has run.
+        # The batch that the head may require, and its bytes, until it has run.
         self._fixed = batch
         self._part = part if batch else b""
 
@@ -197,7 +197,7 @@ class OnnxHead:
         return np.concatenate([self._padded(values[at : at + size], size) for at in range(0, len(values), size)])
 
     def _settle(self, size: int, shape: tuple[int, ...]) -> None:
-        """Free the batch that the head names itself, as a Reshape to a constant shape does, or else keep to it."""
+        """Free a batch that the head fixes itself, as a Reshape to a constant shape does, or else keep to it."""
         self._size, self._fixed = size, None
         maps = np.random.default_rng(0).standard_normal((size + 1, *shape)).astype(np.float32)
         expected = self(maps)
@@ -222,8 +222,8 @@ class OnnxHead:
             raise _failed(self._path, error) from error
         if output.ndim < 2 or len(output) != len(maps):
             raise ModelError(
-                f"{self._path}: the part behind the spatial map gives {output.shape} for {len(maps)} map(s), no row "
-                "per map; export the network with a free batch"
+                f"{self._path}: the part after the spatial map gives {output.shape} for {len(maps)} map(s), not one "
+                "row per map; export the network with a free batch"
             )
         return np.asarray(output, np.float32).reshape(len(maps), -1)
 
@@ -237,4 +237,4 @@ def _open(model: bytes, path: Path, threads: int | None) -> Any:
 
 def _failed(path: Path, error: Exception) -> ModelError:
     reason = " ".join(str(error).split())[:200]
-    return ModelError(f"{path}: the part behind the spatial map cannot be run ({reason})")
+    return ModelError(f"{path}: the part after the spatial map cannot be run ({reason})")

@@ -1,4 +1,4 @@
-"""Anybody's ONNX network as an embedder, with an inner tensor as its grid."""
+"""Any ONNX face network as an embedder, with an inner tensor as its grid."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CHUNK: Final = 8
 class OnnxEmbedder:
     """An ONNX face network with one image input (N, 3, H, W).
 
-    The file must be whole: tensors kept in other files are refused, so that its SHA-256 says all about it.
+    The file must be complete: tensors kept in other files are refused, so that its SHA-256 covers the whole network.
     It is read once, on construction; the ONNX Runtime session is made from those bytes on first use.
 
     Parameters
@@ -44,7 +44,7 @@ class OnnxEmbedder:
         :func:`whyface.models.onnx_session.list_grids` shows the candidates. None: the embedder has no grid.
     output
         Name of the tensor that holds the embedding; None takes the first declared output that is not
-        `grid`, or `grid` itself where there is no other. Further dimensions are flattened in C, H, W order.
+        `grid`, or `grid` itself if there is no other. Further dimensions are flattened in C, H, W order.
     sha256
         Refuse the file unless it has this SHA-256.
     threads
@@ -57,8 +57,8 @@ class OnnxEmbedder:
     Raises
     ------
     ModelError
-        On construction: a file that is missing, no ONNX model, not whole, or without the tensors named.
-        On first use: one that ONNX Runtime refuses, or whose input is not such a face.
+        On construction: the file is missing, incomplete or not an ONNX model, or lacks the tensors named.
+        On first use: ONNX Runtime refuses the network, or its input is not such a face.
     ModelIntegrityError
         The SHA-256 differs.
     """
@@ -119,7 +119,7 @@ class OnnxEmbedder:
 
     @property
     def batch_size(self) -> int | None:
-        """The number of faces that the network insists on per run, or None; opens the network.
+        """The number of faces per run that the network requires, or None; opens the network.
 
         Raises
         ------
@@ -129,12 +129,12 @@ class OnnxEmbedder:
         return self._opened().batch_size
 
     def open_head(self) -> OnnxHead:
-        """Open the part behind the grid, which runs on as many threads.
+        """Open the part after the grid, with the same number of threads.
 
         Raises
         ------
         ModelError
-            There is no grid, the file is another one by now, or the embedding is not made from the grid alone.
+            There is no grid, the file has changed since, or the embedding is not computed from the grid alone.
         """
         if self.grid_tensor is None:
             raise ModelError(f"{self.path}: no spatial map was named for this network; name its tensor")
@@ -143,7 +143,7 @@ class OnnxEmbedder:
         )
 
     def affine_head(self, shape: tuple[int, int, int]) -> LinearHead:
-        """Measure how the embedding is made from the grid (C, H, W).
+        """Measure how the embedding is computed from the grid (C, H, W).
 
         Raises
         ------
@@ -195,7 +195,7 @@ class OnnxEmbedder:
         return self._spatial(grid)
 
     def embed_with_grid(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return what :meth:`embed` and :meth:`grid` do, for the price of one pass."""
+        """Return the results of :meth:`embed` and :meth:`grid` from a single pass."""
         embedding, grid = self._run([self._output, self._grid_name()], batch)
         return _normalised(embedding), self._spatial(grid)
 

@@ -1,4 +1,4 @@
-"""What no face network needs, and what would let a small ONNX file run for ever."""
+"""Refuse what no face network needs and would let a small ONNX file run for ever."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from whyface.models.protobuf import messages, text
 
 MOST_NODES: Final = 20_000
-"""Maximum number of operators, with every function in the place of its calls; the largest face networks have 2,000."""
+"""Maximum number of operators, with every function expanded at its calls; the largest face networks have 2,000."""
 
 _MODEL_GRAPH: Final = 7
 _MODEL_FUNCTIONS: Final = 25
@@ -26,10 +26,10 @@ _Name = tuple[str, str]
 
 
 def check_bounded(model: bytes) -> None:
-    """Refuse control flow and functions that unfold into very many operators.
+    """Refuse control flow, and functions that expand to very many operators.
 
-    A ``Loop`` can go round 2 ** 63 times, and 1.3 kB of functions that call each other make a million operators. Any
-    operator with a graph of its own is refused: ``Loop``, ``Scan``, ``If``, ``SequenceMap``.
+    A ``Loop`` can run 2 ** 63 times, and 1.3 kB of functions that call each other make a million operators. Every
+    operator that contains a graph is refused: ``Loop``, ``Scan``, ``If``, ``SequenceMap``.
 
     Raises
     ------
@@ -78,6 +78,6 @@ def _operators(graph: memoryview, part: int) -> Iterator[_Name]:
 
 
 def _last(message: memoryview, field: int) -> str:
-    # Where a field comes twice, protobuf takes the last.
+    # If a field occurs twice, protobuf takes the last.
     found = [value for part, value in messages(message) if part == field]
     return text(found[-1]) if found else ""

@@ -1,4 +1,4 @@
-"""Open an ONNX face network in ONNX Runtime and check that it takes faces."""
+"""Open an ONNX face network in ONNX Runtime, and check that its input is a batch of faces."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _INPUT_TYPES: Final[dict[str, type[np.generic]]] = {
 
 
 def read_summary(data: bytes, path: Path) -> Summary:
-    """Look into an ONNX file's bytes; `path` is for the messages.
+    """Return a summary of an ONNX file's bytes; `path` is for the messages.
 
     Raises
     ------
     ModelError
-        The bytes are no ONNX model, refer to data in other files, or could run for ever.
+        The bytes are not an ONNX model, refer to data in other files, or could run for ever.
     """
     try:
         summary = summarise(data)
@@ -58,9 +58,9 @@ class FaceSession:
     Parameters
     ----------
     model
-        The bytes of the ONNX file, looked into before (:func:`read_summary`).
+        The bytes of the ONNX file, already checked with :func:`read_summary`.
     path
-        Where they came from, for the messages.
+        The file that they were read from, for the messages.
     preprocessing
         Says the size of the input, and whether it is plain pixel values.
     threads
@@ -71,12 +71,12 @@ class FaceSession:
     Attributes
     ----------
     batch_size
-        The number of faces that the network insists on, or None where any will do.
+        The number of faces per run that the network requires, or None if any will do.
 
     Raises
     ------
     ModelError
-        ONNX Runtime refuses the network, or its input is not one batch of such faces.
+        ONNX Runtime refuses the network, or its only input is not a batch of such faces.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class FaceSession:
         return [array[: len(pixels)].astype(np.float32, copy=False) for array in arrays]
 
     def shapes(self, names: list[str], pixels: NDArray[np.float32]) -> list[tuple[int, ...]]:
-        """Return the shape of each tensor for such pixels; they need no row per face.
+        """Return the shape of each tensor for such pixels; the tensors need no row per face.
 
         Raises
         ------
@@ -201,7 +201,7 @@ def list_grids(path: Path | str, *, preprocessing: Preprocessing = RAW) -> list[
     Returns
     -------
     list of GridTensor
-        In file order, those with more than one cell and at most 32 x 32; the last is the usual choice.
+        Maps of more than one cell and at most 32 x 32, in file order; the last is the usual choice.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""A look into ONNX files, and a way to make an inner tensor an output, without the onnx package.
+"""Read ONNX files, and turn inner tensors into outputs, without the onnx package.
 
-An ONNX file is one protobuf message. Only a handful of its fields matter here, and protobuf has a rule that
-makes adding an output trivial: when a message field occurs twice, a parser merges the two. So a second, tiny
-``graph`` that holds nothing but one output, put behind the file's bytes, adds that output to the first.
+An ONNX file is one protobuf message. Only a few of its fields matter here, and one rule of protobuf makes adding an
+output trivial: when a message field occurs twice, a parser merges the two. So a second, tiny ``graph`` with one output
+only, appended to the file's bytes, adds that output to the first.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Summary:
     outputs
         Names of the declared outputs.
     tensors
-        Name of every tensor that a node of the main graph makes, in file order -> that node's operator.
+        Name of every tensor that a node of the main graph produces, in file order -> that node's operator.
     external
         Names of the tensors with data in another file.
     """
@@ -110,14 +110,14 @@ class Summary:
 
 
 def summarise(model: bytes) -> Summary:
-    """Walk through an ONNX file's bytes.
+    """Return a summary of an ONNX file's bytes.
 
     Raises
     ------
     ValueError
         The bytes are not an ONNX model.
     """
-    # ONNX Runtime would take its own format too, which this walk cannot look into.
+    # ONNX Runtime would also take its own format, which is not read here.
     if model[4:8] == _ORT_MAGIC:
         raise ValueError("it is in ONNX Runtime's own format, not ONNX")
     outputs: list[str] = []
@@ -143,7 +143,7 @@ def summarise(model: bytes) -> Summary:
 
 
 def add_output(model: bytes, *names: str) -> bytes:
-    """Return the model with inner tensors as further outputs, after those declared already.
+    """Return the model with inner tensors as additional outputs, after the declared ones.
 
     Type and shape are left out: ONNX Runtime infers them.
     """
@@ -157,7 +157,7 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
     Parameters
     ----------
     model
-        The file's bytes, looked into before (:func:`summarise`).
+        The file's bytes, already checked with :func:`summarise`.
     start
         The tensor that becomes the only input, float32.
     end
@@ -166,7 +166,7 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
     Raises
     ------
     ValueError
-        ``end`` is made from other inputs than ``start`` too, or not from ``start`` at all.
+        ``end`` also depends on other inputs than ``start``, or does not depend on ``start`` at all.
     """
     rest, graph = _main_graph(model)
     nodes = [(index, *_ends(value)) for index, (field, value) in enumerate(graph) if field == _GRAPH_NODE]
@@ -195,9 +195,9 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
 
 
 def free_batch(model: bytes, batch: int) -> bytes:
-    """Return the model with reshapes to a constant shape (``batch``, ...) keeping the number of rows that comes in.
+    """Return the model with reshapes to a constant shape (``batch``, ...) changed to keep the number of rows they get.
 
-    Whether rows are still faces then is not checked.
+    Whether each row is still one face is not checked.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def _freed_node(node: memoryview, batch: int) -> bytes:
 
 
 def _freed(tensor: memoryview, batch: int) -> bytes:
-    """Write 0, "as it comes in", in the place of a shape's first number, where that is the batch."""
+    """Replace a shape's first number by 0, "as in the input", if that number is the batch."""
     sizes = b""
     for field, value in fields(tensor):
         if field == _TENSOR_RAW and isinstance(value, memoryview):
@@ -262,7 +262,7 @@ def _freed(tensor: memoryview, batch: int) -> bytes:
             while at < len(value):
                 number, at = read_varint(value, at)
                 sizes += number.to_bytes(8, "little")
-    # A shape of one number is no row per face.
+    # A shape of one number has no row per face.
     if len(sizes) < 16 or int.from_bytes(sizes[:8], "little") != batch:
         return bytes(tensor)
     kept = [copied(*entry) for entry in fields(tensor) if entry[0] not in (_TENSOR_RAW, _TENSOR_INT64)]
@@ -332,7 +332,7 @@ def _external_in_tensor(tensor: memoryview) -> list[str]:
     name, external = "(no name)", False
     for field, value in fields(tensor):
         if field == _TENSOR_LOCATION and isinstance(value, int):
-            # An enum is 32 bits wide: parsers drop what is above, so a crafted file cannot hide it there.
+            # An enum is 32 bits wide: parsers drop higher bits, so a crafted file cannot hide it there.
             external = external or value & UINT32 != _TENSOR_INSIDE
         elif field == _TENSOR_NAME and isinstance(value, memoryview):
             name = text(value)

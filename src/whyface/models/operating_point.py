@@ -1,4 +1,4 @@
-"""A threshold with what it costs: one point on the ROC curve of one data set."""
+"""A threshold with its error rates: one point on the ROC curve of one data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from whyface.errors import ModelError
 from whyface.files.json_values import count, number, numbers, text
 
 DEFAULT_FMR: Final = 1e-3
-"""The false match rate of the threshold that is used where none is asked for."""
+"""The false match rate of the default threshold."""
 
 _PREFIX: Final = "FMR "
 
@@ -28,9 +28,9 @@ class OperatingPoint:
     fmr, fnmr
         Error rates at the threshold, in [0, 1].
     fmr_interval, fnmr_interval
-        95 % confidence intervals ``(low, high)`` at this threshold, taken as fixed; None where they were not measured.
+        95 % confidence intervals ``(low, high)`` with the threshold taken as fixed; None if they were not measured.
     genuine_pairs, impostor_pairs
-        Number of pairs that the rates come from, or None.
+        Number of pairs that the rates were measured on, or None.
     dataset
         Name of the data set.
     note
@@ -58,13 +58,13 @@ class OperatingPoint:
         return rate if 0 < rate < 1 else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the point as plain numbers, strings and lists, ready for JSON; what is None is left out."""
+        """Return the point as plain numbers, strings and lists, ready for JSON; fields that are None are left out."""
         values = vars(self).items()
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values if value is not None}
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "operating point") -> OperatingPoint:
-        """Build the point from what :meth:`to_dict` returned; unknown keys are ignored.
+        """Build a point from the result of :meth:`to_dict`; unknown keys are ignored.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """Grid heads for networks with an affine head, and heads whose grids carry weights (needs the extra ``torch``).
 
-An affine head is a sum over places, so a grid head can start from one. What a weighed grid means, and how two of them
-are compared, is in :mod:`whyface.xcos.factorised`, whose plain arrays are the reference for these modules.
+An affine head is a sum over places, so a grid head can start from one. :mod:`whyface.xcos.factorised` explains weighed
+grids and how two of them are compared; its plain arrays are the reference for these modules.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def place_weights(head: Head, shape: tuple[int, int, int]) -> Tensor:
     origin = torch.zeros(1, *shape, requires_grad=True)
 
     def apart(x: Tensor) -> Tensor:
-        # A copy: a head may work in place.
+        # A copy, because a head may work in place.
         return head(x.clone())
 
     with torch.enable_grad():
@@ -85,11 +85,11 @@ def _check_affine(head: Head, weights: Tensor) -> None:
 
 
 class PlacedFcHead(nn.Module):
-    """A grid head with a matrix of its own for every place.
+    """A grid head with its own matrix for every place.
 
     Per place: project the channels (matrix of the place), gather the neighbourhood (depthwise, starting as a
-    Gaussian), and keep one block of ``grid_channels`` of the projection, the blocks tiled like a chess board, so that
-    each ``tiles x tiles`` neighbourhood together holds the whole embedding. Linear but for a constant.
+    Gaussian), and keep one block of ``grid_channels`` of the projection. The blocks are tiled like a chessboard,
+    so that each ``tiles x tiles`` neighbourhood holds the whole embedding. Linear except for a constant.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class PlacedFcHead(nn.Module):
     Raises
     ------
     InputError
-        For a neighbourhood without a middle.
+        If the neighbourhood has no middle.
     """
 
     tiling: Tensor
@@ -153,7 +153,7 @@ class PlacedFcHead(nn.Module):
 
     @torch.no_grad()
     def take_over(self, weights: Tensor, *, sigma: float, generator: torch.Generator) -> None:
-        """Start from a global head that is written as a sum over places.
+        """Start from a global head, written as a sum over places.
 
         Parameters
         ----------
@@ -183,7 +183,7 @@ class PlacedFcHead(nn.Module):
     def centre(self, mean: Tensor) -> None:
         """Subtract the mean grid (grid_channels, H, W) of many faces, so that two strangers' cosine is about 0.
 
-        A place's part of an embedding has a large mean that all faces share; only their sum was trained to have none.
+        A place's part of an embedding has a large mean that all faces share; only the sum was trained to have none.
         """
         self.bias.sub_(mean)
 
@@ -194,7 +194,7 @@ _LOG_RANGE: Final = 10.0
 
 
 class PlaceLogits(nn.Module):
-    """u: how much each place of one face is worth, as a log weight.
+    """u: the log weight of each place of one face.
 
     A 3 x 3 convolution over f, the features of length 1, and log |F|; PReLU; a 3 x 3 convolution to one channel. A
     factor times log |F| is added, and the second convolution starts at 0: an untrained module weighs places by the
@@ -205,7 +205,7 @@ class PlaceLogits(nn.Module):
     channels, hidden
         Channels of the grid features and inside the module.
     by_length
-        The factor that log |F| starts with; 0 starts with all places alike.
+        Initial factor of log |F|; 0 starts with equal weights.
 
     Shapes
     ------
@@ -224,7 +224,7 @@ class PlaceLogits(nn.Module):
     def forward(self, grid: Tensor) -> Tensor:
         """Return the log weights of the places of N faces."""
         length = torch.log(lengths(grid).clamp_min(_EPS))
-        # Another contrast scales all features alike, which says nothing about one place or another.
+        # A change of contrast scales all features alike, which says nothing about single places.
         relative = length - length.mean(dim=(1, 2), keepdim=True)
         features = functional.normalize(grid, dim=1, eps=_EPS)
         x = torch.cat([features, relative[:, None]], dim=1)
@@ -233,7 +233,7 @@ class PlaceLogits(nn.Module):
 
 
 class WeighedHead(nn.Module):
-    """A grid head and u in one: it gives weighed grids, so that its grid is all that has to be kept of a face.
+    """A grid head and u in one module: it returns weighed grids, so that the grid is all that must be kept of a face.
 
     Parameters
     ----------

@@ -19,12 +19,12 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Reorder the channels, cut columns out, then ``(x / divisor - mean) / std``.
+    """Reorder the channels, crop to some columns, then ``(x / divisor - mean) / std``.
 
     Attributes
     ----------
     mean, std
-        One number per channel, in the order of `order`; on the scale after the division.
+        One number per channel, in the order given by `order`, on the scale after the division.
     divisor
         1 for networks described on 0..255, 255 for those described on 0..1.
     order
@@ -60,13 +60,13 @@ class Preprocessing:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of what the network is given."""
+        """Height and width of the network's input."""
         start, stop = self.columns or (0, FACE_SIZE)
         return FACE_SIZE, stop - start
 
     @property
     def is_raw(self) -> bool:
-        """Whether pixel values pass unchanged (the network normalises by itself)."""
+        """Whether pixel values pass unchanged, because the network itself normalises them."""
         return self.mean == (0.0, 0.0, 0.0) and self.std == (1.0, 1.0, 1.0) and self.divisor == 1.0
 
     def apply(self, batch: NDArray[Any]) -> NDArray[np.float32]:
@@ -92,7 +92,7 @@ class Preprocessing:
             faces = faces[..., slice(*self.columns)]
         out = np.array(faces, np.float32, order="C", copy=True)
         if not self.is_raw:
-            # Both sides times the divisor: one subtraction and one division per pixel.
+            # Both sides multiplied by the divisor: one subtraction and one division per pixel.
             out -= _per_channel(self.mean, self.divisor)
             out /= _per_channel(self.std, self.divisor)
         return out
@@ -113,7 +113,7 @@ def _per_channel(values: Triple, factor: float) -> NDArray[np.float32]:
 
 
 def preprocessing_from_dict(values: Mapping[str, Any]) -> Preprocessing:
-    """Read what :meth:`Preprocessing.to_dict` gave; absent keys take their defaults.
+    """Build a preprocessing from the result of :meth:`Preprocessing.to_dict`; absent keys take their defaults.
 
     Raises
     ------
@@ -142,13 +142,13 @@ def _triple(values: Any) -> Triple:
 
 
 RAW: Final = Preprocessing()
-"""Pixel values as they are: the normalisation is inside the network."""
+"""Pixel values unchanged: the network itself normalises them."""
 
 ARCFACE: Final = Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)
 """To [-1, 1]."""
 
 ARCFACE_128: Final = Preprocessing(mean=(127.5,) * 3, std=(128.0,) * 3)
-"""``(x - 127.5) / 128``, the older habit of the same family."""
+"""``(x - 127.5) / 128``, as in older networks of the same family."""
 
 IMAGENET: Final = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), divisor=255.0)
 """ImageNet's mean and standard deviation on ``x / 255``."""

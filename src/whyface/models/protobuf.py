@@ -1,4 +1,4 @@
-"""The messages of protobuf, which ONNX files consist of: walk through the fields of one, and write some."""
+"""Read and write the fields of protobuf messages, which ONNX files consist of."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ UINT32: Final = 0xFFFFFFFF
 
 
 def messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield (field number, bytes), without the numbers.
+    """Yield (field number, bytes) of the fields that hold bytes.
 
     Raises
     ------
     ValueError
-        If the bytes are no message; so do :func:`fields` and :func:`read_varint`.
+        If the bytes are not a message; :func:`fields` and :func:`read_varint` raise it too.
     """
     for field, value in fields(data):
         if isinstance(value, memoryview):

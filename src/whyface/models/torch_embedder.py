@@ -1,4 +1,4 @@
-"""Any torch network behind the embedder protocol, with a way in for gradients (needs the extra ``torch``)."""
+"""Any torch network as an embedder, with access to gradients (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -46,10 +46,9 @@ TORCH_MODELS: Final = ("xcos-mobilefacenet", "mobilefacenet-ms1m")
 class TorchEmbedder:
     """A torch face network: trunk to the last spatial map, head to the embedding.
 
-    The network is copied, so that the caller's stays as it is. The copy is in eval mode for good and in float32,
-    whatever the network was in (half, bfloat16 and double are converted); its parameters get no gradients, and
-    BatchNorms are folded into convolutions where torch.fx can follow the trunk, which changes the result by rounding
-    only and makes a backward pass cheaper.
+    The network is copied, and the original is left unchanged. The copy stays in eval mode and in float32 (half,
+    bfloat16 and double are converted). Its parameters get no gradients. BatchNorms are folded into convolutions where
+    torch.fx can trace the trunk, which changes the result by rounding only and makes a backward pass cheaper.
 
     Parameters
     ----------
@@ -60,7 +59,7 @@ class TorchEmbedder:
     name
         Name of the network in reports.
     sha256
-        SHA-256 of its weights file; None takes that of its tensors.
+        SHA-256 of its weights file; by default, that of its tensors.
     preprocessing
         Preprocessing of RGB values in 0..255; it is part of the differentiable path.
     fold
@@ -94,9 +93,9 @@ class TorchEmbedder:
         _check_weights(name, trunk, head)
         self._sha256 = _digest(trunk, head) if sha256 is None else sha256
         self.preprocessing = preprocessing
-        # Weights that are made in a caller's inference mode could never be differentiated through.
+        # Weights made in a caller's inference mode could not be used in a differentiable computation.
         with torch.inference_mode(False):
-            # Copied together, so that what they share stays shared.
+            # Copied together, so that shared tensors stay shared.
             trunk, head = _copies(name, trunk, head)
             self.trunk = _frozen(trunk, fold=fold)
             self.head = _frozen(head, fold=False)
@@ -108,7 +107,7 @@ class TorchEmbedder:
     def from_layer(cls, network: nn.Module, layer: str, **options: Any) -> TorchEmbedder:
         """Wrap one module that returns the embedding, split after the layer that returns the last spatial map.
 
-        The network runs on two random pictures, to see that the two parts, one after the other, are the network.
+        The network runs on two random pictures, to check that the two parts in sequence give the same as the network.
 
         Parameters
         ----------
@@ -122,8 +121,8 @@ class TorchEmbedder:
         Raises
         ------
         ModelError
-            If the layer does not exist, the network cannot be run, or the embedding is not made from the layer's output
-            alone: the layer is inside a residual block, or used more than once.
+            If the layer does not exist, the network cannot be run, or the embedding is not computed from the layer's
+            output alone: the layer is inside a residual block, or used more than once.
         """
         shape = options.get("preprocessing", RAW).size
         trunk, head = split_at_layer(_eager(network), layer, shape)
@@ -144,7 +143,7 @@ class TorchEmbedder:
         head: Callable[[Any, Tensor], Tensor],
         **options: Any,
     ) -> TorchEmbedder:
-        """Wrap one module of which two functions say how it is used.
+        """Wrap one module, with two functions that run its two parts.
 
         Parameters
         ----------
@@ -222,7 +221,7 @@ class TorchEmbedder:
         return self._run(self.map_of, batch)
 
     def embed_with_grid(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return what :meth:`embed` and :meth:`grid` do, for the price of one pass."""
+        """Return the results of :meth:`embed` and :meth:`grid` from a single pass."""
         spatial = self.grid(batch)
         with torch.no_grad():
             parts = [
@@ -232,7 +231,7 @@ class TorchEmbedder:
         return l2_normalise(np.concatenate(parts)), spatial
 
     def affine_head(self, shape: tuple[int, int, int]) -> LinearHead:
-        """Measure how the embedding is made from the last spatial map (C, h, w).
+        """Measure how the embedding is computed from the last spatial map (C, h, w).
 
         Raises
         ------
@@ -301,9 +300,9 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
     Raises
     ------
     ModelError
-        The model is unknown, is not there as a torch network, or its file is missing or unreadable.
+        The model is unknown or has no torch network, or its file is missing or unreadable.
     ModelIntegrityError
-        The file is another one than on record.
+        The file differs from the one on record.
     """
     entry = model_entry(name)
     if name not in TORCH_MODELS:
@@ -330,7 +329,7 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
 
 
 def _eager(module: nn.Module) -> nn.Module:
-    """Return the module itself where torch.compile wrapped it: compiled code hides its layers."""
+    """Return the module that torch.compile wrapped, because compiled code hides its layers."""
     inner = getattr(module, "_orig_mod", module)
     return inner if isinstance(inner, nn.Module) else module
 
@@ -358,24 +357,24 @@ def _frozen(module: nn.Module, *, fold: bool) -> nn.Module:
     if fold and getattr(module, "can_fold", True):
         frozen = _folded(frozen)
     frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    # Not requires_grad_ of the module: TorchScript has none, and its copied weights are no leaves.
+    # Not requires_grad_ of the module: TorchScript has none, and its copied weights are not leaves.
     for parameter in frozen.parameters():
         parameter.detach_()
     return with_fast_pointwise(frozen.eval())
 
 
 def _folded(module: nn.Module) -> nn.Module:
-    # A hook, such as an old weight norm's, may make weights anew from those that were before folding.
+    # A hook, such as that of an old weight norm, may restore weights from before folding.
     if any(part._forward_pre_hooks or part._forward_hooks for part in module.modules()):
         return module
     try:
         folded = fuse(module)
-    except Exception:  # torch.fx refuses in many ways, and folding is for speed only
+    except Exception:  # torch.fx fails in many ways, and folding is for speed only
         return module
     graph = cast("fx.Graph", folded.graph)
     called = [str(node.target) for node in graph.nodes if node.op == "call_module"]
     weighted = [target for target in called if isinstance(folded.get_submodule(target), _FOLDED)]
-    # One that is used twice would be folded with each BatchNorm that follows it.
+    # A layer that is used twice would be folded with each BatchNorm that follows it.
     return folded if len(weighted) == len(set(weighted)) else module
 
 
@@ -385,6 +384,6 @@ def _digest(*modules: nn.Module) -> str:
         for name, tensor in sorted(module.state_dict().items()):
             if isinstance(tensor, Tensor):
                 digest.update(name.encode())
-                # As bytes: NumPy knows no bfloat16.
+                # As bytes: NumPy has no bfloat16.
                 digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

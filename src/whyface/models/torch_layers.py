@@ -26,7 +26,7 @@ class _Reached(Exception):  # noqa: N818 - a signal, not an error
 class LayerTrunk(nn.Module):
     """The network up to a layer: prepared pixels -> that layer's output.
 
-    With ``through`` set it runs to its end all the same, for tracers, which cannot follow a run that is broken off.
+    With ``through`` set, it still runs to the end, for tracers, which cannot follow an interrupted run.
     """
 
     can_fold: Final = False
@@ -45,7 +45,7 @@ class LayerTrunk(nn.Module):
         seen: list[Tensor] = []
 
         def note(_: nn.Module, __: Any, output: Any) -> None:
-            # A copy: what follows may work in place.
+            # A copy, because what follows may work in place.
             seen.append(one_tensor(output, f"layer {self.layer!r}").clone())
 
         handle = self.network.get_submodule(self.layer).register_forward_hook(note)
@@ -78,7 +78,7 @@ class LayerTrunk(nn.Module):
 class LayerHead(nn.Module):
     """The network after a layer: that layer's output -> embedding.
 
-    The network is run on a blank picture and the layer's output is replaced, which costs a run but needs no knowledge
+    The network is run on a blank picture and the layer's output is replaced, which costs one run but needs no knowledge
     of the network.
     """
 
@@ -107,7 +107,7 @@ class LayerHead(nn.Module):
 
 
 class CalledPart(nn.Module):
-    """A part of a network that is a function instead of a layer: ``function(network, x)``."""
+    """A part of a network given as a function instead of a layer: ``function(network, x)``."""
 
     can_fold: Final = False
 
@@ -136,8 +136,8 @@ def split_at_layer(network: nn.Module, layer: str, size: tuple[int, int]) -> tup
     Raises
     ------
     ModelError
-        If the layer does not exist; the message names the closest. Whether the two parts are the network again is for
-        :func:`check_split` to say.
+        If the layer does not exist; the message names the closest. Use :func:`check_split` to check that the two
+        parts together are the network.
     """
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise ModelError(
@@ -153,7 +153,7 @@ def split_at_layer(network: nn.Module, layer: str, size: tuple[int, int]) -> tup
 
 @torch.no_grad()
 def check_split(trunk: LayerTrunk, head: LayerHead, pixels: Tensor) -> None:
-    """Compare a split network's parts, one after the other, with the network itself.
+    """Compare the parts of a split network, run in sequence, with the network itself.
 
     Parameters
     ----------
@@ -165,8 +165,8 @@ def check_split(trunk: LayerTrunk, head: LayerHead, pixels: Tensor) -> None:
     Raises
     ------
     ModelError
-        If the parts return something else: the layer is used more than once, another path bypasses it, or the network
-        is random. The message says what to do.
+        If the results differ: the layer is used more than once, another path bypasses it, or the network is random.
+        The message says what to do.
     """
     network, layer = trunk.network, trunk.layer
     whole, uses = _whole(network, layer, pixels)
@@ -178,7 +178,7 @@ def check_split(trunk: LayerTrunk, head: LayerHead, pixels: Tensor) -> None:
         return
     if _differ(whole, _whole(network, layer, pixels)[0]):
         raise ModelError(
-            "the network gives another answer each time that it is run, even in eval mode, so it cannot be explained; "
+            "the network returns a different result each time, even in eval mode, so it cannot be explained; "
             "switch off what is random in it"
         )
     blocks = [layer.rsplit(".", count)[0] for count in range(1, layer.count(".") + 1)]
@@ -249,7 +249,7 @@ def _joined(trunk: LayerTrunk, head: LayerHead, pixels: Tensor) -> Tensor:
 def _differ(whole: Tensor, other: Tensor) -> bool:
     if whole.shape != other.shape:
         return True
-    # Measured against what tells faces apart, which may be little beside what all share.
+    # Relative to what tells faces apart, which may be small compared with what all faces share.
     scale = max(float((whole - whole.mean(dim=0)).norm()), 0.01 * float(whole.norm()))
     return not float((whole - other).norm()) <= _TOLERANCE * scale
 
@@ -259,18 +259,18 @@ def _fits(network: nn.Module, layer: str, size: tuple[int, int], whole: Tensor, 
     try:
         is_map = trunk(pixels.clone()).ndim == 4
         return is_map and _whole(network, layer, pixels)[1] == 1 and not _differ(whole, _joined(trunk, head, pixels))
-    except Exception:  # any failure says that this is no place to split
+    except Exception:  # any failure means that the network cannot be split here
         return False
 
 
 _LARGEST: Final = 32 * 2**20 - 2**16
-"""Bytes; a little less than what glibc adapts to at most, since it adds a header."""
+"""Bytes; a little less than the maximum that glibc adapts to, since it adds a header."""
 
 
 def keep_freed_memory() -> None:
     """Free one block of nearly 32 MiB, which is never touched and so costs nothing.
 
-    Up to 64 MiB of freed memory then stay with the process. Other allocators than glibc's do as they always do.
+    glibc then keeps up to 64 MiB of freed memory for the process. It has no effect on other allocators.
     """
     block = torch.empty(_LARGEST, dtype=torch.uint8)
     del block
@@ -297,7 +297,7 @@ class _Product(torch.autograd.Function):
 
 
 class PointwiseConv2d(nn.Conv2d):
-    """A frozen 1 x 1 convolution; as PyTorch does it on other devices and in a mode that watches torch's functions."""
+    """A frozen 1 x 1 convolution; PyTorch's own on other devices and in a mode that intercepts torch's functions."""
 
     _transposed: tuple[Tensor, tuple[int, int]] | None = None
 
@@ -330,7 +330,7 @@ def with_fast_pointwise(network: nn.Module) -> nn.Module:
 
 
 def _is_pointwise(layer: nn.Conv2d) -> bool:
-    # A hook of the layer's own would be lost.
+    # The layer's own hook would be lost.
     if layer._forward_pre_hooks or layer._forward_hooks:
         return False
     shape = (layer.kernel_size, layer.stride, layer.padding, layer.groups)

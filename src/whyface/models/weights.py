@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _SHOWN: Final = 3
-# BatchNorm's step counter: no weight, and many published files leave it out.
+# BatchNorm's step counter: not a weight, and many published files leave it out.
 _COUNTER: Final = "num_batches_tracked"
 
 NEGATED: Final = ".negated"
@@ -33,7 +33,7 @@ MINUS_ONE: Final = "minus_one."
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Tensors that a load that is not strict left unmatched.
+    """The tensors that a non-strict load left unmatched.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class LoadReport:
 def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", strict: bool = True) -> LoadReport:
     """Load tensors into a module, in place.
 
-    Either every tensor that is shared by name is copied, or, on an error, none.
+    On an error, nothing is copied.
 
     Parameters
     ----------
@@ -59,15 +59,15 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
     path
         The ``.safetensors`` file.
     prefix
-        Only the file's tensors whose names start so are considered, and without it: ``"trunk."`` loads
-        ``trunk.conv1.weight`` into ``conv1.weight``.
+        Only the file's tensors whose names start with it are used, and it is removed from the names: ``"trunk."``
+        loads ``trunk.conv1.weight`` into ``conv1.weight``.
     strict
         Whether to refuse missing and unexpected tensors. Different shapes are always refused.
 
     Raises
     ------
     ModelError
-        The file is missing or no safetensors file, no tensor fits, or the names or shapes differ.
+        The file is missing or not a safetensors file, no tensor fits, or the names or shapes differ.
     """
     tensors = {name.removeprefix(prefix): tensor for name, tensor in _read(path).items() if name.startswith(prefix)}
     return _load(module, tensors, path, prefix=prefix, strict=strict)
@@ -78,7 +78,7 @@ def stored_tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
 
     Returns
     -------
-    Name -> numbers: int8 weights as float32 again, and slopes (C,) of PReLUs that are not there any more.
+    Name -> numbers: int8 weights converted back to float32, and slopes (C,) of PReLUs that were rewritten.
     """
     from onnx import numpy_helper  # noqa: PLC0415 - slow to import
 
@@ -168,11 +168,11 @@ def save_safetensors(
     Parameters
     ----------
     source
-        Tensors on any device; those that share memory are stored once each.
+        A module or tensors, on any device; each of those that share memory is stored separately.
     path
         The ``.safetensors`` file; an existing one is replaced.
     metadata
-        Free text for the file's header.
+        Text for the file's header.
 
     Raises
     ------

@@ -51,18 +51,18 @@ class SourceConfig(_Part):
 
 
 class DataConfig(_Part):
-    """Training pictures, who is left out, and what the best network is chosen by."""
+    """Training pictures, the people left out, and the pairs that the best network is chosen by."""
 
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
     """Sources of pictures: a list of the entries above."""
     leave_out: Path | None = None
-    """JSON list of people never to train on, or the report of ``scripts/lfw_overlap.py``."""
+    """JSON list of people to leave out of the training, or the report of ``scripts/lfw_overlap.py``."""
     held_out: Annotated[int, Field(ge=0)] = 20
-    """People kept back, by whom the best network is chosen."""
+    """Number of people held out; the best network is chosen on their pairs."""
     protocol: str | None = None
-    """Choose by a protocol instead: ``lfw``, ``cfp-ff``, ``cfp-fp`` or ``pairs:FILE``."""
+    """Choose the best network on a protocol instead: ``lfw``, ``cfp-ff``, ``cfp-fp`` or ``pairs:FILE``."""
     protocol_data: Path | None = None
-    """The protocol's pictures."""
+    """Pictures of the protocol."""
     cache: bool = True
     """Keep all decoded pictures in memory, 37 kB each."""
 
@@ -71,12 +71,12 @@ class DataConfig(_Part):
         if (self.protocol is None) != (self.protocol_data is None):
             raise ValueError("protocol and protocol_data go together; give both or neither")
         if self.protocol is None and self.held_out == 0:
-            raise ValueError("the best network needs held_out people or a protocol to be chosen by")
+            raise ValueError("choosing the best network needs held_out people or a protocol")
         return self
 
 
 class NetworkConfig(_Part):
-    """Backbone and head; ``init`` holds initial tensors, ``trainable`` says from where on the network learns."""
+    """Backbone and head; ``init`` holds initial tensors, ``trainable`` says which part of the network is trained."""
 
     backbone: Literal["mobilefacenet", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet152"] = (
         "mobilefacenet"
@@ -88,17 +88,17 @@ class NetworkConfig(_Part):
     """``fc``: the baseline; ``grid``: the paper's 1 x 1 convolution; ``placed``: weights for every place, from the FC
     head in ``init``."""
     activation: Literal["prelu", "none"] = "prelu"
-    """Behind the 1 x 1 convolution: none as in the paper, or PReLU as in the public code."""
+    """Activation after the 1 x 1 convolution: none as in the paper, or PReLU as in the public code."""
     sigma: Annotated[float, Field(gt=0)] = 1.0
-    """Width of a placed head's first neighbourhood, in places."""
+    """Initial width of a placed head's neighbourhood, in places."""
     init: Path | None = None
-    """Tensors to start from: of the trunk, of trunk and FC head, or of a whole network."""
+    """File of initial tensors: of the trunk, of trunk and FC head, or of a whole network."""
     trainable: Literal["all", "late", "head"] = "all"
-    """``late``: the deeper half of the backbone and all behind it; ``head``: the backbone stays as it is."""
+    """``late``: train the deeper half of the backbone and everything after it; ``head``: keep the backbone fixed."""
     norms: Literal["train", "fixed"] = "train"
-    """``fixed``: BatchNorms keep the statistics that they have."""
+    """``fixed``: BatchNorms keep their statistics."""
     symmetric: bool = False
-    """Attention that does not depend on the order of the faces."""
+    """Whether to make the attention independent of the order of the faces."""
 
     @model_validator(mode="after")
     def _check(self) -> NetworkConfig:
@@ -108,22 +108,22 @@ class NetworkConfig(_Part):
 
 
 class LossConfig(_Part):
-    """Weights of the branches; a branch of weight 0 is not computed. ``uniform`` also pulls the plain mean of S."""
+    """Weights of the branches; a branch of weight 0 is not computed. ``uniform`` trains the mean of S, too."""
 
     identification: Weight = 1.0
     """Weight of the identity branch."""
     margin_kind: MarginKind = "cosface"
     """Its loss."""
     margin: Weight | None = None
-    """m; as published if not given (0.5, 0.35, 0)."""
+    """Margin m; the published value if not given (0.5, 0.35, 0)."""
     scale: Annotated[float, Field(gt=0)] | None = None
-    """s; as published if not given (64, 30, 30)."""
+    """Scale s; the published value if not given (64, 30, 30)."""
     similarity: Weight = 1.0
     """Weight of the squared distance between the score and the teacher's cosine."""
     uniform: Weight = 0.0
-    """The same for the plain mean of S."""
+    """The same for the unweighted mean of S."""
     balanced: bool = False
-    """Average pairs that the teacher finds alike and others apart."""
+    """Average the pairs that the teacher finds alike separately from the others."""
 
     @model_validator(mode="after")
     def _check(self) -> LossConfig:
@@ -133,37 +133,37 @@ class LossConfig(_Part):
 
 
 class BatchConfig(_Part):
-    """``pairs``: the paper's, ``size`` pictures with a partner each. ``all``: all pairs of people x pictures."""
+    """``pairs``: as in the paper, ``size`` pictures with a partner each. ``all``: all pairs of people x pictures."""
 
     mode: Literal["pairs", "all"] = "pairs"
-    """``pairs``: every picture with a partner; ``all``: every picture with every other one."""
+    """``pairs``: every picture with one partner; ``all``: every picture with every other."""
     size: Count = 48
-    """``pairs``: pictures that get a partner."""
+    """``pairs``: number of pictures that get a partner."""
     genuine: Share = 0.5
-    """``pairs``: how often the partner is the same person."""
+    """``pairs``: share of partners that show the same person."""
     people: Annotated[int, Field(ge=2)] = 24
-    """``all``: people in a batch."""
+    """``all``: number of people in a batch."""
     pictures: Count = 4
-    """``all``: pictures of each."""
+    """``all``: number of pictures of each person."""
 
 
 class AugmentConfig(_Part):
-    """Augmentation of a picture: ``masked`` covers a share of the faces by free-form masks of that coverage."""
+    """Augmentation of a picture: ``masked`` covers a share of the faces with free-form masks of that coverage."""
 
     flip: bool = True
     """Mirror half of the pictures."""
     geometry: bool = False
-    """Mirror, shift, turn and scale a little."""
+    """Mirror, shift, rotate and scale a little."""
     light: bool = False
     """Vary brightness, contrast, colour and sharpness."""
     occluded: Share = 0.0
     """Share of faces with a rectangle over them, for the student only."""
     blended: Share = 0.0
-    """``all``: share of people who are blends of two."""
+    """``all``: share of people in a batch who are blends of two."""
     masked: Share = 0.0
     """Share of faces under a black free-form mask, for the student only."""
     coverage: tuple[Share, Share] = (0.1, 0.5)
-    """How much of the face a mask covers, from and to."""
+    """Smallest and largest share of the face that a mask covers."""
 
     @model_validator(mode="after")
     def _check(self) -> AugmentConfig:
@@ -178,32 +178,32 @@ class OptimiserConfig(_Part):
     kind: Literal["paper", "adamw"] = "paper"
     """``paper``: SGD, and Adam (amsgrad) for the attention; ``adamw``: one AdamW."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
-    """Rate of the backbone; of AdamW's heads three times this."""
+    """Learning rate of the backbone; with AdamW the heads learn at three times this rate."""
     attention_lr: Annotated[float, Field(gt=0)] = 1e-4
-    """Rate of the attention; with AdamW of the identity classifier too."""
+    """Learning rate of the attention; with AdamW also of the identity classifier."""
     clip: Annotated[float, Field(gt=0)] | None = None
-    """Largest norm of the gradient."""
+    """Maximum norm of the gradient."""
     schedule: Literal["milestones", "step", "cosine", "constant"] = "milestones"
     """Schedule of the learning rate."""
     milestones: list[int] = [12, 15, 18]
     """``milestones``: epochs after which the rate is multiplied by gamma."""
     every: Count = 8
-    """``step``: epochs between two such steps."""
+    """``step``: epochs between two multiplications by gamma."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """The factor."""
     warmup: Annotated[int, Field(ge=0)] = 0
-    """Steps over which the rate rises."""
+    """Steps of warm-up, in which the rate rises."""
 
 
 class TrainConfig(_Part):
-    """A whole run. ``epochs`` counts passes over all pictures; ``steps``, where given, ends the run instead."""
+    """A whole run. ``epochs`` counts passes over all pictures; ``steps``, if given, ends the run instead."""
 
     data: DataConfig
     """Pictures."""
     network: NetworkConfig = NetworkConfig()
     """Network."""
     teacher: str | None = None
-    """``.onnx``, ``.safetensors`` of a MobileFaceNet with FC head, or a known model."""
+    """The teacher: ``.onnx``, ``.safetensors`` of a MobileFaceNet with FC head, or a known model."""
     losses: LossConfig = LossConfig()
     """Losses."""
     batch: BatchConfig = BatchConfig()
@@ -215,21 +215,21 @@ class TrainConfig(_Part):
     epochs: Count = 20
     """Passes over all pictures."""
     steps: Count | None = None
-    """Ends the run instead of ``epochs``."""
+    """Number of steps, instead of ``epochs``."""
     seed: Annotated[int, Field(ge=0)] = 1
     """Seed of all random draws."""
     average: Share = 0.0
-    """Decay of a moving average of the weights, which is then what is judged and kept; 0 for none."""
+    """Decay of a moving average of the weights, which is then evaluated and saved; 0 for none."""
     precision: Literal["32", "bf16"] = "32"
-    """``bf16``: the backbone in bfloat16."""
+    """``bf16``: run the backbone in bfloat16."""
     threads: Count | None = None
-    """Of PyTorch; results are the same to the bit only with the same number."""
+    """Threads of PyTorch; results are bit-identical only with the same number."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where to train."""
+    """Device to train on."""
     devices: Count = 1
     """Processes."""
     validate_every: Count = 200
-    """Steps between two looks at the accuracy."""
+    """Steps between two measurements of the accuracy."""
     save_every: Count = 200
     """Steps between two checkpoints."""
 
@@ -250,10 +250,10 @@ def preset_text(name: str) -> str:
     Raises
     ------
     InputError
-        If there is none of that name.
+        If there is no preset of that name.
     """
     if name not in PRESETS:
-        raise InputError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
+        raise InputError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     return files("whyface").joinpath("assets", "configs", f"{name}.yaml").read_text(encoding="utf-8")
 
 
@@ -265,12 +265,12 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
     path
         YAML.
     changes
-        ``key.key=value`` each, value in YAML, in place of what the file says.
+        ``key.key=value`` each, with the value in YAML; they override the file.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is no YAML, or a key or value is wrong; the message names key and file.
+        If the file cannot be read or is not YAML, or a key or value is wrong; the message names key and file.
     """
     try:
         text = read_guarded(path, most=LARGEST_TEXT).decode("utf-8")
@@ -310,7 +310,7 @@ def _apply(document: dict[str, Any], change: str) -> None:
 def _explain(error: ValidationError) -> str:
     """Return the first error in one line, with the nearest known key for an unknown one."""
     found = error.errors()
-    # A typo often makes another key missing too; the typo is what to mend.
+    # A typo often makes another key missing too; the typo is what the user must correct.
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     where = ".".join(map(str, first["loc"])) or "the configuration"
     if first["type"] != "extra_forbidden":
@@ -356,19 +356,19 @@ def _absolute(config: TrainConfig, base: Path) -> TrainConfig:
 
 
 def rate_factor(config: OptimiserConfig, step: int, *, steps: int, epoch_steps: int) -> float:
-    """Return the factor at a step (from 0).
+    """Return the factor of the learning rate at a step.
 
-    ``milestones``: x gamma after each of these epochs (the paper: x 0.1 after 12, 15 and 18); ``step``: x gamma every
-    so many epochs; ``cosine``: from 1 to 0 over the run; ``constant``: 1. Warm-up rises linearly over the first steps.
+    ``milestones``: x gamma after each of these epochs (in the paper, x 0.1 after 12, 15 and 18); ``step``: x gamma
+    every few epochs; ``cosine``: from 1 to 0 over the run; ``constant``: 1. Warm-up rises linearly in the first steps.
 
     Parameters
     ----------
     config
         The schedule.
     step
-        From 0.
+        Number of the step, from 0.
     steps
-        Length of the run.
+        Steps of the whole run.
     epoch_steps
         Steps per epoch.
     """

@@ -1,4 +1,4 @@
-"""The batches and pairs of each step of training (needs the extra ``torch``), and who must not be trained on."""
+"""The batches and pairs of each training step, and the people to leave out (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEMO_PEOPLE: Final = frozenset({"Barack_Obama"})
 
 
 def people_left_out(overlap: Path) -> frozenset[str]:
-    """Read the people whom a model for LFW and for the demo must not see.
+    """Read the people whom a model that is tested on LFW and in the demo must not be trained on.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ def generator_for(seed: int, purpose: int, *numbers: int) -> torch.Generator:
 
 
 def steps_per_epoch(pictures: int, size: int) -> int:
-    """Return the number of batches of an epoch; the last one may be smaller."""
+    """Return the number of batches in an epoch; the last one may be smaller."""
     return -(-pictures // size)
 
 
 def epoch_batch(pictures: int, size: int, seed: int, step: int) -> Tensor:
-    """Return the numbers of the pictures of one step: every picture once an epoch, in an order drawn per epoch."""
+    """Return the numbers of the pictures of one step: every picture once per epoch, in an order drawn per epoch."""
     epoch, part = divmod(step, steps_per_epoch(pictures, size))
     order = torch.randperm(pictures, generator=generator_for(seed, _EPOCH, epoch))
     return order[part * size : (part + 1) * size]
@@ -67,8 +67,8 @@ def draw_partners(
 ) -> Tensor:
     """Draw a partner for every picture: with probability ``genuine`` another picture of the same person.
 
-    Otherwise a picture of somebody else: a person uniformly, then one of their pictures. A person with one picture only
-    has no genuine pair, and always meets somebody else.
+    Otherwise a picture of another person, drawn uniformly, then one of their pictures. A person with only one picture
+    has no genuine pair, and always gets another person.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def draw_partners(
     labels, rows
         The person in every picture; each person's pictures.
     genuine
-        In 0..1.
+        Probability, in 0..1.
     generator
         Source of randomness.
 
@@ -93,13 +93,13 @@ def draw_partners(
     order = torch.cat(list(rows))
     own = labels[index]
     same = (torch.rand(len(index), generator=generator) < genuine) & (counts[own] > 1)
-    # Another person: one of the other K - 1, by stepping over one's own number.
+    # Another person: one of the other K - 1, skipping the own number.
     other = torch.randint(len(rows) - 1, (len(index),), generator=generator)
     other = other + (other >= own)
     chosen = torch.where(same, own, other)
     place = torch.empty(len(order), dtype=torch.long)
     place[order] = torch.arange(len(order))
-    # Another picture: one of the other n - 1, by stepping over the picture's own place.
+    # Another picture: one of the other n - 1, skipping the picture itself.
     room = counts[chosen] - same.long()
     drawn = (torch.rand(len(index), generator=generator, dtype=torch.float64) * room).long().clamp_max(room - 1)
     mine = place[index] - starts[own]
@@ -108,9 +108,9 @@ def draw_partners(
 
 
 def people_batch(rows: Sequence[Tensor], people: int, pictures: int, generator: torch.Generator) -> Tensor:
-    """Draw people, each as likely as the root of their picture count, and some pictures of each: numbers (P * K,).
+    """Draw people, with probabilities as the root of their picture counts, and pictures of each: numbers (P * K,).
 
-    A person with fewer pictures than asked for gives some of them twice.
+    If a person has fewer pictures than asked for, some are repeated.
     """
     weights = torch.tensor([len(part) for part in rows], dtype=torch.float32).sqrt()
     chosen = torch.multinomial(weights, min(people, len(rows)), generator=generator)
@@ -122,5 +122,5 @@ def people_batch(rows: Sequence[Tensor], people: int, pictures: int, generator: 
 
 
 def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
-    """Return the generator of one process in one step."""
+    """Return the random generator of one process for one step."""
     return generator_for(seed, _STEP, step, rank)

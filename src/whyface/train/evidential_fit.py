@@ -1,12 +1,12 @@
-"""Fit an evidential head to the features of people at hand (needs the extra ``torch``).
+"""Fit an evidential head to the features of enrolled people (needs the extra ``torch``).
 
-Two ways. ``"prototypes"`` keeps each person's direction at the mean of the person's photos and fits two numbers, scale
-and shift, for everybody: a photo is then compared with its person's mean *without that photo*, so that the head learns
-what a new photo looks like. ``"free"`` also trains the directions, as the published networks do, from the same start:
-they turn away from each other, which is what tells strangers apart (docs/studies/identify.md has both).
+There are two ways. ``"prototypes"`` keeps each person's direction at the mean of the person's photos and fits two
+numbers, scale and shift, for everybody. Each photo is compared with its person's mean *without that photo*, so that the
+head learns what a new photo looks like. ``"free"`` also trains the directions, as the published networks do, from the
+same start. They then turn away from each other, which separates strangers (docs/studies/identify.md measures both).
 
-The divergence on misleading evidence is, for one photo, the question "what if this person were not in the gallery?":
-so a head learns about strangers from its own people.
+For one photo, the divergence on misleading evidence asks "what if this person were not in the gallery?", so that a head
+learns about strangers from its own people.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from whyface.train.losses import (
 
 Directions = Literal["prototypes", "free"]
 
-# Where the search starts: logits such that a cosine of 0.5 gives much evidence and one of 0 hardly any.
+# Start of the search: logits such that a cosine of 0.5 gives much evidence and one of 0 hardly any.
 _START: Final[dict[EvidenceKind, tuple[float, float]]] = {
     "relu": (40.0, -10.0),
     "exp": (20.0, -5.0),
@@ -61,9 +61,9 @@ class EvidentialSettings:
     directions
         ``"prototypes"`` or ``"free"``.
     scale, shift
-        Keep these instead of fitting them, as the published code does (200 and 0 with relu); None fits both.
+        Fixed values, as in the published code (200 and 0 with relu); None fits both.
     epochs
-        Passes over all photos, all at once in each.
+        Passes over all photos; each pass is one step with all of them.
     rate
         Learning rate of Adam; that of the directions is a tenth of it.
 
@@ -118,7 +118,7 @@ def fit_evidential_head(
     settings
         See :class:`EvidentialSettings`.
     record
-        Written into the head, in addition to settings and counts.
+        Values to store in the head, in addition to settings and counts.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def fit_evidential_head(
 
 
 def check_people(features: NDArray[np.float32], labels: NDArray[np.int64], people: Sequence[str]) -> NDArray[np.int64]:
-    """Return the number of photos of each person, (K,), or raise why no head can be fitted.
+    """Return the number of photos of each person, (K,), or raise an error if no head can be fitted.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def check_people(features: NDArray[np.float32], labels: NDArray[np.int64], peopl
 
 
 def _without_itself(x: Tensor, y: Tensor, sums: Tensor) -> Tensor:
-    """Cosines (N, K) of each photo with everybody's mean, its own person's taken without the photo itself."""
+    """Return cosines (N, K) of photos with all people's means; the own person's mean leaves the photo out."""
     cosine = x @ torch.nn.functional.normalize(sums).T
     others = sums[y] - x
     cosine[torch.arange(len(y)), y] = (torch.nn.functional.normalize(others) * x).sum(dim=1)
@@ -184,7 +184,7 @@ def _without_itself(x: Tensor, y: Tensor, sums: Tensor) -> Tensor:
 
 
 def _fit_scale(cosine: Tensor, y: Tensor, paired: Tensor, settings: EvidentialSettings) -> tuple[float, float]:
-    """Fit scale and shift; of people with one photo only the question about strangers can be asked."""
+    """Fit scale and shift; people with only one photo contribute only to the divergence."""
     if settings.scale is not None and settings.shift is not None:
         return settings.scale, settings.shift
     start_scale, start_shift = _START[settings.evidence]
@@ -241,7 +241,7 @@ def fit_gallery_head(gallery: Gallery, settings: EvidentialSettings | None = Non
     Parameters
     ----------
     gallery
-        The gallery, only read; its features are enough, without model or photos.
+        The gallery, which is only read; model and photos are not needed.
     settings
         See :class:`whyface.train.evidential_fit.EvidentialSettings`.
 

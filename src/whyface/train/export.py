@@ -53,18 +53,18 @@ class ExportReport:
 def export_trained(
     source: Path | str, folder: Path, *, name: str, licence: str = "not stated", training_data: str = "not stated"
 ) -> ExportReport:
-    """Write a trained network as ONNX: one graph per face, for xCos another per pair; and check both against torch.
+    """Write a trained network as ONNX, one graph per face and for xCos one per pair, and check both against torch.
 
     Parameters
     ----------
     source
         A run's folder, or its ``network.safetensors``.
     folder
-        Where the files go; made if it is not there.
+        Folder to write to; created if it does not exist.
     name
         The model's name.
     licence, training_data
-        Written to the description.
+        Stored in the description.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def export_trained(
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
     files = {"onnx": folder / f"{name}.onnx", "safetensors": folder / f"{name}.safetensors"}
-    # The description names what is there and comes last; an old one must not speak of new files.
+    # The description is written last, since it names the files; an old one must not describe new files.
     (folder / DESCRIPTION).unlink(missing_ok=True)
     faces = real_faces()
     with torch.no_grad():
@@ -116,7 +116,7 @@ def check_xcos(entry: ModelEntry, xcos: Xcos, faces: Tensor, expected: NDArray[n
     Parameters
     ----------
     entry
-        What was written.
+        The exported model.
     xcos
         The metric in torch, in eval mode.
     faces
@@ -126,7 +126,7 @@ def check_xcos(entry: ModelEntry, xcos: Xcos, faces: Tensor, expected: NDArray[n
 
     Returns
     -------
-    The largest difference of the grids, whose cells are scaled to length 1, and that of S, W and score.
+    The largest difference of the grids, with cells scaled to length 1, and that of S, W and score.
 
     Raises
     ------
@@ -164,8 +164,8 @@ def _close(found: NDArray[np.float32], expected: NDArray[np.float32], tolerance:
     difference = float(np.abs(found - expected).max())
     if not difference <= tolerance:
         raise ModelError(
-            f"the exported graph's {what} differs from torch by {difference:.2g} (at most {tolerance:g} is let "
-            "through); please report this with the network's configuration"
+            f"the exported graph's {what} differs from torch by {difference:.2g} (at most {tolerance:g} is "
+            "allowed); please report this with the network's configuration"
         )
     return difference
 
@@ -192,7 +192,7 @@ def write_plug_in(
     network
         The frozen network: an OnnxEmbedder or a TorchEmbedder.
     xcos
-        Head and metric, with an empty backbone.
+        Head and metric, without a backbone.
     correlated
         Raw P, (H, W).
     folder, name, licence, training_data
@@ -203,14 +203,14 @@ def write_plug_in(
     Raises
     ------
     InputError, ModelError, OutputError
-        See there.
+        As :meth:`whyface.train.plug_in.PlugIn.save` does.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
     files = {"onnx": folder / f"{name}.onnx", "safetensors": folder / f"{name}.safetensors"}
-    # The description names what is there and comes last; an old one must not speak of new files.
+    # The description is written last, since it names the files; an old one must not describe new files.
     (folder / DESCRIPTION).unlink(missing_ok=True)
     faces = real_faces()
     maps = require_grid(network).grid(faces.numpy())
@@ -285,7 +285,7 @@ def _behind(network: OnnxEmbedder, head: nn.Module, shape: tuple[int, ...]) -> b
             after = version_converter.convert_version(after, version)
         inputs = [value.name for value in before.graph.input]
         constants = {constant.name for constant in before.graph.initializer}
-        # Take out what came behind the map.
+        # Remove what came after the map.
         before = Extractor(before).extract_model([one for one in inputs if one not in constants], [tensor])
         before.ir_version = after.ir_version = max(before.ir_version, after.ir_version)
         after = compose.add_prefix(after, _PREFIX, rename_inputs=False, rename_outputs=False)
@@ -293,7 +293,7 @@ def _behind(network: OnnxEmbedder, head: nn.Module, shape: tuple[int, ...]) -> b
     except Exception as error:  # onnx's errors share no base class
         reason = " ".join(str(error).split())[:200]
         raise OutputError(
-            f"{network.path}: the head cannot be put behind this network ({reason}); convert it to opset {OPSET} first"
+            f"{network.path}: the head cannot be attached to this network ({reason}); convert it to opset {OPSET} first"
         ) from error
     clear_notes(merged)
     whole: bytes = merged.SerializeToString()

@@ -1,15 +1,15 @@
 """Losses: margins for the identity branch, the cosine of a teacher, and evidence (needs the extra ``torch``).
 
-Losses that teach evidence, on Dirichlet concentrations: M. Sensoy, L. Kaplan, M. Kandemir, Evidential Deep Learning to
-Quantify Classification Uncertainty, NeurIPS 2018, three losses (their equations 3 to 5) and the divergence that takes
-misleading evidence away. With y the true person and S = sum(alpha)::
+Evidential losses, on Dirichlet concentrations: M. Sensoy, L. Kaplan, M. Kandemir, Evidential Deep Learning to Quantify
+Classification Uncertainty, NeurIPS 2018, three losses (their equations 3 to 5) and the divergence that reduces
+misleading evidence. With y the true person and S = sum(alpha)::
 
     log       log S - log alpha_y                        (type II maximum likelihood)
     digamma   psi(S) - psi(alpha_y)                      (expected cross-entropy)
     mse       sum (y_k - p_k)^2 + p_k (1 - p_k) / (S + 1), p = alpha / S     (expected squared error)
 
-The divergence is KL[Dir(alpha~) || Dir(1)], alpha~ = alpha with the true person's evidence removed, weighed by
-min(1, epoch / 10). It is an option for all three losses here.
+The divergence is KL[Dir(alpha~) || Dir(1)], where alpha~ is alpha with the true person's evidence removed, weighted by
+min(1, epoch / 10). Here it is optional for all three losses.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class MarginHead(nn.Module):
     embedding_size, classes
         Sizes D and K.
     kind
-        ``"arcface"``: s cos(theta + m), falling back to s (cos - m sin m) where theta + m would pass pi;
+        ``"arcface"``: s cos(theta + m), or s (cos - m sin m) where theta + m would exceed pi;
         ``"cosface"``: s (cos - m); ``"softmax"``: s cos, without a margin.
     margin, scale
         m and s. Defaults as published: ArcFace 0.5, 64; CosFace 0.35, 30; softmax 0, 30.
@@ -89,7 +89,7 @@ class PairIndices(NamedTuple):
 
 
 def all_pairs(count: int) -> PairIndices:
-    """Return every unordered pair of ``count`` pictures."""
+    """Return the indices of all unordered pairs of ``count`` pictures."""
     first, second = torch.triu_indices(count, count, 1)
     return PairIndices(first, second)
 
@@ -107,12 +107,12 @@ def compare_all(grid: Tensor, attention: LearnedAttention, pairs: PairIndices) -
 def balanced_regression(
     score: Tensor, target: Tensor, *, split: float = 0.25, floor: float = 0.05, below: float = 0.1
 ) -> Tensor:
-    """Regress scores to the teacher's cosines, half of the loss from pairs that the teacher finds alike.
+    """Return the loss between scores and the teacher's cosines, half of it from pairs that the teacher finds alike.
 
-    Two departures from a plain mean of squares. In a batch of many people nearly all pairs are impostors, so the two
-    groups are averaged apart (the paper samples 50/50 instead). And how unlike two strangers are carries no meaning:
-    of pairs that the teacher finds unlike, a score above ``max(target, floor)`` costs its square, one below only
-    ``below`` times that. ``below=1, floor=-1`` gives the plain square.
+    It differs from a plain mean of squares in two ways. In a batch of many people nearly all pairs are impostors, so
+    the two groups are averaged separately (the paper samples 50/50 instead). And how unlike two strangers are has no
+    meaning: for pairs that the teacher finds unlike, the squared error counts in full where the score is above
+    ``max(target, floor)``, and ``below`` times where it is below. ``below=1, floor=-1`` gives the plain square.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def balanced_regression(
     floor
         Targets of the other pairs are raised to this.
     below
-        Weight of a score under its target, for the other pairs.
+        Weight of scores below their target, for the other pairs.
     """
     alike = target > split
     over = score - torch.where(alike, target, target.clamp_min(floor))
@@ -136,8 +136,8 @@ def tie_pair_halves(attention: LearnedAttention) -> None:
     """Make the attention independent of the order of the two faces, also during training.
 
     The pair convolution's halves for face A and for face B start equal and receive the mean of both gradients. The
-    network stays the paper's; its weights lie in the subspace where W(A, B) = W(B, A), so that a verdict does not
-    depend on which photo came first.
+    architecture is still the paper's; its weights lie in the subspace where W(A, B) = W(B, A), so that a verdict does
+    not depend on which photo comes first.
     """
     weight = attention.pair_conv.weight
     hidden = weight.shape[0]
@@ -160,7 +160,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Move towards the module's state; the first steps move faster so that the start is soon forgotten."""
+        """Move towards the module's state, faster in the first steps, so that the start is soon forgotten."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, value in module.state_dict().items():
             if self.state[name].device != value.device:
@@ -181,7 +181,7 @@ ANNEALING_EPOCHS: Final = 10
 
 
 def torch_evidence(logits: Tensor, kind: EvidenceKind) -> Tensor:
-    """Turn logits into evidence, as :func:`whyface.identify.evidential.evidence` does.
+    """Return the evidence of logits, as :func:`whyface.identify.evidential.evidence` does.
 
     Raises
     ------
@@ -224,7 +224,7 @@ def kl_to_uniform(alpha: Tensor) -> Tensor:
 
 
 def misleading(alpha: Tensor, labels: Tensor) -> Tensor:
-    """Return the concentrations (N, K) with the true person's evidence removed, so that only the misleading is left."""
+    """Return the concentrations (N, K) with the true person's evidence removed: only misleading evidence is left."""
     truth = functional.one_hot(labels, alpha.shape[1]).to(alpha.dtype)
     return (alpha - 1) * (1 - truth) + 1
 

@@ -1,4 +1,4 @@
-"""Networks from their description, and the frozen teachers that they learn from (needs the extra ``torch``)."""
+"""Build networks from their configuration, and open the frozen teachers (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Teacher(Protocol):
 class FrozenNetwork(nn.Module):
     """A torch network that always stays in eval mode and has no gradients.
 
-    The published training put the whole model into train mode, which made the teacher's BatchNorm follow the batch
-    and switched its dropout on, so that the supervising cosine was noisy and drifted. Here :meth:`train` does nothing.
+    The published training put the whole model into train mode. The teacher's BatchNorm then followed the batch and its
+    dropout was on, so that the supervising cosine was noisy and drifted. Here :meth:`train` does nothing.
     """
 
     def __init__(self, network: nn.Module, *, half: bool = False) -> None:
@@ -126,7 +126,7 @@ def open_teacher(
     Raises
     ------
     ModelError
-        If it is unknown or its weights are missing or do not fit: there is no teacher without weights.
+        If it is unknown, or its weights are missing or do not fit. There is no teacher without weights.
     """
     path = Path(name)
     if path.suffix == ".onnx":
@@ -153,7 +153,7 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
 
 
 class ScaledPixels(nn.Module):
-    """An IResNet that takes plain pixels: (x - 127.5) / 127.5 in front, so that all backbones take 0..255."""
+    """An IResNet that takes plain pixels: (x - 127.5) / 127.5 comes first, so that all backbones take 0..255."""
 
     def __init__(self, trunk: IResNet) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class ScaledPixels(nn.Module):
         return y
 
     def halves(self) -> tuple[nn.Module, nn.Module]:
-        """Return the layers up to the second stage, and those behind it."""
+        """Return the layers up to the second stage, and those after it."""
         stages = self.trunk.stages
         return nn.ModuleList([self.trunk.stem, stages[:2]]), nn.ModuleList([stages[2:]])
 
@@ -183,7 +183,7 @@ class FcNetwork(nn.Module):
         self.head = head
 
     def features(self, faces: Tensor) -> Tensor:
-        """Compute what is compared: embeddings (N, D), L2-normalised, of faces (N, 3, 112, 112) in 0..255."""
+        """Return what is compared: embeddings (N, D), L2-normalised, of faces (N, 3, 112, 112) in 0..255."""
         embeddings: Tensor = self.head(self.backbone(faces))
         return embeddings
 
@@ -200,7 +200,7 @@ Network = XcosNetwork | FcNetwork
 
 
 def build_network(config: NetworkConfig) -> Network:
-    """Build a network with fresh tensors (seed torch before)."""
+    """Return a network with random weights (seed torch before)."""
     backbone: nn.Module = MobileFaceNet()
     if config.backbone != "mobilefacenet":
         backbone = ScaledPixels(IResNet(int(config.backbone.removeprefix("iresnet")), se=config.se))
@@ -216,7 +216,7 @@ def build_network(config: NetworkConfig) -> Network:
 def load_initial(network: Network, config: NetworkConfig, *, seed: int) -> None:
     """Load the initial tensors, if any: of the whole network, of its trunk, or of trunk and FC head.
 
-    A placed head takes the FC head over. Grid and attention that the file lacks stay fresh.
+    A placed head takes over the FC head. Grid and attention stay random if the file lacks them.
 
     Raises
     ------
@@ -244,7 +244,7 @@ def load_initial(network: Network, config: NetworkConfig, *, seed: int) -> None:
 def settle(network: Network, faces: Tensor) -> None:
     """Centre a placed head, and give fresh BatchNorms of head and attention the statistics of real faces.
 
-    The baseline stays as it is.
+    The baseline is left unchanged.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def settle(network: Network, faces: Tensor) -> None:
         centre(network.head(maps).mean(dim=0))
     norms = [m for m in [*network.head.modules(), *xcos.modules()] if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
-        # One after the other: each sees what those before it, settled, make of the faces.
+        # In sequence: each sees the output of those before it, with their new statistics.
         norm.momentum = 1.0
         norm.train()
         grid = network.head(maps)
@@ -272,21 +272,21 @@ def settle(network: Network, faces: Tensor) -> None:
 
 
 def split_trunk(backbone: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Cut a backbone into an early and a late half, for training that leaves the early one alone.
+    """Split a backbone into an early and a late half, for training that leaves the early one unchanged.
 
-    Of a backbone that is not this package's own nothing is known, so all of it counts as early.
+    Of other backbones than this package's own, all layers count as early.
     """
     halves: Callable[[], tuple[nn.Module, nn.Module]] | None = getattr(backbone, "halves", None)
     return (backbone, nn.ModuleList()) if halves is None else halves()
 
 
 def load_part(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Load those tensors that are a module's; others are left alone.
+    """Load those tensors that belong to a module, and ignore the others.
 
     Raises
     ------
     ModelError
-        If one is missing or of another size.
+        If a tensor is missing or has another size.
     """
     own = {name: tensors[name] for name in module.state_dict() if name in tensors}
     missing = {name for name in module.state_dict() if name not in own and not name.endswith("num_batches_tracked")}

@@ -1,7 +1,7 @@
 """The two-branch objective, and a network's verification accuracy in training (needs the extra ``torch``).
 
-Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, section 3: the sum of both
-branches' means. The baseline has the first branch, and the second on its own cosine.
+Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, section 3: the sum of the
+means of both branches. The baseline has the first branch, and the second with its own cosine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from whyface.xcos.grid import PearsonAttention, grid_cosine
 
 
 class Losses(NamedTuple):
-    """Loss and its branches, each a scalar; a branch of weight 0 is 0."""
+    """The loss and its branches, each a scalar; a branch of weight 0 is 0."""
 
     total: Tensor
     identification: Tensor
@@ -38,16 +38,16 @@ class Losses(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Network and margin head; its forward pass is a step's loss, so that several processes can share it.
+    """Network and margin head. The forward pass returns the loss of a step, so that several processes can share it.
 
     Parameters
     ----------
     network
-        What is trained.
+        The network to train.
     margin
-        Identity classifier, or None where that branch has weight 0.
+        Identity classifier, or None if that branch has weight 0.
     losses, config
-        Weights of the branches; what is trainable.
+        Weights of the branches, and which parts are trained.
     half
         Run the backbone in bfloat16.
     """
@@ -70,12 +70,12 @@ class Objective(nn.Module):
             if not learns
         ]
         if network.xcos is not None and not losses.similarity:
-            # Nothing else reaches the attention, and several processes insist on a gradient for whatever learns.
+            # No other branch reaches the attention, and several processes need a gradient for every trainable tensor.
             network.xcos.requires_grad_(False)
             self._frozen.append(network.xcos)
 
     def train(self, mode: bool = True) -> Objective:
-        """Switch modes; with fixed norms, and in parts that do not learn, BatchNorm and dropout stay as in use."""
+        """Switch modes; with fixed norms, and in frozen parts, BatchNorm and dropout stay in eval mode."""
         super().train(mode)
         for part in self._frozen:
             part.eval()
@@ -100,11 +100,11 @@ class Objective(nn.Module):
         faces
             (N, 3, 112, 112) float32 in 0..255.
         labels, known
-            (N,) identity, and whether the face shows one (blends of two people do not).
+            (N,) identity, and whether the face has one (blends of two people do not).
         targets
-            (P,) the teacher's cosines, or None.
+            The teacher's cosines, (P,), or None.
         pairs
-            Which rows meet, P pairs; None stands for all.
+            The P pairs of rows; None stands for all.
         """
         features = self.features(faces)
         zero = features.new_zeros(())
@@ -112,7 +112,7 @@ class Objective(nn.Module):
         if self.losses.identification and self.margin is not None:
             embeddings = flatten_grid(features) if features.ndim == 4 else features
             logits = self.margin(embeddings[known], labels[known])
-            # There may be nobody known in a small batch of blends.
+            # A small batch may consist of blends only.
             summed = functional.cross_entropy(logits, labels[known], reduction="sum")
             identification = summed / known.sum().clamp_min(1)
         if targets is not None and (self.losses.similarity or self.losses.uniform):
@@ -127,7 +127,7 @@ class Objective(nn.Module):
         return Losses(total, identification.detach(), similarity.detach(), uniform.detach())
 
     def compare(self, features: Tensor, pairs: PairIndices) -> tuple[Tensor, Tensor]:
-        """Score pairs (P,), and give the plain mean of S, (P,); for the baseline both are the cosine."""
+        """Return the scores (P,) and the unweighted mean of S, (P,); for the baseline both are the cosine."""
         if self.network.xcos is None:
             cosine = self.network.scores(features[pairs.first], features[pairs.second])
             return cosine, cosine
@@ -141,7 +141,7 @@ class Objective(nn.Module):
 
 
 def build_margin(network: Network, losses: LossConfig, people: int) -> MarginHead | None:
-    """Make the identity classifier, if that branch counts.
+    """Return the identity classifier, or None if that branch has weight 0.
 
     Raises
     ------
@@ -167,14 +167,14 @@ _ROUNDS: Final = 20
 def correlated_attention(
     grids: NDArray[np.float32], embeddings: NDArray[np.float32], people: NDArray[Any], *, seed: int
 ) -> NDArray[np.float32]:
-    """Measure P on 40,000 pairs, half of them of one person where there are such.
+    """Measure P on 40,000 pairs, half of them genuine if there are any.
 
     Parameters
     ----------
     grids
         (N, C, H, W).
     embeddings
-        Of the teacher, L2-normalised, (N, D).
+        Embeddings of the teacher, L2-normalised, (N, D).
     people
         Person in each picture, (N,).
     seed
@@ -217,12 +217,12 @@ class ValidationSet:
 
 
 def from_people(store: PictureStore, *, seed: int) -> ValidationSet:
-    """Make pairs of held-out people: all genuine ones, at most 3,000 of them, and as many impostor pairs.
+    """Make pairs of held-out people: all genuine pairs, at most 3,000, and as many impostor pairs.
 
     Raises
     ------
     InputError
-        If one of the two kinds cannot be made of them.
+        If there are no pairs of one of the two kinds.
     """
     rng = np.random.default_rng(seed)
     labels = store.labels.numpy()
@@ -230,7 +230,7 @@ def from_people(store: PictureStore, *, seed: int) -> ValidationSet:
     same = labels[first] == labels[second]
     count = min(int(same.sum()), int((~same).sum()), _MOST // 2)
     if not count:
-        raise InputError("the best network is chosen by pairs of both kinds; hold out at least two people (held_out)")
+        raise InputError("the best network is chosen on pairs of both kinds; hold out at least two people (held_out)")
     chosen = np.concatenate([rng.permutation(np.flatnonzero(kind))[:count] for kind in (same, ~same)])
     chosen = rng.permutation(chosen)
     pairs = PairIndices(torch.from_numpy(first[chosen]), torch.from_numpy(second[chosen]))
@@ -239,7 +239,7 @@ def from_people(store: PictureStore, *, seed: int) -> ValidationSet:
 
 
 def from_protocol(source: PictureSource, protocol: PairProtocol) -> ValidationSet:
-    """Take the pairs of a protocol."""
+    """Return the pictures and pairs of a protocol."""
     pictures = np.stack([source.read(name).transpose(2, 0, 1) for name in protocol.pictures])
     pairs = PairIndices(
         torch.from_numpy(protocol.left.astype(np.int64)), torch.from_numpy(protocol.right.astype(np.int64))

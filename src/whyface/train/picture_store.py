@@ -1,9 +1,9 @@
-"""Training pictures by person, and batches of new faces made from them (needs the extra ``torch``).
+"""Training pictures by person, and augmented batches of them (needs the extra ``torch``).
 
 Pictures are decoded once into memory or read when they are needed. A distilled network learns a function, not a label,
-so any picture that the teacher can judge is a training picture. Mixing two aligned faces, whole or region by region,
-makes faces of people who do not exist, which a few hundred identities alone cannot supply (Beyer et al., "Knowledge
-distillation: A good teacher is patient and consistent", CVPR 2022). Augmentations take and give float32 batches
+so that every picture that the teacher can embed is a training picture. Blending two aligned faces, whole or by region,
+gives faces of people who do not exist, which a few hundred identities alone cannot supply (Beyer et al., "Knowledge
+distillation: A good teacher is patient and consistent", CVPR 2022). Augmentations take and return float32 batches
 (N, 3, 112, 112) in 0..255 and draw from a given generator.
 """
 
@@ -45,9 +45,9 @@ class PictureStore:
     people
         The person in each.
     shown
-        Name of every picture in ``broken``; by default that in its source. Two sources may have equal names.
+        Name of every picture in ``broken``; by default, its name in its source. Two sources may have equal names.
     cache
-        Decode everything now; otherwise pictures are read whenever they are asked for.
+        Whether to decode everything now; otherwise pictures are read each time they are needed.
     progress
         Called while decoding.
 
@@ -58,8 +58,8 @@ class PictureStore:
 
     Notes
     -----
-    A picture that cannot be read is skipped and its name and reason kept in ``broken``: from a cache it is left out at
-    the start; without one another picture of the same person takes its place.
+    A picture that cannot be read is skipped, and ``broken`` keeps its name and the reason. With a cache it is left out
+    at the start; without one, another picture of the same person replaces it.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class PictureStore:
             if decoded:
                 self._pictures = torch.from_numpy(np.stack(decoded))
         if not places:
-            raise DataError("there are no pictures to train on; check the paths and who is left out")
+            raise DataError("there are no pictures to train on; check the paths and the people left out")
         self._places = list(places)
         self._shown = list(shown)
         self.people = sorted(set(people))
@@ -155,7 +155,7 @@ def open_stores(
     seed
         Draws the people who are held out, among those with two pictures or more.
     stack
-        Closes the sources in the end.
+        Closes the sources at the end.
     threads
         Threads of ONNX Runtime for the face detector, for photographs; None leaves it to ONNX Runtime.
     progress
@@ -210,12 +210,12 @@ def read_people(path: Path) -> frozenset[str]:
     Raises
     ------
     DataError
-        If it is neither.
+        If the file is neither.
     """
     try:
         document = read_json(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no list of people ({error}); give a JSON list of names") from error
+        raise DataError(f"{path}: not a list of people ({error}); give a JSON list of names") from error
     if isinstance(document, list) and all(isinstance(name, str) for name in document):
         return frozenset(document)
     return people_left_out(path)
@@ -249,16 +249,16 @@ def _uniform(count: int, low: float, high: float, generator: torch.Generator) ->
 def blend_people(
     first: Tensor, second: Tensor, groups: int, share: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Turn a share of the people in a batch into people who do not exist.
+    """Replace a share of the people in a batch by people who do not exist.
 
     Picture k of a virtual person is the blend of picture k of two real ones under one mask for the whole person, so
-    that a virtual person, like a real one, has several pictures. Half of them are blended with one opacity, half
-    through a smooth random mask (one person's eyes meet another's mouth).
+    that a virtual person, like a real one, has several pictures. Half of them are blended with one opacity, the other
+    half with a smooth random mask (one person's eyes with another's mouth).
 
     Parameters
     ----------
     first, second
-        Pictures of real people, (groups * pictures, 3, 112, 112), a person's pictures behind each other.
+        Pictures of real people, (groups * pictures, 3, 112, 112), each person's pictures in a row.
     groups
         Number of people in the batch.
     share
@@ -281,7 +281,7 @@ def blend_people(
 
 
 def jitter_geometry(faces: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror half of the faces; shift by up to 3 pixels, turn by up to 5 degrees, scale by up to 5 %."""
+    """Mirror half of the faces; shift by up to 3 pixels, rotate by up to 5 degrees, scale by up to 5 %."""
     n, _, _, width = faces.shape
     angle = _uniform(n, -5, 5, generator) * (math.pi / 180)
     scale = _uniform(n, 0.95, 1.05, generator)
@@ -304,7 +304,7 @@ def jitter_light(faces: Tensor, generator: torch.Generator) -> Tensor:
     mean = grey.mean(dim=(2, 3), keepdim=True)
     faces = mean + _uniform(n, 0.75, 1.25, generator).view(view) * (faces - mean)
     faces = faces * _uniform(n, 0.75, 1.25, generator).view(view)
-    # Sharpness: between the face and its half-resolution copy, as small or old photographs look.
+    # Sharpness: between the face and its half-resolution copy, as in small or old photographs.
     soft = functional.interpolate(functional.avg_pool2d(faces, 2), scale_factor=2.0, mode="bilinear")
     blur = (_uniform(n, -1.0, 1.0, generator).clamp_min(0)).view(view)
     return (faces + blur * (soft - faces)).clamp(0, 255)
@@ -331,7 +331,7 @@ def occlude(faces: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
 
 POOL = 400
-"""Masks drawn for a run; enough that a network cannot learn them by heart."""
+"""Number of masks drawn for a run; enough that a network cannot memorise them."""
 
 
 class Augmentation:
@@ -340,14 +340,14 @@ class Augmentation:
     Parameters
     ----------
     config
-        What happens, and how often.
+        The augmentations, and how often they apply.
     seed
         Draws the pool of masks.
 
     Raises
     ------
     InputError
-        If the coverage is no range.
+        If the coverage is not a range.
     """
 
     def __init__(self, config: AugmentConfig, *, seed: int) -> None:
@@ -362,9 +362,9 @@ class Augmentation:
             self._masks = torch.from_numpy(np.stack(masks))
 
     def look(self, faces: Tensor, generator: torch.Generator) -> Tensor:
-        """Mirror half of the faces, move and light them; (N, 3, 112, 112) float32 in 0..255."""
+        """Mirror half of the faces, and vary position and light; (N, 3, 112, 112) float32 in 0..255."""
         if self.config.geometry:
-            # It mirrors half of the faces by itself.
+            # This also mirrors half of the faces.
             faces = jitter_geometry(faces, generator)
         elif self.config.flip:
             mirrored = torch.rand(len(faces), generator=generator) < 0.5
@@ -372,7 +372,7 @@ class Augmentation:
         return jitter_light(faces, generator) if self.config.light else faces
 
     def cover(self, faces: Tensor, generator: torch.Generator) -> Tensor:
-        """Cover part of some faces: rectangles, and free-form masks in black."""
+        """Cover part of some faces with rectangles and black free-form masks."""
         if self.config.occluded:
             faces = occlude(faces, self.config.occluded, generator)
         if self._masks is not None:

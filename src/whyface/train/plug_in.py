@@ -1,8 +1,8 @@
-"""xCos for a network that stays as it is: only a grid head and the attention are trained (needs the extra ``train``).
+"""xCos for a frozen network: only a grid head and the attention are trained (needs the extra ``train``).
 
 Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, section 3: a 1 x 1
-convolution in place of the fully connected layer, and the attention. Here the backbone is frozen, so that a minute of
-training is enough.
+convolution in place of the fully connected layer, and the attention. Here the backbone is frozen, so that one minute
+of training is enough.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _SETTLING: Final = 512
 _BATCH: Final = 512
 
 DISTILLATION: Final = LossConfig(identification=0.0, similarity=1.0, uniform=0.5, balanced=True)
-"""The teacher's cosine alone. With ``identification`` above 0 it is the paper's two-branch objective."""
+"""Only the teacher's cosine. With ``identification`` above 0 it is the paper's two-branch objective."""
 
 
 @dataclass(frozen=True)
 class PlugInSettings:
-    """How a plug-in is trained.
+    """Settings of the training of a plug-in.
 
     Attributes
     ----------
@@ -57,11 +57,11 @@ class PlugInSettings:
     losses
         Weights of the branches; see :class:`~whyface.train.config.LossConfig`.
     steps, people, pictures
-        Steps, and people in a batch with so many pictures each; all pairs of a batch are compared.
+        Number of steps, of people in a batch, and of pictures of each; all pairs of a batch are compared.
     head_lr, attention_lr
-        Rates of AdamW at the start; both fall to 0 as a cosine.
+        Initial learning rates of AdamW; both fall to 0 as a cosine.
     average
-        Decay of the moving average that is kept in the end.
+        Decay of the moving average of the weights, which is the result.
     symmetric
         Whether to keep the attention independent of the order of the faces.
     seed
@@ -96,7 +96,7 @@ class PlugIn:
     network
         The frozen network.
     xcos
-        Head and metric; its ``backbone`` is empty, so it takes maps (N, C, H, W) for faces.
+        Head and metric; its ``backbone`` is empty, so that its input is maps (N, C, H, W) instead of faces.
     correlated
         Raw correlated attention P, (H, W) float32.
     settings
@@ -115,7 +115,7 @@ class PlugIn:
     losses: list[float] = field(repr=False)
 
     def grid(self, maps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Turn N > 0 maps of the frozen network, (N, C, H, W), into grids."""
+        """Return the grids of N > 0 maps of the frozen network, (N, C, H, W)."""
         return _grids(self.xcos, maps)
 
     def save(
@@ -126,11 +126,11 @@ class PlugIn:
         Parameters
         ----------
         folder
-            Made if it is not there.
+            Folder to write to; created if it does not exist.
         name
             The model's name; the folder's by default.
         licence, training_data
-            Written to the description.
+            Stored in the description.
 
         Raises
         ------
@@ -168,10 +168,10 @@ def fit_xcos(
         An ONNX network whose grid is named, or a torch one
         (:meth:`TorchEmbedder.from_layer <whyface.models.torch_embedder.TorchEmbedder.from_layer>`).
     faces
-        Training faces (N, 3, 112, 112), RGB, 0..255, or what :func:`~whyface.train.viewed_maps.freeze_maps` made of
-        them, so that several fits share one pass.
+        Training faces (N, 3, 112, 112), RGB, 0..255, or the result of :func:`~whyface.train.viewed_maps.freeze_maps`,
+        so that several fits share one pass.
     people
-        Person in each picture, (N,): names or numbers. A person with one picture only serves for impostor pairs.
+        Person in each picture, (N,): names or numbers. A person with only one picture is used in impostor pairs only.
     settings
         See :class:`PlugInSettings`.
     progress
@@ -182,7 +182,7 @@ def fit_xcos(
     InputError
         If pictures, people and settings do not fit together.
     ModelError
-        If the network has no spatial map, or the placed head finds that its head is not affine.
+        If the network has no spatial map, or its head is not affine, which a placed head needs.
 
     Examples
     --------
@@ -201,7 +201,7 @@ def fit_xcos(
     if count < 2:
         raise InputError("pairs need pictures of at least two people")
     generator = torch.Generator().manual_seed(settings.seed)
-    # Initial tensors come from torch's global state; put it back as it was.
+    # Initial tensors come from torch's global random state, which is restored here.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         xcos = XcosNetwork(nn.Identity(), _head(network, frozen, settings, generator), _attention(settings)).eval()
@@ -259,7 +259,7 @@ def _train(
 ) -> list[float]:
     config = NetworkConfig(trainable="head", norms="fixed")
     objective = Objective(xcos, margin, settings.losses, config, half=False).train()
-    # Learnt from scratch, as opposed to taken over.
+    # These are learnt from scratch, not taken over.
     fresh = [*xcos.xcos.parameters(), *([] if margin is None else margin.parameters())]
     groups = [
         {"params": list(xcos.head.parameters()), "initial_lr": settings.head_lr},

@@ -29,13 +29,13 @@ NETWORK: Final = "network.safetensors"
 
 
 def describe_trained(config: NetworkConfig, **more: Any) -> dict[str, str]:
-    """Make the metadata of a trained network's file."""
+    """Return the metadata of a trained network's file."""
     architecture = config.model_dump(mode="json", exclude={"init"})
     return {"format": "pt", "whyface": json.dumps({"format": TRAINED, "network": architecture, **more})}
 
 
 def trained_correlation(path: Path | str) -> Tensor | None:
-    """Read the raw attention P, (H, W), of a trained network's file; None where it has none."""
+    """Read the raw attention P, (H, W), of a trained network's file; None if it has none."""
     return read_safetensors(_file(path)).get(CORRELATED_TENSOR)
 
 
@@ -44,12 +44,12 @@ def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
 
     Returns
     -------
-    The network in eval mode, and what the file says about itself (see the module's text).
+    The network in eval mode, and the metadata of the file.
 
     Raises
     ------
     ModelError
-        If it is no file that ``whyface train`` wrote.
+        If the file was not written by ``whyface train``.
     """
     path = _file(path)
     try:
@@ -58,7 +58,7 @@ def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
             raise ValueError(f"format {description['format']!r}")  # noqa: TRY301 - same message as for the others
         config = NetworkConfig.model_validate(description["network"])
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: no network that whyface train wrote ({error}); give its folder or file") from error
+        raise ModelError(f"{path}: not written by whyface train ({error}); give a run's folder or file") from error
     network = build_network(config).eval()
     load_part(network, read_safetensors(path), path)
     return network, description
@@ -74,16 +74,16 @@ STATE: Final = "state.json"
 
 @dataclass
 class TrainingState:
-    """Everything that a resumed run needs.
+    """The state that a resumed run needs.
 
     Attributes
     ----------
     module
         Network and margin head.
     optimisers
-        In a fixed order.
+        The optimisers, in a fixed order.
     average
-        Tensors of the moving average, or empty.
+        Tensors of the moving average; may be empty.
     step
         Steps done.
     best
@@ -98,12 +98,12 @@ class TrainingState:
 
 
 def save_checkpoint(folder: Path, state: TrainingState, digest: str) -> None:
-    """Write a checkpoint and remove the one before.
+    """Write a checkpoint and remove the previous one.
 
     Raises
     ------
     OutputError
-        If it cannot be written; the checkpoint before stays as it was.
+        If it cannot be written; the previous checkpoint is kept.
     """
     tensors = {f"module.{name}": tensor for name, tensor in state.module.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in state.average.items()}
@@ -122,7 +122,7 @@ def save_checkpoint(folder: Path, state: TrainingState, digest: str) -> None:
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Remove the current checkpoint, if there is one, so that no run goes on with it.
+    """Remove the current checkpoint, if there is one, so that no run resumes from it.
 
     Raises
     ------
@@ -137,14 +137,14 @@ def remove_checkpoint(folder: Path) -> None:
 
 
 def load_checkpoint(folder: Path, state: TrainingState, digest: str) -> bool:
-    """Load the current checkpoint into ``state``, and say whether there was one.
+    """Load the current checkpoint into ``state``; return whether there was one.
 
     Raises
     ------
     DataError
-        If it is of a run with other settings, or damaged.
+        If it is damaged, or comes from a run with other settings.
     ModelError
-        If the tensors are missing or others than on record.
+        If the tensors are missing or differ from those on record.
     """
     path = folder / STATE
     if not path.exists():

@@ -23,15 +23,15 @@ class RunLog:
     Parameters
     ----------
     folder
-        Where ``log.jsonl`` and the TensorBoard files go.
+        Folder of ``log.jsonl`` and the TensorBoard files.
     console
-        Where the bar is drawn; standard error by default.
+        Console of the bar; standard error by default.
     """
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self._console = console if console is not None else Console(stderr=True)
         self._folder = folder
-        # Opened at once, so that a folder that cannot be written to shows before the work.
+        # Opened at once, so that a folder that cannot be written to is noticed before the work.
         self._file = (folder / LOG).open("a", encoding="utf-8")
         self._board: SummaryWriter | None = None
         self._bar = Progress(
@@ -51,10 +51,10 @@ class RunLog:
         self._console.print(line, highlight=False, soft_wrap=True)
 
     def report(self, report: Report) -> None:
-        """Take a step's numbers.
+        """Log the numbers of a step.
 
-        With the first report, what a run before left about this step and later ones is taken out of the log: a run that
-        was cut off after its last checkpoint does those steps again.
+        The first report removes the lines that an earlier run left about this step and later ones: a run that was
+        interrupted after its last checkpoint repeats those steps.
         """
         if self._board is None:
             _drop_from(self._folder / LOG, report.step)
@@ -94,7 +94,7 @@ class RunLog:
 
 
 def _drop_from(path: Path, step: int) -> None:
-    """Cut a log off before its first line of this step or a later one, or before a line that was not finished."""
+    """Truncate a log before its first line of this step or a later one, or before an incomplete line."""
     if not path.is_file():
         return
     with path.open("r+b") as file:

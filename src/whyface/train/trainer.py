@@ -1,4 +1,4 @@
-"""The training loop: seeded, resumable to the bit, on one device or several (needs the extra ``torch``)."""
+"""The training loop: seeded, resumable with bit-identical results, on one or more devices (extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ from whyface.xcos.model import CORRELATED_TENSOR
 BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
 _SETTLING, _NAMED = 256, 20
 _CORRELATED = (256, 4)
-"""People, and pictures of each, that attention P is measured on."""
+"""Number of people, and of pictures of each, that attention P is measured on."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Called during a run with step, total steps, and numbers such as ``loss`` or ``accuracy`` by name."""
+    """The progress of a run: step, total steps, and numbers such as ``loss`` or ``accuracy`` by name."""
 
     step: int
     steps: int
@@ -84,22 +84,22 @@ def train(
     say: Callable[[str], None] = lambda _: None,
     decoding: ProgressCallback | None = None,
 ) -> Path:
-    """Train a network, or go on with a run that was cut off.
+    """Train a network, or resume an interrupted run.
 
     Parameters
     ----------
     config
-        The run.
+        The configuration of the run.
     folder
-        Where checkpoints and the results go: ``network.safetensors`` (the best), ``last.safetensors``.
+        Folder of the checkpoints and results: ``network.safetensors`` (the best), ``last.safetensors``.
     model_directory
         Folder of known models that are not part of whyface.
     fresh
-        Whether to start anew, ignoring the folder's contents.
+        Whether to start again, ignoring the folder's contents.
     report
         Called after every step.
     say
-        Called with a line of text now and then.
+        Called with lines of text for the user.
     decoding
         Called while pictures are decoded.
 
@@ -112,7 +112,7 @@ def train(
     InputError, DataError, ModelError
         If settings, pictures or weights do not fit.
     OutputError
-        If a checkpoint cannot be written; the one before stays.
+        If a checkpoint cannot be written; the previous one is kept.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -142,7 +142,7 @@ def train(
 
 
 class _Run:
-    """Everything that lives as long as the loop."""
+    """The state of the loop."""
 
     def __init__(self, config: TrainConfig, pictures: PictureStore, fabric: Fabric, directory: Path | None) -> None:
         self.config, self.pictures, self.fabric = config, pictures, fabric
@@ -188,7 +188,7 @@ class _Run:
             if self.fabric.global_rank == 0:
                 if state.step % config.validate_every == 0 or ended:
                     values["accuracy"] = self._validate(folder, digest, validation)
-                # The log before the checkpoint: a step that is saved is not done again, so its line would be missing.
+                # The log before the checkpoint: a saved step is not repeated, so that its line would be missing.
                 if report is not None:
                     report(Report(state.step, self.steps, values))
                 if state.step % config.save_every == 0 or ended:
@@ -243,7 +243,7 @@ class _Run:
         return {name: reason for part in found for name, reason in part.items()}
 
     def current_network(self) -> Network:
-        """Copy the network as it would be used now: averaged where that was asked for, in eval mode."""
+        """Return a copy of the network in eval mode, with averaged weights if the settings ask for them."""
         network = copy.deepcopy(self.objective.network).eval()
         if self.average is not None:
             network.load_state_dict(self.average.state)
@@ -273,14 +273,14 @@ class _Run:
     def _validate(self, folder: Path, digest: str, validation: ValidationSet) -> float:
         network = self.current_network()
         accuracy = verification_accuracy(network, validation, half=self.config.precision == "bf16")
-        # Of equals the later one: it has learnt longer.
+        # Of two equal ones the later is taken: it was trained longer.
         if accuracy >= self.state.best:
             self.state.best = accuracy
             self._write(folder / BEST, network, digest)
         return accuracy
 
     def _release(self, folder: Path) -> None:
-        """Write the best network, with attention P where there is a teacher to correlate with."""
+        """Write the best network, with attention P if there is a teacher to correlate with."""
         data = (folder / BEST).read_bytes()
         network = self.current_network()
         if self.teacher is None or network.xcos is None:
@@ -319,7 +319,7 @@ class _Run:
 
 
 def tell_broken(broken: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Report pictures that were skipped: how many, and the first of them with the reason."""
+    """Report the skipped pictures: how many, and the first of them with the reason."""
     if broken:
         say(f"Broken pictures, skipped: {len(broken)}")
     for name, reason in list(broken.items())[:_NAMED]:
@@ -329,11 +329,11 @@ def tell_broken(broken: Mapping[str, str], say: Callable[[str], None]) -> None:
 
 
 def build_optimisers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
-    """Make the optimisers, over what is trainable: the published three, or one AdamW.
+    """Return the optimisers of the trainable parts: the three published ones, or one AdamW.
 
     Published: SGD with momentum 0.9 for backbone and grid head (weight decay 4e-5) and for the margin head (4e-4), Adam
-    (amsgrad) for the attention (4e-5). AdamW: the early half of a backbone learns at the rate, the rest at three times
-    it, attention and margin head at ``attention_lr``.
+    (amsgrad) for the attention (4e-5). AdamW: the early half of a backbone learns at ``lr``, the rest at three times
+    that rate, attention and margin head at ``attention_lr``.
 
     Raises
     ------

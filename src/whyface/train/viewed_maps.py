@@ -1,6 +1,7 @@
-"""Spatial maps and embeddings of training faces, worked out once with a frozen network (needs the extra ``train``).
+"""Spatial maps and embeddings of training faces, computed once with a frozen network (needs the extra ``train``).
 
-What a frozen network makes of a picture never changes, so it is run once, and training reads maps instead of pictures.
+The output of a frozen network for a picture never changes, so it is run once, and training reads maps instead of
+pictures.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _CHUNK: Final = 64
 
 
 class MapNetwork(Embedder, Protocol):
-    """An embedder that returns embedding and spatial map in one pass, such as OnnxEmbedder or TorchEmbedder."""
+    """An embedder that returns embedding and spatial map from one pass, such as OnnxEmbedder or TorchEmbedder."""
 
     def embed_with_grid(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return embeddings (N, D), L2-normalised, and maps (N, C, H, W)."""
@@ -34,7 +35,7 @@ class MapNetwork(Embedder, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FrozenMaps:
-    """Maps and teacher's embeddings of N pictures in V views (plain, and mirrored).
+    """Maps, and embeddings of the teacher, of N pictures in V views (plain, and mirrored).
 
     Attributes
     ----------
@@ -87,15 +88,15 @@ def freeze_maps(
     Parameters
     ----------
     network
-        Returns the maps.
+        The network that returns the maps.
     faces
         (N, 3, 112, 112), RGB, 0..255; may be a memory map.
     people
         Person in each picture, (N,): names or numbers.
     teacher
-        Returns the embeddings whose cosine is learnt; the network itself by default.
+        The network whose cosine is learnt; by default, `network` itself.
     mirror
-        Whether to run every picture mirrored too.
+        Whether to run every picture mirrored as well.
     progress
         Called as ``progress(done, total)``.
 
@@ -133,7 +134,7 @@ def freeze_maps(
 def read_faces(path: Path | str) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
     """Read a folder or tar file ``person/picture`` of aligned faces into memory.
 
-    A picture that is broken is left out with a warning.
+    Broken pictures are left out with a warning.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def read_faces(path: Path | str) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
     Raises
     ------
     DataError
-        If there are no pictures that can be read.
+        If no picture can be read.
     """
     labelled = open_labelled(path)
     with labelled.source as source:

@@ -1,7 +1,7 @@
-"""One protocol of comparing faces: features of faces, scores of pairs, maps of pairs.
+"""One protocol for comparing faces: features of faces, scores of pairs, maps of pairs.
 
-Verification, explanation, search and evaluation need no more. The network is separate from the comparison, so that a
-face compared with a hundred changed copies of another is run through the network once.
+Verification, explanation, search and evaluation need nothing else. The network is separate from the comparison, so that
+a face that is compared with a hundred changed copies of another passes through the network only once.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class CosineComparison:
 
 
 class XcosComparison:
-    """Compare grids place by place and weigh the places: the xCos score <S, W>.
+    """Compare grids place by place and weight the places: the xCos score <S, W>.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ class XcosComparison:
         return self.model.grid(batch)
 
     def scores(self, first: Features, second: Features) -> NDArray[np.float32]:
-        """Compare grids place by place and weigh the places."""
+        """Return the scores <S, W> of N pairs of grids."""
         return self.maps(first, second).score
 
     def maps(self, first: Features, second: Features) -> XcosMaps:

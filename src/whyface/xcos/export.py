@@ -1,6 +1,6 @@
-"""From torch to ONNX: a per-face graph and a pair graph (needs the extra ``torch``).
+"""Export torch networks to ONNX: a per-face graph and a pair graph (needs the extra ``torch``).
 
-Two graphs rather than one, so that a face is run through the backbone once however many partners it meets.
+There are two graphs, so that a face passes through the backbone once, however many faces it is compared with.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _PairGraph(nn.Module):
 
 
 def fold_norms(module: nn.Module) -> nn.Module:
-    """Copy a module in eval mode with every BatchNorm folded into the convolution before it."""
+    """Return a copy of a module in eval mode, with every BatchNorm folded into the convolution before it."""
     folded: nn.Module = fuse(copy.deepcopy(module).eval())
     return folded
 
@@ -91,7 +91,7 @@ class _FaceGraph(nn.Module):
 
 
 class WithEmbedding(nn.Module):
-    """A module that gives a grid, and the embedding beside it: the grid flattened in C, H, W order, L2-normalised."""
+    """A module that returns a grid and its embedding: the grid flattened in C, H, W order, L2-normalised."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ def export_faces(
         Add the output ``embedding``: the grid flattened and L2-normalised.
     fold
         Fold BatchNorms into convolutions, which needs a module that torch.fx can trace. ONNX Runtime folds them when
-        it opens the file, so without it only the file is a little larger.
+        it opens the file, so that without this option the file is only a little larger.
 
     Raises
     ------

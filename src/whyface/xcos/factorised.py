@@ -1,4 +1,4 @@
-"""Attention that is a product of one factor per face and place, in plain arrays.
+"""Attention as a product of one factor per face and place, in plain arrays.
 
     W_k = a_k b_k / sum_j a_j b_j,   a = exp(u(F_A)),   b = exp(u(F_B))
 
@@ -6,12 +6,12 @@ u depends on one face. With unit features f and g, the score is
 
     sum_k W_k <f_k, g_k> = <vec(a_k f_k), vec(b_k g_k)> / <a, b>.
 
-So a face is one vector, and any number of explained comparisons need two matrix products and a division. Swapping the
-faces changes nothing.
+So a face is one vector, and all scores of two sets of faces need two matrix products and a division. Swapping the faces
+changes nothing.
 
 A *weighed grid* is a grid G with G_k = a_k f_k: the length of a place's feature is its weight, and its direction
-is compared. All functions here interpret a grid in this way. So a raw grid F is the untrained special case
-u = log |F|: places weighed by the length of their features.
+is compared. All functions here interpret a grid in this way. A raw grid F is therefore the untrained special case
+u = log |F|: places weighted by the length of their features.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FloatArray = NDArray[np.floating[Any]]
 LOG_RANGE: Final = 10.0
 """Maximum difference of a face's log weights from its largest; lower ones are raised to this limit.
 
-Two faces that rely on different places then still have a denominator that float32 can hold: exp(-10) each.
+The denominator of two faces that rely on different places then still fits into float32: exp(-10) each.
 """
 
 
@@ -43,7 +43,7 @@ class FactorisedMaps(NamedTuple):
 
 
 def length_logits(grids: FloatArray) -> NDArray[np.float32]:
-    """Return u = log |F|: (N, C, H, W) -> (N, H, W). Lengths below :data:`COSINE_EPS` count as that."""
+    """Return u = log |F|: (N, C, H, W) -> (N, H, W). Lengths below :data:`COSINE_EPS` are raised to it."""
     return np.asarray(np.log(np.maximum(place_lengths(grids), COSINE_EPS)), np.float32)
 
 
@@ -138,7 +138,7 @@ def factorised_maps(grid_a: FloatArray, grid_b: FloatArray) -> FactorisedMaps:
 
 
 def place_logits(grids: FloatArray, tensors: Mapping[str, FloatArray]) -> NDArray[np.float32]:
-    """Compute u from named tensors, as written: the reference for the torch module and the ONNX graph.
+    """Compute u from named tensors: the reference for the torch module and the ONNX graph.
 
     A 3 x 3 convolution over f and log |F|, PReLU, and a 3 x 3 convolution to one channel; log |F| times a factor is
     added.

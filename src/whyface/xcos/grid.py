@@ -17,7 +17,7 @@ from whyface.errors import InputError
 FloatArray = NDArray[np.floating[Any]]
 
 COSINE_EPS: Final = 1e-6
-"""Smallest norm that a place's feature is divided by, so that an all-zero place has cosine 0 and not NaN."""
+"""Minimum norm that a place's feature is divided by, so that an all-zero place has cosine 0 and not NaN."""
 
 
 def normalise_cells(grid: FloatArray) -> NDArray[np.float32]:
@@ -70,7 +70,7 @@ def grid_cosine(grid_a: FloatArray, grid_b: FloatArray) -> NDArray[np.float32]:
 
 
 def xcos_score(similarity: FloatArray, attention: FloatArray) -> NDArray[np.float32]:
-    """Weigh S by W: score = sum over cells of S * W.
+    """Return the score: the sum over cells of S * W.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def xcos_score(similarity: FloatArray, attention: FloatArray) -> NDArray[np.floa
 
     Returns
     -------
-    (N,) or () float32; in [-1, 1] where W is non-negative and sums to 1.
+    (N,) or () float32; in [-1, 1] if W is non-negative and sums to 1.
     """
     product = np.multiply(similarity, attention, dtype=np.float64)
     return np.asarray(product.sum(axis=(-2, -1)), np.float32)
@@ -100,7 +100,7 @@ AttentionKind = Literal["u", "p", "l"]
 
 
 def uniform_attention(height: int = 7, width: int = 7) -> NDArray[np.float32]:
-    """Return "U": every place weighs 1 / (H * W); shape (H, W), sums to 1."""
+    """Return "U": every place has the weight 1 / (H * W); shape (H, W), sums to 1."""
     return np.full((height, width), 1.0 / (height * width), np.float32)
 
 
@@ -108,8 +108,8 @@ def uniform_attention(height: int = 7, width: int = 7) -> NDArray[np.float32]:
 class PearsonAttention:
     """Accumulate "P": per cell, the Pearson correlation of S with a teacher's cosine over pairs.
 
-    Pairs are streamed: :meth:`update` takes any number of them, so that no epoch has to fit in memory. Sums are kept
-    about the first batch's mean, in float64, which keeps the variance from cancelling.
+    Pairs are streamed: :meth:`update` takes any number of them, so that an epoch need not fit in memory. Sums are taken
+    around the mean of the first batch, in float64, which avoids cancellation in the variance.
     """
 
     _count: int = field(default=0, init=False)
@@ -152,12 +152,12 @@ class PearsonAttention:
         self._sums["cc"] += np.square(c).sum()
 
     def raw(self) -> NDArray[np.float32]:
-        """Return the correlations (H, W) in [-1, 1]; 0 where a cell (or the teacher) never varied.
+        """Return the correlations (H, W) in [-1, 1]; 0 if a cell (or the teacher) never varied.
 
         Raises
         ------
         InputError
-            With fewer than two pairs.
+            If there are fewer than two pairs.
         """
         if self._count < 2:
             raise InputError(f"a correlation needs at least two pairs, got {self._count}")
@@ -174,12 +174,12 @@ class PearsonAttention:
 
 
 def normalise_attention(raw: FloatArray) -> NDArray[np.float32]:
-    """Divide an attention map by its sum, so that the score stays on the cosine scale; keeps the ranking of pairs.
+    """Divide an attention map by its sum, so that the score stays on the cosine scale; the ranking of pairs is kept.
 
     Raises
     ------
     InputError
-        If the sum is not positive (the ranking would turn round).
+        If the sum is not positive (the ranking would be reversed).
     """
     total = float(np.sum(raw, dtype=np.float64))
     if not total > 0:

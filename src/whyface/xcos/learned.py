@@ -33,7 +33,7 @@ class LearnedAttention(nn.Module):
 
     Each face alone: conv 3x3 (C -> 16), BN, PReLU. Both: concatenate, conv 3x3 (32 -> 16), BN, PReLU, conv 3x3
     (16 -> 1), BN, PReLU, normalise over the cells. The convolution over the concatenation is computed as a sum of two
-    convolutions, which is the same number and lets one face's term be reused for many partners.
+    convolutions, which gives the same result and lets one face's term be reused for many pairs.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class LearnedAttention(nn.Module):
     Raises
     ------
     InputError
-        For a temperature that is not positive or an unknown normaliser.
+        If the temperature is not positive or the normaliser is unknown.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class LearnedAttention(nn.Module):
         return functional.conv2d(self.embed(grid), self.pair_conv.weight[:, hidden:], padding=1)
 
     def finish(self, terms: Tensor) -> Tensor:
-        """Turn summed terms (N, hidden, H, W) into attention maps (N, H, W) that sum to 1."""
+        """Return the attention maps (N, H, W), each summing to 1, of summed terms (N, hidden, H, W)."""
         logits = self.out(self.pair_act(terms))[:, 0]
         flat = torch.flatten(logits, 1)
         if self.normaliser == "softmax":
@@ -94,7 +94,7 @@ class LearnedAttention(nn.Module):
         return weights.view_as(logits)
 
     def forward(self, grid_a: Tensor, grid_b: Tensor) -> Tensor:
-        """Weigh the cells of N pairs: two (N, C, H, W) -> (N, H, W), each map summing to 1."""
+        """Return the weights of the cells of N pairs: two (N, C, H, W) -> (N, H, W), each map summing to 1."""
         return self.finish(self.first_term(grid_a) + self.second_term(grid_b))
 
 
@@ -140,7 +140,7 @@ class XcosNetwork(nn.Module):
         self.xcos = Xcos(attention)
 
     def features(self, faces: Tensor) -> Tensor:
-        """Compute what is compared: grids (N, C, H, W) of faces (N, 3, 112, 112)."""
+        """Return what is compared: grids (N, C, H, W) of faces (N, 3, 112, 112)."""
         grids: Tensor = self.head(self.backbone(faces))
         return grids
 
@@ -158,13 +158,13 @@ class XcosNetwork(nn.Module):
 class FactorisedAttention(nn.Module):
     """W_k = a_k b_k / sum_j a_j b_j of weighed grids; nothing in it is trained.
 
-    It takes the place of :class:`~whyface.xcos.learned.LearnedAttention`.
+    It replaces :class:`~whyface.xcos.learned.LearnedAttention`.
     """
 
     def forward(self, grid_a: Tensor, grid_b: Tensor) -> Tensor:
-        """Weigh the places of N pairs: two (N, C, H, W) -> (N, H, W), each map adding up to 1."""
+        """Return the weights of the places of N pairs: two (N, C, H, W) -> (N, H, W), each map summing to 1."""
         product = lengths(grid_a) * lengths(grid_b)
-        # A uniform trifle: two faces that weigh no place in common get all places alike instead of 0 / 0.
+        # A tiny uniform term: two faces without a weighted place in common get equal weights instead of 0 / 0.
         product = product + torch.finfo(product.dtype).tiny
         weights: Tensor = product / product.sum(dim=(1, 2), keepdim=True)
         return weights
@@ -184,7 +184,7 @@ class FactorisedXcos(nn.Module):
         return XcosOutput(similarity, weights, (similarity * weights).sum(dim=(1, 2)))
 
     def scores(self, grids_a: Tensor, grids_b: Tensor) -> Tensor:
-        """Compare all with all by two matrix products: (N, C, H, W), (M, C, H, W) -> (N, M)."""
+        """Return the scores of all pairs, by two matrix products: (N, C, H, W), (M, C, H, W) -> (N, M)."""
         total = torch.flatten(lengths(grids_a), 1) @ torch.flatten(lengths(grids_b), 1).T
         product = torch.flatten(grids_a, 1) @ torch.flatten(grids_b, 1).T
         scores: Tensor = product / total.clamp_min(torch.finfo(total.dtype).tiny)

@@ -47,7 +47,7 @@ class PairGraph:
     Raises
     ------
     ModelError
-        The file is missing, no ONNX model, or not such a graph.
+        The file is missing, is not an ONNX model, or is not such a graph.
     ModelIntegrityError
         The SHA-256 differs.
     """
@@ -99,7 +99,7 @@ class PairGraph:
         with self._lock:
             if self._session is None:
                 try:
-                    # The graph is tiny; more threads than one cost more than they give.
+                    # The graph is tiny; more than one thread would make it slower.
                     self._session = open_session(self._model, threads=self._threads or 1, limited=True)
                 except Exception as error:
                     raise ModelError(f"{self.path}: ONNX Runtime cannot use this graph ({error})") from error
@@ -130,9 +130,9 @@ class XcosMaps:
 
 
 class XcosModel:
-    """Grid network, attention and score behind one call.
+    """Grid network, attention and score in one object.
 
-    Any network with a spatial map serves: with ``pair`` and ``correlated`` left out, uniform attention remains.
+    Any network with a spatial map can be used: without ``pair`` and ``correlated``, its attention is uniform.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class XcosModel:
         return tuple(kinds)
 
     def require(self, attention: AttentionKind) -> None:
-        """Raise ModelError, which lists what there is, if the model lacks this attention."""
+        """Raise ModelError, which lists the available kinds, if the model lacks this attention."""
         if attention not in self.attentions:
             known = ", ".join(f"{kind} ({ATTENTION_NAMES[kind]})" for kind in self.attentions)
             raise ModelError(f"model {self.embedder.name!r} has no attention {attention!r}; it has {known}")
@@ -188,7 +188,7 @@ class XcosModel:
         """Compare N pairs of faces, (N, 3, 112, 112) each; see :meth:`compare_grids`."""
         if len(batch_a) != len(batch_b):
             raise InputError(f"cannot pair {len(batch_a)} faces with {len(batch_b)}")
-        # One run over both sides: the backbone is the cost, and a larger batch uses it better.
+        # One run over both sides: the backbone dominates the cost, and a larger batch is more efficient.
         grids = self.grid(np.concatenate([batch_a, batch_b]))
         return self.compare_grids(grids[: len(batch_a)], grids[len(batch_a) :], attention)
 
@@ -223,7 +223,7 @@ def open_xcos(model: str | ModelEntry, *, directory: Path | str | None = None, t
     Parameters
     ----------
     model
-        A known model's name, or any model's entry. Over the grid of one that is no xCos model, attention is uniform.
+        A known model's name, or any model's entry. If it is not an xCos model, the attention over its grid is uniform.
     directory
         Folder of models that are not part of whyface.
     threads
@@ -234,7 +234,7 @@ def open_xcos(model: str | ModelEntry, *, directory: Path | str | None = None, t
     ModelError
         The model is unknown, has no grid, or its files are missing or unreadable.
     ModelIntegrityError
-        A file is another one than on record.
+        A file differs from the one on record.
     """
     entry = model_entry(model) if isinstance(model, str) else model
     if entry.grid is None:

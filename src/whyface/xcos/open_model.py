@@ -27,11 +27,11 @@ class OpenedModel:
     Attributes
     ----------
     name
-        Name of it in reports.
+        Name of the model in reports.
     model
         An embedder, whose embeddings are compared, or an xCos model.
     entry
-        The record of a known model; None for your own network.
+        The entry of a known model; None for your own network.
     sha256
         SHA-256 of each file by its role.
     preprocessing
@@ -56,17 +56,17 @@ class OpenedModel:
 
     @cached_property
     def comparisons(self) -> dict[str, SearchableComparison]:
-        """The ways in which the model compares faces, by kind: the one that was asked for, else all that there are."""
+        """The comparisons of the model by kind: the one that was asked for, or else all of them."""
         found = comparisons(self.model)
         return found if self.attention is None else {self.attention: found[self.attention]}
 
     def comparison(self, kind: str | None = None) -> SearchableComparison:
-        """Return one way of comparing faces; by default the one on record, else the last that there is.
+        """Return one comparison; by default, the one on record, or else the last.
 
         Raises
         ------
         ModelError
-            If the model does not compare faces that way.
+            If the model has no such comparison.
         """
         if kind is None:
             recorded = None if self.entry is None else self.entry.default_attention
@@ -80,16 +80,16 @@ class OpenedModel:
 def known_entry(
     model: str | Path, *, grid: str | None = None, preprocessing: Preprocessing | None = None
 ) -> ModelEntry | None:
-    """Return the record of a model: in the zoo, or in the ``model.json`` of your own folder.
+    """Return the entry of a known model, or of the ``model.json`` in your own folder.
 
-    None if it is the path of an ``.onnx`` file that no description names.
+    Return None for the path of an ``.onnx`` file that no description names.
 
     Parameters
     ----------
     model
         Name or path.
     grid, preprocessing
-        As for :func:`open_model`, to refuse them where they are on record.
+        As for :func:`open_model`, to refuse them for a model that has them on record.
 
     Raises
     ------
@@ -120,8 +120,8 @@ def open_model(
     model
         Name or path.
     attention
-        ``"u"``, ``"p"`` or ``"l"``: the model must have it. None: an xCos model is one, and any other network compares
-        embeddings.
+        ``"u"``, ``"p"`` or ``"l"``, which the model must have. None: an xCos model offers all its kinds, and any other
+        network compares embeddings.
     directory
         Folder of models that are not part of whyface.
     grid, preprocessing
@@ -151,12 +151,12 @@ def open_model(
 
 
 def attention_kind(kind: str) -> AttentionKind:
-    """Narrow a text to a kind of attention.
+    """Return a text as a kind of attention.
 
     Raises
     ------
     InputError
-        If there is none of that name.
+        If no kind has that name.
     """
     for known in _KINDS:
         if kind == known:

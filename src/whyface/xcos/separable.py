@@ -1,10 +1,10 @@
-"""Learned attention split exactly into terms of one face and of both.
+"""Learned attention, split exactly into terms of one face and of both.
 
 The attention module embeds each face alone, concatenates, and convolves. A convolution over a concatenation is the sum
 of two convolutions, conv([a; b]) = conv_left(a) + conv_right(b), and a BatchNorm after it is affine, so everything up
 to the first nonlinearity of both faces is computed once per face. Each pair needs only an addition, a PReLU, a
-convolution from 16 channels to one, a PReLU, a softmax over the places and a dot product. The scores are those
-of the pair graph up to rounding; nothing is approximated.
+convolution from 16 channels to one, a PReLU, a softmax over the places and a dot product. The scores equal
+those of the pair graph up to rounding; nothing is approximated.
 
 Source of the attention: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021,
 section 3.3. The split is ours.
@@ -47,11 +47,11 @@ class SeparableAttention:
     first_shift
         The constant of the pair convolution (hidden,), which goes with the first face.
     pair_slope
-        Slope of the PReLU behind the sum.
+        Slope of the PReLU after the sum.
     out
         The last convolution and its BatchNorm as one matrix (H * W * hidden, H * W), cells first.
     out_shift, out_slope
-        Its constant and the slope of the PReLU behind it.
+        The constant of the last convolution, and the slope of the PReLU after it.
     """
 
     embed: NDArray[np.float32]
@@ -164,12 +164,12 @@ def separable_attention(model: XcosModel) -> SeparableAttention:
     if model.tensors is None or model.pair is None:
         raise ModelError(f"model {model.embedder.name!r} has no tensors of its attention; export it again")
     split = split_attention(read_attention(model.tensors))
-    # This detects a graph and tensors of different trainings, another normaliser or another temperature.
+    # This detects a graph and tensors from different trainings, another normaliser or another temperature.
     grids = np.random.default_rng(0).standard_normal((8, split.embed.shape[1], 7, 7)).astype(np.float32)
     _, expected, _ = model.pair.run(grids[:4], grids[4:])
     found = split.weights(split.first_terms(grids[:4]), split.second_terms(grids[4:]))
     if not np.allclose(found, expected.reshape(found.shape), atol=_TOLERANCE):
-        raise ModelError(f"{model.tensors}: the attention's tensors do not give what {model.pair.path} gives")
+        raise ModelError(f"{model.tensors}: the attention's tensors disagree with {model.pair.path}")
     return split
 
 
@@ -179,7 +179,7 @@ def read_attention(path: Path | str) -> dict[str, NDArray[np.float32]]:
     Raises
     ------
     ModelError
-        If the file cannot be read or holds none.
+        If the file cannot be read or contains none.
     """
     try:
         tensors, _ = read_tensors(path)
