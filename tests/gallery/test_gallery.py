@@ -386,7 +386,7 @@ def test_bad_calls(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"the gallery holds features \(32, 7, 7\)"):
             gallery.search(np.zeros((1, 32, 5, 5), np.float32))
     with pytest.raises(InputError, match="storage must be"):
-        Gallery.create(tmp_path / "h", tiny_xcos(), storage="int8")  # type: ignore[arg-type]
+        Gallery.create(tmp_path / "h", tiny_xcos(), storage="int4")  # type: ignore[arg-type]
 
 
 def test_digest_is_of_the_pixels() -> None:

@@ -11,7 +11,6 @@ import pytest
 from helpers.gallery_models import TinyGrids
 from helpers.tiny_networks import write_tiny
 from whyface.errors import ModelError
-from whyface.gallery.kernel import GalleryFeatures
 from whyface.models.catalogue import read_entry, write_entry
 from whyface.xcos.comparison import CosineComparison, XcosComparison, comparisons
 from whyface.xcos.factorised import factorised_maps, factorised_scores
@@ -69,13 +68,6 @@ def test_only_learned_attention_is_weighed() -> None:
     assert not XcosComparison(model, "u").weighed
     assert not CosineComparison(TinyGrids()).weighed
     assert XcosModel(TinyGrids()).attentions == ("u",)
-
-
-def test_a_gallery_uses_the_attention_that_its_records_have_room_for() -> None:
-    features = GalleryFeatures(XcosModel(TinyGrids(), weighed=True))
-    assert features.kinds == ("u",)
-    with pytest.raises(ModelError, match="has no attention 'l'"):
-        features.probes(features.features(random_faces(1)), "l")
 
 
 def test_a_description_that_is_no_yes_or_no_is_refused(folder: Path) -> None:

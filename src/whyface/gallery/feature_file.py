@@ -56,16 +56,21 @@ def require_gallery(path: Path) -> None:
 
 
 MAGIC: Final = b"WHYFACE\x01"
-VERSION: Final = 1
+VERSIONS: Final = (1, 2)
+"""The formats that are read. The second has weighed grids and 8-bit storage; a file gets the first that can hold it."""
 HEADER: Final = 4096
-LARGEST: Final = 32767
-"""The integer that stands for a record's largest value in 16-bit storage."""
 
 _ALIGNMENT: Final = 64
 _PREFIX: Final = struct.Struct("<8sII")
 
-Storage = Literal["int16", "float32"]
+Storage = Literal["int8", "int16", "float32"]
 Kind = Literal["grid", "embedding"]
+
+_NUMBERS: Final[Mapping[Storage, np.dtype[Any]]] = {
+    "int8": np.dtype("<i1"),
+    "int16": np.dtype("<i2"),
+    "float32": np.dtype("<f4"),
+}
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,12 @@ class Layout:
     shape
         (C, H, W) of a grid, (D,) of an embedding.
     terms
-        Size of an attention term, 0 without learned attention.
+        Size of an attention term, 0 without learned attention. For weighed grids, the number of places.
     storage
-        ``"int16"``: 16-bit integers with one scale per record; ``"float32"``: unscaled.
+        ``"int16"``, ``"int8"``: integers with one scale per record; ``"float32"``: unscaled.
+    weighed
+        Whether the vectors of the places are as long as the face says that the places are worth
+        (:mod:`whyface.xcos.factorised`); the terms are these lengths.
     """
 
     kind: Kind
@@ -94,10 +102,13 @@ class Layout:
     shape: tuple[int, ...]
     terms: int = 0
     storage: Storage = "int16"
+    weighed: bool = False
 
     def __post_init__(self) -> None:
-        if self.storage not in {"int16", "float32"}:
-            raise InputError(f"storage must be 'int16' or 'float32', got {self.storage!r}")
+        if self.storage not in _NUMBERS:
+            raise InputError(f"storage must be 'int8', 'int16' or 'float32', got {self.storage!r}")
+        if self.weighed and (self.kind != "grid" or self.terms != self.values // self.shape[0]):
+            raise InputError("a gallery of weighed grids has one length for each place")
         wanted = {"grid": 3, "embedding": 1}.get(self.kind)
         if wanted is None or len(self.shape) != wanted or min(self.shape) < 1 or self.terms < 0:
             raise InputError(f"no gallery has records of the kind {self.kind!r} and shape {self.shape}")
@@ -108,21 +119,29 @@ class Layout:
         return int(np.prod(self.shape))
 
     @property
+    def version(self) -> int:
+        """The first format that can hold these records."""
+        return 2 if self.weighed or self.storage == "int8" else 1
+
+    @property
     def record(self) -> np.dtype[Any]:
         """One record as a structured dtype: crc, number, unit_scale, term_scale, unit, terms, base.
 
-        ``base`` depends on the terms only (see :mod:`whyface.xcos.separable`), one number per place.
+        ``base`` depends on the terms only (see :mod:`whyface.xcos.separable`), one number per place; weighed grids have
+        none, and their lengths stay float32 in any storage.
         """
-        number = np.dtype("<i2") if self.storage == "int16" else np.dtype("<f4")
-        start = 16 + self.values * number.itemsize
+        number = _NUMBERS[self.storage]
+        term = np.dtype("<f4") if self.weighed else number
         # Aligned to 4 bytes for fast access.
-        base = -(-(start + self.terms * number.itemsize) // 4) * 4
-        cells = self.values // self.shape[0] if self.terms else 0
+        start = 16 + self.values * number.itemsize
+        start = -(-start // term.itemsize) * term.itemsize
+        base = -(-(start + self.terms * term.itemsize) // 4) * 4
+        cells = self.values // self.shape[0] if self.terms and not self.weighed else 0
         size = base + 4 * cells
         return np.dtype(
             {
                 "names": ["crc", "number", "unit_scale", "term_scale", "unit", "terms", "base"],
-                "formats": ["<u4", "<u4", "<f4", "<f4", (number, self.values), (number, self.terms), ("<f4", cells)],
+                "formats": ["<u4", "<u4", "<f4", "<f4", (number, self.values), (term, self.terms), ("<f4", cells)],
                 "offsets": [0, 4, 8, 12, 16, start, base],
                 "itemsize": -(-size // _ALIGNMENT) * _ALIGNMENT,
             }
@@ -130,7 +149,9 @@ class Layout:
 
     def header(self) -> bytes:
         """Return the header as bytes."""
-        document = {"version": VERSION, **asdict(self), "sha256": dict(self.sha256)}
+        document = {"version": self.version, **asdict(self), "sha256": dict(self.sha256)}
+        if self.version == 1:
+            del document["weighed"]
         text = json.dumps(document, sort_keys=True).encode()
         if len(text) > HEADER - _PREFIX.size:
             raise InputError(f"the model's name {self.model[:40]!r} is too long for a gallery's header")
@@ -156,8 +177,10 @@ def read_header(data: bytes, source: str) -> Layout:
         version = document.pop("version")
     except (ValueError, KeyError, AttributeError) as error:
         raise DataError(f"{source}: the header is damaged; put back a copy of the file, or enroll again") from error
-    if version != VERSION:
-        raise DataError(f"{source}: written in format {version}, this release reads {VERSION}; update whyface")
+    if version not in VERSIONS:
+        raise DataError(
+            f"{source}: written in format {version}, this release reads up to {VERSIONS[-1]}; update whyface"
+        )
     return Layout(**{**document, "shape": tuple(document["shape"])})
 
 
@@ -196,12 +219,14 @@ def make_records(
     records["number"] = np.arange(start, start + len(unit))
     records["base"] = base
     for values, field, scale in ((unit, "unit", "unit_scale"), (terms, "terms", "term_scale")):
-        if layout.storage == "float32":
+        number = dtype[field].base
+        if number.kind == "f":
             records[field], records[scale] = values, 1
         else:
+            largest = np.iinfo(number).max
             peak = np.abs(values).max(axis=1, initial=1e-20)
-            records[field] = np.rint(values * (LARGEST / peak)[:, None])
-            records[scale] = peak / LARGEST
+            records[field] = np.rint(values * (largest / peak)[:, None])
+            records[scale] = peak / largest
     for record in records:
         record["crc"] = checksum(record)
     return records

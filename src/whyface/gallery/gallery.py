@@ -376,6 +376,11 @@ def _check_model(layout: Layout, model: GalleryFeatures, path: Path) -> None:
             f"{path}: made with model {layout.model!r} ({_short(layout.sha256)}), not with {model.embedder.name!r} "
             f"({_short(model.sha256)}); features of different models do not compare"
         )
+    if layout.weighed != model.weighed:
+        raise ModelError(
+            f"{path}: its records hold {'weighed' if layout.weighed else 'plain'} grids, those of the model are "
+            f"{'weighed' if model.weighed else 'plain'}; enroll the photos again with this model"
+        )
 
 
 def _short(hashes: Mapping[str, str]) -> str:

@@ -2,8 +2,8 @@
 
 Records are compared in blocks that fit a core's cache, with NumPy and its BLAS only. Learned attention costs, per pair,
 one clipping, a narrow matrix product, a softmax over the places and one dot product per place (see
-:mod:`whyface.xcos.separable`). ``benchmarks/gallery_speed.py`` compares this with ONNX Runtime, PyTorch and compiled
-loops.
+:mod:`whyface.xcos.separable`). Attention that factorises costs two matrix products and a division for all pairs of a
+block together (see :mod:`whyface.xcos.factorised`). ``benchmarks/gallery_speed.py`` compares ways of doing this.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from whyface.gallery.feature_file import Layout, Storage, make_records
 from whyface.models.embedder import Batch
 from whyface.onnx_runtime import usable_cores
 from whyface.xcos.comparison import FaceModel, comparisons, file_hashes
+from whyface.xcos.factorised import place_lengths
 from whyface.xcos.grid import AttentionKind
 from whyface.xcos.separable import ClippedAttention, clipped_attention
 
@@ -38,11 +39,11 @@ class GalleryFeatures:
     """
 
     def __init__(self, model: FaceModel, *, sha256: Mapping[str, str] | None = None) -> None:
-        # A record cannot hold a face's own weights yet.
-        self._comparisons = {kind: one for kind, one in comparisons(model).items() if not one.weighed}
+        self._comparisons = comparisons(model)
         # All comparisons share their features and places; the last is the model's best.
         self.comparison = list(self._comparisons.values())[-1]
         self.embedder = self.comparison.embedder
+        self.weighed = self.comparison.weighed
         split = self.comparison.separable()
         self.attention: ClippedAttention | None = None if split is None else clipped_attention(split)
         self.sha256 = {**file_hashes(model), **(sha256 or {})}
@@ -58,12 +59,16 @@ class GalleryFeatures:
 
     def layout(self, shape: tuple[int, ...], storage: Storage) -> Layout:
         """Return the layout of a gallery for features of this shape, (C, H, W) or (D,)."""
-        terms = 0 if self.attention is None else self.attention.split.size
         kind = "grid" if self.kinds else "embedding"
-        return Layout(kind, self.embedder.name, self.sha256, shape, terms, storage)  # type: ignore[arg-type]
+        terms = 0 if self.attention is None else self.attention.split.size
+        if self.weighed:
+            terms = int(np.prod(shape[1:]))
+        return Layout(kind, self.embedder.name, self.sha256, shape, terms, storage, self.weighed)  # type: ignore[arg-type]
 
     def records(self, layout: Layout, start: int, features: NDArray[np.float32]) -> NDArray[Any]:
         """Return N faces as records, numbered from ``start``; see :func:`whyface.gallery.feature_file.make_records`."""
+        if self.weighed:
+            return make_records(layout, start, *_weighed(features))
         unit = self.comparison.cells(features).reshape(len(features), -1)
         if self.attention is None:
             return make_records(layout, start, unit)
@@ -91,7 +96,10 @@ class GalleryFeatures:
             raise ModelError(f"model {self.embedder.name!r} has no attention {kind!r}; it has {known}")
         fixed = self._comparisons[kind].fixed_weights(features.shape[1:])
         if fixed is not None:
-            return Probes(cells, None, fixed.reshape(-1))
+            return Probes(cells, None, fixed.reshape(-1), self.weighed)
+        if self.weighed:
+            vectors, lengths = _weighed(features)
+            return Probes(vectors.reshape(len(vectors), lengths.shape[1], -1), lengths, None, True)
         assert self.attention is not None
         return Probes(cells, self.attention.split.first_terms(features), None)
 
@@ -114,16 +122,36 @@ class Probes:
     Attributes
     ----------
     cells
-        Unit vectors, places first: (P, K, C); an embedding has one place.
+        Unit vectors, places first: (P, K, C); an embedding has one place. Where attention factorises, vectors as long
+        as the places are worth.
     terms
-        First faces' terms (P, T) where attention is learned, else None.
+        First faces' terms (P, T) where attention is learned, else None. Where it factorises, the lengths (P, K).
     weights
         Fixed attention (K,), else None.
+    weighed
+        Whether the gallery holds weighed grids.
     """
 
     cells: NDArray[np.float32]
     terms: NDArray[np.float32] | None
     weights: NDArray[np.float32] | None
+    weighed: bool = False
+
+    def row(self, number: int) -> Probes:
+        """Return one of the probes alone."""
+        terms = None if self.terms is None else self.terms[number : number + 1]
+        return Probes(self.cells[number : number + 1], terms, self.weights, self.weighed)
+
+
+def _weighed(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return weighed grids (N, C, H, W) as vectors (N, K * C), places first, and the lengths of the places (N, K).
+
+    Every face is scaled to the same length; a score is a quotient that does not depend on it.
+    """
+    lengths = place_lengths(features).reshape(len(features), -1)
+    total = np.maximum(np.linalg.norm(lengths, axis=1, keepdims=True), 1e-20)
+    places = features.reshape(*features.shape[:2], -1).transpose(0, 2, 1).reshape(len(features), -1)
+    return np.ascontiguousarray(places / total, np.float32), np.ascontiguousarray(lengths / total, np.float32)
 
 
 def score_records(
@@ -153,7 +181,9 @@ def score_records(
         Called with the number of records done and N.
     """
     scores = np.empty((len(probes.cells), len(records)), np.float32)
-    kind = _Fixed if attention is None else _Learned
+    kind: Callable[..., _Fixed | _Factorised | _Learned] = _Fixed if attention is None else _Learned
+    if probes.weighed and probes.terms is not None:
+        kind = _Factorised
     raw = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), records.dtype.itemsize)
 
     def work(start: int) -> int:
@@ -181,12 +211,28 @@ def explain_records(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return S and W, (N, K) each, of one probe against N records."""
     cells = np.asarray(records["unit"], np.float32).reshape(len(records), probe.cells.shape[1], -1)
-    similarity = np.clip(np.einsum("nkc,kc->nk", cells, probe.cells[0]) * records["unit_scale"][:, None], -1, 1)
+    product = np.einsum("nkc,kc->nk", cells, probe.cells[0]) * records["unit_scale"][:, None]
+    if probe.weighed:
+        lengths = records["terms"].astype(np.float64)
+        if probe.terms is None:
+            similarity = np.clip(_shares(product, lengths), -1, 1)
+        else:
+            weights = lengths * probe.terms[0]
+            similarity = np.clip(_shares(product, weights), -1, 1)
+            weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
+            return similarity.astype(np.float32), weights.astype(np.float32)
+    else:
+        similarity = np.clip(product, -1, 1)
     if attention is None or probe.terms is None:
         fixed = np.ones(similarity.shape[1], np.float32) if probe.weights is None else probe.weights
         return similarity.astype(np.float32), np.broadcast_to(fixed, similarity.shape).astype(np.float32)
     terms = records["terms"].astype(np.float32) * records["term_scale"][:, None]
     return similarity.astype(np.float32), attention.split.weights(probe.terms[:1], terms)
+
+
+def _shares(product: NDArray[Any], of: NDArray[Any]) -> NDArray[np.float64]:
+    shares: NDArray[np.float64] = np.divide(product, of, out=np.zeros(product.shape), where=of > 0)
+    return shares
 
 
 class _Step:
@@ -212,6 +258,7 @@ class _Fixed(_Step):
         del attention
         weighted = probes.cells if probes.weights is None else probes.cells * probes.weights[:, None]
         self._probes = weighted.reshape(len(weighted), -1)
+        self._weighed = probes.weighed
         self._units = np.empty((size, self._probes.shape[1]), np.float32)
 
     def run(self, raw: NDArray[np.uint8], scores: NDArray[np.float32]) -> None:
@@ -219,8 +266,40 @@ class _Fixed(_Step):
         records = self._read(raw)
         units = self._units[: len(raw)]
         np.copyto(units, records["unit"])
+        if self._weighed:
+            by_place = units.reshape(*records["terms"].shape, -1)
+            by_place /= np.maximum(records["terms"], 1e-30)[:, :, None]
         np.matmul(self._probes, units.T, out=scores)
         scores *= records["unit_scale"]
+
+
+class _Factorised(_Step):
+    """Weights that are a product of both faces': two matrix products and a division."""
+
+    def __init__(self, dtype: np.dtype[Any], probes: Probes, attention: ClippedAttention | None, size: int) -> None:
+        del attention
+        assert probes.terms is not None
+        super().__init__(dtype, size)
+        self._probes = probes.cells.reshape(len(probes.cells), -1)
+        self._lengths = probes.terms
+        # Numbers that are float32 already are multiplied where they are.
+        self._units = None if dtype["unit"].base == np.float32 else np.empty((size, self._probes.shape[1]), np.float32)
+        self._totals = np.empty((len(probes.terms), size), np.float32)
+
+    def run(self, raw: NDArray[np.uint8], scores: NDArray[np.float32]) -> None:
+        """Score one block."""
+        if self._units is None:
+            records: NDArray[Any] = raw.view(self._dtype)[:, 0]
+            units = records["unit"]
+        else:
+            records, units = self._read(raw), self._units[: len(raw)]
+            np.copyto(units, records["unit"])
+        totals = self._totals[:, : len(raw)]
+        np.matmul(self._probes, units.T, out=scores)
+        np.matmul(self._lengths, records["terms"].T, out=totals)
+        scores *= records["unit_scale"]
+        np.maximum(totals, np.float32(1e-30), out=totals)
+        scores /= totals
 
 
 class _Learned(_Step):

@@ -288,9 +288,7 @@ def explain_candidates(gallery: Searched, probes: Probes, row: int, numbers: lis
     if not numbers:
         return []
     records = gallery.records[numbers]
-    one = Probes(
-        probes.cells[row : row + 1], None if probes.terms is None else probes.terms[row : row + 1], probes.weights
-    )
+    one = probes.row(row)
     similarity, weights = explain_records(records, one, None if one.terms is None else gallery.model.attention)
     # Weights in float32 add up to 1 up to rounding; a face and itself once scored 1.0000001.
     scores = np.clip((similarity.astype(np.float64) * weights).sum(axis=1), -1, 1)
