@@ -84,6 +84,24 @@ def test_enroll_search_remove(
     assert out.splitlines()[-1].split() == ["1", "ann"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "storage"), [(["--bits", "8"], "int8"), (["--bits", "32"], "float32"), ([], "int16")]
+)
+def test_numbers_are_stored_with_as_many_bits_as_asked(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    people: Path,
+    asked: list[str],
+    storage: str,
+) -> None:
+    gallery = str(tmp_path / "g")
+    code, _, err = run(monkeypatch, capsys, "enroll", gallery, str(people), "--aligned", *asked)
+    assert code == 0, err
+    code, out, _ = run(monkeypatch, capsys, "info", gallery, "--json")
+    assert json.loads(out)["storage"] == storage
+
+
 def test_photos_of_the_demo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -15,6 +16,7 @@ from whyface.errors import InputError
 if TYPE_CHECKING:
     from whyface.faces.face import Face
     from whyface.gallery.enroll import Doubt, EnrolReport
+    from whyface.gallery.feature_file import Storage
     from whyface.gallery.gallery import Gallery
     from whyface.gallery.search import Candidate
 
@@ -31,6 +33,20 @@ OtherModel = Annotated[
 UNREADABLE: Final = "(unreadable)"
 """Stands for a name or a source that is damaged."""
 
+
+class Bits(StrEnum):
+    """How many bits a number of a feature has on disk."""
+
+    EIGHT = "8"
+    SIXTEEN = "16"
+    THIRTY_TWO = "32"
+
+    def storage(self) -> Storage:
+        """Return the name of this storage."""
+        names: dict[Bits, Storage] = {Bits.EIGHT: "int8", Bits.SIXTEEN: "int16", Bits.THIRTY_TWO: "float32"}
+        return names[self]
+
+
 FaceIndex = Annotated[int, typer.Option(min=0, help="Index of the face in a photo; 0 is the largest.")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -42,7 +58,8 @@ def enroll(
     folder: Annotated[Path, typer.Argument(help="Folder or tar file PERSON/PICTURE.", show_default=False)],
     model: ModelName = "xcos-mobilefacenet",
     aligned: Aligned = False,
-    exact: Annotated[bool, typer.Option("--float32", help="Store features with 32 bits instead of 16.")] = False,
+    exact: Annotated[bool, typer.Option("--float32", help="The same as --bits 32.")] = False,
+    bits: Annotated[Bits, typer.Option(help="Bits of a stored number; 32 stores features unrounded.")] = Bits.SIXTEEN,
     doubts: Annotated[bool, typer.Option(help="Search for people enrolled under two names.")] = True,
     as_json: AsJson = False,
     model_dir: ModelFolder = None,
@@ -67,7 +84,7 @@ def enroll(
     opened = open_or_create(
         gallery,
         model,
-        storage="float32" if exact else "int16",
+        storage="float32" if exact else bits.storage(),
         directory=model_dir,
         grid=grid,
         preprocessing=None if pixels is None else pixels.preprocessing(),
