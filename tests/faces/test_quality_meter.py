@@ -17,7 +17,7 @@ from whyface.faces.align import template
 from whyface.faces.load import find_faces, load_face
 from whyface.faces.photo import read_photo
 from whyface.faces.quality import FaceQuality, measure_crop
-from whyface.faces.quality_meter import Component, QualityMeter, default_meter, open_meter
+from whyface.faces.quality_meter import Component, QualityMeter, Scale, default_meter, log_odds, open_meter
 
 GOOD = FaceQuality(
     sharpness=0.6,
@@ -29,6 +29,7 @@ GOOD = FaceQuality(
     over_exposure=0.0,
     recognisability=0.6,
 )
+RECORD = json.loads((resources.files("whyface") / quality_meter.ASSETS / "quality.json").read_text("utf-8"))
 
 
 def demo_photo(name: str) -> NDArray[np.uint8]:
@@ -59,6 +60,28 @@ def test_the_unified_score_is_the_product_and_the_smallest_component_is_named() 
     blurred = tested.judge(replace(GOOD, sharpness=0.3))
     assert blurred.shortcoming == "too blurred"
     assert tested.judge(replace(GOOD, sharpness=1, noise=0)).shortcoming is None
+
+
+def test_a_scale_turns_the_product_into_the_unified_score() -> None:
+    # The product is 0.5, whose odds are 1 and their logarithm 0, and 1 / 11 at odds of 1 to 10.
+    scaled = QualityMeter({"sharpness": Component(0.6, 0.1)}, limit=0.4, scale=Scale([-1, 1], [0.2, 0.8]))
+    assert scaled.judge(GOOD).unified == pytest.approx(0.5) and scaled.judge(GOOD).shortcoming is None
+    poor = scaled.judge(replace(GOOD, sharpness=0.6 - 0.1 * np.log(10)))
+    assert poor.unified == pytest.approx(0.2) and poor.shortcoming == "too blurred"
+    assert log_odds(0.5) == 0 and log_odds(0) == -15 and log_odds(1) == 15
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=2))
+def test_the_shipped_scale_keeps_the_order(products: list[float]) -> None:
+    scale = Scale(**RECORD["scale"])
+    low, high = (scale.value(product) for product in sorted(products))
+    assert 0 <= low <= high <= 1
+
+
+@pytest.mark.parametrize(("x", "y"), [([0], [1]), ([0, 0], [0, 1]), ([0, 1], [1, 0]), ([0, 1], [0, 2]), ([0, 1], [0])])
+def test_a_scale_must_rise_in_0_to_1(x: list[float], y: list[float]) -> None:
+    with pytest.raises(InputError, match="rise"):
+        Scale(x, y)
 
 
 def test_measures_that_a_crop_lacks_do_not_count() -> None:
@@ -153,10 +176,13 @@ def test_an_aligned_crop_is_measured_without_its_photo(tmp_path: object) -> None
 
 
 def test_the_shipped_numbers_name_measures_that_there_are() -> None:
-    record = json.loads((resources.files("whyface") / quality_meter.ASSETS / "quality.json").read_text("utf-8"))
+    record = RECORD
     assert set(record["components"]) == set(default_meter().components)
     values = default_meter().component_values(replace(measure_crop(spoilt("as it is")), recognisability=0.6))
     assert set(values) <= set(record["components"]) and min(values.values()) > 0.9
+    # The limit of the unified score is that of the product, where a single component at its middle is.
+    assert record["limit"] == Scale(**record["scale"]).value(0.5) == default_meter().limit
+    assert max(record["fitted"]["turned_away"].values()) <= record["fitted"]["turned_away_at_most"]
 
 
 def test_the_template_has_no_misfit_in_the_meter() -> None:

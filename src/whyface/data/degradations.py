@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 
 Picture = NDArray[np.uint8]
+Degradation = Callable[[Picture, np.random.Generator], Picture]
+"""Makes a face worse by a fixed strength; the generator gives the noise."""
+
 _BORDER: Final = cv2.BORDER_REFLECT_101
 
 
@@ -68,8 +71,13 @@ def compress(face: Picture, quality: int) -> Picture:
 
 def degrade(face: Picture, *, rng: np.random.Generator) -> Picture:
     """Make a face worse in one of these ways, or in three at once, drawn with its strength from mild to hopeless."""
+    return draw_degradation(rng)(face, rng)
+
+
+def draw_degradation(rng: np.random.Generator) -> Degradation:
+    """Draw a way and its strength, as :func:`degrade` does, to make several faces worse alike."""
     kind = rng.choice(list(_SHARES), p=list(_SHARES.values()))
-    return _DRAWN[kind](face, rng)
+    return _DRAWN[kind](rng)
 
 
 def jitter(face: Picture, *, rng: np.random.Generator) -> Picture:
@@ -82,14 +90,32 @@ def jitter(face: Picture, *, rng: np.random.Generator) -> Picture:
     return _rounded(np.asarray(moved) * rng.uniform(0.75, 1.25) + rng.uniform(-15, 15))
 
 
-def _mixed(face: Picture, rng: np.random.Generator) -> Picture:
-    small = shrink(blur(face, rng.uniform(0.5, 2.5)), int(rng.integers(14, 48)))
-    return add_noise(small, rng.uniform(3, 30), rng=rng)
+def _noisy(deviation: float) -> Degradation:
+    return lambda face, rng: add_noise(face, deviation, rng=rng)
 
 
-def _shrunk(face: Picture, rng: np.random.Generator) -> Picture:
-    side = round(np.exp(rng.uniform(np.log(9), np.log(44))))
-    return shrink(face, side, smooth=rng.random() < 0.5)
+def _dark(gain: float) -> Degradation:
+    return lambda face, rng: darken(face, gain, rng=rng)
+
+
+def _moved(length: int, angle: float) -> Degradation:
+    return lambda face, _: motion_blur(face, length, angle)
+
+
+def _blurred(sigma: float) -> Degradation:
+    return lambda face, _: blur(face, sigma)
+
+
+def _compressed(quality: int) -> Degradation:
+    return lambda face, _: compress(face, quality)
+
+
+def _shrunk(side: int, smooth: bool) -> Degradation:
+    return lambda face, _: shrink(face, side, smooth=smooth)
+
+
+def _mixed(sigma: float, side: int, deviation: float) -> Degradation:
+    return lambda face, rng: add_noise(shrink(blur(face, sigma), side), deviation, rng=rng)
 
 
 _SHARES: Final[Mapping[str, float]] = {
@@ -101,14 +127,14 @@ _SHARES: Final[Mapping[str, float]] = {
     "compress": 0.03,
     "mixed": 0.07,
 }
-_DRAWN: Final[Mapping[str, Callable[[Picture, np.random.Generator], Picture]]] = {
-    "blur": lambda face, rng: blur(face, rng.uniform(1, 5)),
-    "shrink": _shrunk,
-    "noise": lambda face, rng: add_noise(face, rng.uniform(15, 130), rng=rng),
-    "dark": lambda face, rng: darken(face, np.exp(rng.uniform(np.log(0.02), np.log(0.3))), rng=rng),
-    "motion": lambda face, rng: motion_blur(face, 2 * int(rng.integers(3, 13)) + 1, rng.uniform(0, np.pi)),
-    "compress": lambda face, rng: compress(face, int(rng.integers(3, 20))),
-    "mixed": _mixed,
+_DRAWN: Final[Mapping[str, Callable[[np.random.Generator], Degradation]]] = {
+    "blur": lambda rng: _blurred(rng.uniform(1, 5)),
+    "shrink": lambda rng: _shrunk(round(np.exp(rng.uniform(np.log(9), np.log(44)))), rng.random() < 0.5),
+    "noise": lambda rng: _noisy(rng.uniform(15, 130)),
+    "dark": lambda rng: _dark(np.exp(rng.uniform(np.log(0.02), np.log(0.3)))),
+    "motion": lambda rng: _moved(2 * int(rng.integers(3, 13)) + 1, rng.uniform(0, np.pi)),
+    "compress": lambda rng: _compressed(int(rng.integers(3, 20))),
+    "mixed": lambda rng: _mixed(rng.uniform(0.5, 2.5), int(rng.integers(14, 48)), rng.uniform(3, 30)),
 }
 
 

@@ -1,8 +1,9 @@
 """The unified quality score of a face, in [0, 1], and the fault behind a low score.
 
-Each measure has a component, a logistic function with two parameters. The unified score is the product of the
-components, so a single fault suffices, and the smallest component names it. The parameters are provisional: they were
-set by hand, not fitted, so that the score orders faces but is not a probability.
+Each measure has a component, a logistic function with two parameters. A single fault suffices, since the components
+are multiplied, and the smallest component names it. A scale turns the product into the unified score: how much more
+often than by chance pairs of such faces are decided rightly, relative to pairs of good faces. All parameters are
+fitted to people who are not in LFW (scripts/fit_quality.py, docs/studies/quality.md).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -74,6 +75,37 @@ class Component:
         return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Straight lines from the product p of the components to the unified score.
+
+    Attributes
+    ----------
+    log_odds
+        Common logarithm of p / (1 - p), rising; beyond both ends the score is flat.
+    scores
+        Rising, in [0, 1]; as many.
+    """
+
+    log_odds: Sequence[float]
+    scores: Sequence[float]
+
+    def __post_init__(self) -> None:
+        x, y = np.asarray(self.log_odds, np.float64), np.asarray(self.scores, np.float64)
+        fits = x.ndim == 1 and x.shape == y.shape and x.size > 1 and np.isfinite([x, y]).all()
+        if not fits or (np.diff(x) <= 0).any() or (np.diff(y) <= 0).any() or y[0] < 0 or y[-1] > 1:
+            raise InputError("a scale of quality needs two or more points that rise in both, with scores in 0..1")
+
+    def value(self, product: float) -> float:
+        """Return the unified score, in [0, 1], of a product."""
+        return float(np.interp(log_odds(product), self.log_odds, self.scores))
+
+
+def log_odds(product: float) -> float:
+    """Return the common logarithm of p / (1 - p), of p in [0, 1], cut to -15..15."""
+    return math.log10(max(product, 1e-15)) - math.log10(max(1 - product, 1e-15))
+
+
 class QualityMeter:
     """Measure faces and decide whether they can support a verdict.
 
@@ -86,6 +118,8 @@ class QualityMeter:
         Minimum unified score of a face that can support a verdict, in [0, 1].
     recogniser
         Estimates recognisability; None: leave it out.
+    scale
+        From the product of the components to the unified score; None: the product itself.
 
     Raises
     ------
@@ -94,7 +128,12 @@ class QualityMeter:
     """
 
     def __init__(
-        self, components: Mapping[str, Component], *, limit: float, recogniser: Recogniser | None = None
+        self,
+        components: Mapping[str, Component],
+        *,
+        limit: float,
+        recogniser: Recogniser | None = None,
+        scale: Scale | None = None,
     ) -> None:
         unknown = set(components) - set(_FAULTS)
         if unknown:
@@ -103,7 +142,8 @@ class QualityMeter:
             raise InputError(f"the quality limit must be in 0..1, got {limit:g}")
         self.components = dict(components)
         self.limit = limit
-        self._recogniser = recogniser
+        self.scale = scale
+        self.recogniser = recogniser
 
     def measure(
         self,
@@ -137,14 +177,16 @@ class QualityMeter:
             measured = replace(measured, outside=share_outside(to_photo, photo_size))
         if landmarks is not None:
             measured = _with_landmarks(measured, landmarks)
-        if self._recogniser is not None:
-            measured = replace(measured, recognisability=self._recogniser(crop))
+        if self.recogniser is not None:
+            measured = replace(measured, recognisability=self.recogniser(crop))
         return self.judge(replace(measured, detection_score=detection_score))
 
     def judge(self, measured: FaceQuality) -> FaceQuality:
         """Return the measures with the unified score and, if it is below the limit, the shortcoming."""
         values = self.component_values(measured)
         unified = math.prod(values.values())
+        if self.scale is not None:
+            unified = self.scale.value(unified)
         shortcoming = None
         if unified < self.limit:
             # If several are almost 0, the first causes the others: a dark face is not sharp, either.
@@ -177,10 +219,10 @@ def open_meter(*, threads: int | None = 1) -> QualityMeter:
     try:
         numbers: dict[str, Any] = json.loads(record)
         components = {name: Component(**fields) for name, fields in numbers["components"].items()}
-        limit = float(numbers["limit"])
+        scale, limit = Scale(**numbers["scale"]), float(numbers["limit"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{ASSETS}/quality.json: cannot be read; install whyface again") from error
-    return QualityMeter(components, limit=limit, recogniser=_open_lightqnet(threads))
+    return QualityMeter(components, limit=limit, recogniser=_open_lightqnet(threads), scale=scale)
 
 
 @cache
