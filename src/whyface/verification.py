@@ -255,6 +255,7 @@ class Verifier(FaceVerifier):
             found.explanation,
             probability=None,
             probability_source=None,
+            probability_bound=None,
             settings={**found.explanation.settings, "pairs_compared": int(scores.size)},
             sentences=(*found.explanation.sentences, *_choice(found, scores.shape, int((~fit).sum()))),
         )

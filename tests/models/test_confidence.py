@@ -33,6 +33,35 @@ def test_never_surer_than_the_sample(calibration: Calibration) -> None:
     assert high <= calibration.impostor_pairs / (calibration.impostor_pairs + 1) + 1e-12
 
 
+@pytest.mark.parametrize("calibration", [PLATT, ISOTONIC, XFACE])
+def test_a_probability_that_the_sample_limits_is_a_bound(calibration: Calibration) -> None:
+    assert calibration.bound(1e3 if calibration is not XFACE else 1.0) == "at least"
+    assert calibration.bound(-1e3 if calibration is not XFACE else -1.0) == "at most"
+    assert PLATT.bound(0.5) is None
+    # The limit is the same at every prior, so the wording does not depend on it.
+    assert percent(PLATT.probability(1e3, prior=0.01), PLATT.bound(1e3)) == "at least 96.8 %"
+    assert percent(PLATT.probability(-1e3), PLATT.bound(-1e3)) == "at most 0.03 %"
+
+
+QUALITY = Calibration(
+    "platt-quality",
+    {"slope": 10.0, "intercept": -3.0, "quality_slope": -4.0, "quality_intercept": 1.0},
+    "made",
+    3000,
+    3000,
+)
+
+
+def test_quality_changes_slope_and_intercept() -> None:
+    # Slope 8 and intercept -2.5 at quality 0.5; a quality that is not known counts as 1.
+    assert QUALITY.probability(0.5, quality=0.5) == pytest.approx(1 / (1 + np.exp(-1.5)))
+    assert QUALITY.probability(0.5) == QUALITY.probability(0.5, quality=1.0) == PLATT.probability(0.5)
+    assert PLATT.probability(0.5, quality=0.1) == PLATT.probability(0.5)
+    with pytest.raises(InputError, match="quality"):
+        QUALITY.probability(0.5, quality=1.5)
+    assert calibration_from_dict(QUALITY.to_dict()) == QUALITY
+
+
 def test_prior() -> None:
     assert PLATT.prior == 0.5
     assert PLATT.probability(0.3, prior=0.01) == pytest.approx(0.01)

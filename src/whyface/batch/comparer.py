@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from whyface.batch.pair_source import PhotoFace, PhotoPair
 from whyface.errors import FaceError, PhotoError, shortened
-from whyface.explain.verdict import FaceVerifier, doubt_about
+from whyface.explain.verdict import FaceVerifier, doubt_about, poorer_quality
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face
 from whyface.faces.quality import FaceQuality
@@ -74,6 +74,7 @@ class PairResult:
     score: float | None = None
     verdict: str | None = None
     probability: float | None = None
+    probability_bound: str | None = None
     similarity: NDArray[np.float32] | None = None
     attention: NDArray[np.float32] | None = None
     error: str | None = None
@@ -201,7 +202,11 @@ class Comparer:
         if doubt is not None and not self.settings.accept_poor:
             return replace(judged, verdict=UNDECIDED)
         calibration = None if doubt is not None else self.verifier.calibration
-        probability = None if calibration is None else calibration.probability(score, prior=self.verifier.prior)
+        probability, bound = None, None
+        if calibration is not None:
+            quality = poorer_quality([a.quality, b.quality])
+            probability = calibration.probability(score, quality=quality, prior=self.verifier.prior)
+            bound = calibration.bound(score, quality)
         verdict = "match" if score > self.threshold else "no match"
         similarity, attention = maps
         return replace(
@@ -209,6 +214,7 @@ class Comparer:
             score=score,
             verdict=verdict,
             probability=probability,
+            probability_bound=bound,
             similarity=similarity,
             attention=attention,
         )

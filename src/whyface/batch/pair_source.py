@@ -19,7 +19,7 @@ PHOTOS: Final = ("a", "b")
 """The columns of a CSV file that name the two photos."""
 
 RESERVED: Final = frozenset(
-    {"row", "verdict", "score", "threshold", "margin", "probability", "error", "S", "W"}
+    {"row", "verdict", "score", "threshold", "margin", "probability", "probability_bound", "error", "S", "W"}
     | {"status", "doubt", "quality_a", "quality_b", "faces_a", "faces_b", "same_picture"}
 )
 """Names of the columns of results."""

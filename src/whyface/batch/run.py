@@ -87,7 +87,7 @@ class ResultParts:
         fields += [(name, arrow.string()) for name in self._columns]
         fields += [("verdict", arrow.string())]
         fields += [(name, arrow.float64()) for name in ("score", "threshold", "margin", "probability")]
-        fields += [(name, arrow.string()) for name in ("status", "doubt", "error")]
+        fields += [(name, arrow.string()) for name in ("probability_bound", "status", "doubt", "error")]
         fields += [(name, arrow.float64()) for name in ("quality_a", "quality_b")]
         fields += [(name, arrow.int64()) for name in ("faces_a", "faces_b")] + [("same_picture", arrow.bool_())]
         if self._maps:
@@ -141,6 +141,7 @@ class ResultParts:
             "threshold": self._threshold,
             "margin": None if score is None else score - self._threshold,
             "probability": result.probability,
+            "probability_bound": result.probability_bound,
             "status": result.status,
             "doubt": result.doubt,
             "error": result.error,

@@ -146,8 +146,8 @@ def _document(found: list[Explanation]) -> str:
 
 def _print(verdict: Explanation, found: list[Explanation], figure: Path | None) -> None:
     typer.echo(verdict_line(verdict))
-    if verdict.probability is not None:
-        typer.echo(probability_line(verdict.probability, verdict.probability_source or ""))
+    if (line := probability_line(verdict)) is not None:
+        typer.echo(line)
     print_choices(verdict)
     for explanation in found:
         typer.echo(f"{explanation.method} ({_cost(explanation)})")

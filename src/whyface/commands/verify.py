@@ -120,8 +120,8 @@ def exit_status(explanation: Explanation) -> int:
 
 def _print_result(result: Verification, figure: Path | None) -> None:
     typer.echo(verdict_line(result.explanation))
-    if result.explanation.probability is not None:
-        typer.echo(probability_line(result.explanation.probability, result.explanation.probability_source or ""))
+    if (line := probability_line(result.explanation)) is not None:
+        typer.echo(line)
     print_choices(result.explanation)
     for sentence in result.sentences[1 if result.explanation.undecided else 0 :]:
         typer.echo(sentence)
@@ -149,11 +149,14 @@ def verdict_line(explanation: Explanation) -> str:
     )
 
 
-def probability_line(probability: float, source: str) -> str:
-    """Return the probability and its calibration in one line."""
+def probability_line(explanation: Explanation) -> str | None:
+    """Return the probability and its calibration in one line, or None if there is none."""
     from whyface.models.calibration import percent  # noqa: PLC0415 - start fast
 
-    return f"Probability of the same person: {percent(probability)} ({source})"
+    if explanation.probability is None:
+        return None
+    given = percent(explanation.probability, explanation.probability_bound)
+    return f"Probability of the same person: {given} ({explanation.probability_source})"
 
 
 def check_writable(path: Path, what: str = "figure") -> None:

@@ -15,6 +15,7 @@ from whyface.errors import DataError, InputError
 from whyface.explain.provenance import NO_GRID, Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
 from whyface.files import json_values as values
 from whyface.files.guarded import parse_json
+from whyface.models.calibration import Bound
 from whyface.xcos.grid import AttentionKind
 
 SCHEMA: Final = "whyface/explanation/2"
@@ -52,6 +53,9 @@ class Explanation:
         The network.
     probability, probability_source
         Calibrated probability of "same person" in [0, 1] and the data it was calibrated on; both or neither.
+    probability_bound
+        ``"at least"`` or ``"at most"`` if the probability is as far as the calibration's sample reaches; None if it is
+        the value itself.
     map_a, map_b
         One signed map per face, (H, W), or None; positive values support "same person".
     similarity, attention
@@ -93,6 +97,7 @@ class Explanation:
     model: ModelInfo
     probability: float | None = None
     probability_source: str | None = None
+    probability_bound: Bound | None = None
     map_a: Map | None = None
     map_b: Map | None = None
     similarity: Map | None = None
@@ -192,6 +197,7 @@ class Explanation:
             "threshold_source": self.threshold_source.to_dict(),
             "probability": self.probability,
             "probability_source": self.probability_source,
+            "probability_bound": self.probability_bound,
             "doubt": self.doubt,
             "method": self.method,
             "attention_kind": self.attention_kind,
@@ -225,6 +231,7 @@ class Explanation:
         if schema not in READABLE:
             known = " and ".join(map(repr, READABLE))
             raise DataError(f"explanation: unknown schema {values.shown(schema)}; this version reads {known}")
+        first = schema == READABLE[0]
         verdict = read_key(part, data, "verdict", values.text)
         read = {name: read_key(part, data, name, _array) for name in _ARRAYS}
         try:
@@ -237,12 +244,13 @@ class Explanation:
                 model=ModelInfo.from_dict(read_key(part, data, "model", values.mapping)),
                 probability=read_key(part, data, "probability", lambda v: values.optional(values.number, v)),
                 probability_source=read_key(part, data, "probability_source", _text_or_none),
+                probability_bound=None if first else read_key(part, data, "probability_bound", _bound),
                 attention_kind=cast("AttentionKind | None", read_key(part, data, "attention_kind", _text_or_none)),
                 settings=read_key(part, data, "settings", values.mapping),
                 versions=read_key(part, data, "versions", string_mapping),
                 faces=read_key(part, data, "faces", _faces),
                 sentences=read_key(part, data, "sentences", lambda v: tuple(map(values.text, values.items(v)))),
-                doubt=None if schema == READABLE[0] else read_key(part, data, "doubt", _text_or_none),
+                doubt=None if first else read_key(part, data, "doubt", _text_or_none),
                 undecided=verdict == "undecided",
                 **read,
             )
@@ -278,6 +286,8 @@ class Explanation:
             raise InputError(f"explanation: probability {self.probability:g} is not one; give it between 0 and 1")
         if (self.probability is None) != (self.probability_source is None):
             raise InputError("explanation: a probability and what it was calibrated on go together; give both")
+        if self.probability_bound not in (None, "at least", "at most"):
+            raise InputError("explanation: the bound of a probability is 'at least' or 'at most'; give one or None")
         if self.undecided and self.doubt is None:
             raise InputError("explanation: an undecided verdict needs the doubt that leaves it open; give it in words")
         if self.undecided and any(getattr(self, name) is not None for name in ("probability", *_ARRAYS)):
@@ -332,6 +342,10 @@ def _same(one: Any, two: Any) -> bool:
 
 def _array(value: Any) -> Any:
     return values.optional(values.array_from_lists, value)
+
+
+def _bound(value: object) -> Bound | None:
+    return cast("Bound | None", _text_or_none(value))
 
 
 def _text_or_none(value: Any) -> str | None:

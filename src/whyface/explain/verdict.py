@@ -47,11 +47,19 @@ def with_probability(
     """
     if calibration is None:
         return explanation
+    quality = poorer_quality([None if face is None else face.quality for face in explanation.faces or ()])
     return replace(
         explanation,
-        probability=calibration.probability(explanation.score, prior=prior),
+        probability=calibration.probability(explanation.score, quality=quality, prior=prior),
         probability_source=calibration.describe(prior=prior),
+        probability_bound=calibration.bound(explanation.score, quality),
     )
+
+
+def poorer_quality(faces: Sequence[FaceQuality | None]) -> float | None:
+    """Return the unified quality of the poorer face; None if none was measured."""
+    known = [face.unified for face in faces if face is not None and face.unified is not None]
+    return min(known, default=None)
 
 
 def doubt_about(faces: Sequence[FaceQuality | None]) -> str | None:
@@ -93,13 +101,15 @@ def with_doubt(explanation: Explanation, *, accept_poor: bool = False) -> Explan
     if accept_poor:
         warning = f"Accepted as asked, although {doubt}: poor faces of strangers agree, too."
         sentences = (*explanation.sentences, warning)
-        return replace(explanation, doubt=doubt, probability=None, probability_source=None, sentences=sentences)
+        explanation = replace(explanation, probability=None, probability_source=None, probability_bound=None)
+        return replace(explanation, doubt=doubt, sentences=sentences)
     undecided = replace(
         explanation,
         doubt=doubt,
         undecided=True,
         probability=None,
         probability_source=None,
+        probability_bound=None,
         map_a=None,
         map_b=None,
         similarity=None,

@@ -152,7 +152,8 @@ def _header(sheet: Sheet, explanation: Explanation) -> None:
     source = explanation.threshold_source.describe()
     line = f"Score {score}, {side} the threshold {threshold} ({source})"
     if explanation.probability is not None:
-        line += f"  \N{MIDDLE DOT}  probability of the same person {percent(explanation.probability)}"
+        given = percent(explanation.probability, explanation.probability_bound)
+        line += f"  \N{MIDDLE DOT}  probability of the same person {given}"
     sheet.text(_MARGIN, 92, sheet.shorten(line, sheet.width - 2 * _MARGIN, 11.5), size=11.5)
 
 

@@ -116,7 +116,8 @@ def _header(sheet: Sheet, explanation: Explanation) -> None:
     sheet.text(_MARGIN, 92, sheet.shorten(line, 860, 11.5), size=11.5, color=INK)
     y = sheet.text(_MARGIN, 113, sheet.shorten(_provenance(explanation), 860, _CAPTION), size=_CAPTION, color=MUTED)
     if explanation.probability is not None:
-        line = f"Probability of the same person: {percent(explanation.probability)} ({explanation.probability_source})"
+        given = percent(explanation.probability, explanation.probability_bound)
+        line = f"Probability of the same person: {given} ({explanation.probability_source})"
         sheet.text(_MARGIN, y, sheet.shorten(line, 860, _CAPTION), size=_CAPTION, color=MUTED)
     axes = sheet.figure.add_axes(sheet.box(950, 30, WIDTH - _MARGIN - 950, 84))
     axes.set_label("scale")

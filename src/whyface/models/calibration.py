@@ -15,13 +15,21 @@ import numpy as np
 
 from whyface.errors import InputError, ModelError
 
-CalibrationKind = Literal["platt", "isotonic", "x-face"]
-NAMES: Final[Mapping[CalibrationKind, str]] = {"platt": "Platt", "isotonic": "isotonic", "x-face": "x-face sigmoid"}
+CalibrationKind = Literal["platt", "isotonic", "x-face", "platt-quality"]
+NAMES: Final[Mapping[CalibrationKind, str]] = {
+    "platt": "Platt",
+    "isotonic": "isotonic",
+    "x-face": "x-face sigmoid",
+    "platt-quality": "Platt with quality",
+}
+Bound = Literal["at least", "at most"]
+"""Says of a probability that the number of pairs of the fit cut it, so that more cannot be said."""
 
 _PARAMETERS: Final[Mapping[CalibrationKind, tuple[str, ...]]] = {
     "platt": ("slope", "intercept"),
     "isotonic": ("scores", "probabilities"),
     "x-face": ("height", "steepness", "middle", "base"),
+    "platt-quality": ("slope", "intercept", "quality_slope", "quality_intercept"),
 }
 
 
@@ -35,6 +43,8 @@ class Calibration:
         ``"platt"``: 1 / (1 + exp(-(slope * score + intercept))) (Platt 1999). ``"isotonic"``: straight lines between
         the points ``scores`` -> ``probabilities``, flat outside (Zadrozny and Elkan 2002). ``"x-face"``: height / (1 +
         exp(-steepness * (d - middle))) + base at the distance d = 1 - score, cut to [0, 1] (Knoche et al. 2023).
+        ``"platt-quality"``: as ``"platt"``, with slope + quality_slope * (1 - q) and intercept + quality_intercept *
+        (1 - q) in their place, where q is the unified quality of the poorer face.
     parameters
         The numbers of the curve, by name.
     dataset
@@ -81,47 +91,65 @@ class Calibration:
         """Share of genuine pairs among those of the fit."""
         return self.genuine_pairs / (self.genuine_pairs + self.impostor_pairs)
 
-    def fitted(self, scores: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the values of the curve, in [0, 1], at scores of any shape, for the prior of the fit."""
+    def fitted(self, scores: Any, quality: Any = None) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the values of the curve, in [0, 1], at scores of any shape, for the prior of the fit.
+
+        ``quality`` is that of the poorer face of each pair; None, and kinds without quality, take it for 1.
+        """
         x, given = np.asarray(scores, np.float64), self.parameters
         if self.kind == "isotonic":
             return np.asarray(np.interp(x, given["scores"], given["probabilities"]), np.float64)
-        if self.kind == "platt":
-            return np.asarray(_sigmoid(given["slope"] * x + given["intercept"]))
+        if self.kind in {"platt", "platt-quality"}:
+            poor = 0.0 if quality is None else 1 - np.asarray(quality, np.float64)
+            slope = given["slope"] + given.get("quality_slope", 0.0) * poor
+            return np.asarray(_sigmoid(slope * x + given["intercept"] + given.get("quality_intercept", 0.0) * poor))
         rise = _sigmoid(given["steepness"] * ((1 - x) - given["middle"]))
         return np.asarray(np.clip(given["height"] * rise + given["base"], 0, 1))
 
-    def ratio(self, scores: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def ratio(self, scores: Any, quality: Any = None) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return likelihood ratios: how many times likelier scores are for one person than for two.
 
         It is limited by the sample: 3,000 impostor pairs cannot show what happens once in 10,000, so a ratio never
         exceeds their number (nor falls below one over the number of genuine pairs), regardless of the curve.
         """
-        p = np.clip(self.fitted(scores), 1e-300, 1 - 1e-16)
-        ratio = p / (1 - p) * (1 - self.prior) / self.prior
-        return np.asarray(np.clip(ratio, 1 / self.genuine_pairs, self.impostor_pairs))
+        return np.asarray(np.clip(self._curve_ratio(scores, quality), 1 / self.genuine_pairs, self.impostor_pairs))
 
-    def probability(self, score: float, *, prior: float | None = None) -> float:
+    def bound(self, score: float, quality: float | None = None) -> Bound | None:
+        """Return ``"at least"`` or ``"at most"`` if the size of the sample limits the probability, or None."""
+        ratio = float(self._curve_ratio(score, quality))
+        if ratio >= self.impostor_pairs:
+            return "at least"
+        return "at most" if ratio <= 1 / self.genuine_pairs else None
+
+    def _curve_ratio(self, scores: Any, quality: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        p = np.clip(self.fitted(scores, quality), 1e-300, 1 - 1e-16)
+        return np.asarray(p / (1 - p) * (1 - self.prior) / self.prior)
+
+    def probability(self, score: float, *, quality: float | None = None, prior: float | None = None) -> float:
         """Return the probability of "same person".
 
         Parameters
         ----------
         score
             The model's score.
+        quality
+            Unified quality of the poorer face, in [0, 1]; None counts as 1.
         prior
             Prior probability of "same person", in (0, 1); by default, that of the fit.
 
         Raises
         ------
         InputError
-            If the prior is not a probability, or the score is not finite.
+            If the prior or the quality is not in its range, or the score is not finite.
         """
         before = self.prior if prior is None else prior
         if not 0 < before < 1:
             raise InputError(f"a prior is a probability between 0 and 1, such as 0.5, got {before:g}")
         if not math.isfinite(score):
             raise InputError(f"the score must be finite, got {score}")
-        odds = float(self.ratio(score)) * before / (1 - before)
+        if quality is not None and not 0 <= quality <= 1:
+            raise InputError(f"a unified quality is between 0 and 1, got {quality:g}")
+        odds = float(self.ratio(score, quality)) * before / (1 - before)
         return odds / (1 + odds)
 
     def describe(self, *, prior: float | None = None) -> str:
@@ -155,11 +183,11 @@ def calibration_from_dict(values: Any) -> Calibration:
         raise ModelError(f"{error}; correct the file") from error
 
 
-def percent(probability: float) -> str:
-    """Return a probability as text that never rounds uncertainty to 100 % or 0 %, such as ``"99.97 %"``."""
+def percent(probability: float, bound: Bound | None = None) -> str:
+    """Return a probability as text that never rounds uncertainty to 100 % or 0 %, such as ``"at least 99.97 %"``."""
     rest = 100 * min(probability, 1 - probability)
     digits = min(max(1, math.ceil(-math.log10(rest))), 9) if rest > 0 else 1
-    return f"{100 * probability:.{digits}f} %"
+    return f"{'' if bound is None else f'{bound} '}{100 * probability:.{digits}f} %"
 
 
 def _sigmoid(x: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
