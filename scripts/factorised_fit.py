@@ -1,6 +1,6 @@
 """A grid head and attention that factorises for a network that stays as it is (needs the extra ``train``).
 
-As :mod:`whyface.train.plug_in`, but with weights that each face brings along (:mod:`whyface.xcos.factorised`). All
+As :mod:`whyface.train.plug_in`, but with weights that each face brings along (:mod:`whyface.xcos.grid`). All
 pairs of a batch are two matrix products here, so that a step learns from thousands of pairs. Maps are worked out once,
 in several views of each picture: clean ones, and degraded ones whose pairs learn the cosine of the clean pictures.
 """

@@ -17,9 +17,10 @@ from factorised_fit import (
     fit_factorised,
     grids_of,
 )
+from helpers.factorised_reference import factorised_scores
 from whyface.errors import InputError
 from whyface.models.placed_fc import PlacedFcHead
-from whyface.xcos.factorised import factorised_maps, factorised_scores
+from whyface.xcos.grid import factorised_maps
 
 CHANNELS, SIDE, SIZE, PEOPLE, PICTURES = 6, 4, 12, 12, 5
 QUICK = FactorisedSettings(

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.factorised_reference import factorised_scores
 from helpers.tiny_torch import random_faces
 from weighed_files import PLACED, round_placed, write_weighed
 from whyface.errors import ModelError, OutputError
 from whyface.models.catalogue import read_entry
 from whyface.models.placed_fc import PlacedFcHead, PlaceLogits, WeighedHead, WeighedNetwork
 from whyface.models.weights import load_with_graph
-from whyface.xcos.factorised import factorised_scores
 from whyface.xcos.model import open_xcos
 
 WORDS: dict[str, Any] = {"licence": "MIT", "training_data": "made up", "source": "a test"}

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.factorised_reference import factorised_scores
 from helpers.gallery_models import TinyGrids
 from helpers.tiny_networks import write_tiny
 from whyface.errors import ModelError
 from whyface.models.catalogue import read_entry, write_entry
 from whyface.xcos.comparison import CosineComparison, XcosComparison, comparisons
-from whyface.xcos.factorised import factorised_maps, factorised_scores
+from whyface.xcos.grid import factorised_maps
 from whyface.xcos.model import XcosModel, open_xcos
 from whyface.xcos.open_model import open_model
 

@@ -1,7 +1,7 @@
 """Error rates over all pairs of a set of faces: tens of millions of impostor pairs instead of thousands.
 
 A threshold for FMR 1e-3 out of 3,000 impostor pairs rests on three errors. All faces of LFW against each other are 87
-million impostor pairs; where a model's score is two matrix products (:mod:`whyface.xcos.factorised`, or a cosine),
+million impostor pairs; where a model's score is two matrix products (:mod:`whyface.xcos.grid`, or a cosine),
 they take minutes. Only the highest impostor scores are kept, with the faces behind them, so that label errors show.
 
 Intervals resample people. Every person meets every other one here, so an impostor pair counts as often as both of its

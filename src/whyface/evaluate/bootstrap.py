@@ -90,7 +90,7 @@ def bootstrap_intervals(
     Parameters
     ----------
     measures
-        Functions of the weights, such as :func:`fmr_measure` returns.
+        Functions of the weights, such as :func:`auc_measure` returns.
     people_a, people_b
         The two people of each pair, N each.
     replicates
@@ -125,18 +125,6 @@ def bootstrap_intervals(
         low, high = np.quantile(values, (tail, 1 - tail))
         intervals[name] = Interval(float(low), float(high))
     return intervals
-
-
-def fmr_measure(scores: ArrayLike, genuine: ArrayLike, threshold: float) -> Measure:
-    """Return the weighted FMR at a fixed threshold as a measure."""
-    values, labels = checked_pairs(scores, genuine)
-    return _mean_over(~labels, values > threshold)
-
-
-def fnmr_measure(scores: ArrayLike, genuine: ArrayLike, threshold: float) -> Measure:
-    """Return the weighted FNMR at a fixed threshold as a measure."""
-    values, labels = checked_pairs(scores, genuine)
-    return _mean_over(labels, values <= threshold)
 
 
 def accuracy_measure(scores: ArrayLike, genuine: ArrayLike, threshold: float | ArrayLike) -> Measure:

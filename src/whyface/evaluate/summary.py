@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +16,6 @@ from whyface.evaluate.bootstrap import (
     accuracy_measure,
     auc_measure,
     bootstrap_intervals,
-    fmr_measure,
-    fnmr_measure,
     percentile_interval,
     replicate_curves,
 )
@@ -41,8 +39,6 @@ from whyface.models.operating_point import OperatingPoint
 TARGETS: Final[Mapping[str, float]] = {"FMR 1e-2": 1e-2, "FMR 1e-3": 1e-3}
 """Operating points other than the EER: name and maximum FMR."""
 
-IntervalMethod = Literal["wilson", "bootstrap"]
-
 
 def operating_points(
     scores: ArrayLike,
@@ -51,11 +47,8 @@ def operating_points(
     people_b: Sequence[str] | NDArray[np.intp],
     *,
     dataset: str,
-    seed: int = 0,
-    interval: IntervalMethod = "wilson",
-    replicates: int = 1000,
 ) -> tuple[OperatingPoint, ...]:
-    """Return the operating points EER, FMR 1e-2 and FMR 1e-3.
+    """Return the operating points EER, FMR 1e-2 and FMR 1e-3, with Wilson's intervals, widened for shared people.
 
     Parameters
     ----------
@@ -65,24 +58,16 @@ def operating_points(
         The two people of each pair, N each; the same person twice for genuine pairs.
     dataset
         Name of the data set.
-    seed, replicates
-        Seed and number of replicates of the bootstrap.
-    interval
-        ``"wilson"``: Wilson's interval, widened for pairs that share people; ``"bootstrap"``: percentiles
-        over resampled people, wider than needed where few pairs share people, and Wilson's where there is no
-        error.
 
     Raises
     ------
     InputError
-        If the arrays or people do not match, or ``interval`` is unknown.
+        If the arrays or people do not match.
     """
     values, labels = checked_pairs(scores, genuine)
     first, second = np.asarray(people_a), np.asarray(people_b)
     if first.shape != values.shape or second.shape != values.shape:
         raise InputError(f"both people of all {len(values)} pairs are needed, got {first.shape} and {second.shape}")
-    if interval not in ("wilson", "bootstrap"):
-        raise InputError(f"unknown interval {interval!r}; use 'wilson' or 'bootstrap'")
     impostors = int((~labels).sum())
     wanted = [("EER", equal_error(values, labels).threshold, "")]
     for name, target in TARGETS.items():
@@ -92,12 +77,7 @@ def operating_points(
         wanted.append((name, threshold_at_fmr(values, labels, target, allow_unsupported=True), note))
     points = []
     for name, threshold, note in wanted:
-        if interval == "wilson":
-            fmr_interval, fnmr_interval = _wilson_pair(values, labels, first, second, threshold)
-        else:
-            fmr_interval, fnmr_interval = _bootstrap_pair(
-                values, labels, first, second, threshold, seed=seed, replicates=replicates
-            )
+        matched = values > threshold
         rates = error_rates(values, labels, threshold)
         points.append(
             OperatingPoint(
@@ -105,8 +85,8 @@ def operating_points(
                 threshold=threshold,
                 fmr=rates.fmr,
                 fnmr=rates.fnmr,
-                fmr_interval=fmr_interval,
-                fnmr_interval=fnmr_interval,
+                fmr_interval=people_wilson(matched[~labels], first[~labels], second[~labels]),
+                fnmr_interval=people_wilson(~matched[labels], first[labels], second[labels]),
                 genuine_pairs=len(values) - impostors,
                 impostor_pairs=impostors,
                 dataset=dataset,
@@ -114,41 +94,6 @@ def operating_points(
             )
         )
     return tuple(points)
-
-
-def _wilson_pair(
-    values: Scores, labels: Labels, first: NDArray[Any], second: NDArray[Any], threshold: float
-) -> tuple[Interval, Interval]:
-    matched = values > threshold
-    return (
-        people_wilson(matched[~labels], first[~labels], second[~labels]),
-        people_wilson(~matched[labels], first[labels], second[labels]),
-    )
-
-
-def _bootstrap_pair(
-    values: Scores,
-    labels: Labels,
-    first: NDArray[Any],
-    second: NDArray[Any],
-    threshold: float,
-    *,
-    seed: int,
-    replicates: int,
-) -> tuple[Interval, Interval]:
-    found = bootstrap_intervals(
-        {"fmr": fmr_measure(values, labels, threshold), "fnmr": fnmr_measure(values, labels, threshold)},
-        first,
-        second,
-        replicates=replicates,
-        seed=seed,
-    )
-    matched = values > threshold
-    # Resampling pairs without any error yields [0, 0], which is far too narrow.
-    for name, wrong in (("fmr", matched[~labels]), ("fnmr", ~matched[labels])):
-        if wrong.all() or not wrong.any():
-            found[name] = wilson(int(wrong.sum()), len(wrong))
-    return found["fmr"], found["fnmr"]
 
 
 TARGET_FMRS: Final = (1e-1, 1e-2, 1e-3, 1e-4)

@@ -93,7 +93,7 @@ class Layout:
         ``"int16"``, ``"int8"``: integers with one scale per record; ``"float32"``: unscaled.
     weighed
         Whether the vectors of the places are as long as the face says that the places are worth
-        (:mod:`whyface.xcos.factorised`); the terms are these lengths.
+        (:mod:`whyface.xcos.grid`); the terms are these lengths.
     """
 
     kind: Kind

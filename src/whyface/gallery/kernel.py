@@ -3,7 +3,7 @@
 Records are compared in blocks that fit a core's cache, with NumPy and its BLAS only. Learned attention costs, per pair,
 one clipping, a narrow matrix product, a softmax over the places and one dot product per place (see
 :mod:`whyface.xcos.separable`). Attention that factorises costs two matrix products and a division for all pairs of a
-block together (see :mod:`whyface.xcos.factorised`). ``benchmarks/gallery_speed.py`` compares ways of doing this.
+block together (see :mod:`whyface.xcos.grid`). ``benchmarks/gallery_speed.py`` compares ways of doing this.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from whyface.gallery.feature_file import Layout, Storage, make_records
 from whyface.models.embedder import Batch
 from whyface.onnx_runtime import usable_cores
 from whyface.xcos.comparison import FaceModel, comparisons, file_hashes
-from whyface.xcos.factorised import place_lengths
-from whyface.xcos.grid import AttentionKind
+from whyface.xcos.grid import AttentionKind, place_lengths
 from whyface.xcos.separable import ClippedAttention, clipped_attention
 
 

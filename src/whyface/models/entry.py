@@ -47,7 +47,7 @@ class GridEntry:
     """The tensor that holds the last spatial map, and its shape (C, H, W).
 
     ``weighed`` says that the length of a place's feature is the weight that the face gives to the place. The model's
-    learned attention is the product of both faces' weights (see :mod:`whyface.xcos.factorised`), and needs no
+    learned attention is the product of both faces' weights (see :mod:`whyface.xcos.grid`), and needs no
     pair graph.
     """
 

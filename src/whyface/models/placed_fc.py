@@ -1,6 +1,6 @@
 """Grid heads for networks with an affine head, and heads whose grids carry weights (needs the extra ``torch``).
 
-An affine head is a sum over places, so a grid head can start from one. :mod:`whyface.xcos.factorised` explains weighed
+An affine head is a sum over places, so a grid head can start from one. :mod:`whyface.xcos.grid` explains weighed
 grids and how two of them are compared; its plain arrays are the reference for these modules.
 """
 

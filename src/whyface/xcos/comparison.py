@@ -81,7 +81,7 @@ class SearchableComparison(Comparison, Protocol):
 
     @property
     def weighed(self) -> bool:
-        """Whether the lengths of the features are each face's own weights (:mod:`whyface.xcos.factorised`)."""
+        """Whether the lengths of the features are each face's own weights (:mod:`whyface.xcos.grid`)."""
         ...
 
     def cells(self, features: Features) -> NDArray[np.float32]:

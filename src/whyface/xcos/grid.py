@@ -1,5 +1,17 @@
 """Grids of features in plain arrays: grid cosine S, attention U and P, and the score <S, W>.
 
+Attention may also be a product of one factor per face and place:
+
+    W_k = a_k b_k / sum_j a_j b_j,   a = exp(u(F_A)),   b = exp(u(F_B))
+
+u depends on one face. With unit features f and g, the score is
+
+    sum_k W_k <f_k, g_k> = <vec(a_k f_k), vec(b_k g_k)> / <a, b>.
+
+So a face is one vector, and all scores of two sets of faces need two matrix products and a division. A *weighed grid*
+is a grid G with G_k = a_k f_k: the length of a place's feature is its weight, and its direction is compared. A raw grid
+F is therefore the untrained special case u = log |F|: places weighted by the length of their features.
+
 Source: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, equations (1)-(3)
 and section 3.3. Learned attention L is in :mod:`whyface.xcos.learned`.
 """
@@ -7,7 +19,7 @@ and section 3.3. Learned attention L is in :mod:`whyface.xcos.learned`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,3 +197,45 @@ def normalise_attention(raw: FloatArray) -> NDArray[np.float32]:
     if not total > 0:
         raise InputError(f"attention weights must have a positive sum to be normalised, got {total:.4g}")
     return np.asarray(raw / total, np.float32)
+
+
+class FactorisedMaps(NamedTuple):
+    """S and W (N, H, W) and the scores (N,) of N pairs, float32."""
+
+    similarity: NDArray[np.float32]
+    attention: NDArray[np.float32]
+    score: NDArray[np.float32]
+
+
+def place_lengths(grids: FloatArray) -> NDArray[np.float32]:
+    """Return the length of every place's feature: (N, C, H, W) -> (N, H, W). For weighed grids it is a."""
+    if grids.ndim != 4:
+        raise InputError(f"grid features must have the shape (N, C, H, W), got {grids.shape}")
+    return np.asarray(np.sqrt(np.einsum("nchw,nchw->nhw", grids, grids, dtype=np.float64)), np.float32)
+
+
+def factorised_attention(grid_a: FloatArray, grid_b: FloatArray) -> NDArray[np.float32]:
+    """Return W of N pairs of weighed grids (N, C, H, W): (N, H, W), each adding up to 1.
+
+    If two faces have no weighed place in common, all places have equal weight.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit.
+    """
+    if grid_a.shape != grid_b.shape:
+        raise InputError(f"the two grids do not fit together: {grid_a.shape} and {grid_b.shape}")
+    product = place_lengths(grid_a).astype(np.float64) * place_lengths(grid_b)
+    total = product.sum(axis=(1, 2), keepdims=True)
+    places = product.shape[1] * product.shape[2]
+    weights = np.divide(product, total, out=np.full_like(product, 1 / places), where=total > 0)
+    return np.asarray(weights, np.float32)
+
+
+def factorised_maps(grid_a: FloatArray, grid_b: FloatArray) -> FactorisedMaps:
+    """Return S, W and score of N pairs of weighed grids (N, C, H, W)."""
+    weights = factorised_attention(grid_a, grid_b)
+    similarity = grid_cosine(grid_a, grid_b)
+    score = np.einsum("nhw,nhw->n", similarity, weights, dtype=np.float64)
+    return FactorisedMaps(similarity, weights, np.asarray(score, np.float32))

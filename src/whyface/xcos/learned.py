@@ -2,7 +2,7 @@
 
 Source: Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021, section 3, and the
 sizes of the authors' public release. The same metrics in plain arrays are in :mod:`whyface.xcos.grid` and
-:mod:`whyface.xcos.factorised`; both forms are tested against each other.
+:mod:`whyface.xcos.grid`; both forms are tested against each other.
 """
 
 from __future__ import annotations

@@ -20,8 +20,14 @@ from whyface.models.embedder import Batch, GridEmbedder
 from whyface.models.entry import ModelEntry
 from whyface.models.onnx_session import read_summary
 from whyface.onnx_runtime import open_session
-from whyface.xcos.factorised import factorised_maps
-from whyface.xcos.grid import AttentionKind, grid_cosine, normalise_attention, uniform_attention, xcos_score
+from whyface.xcos.grid import (
+    AttentionKind,
+    factorised_maps,
+    grid_cosine,
+    normalise_attention,
+    uniform_attention,
+    xcos_score,
+)
 
 if TYPE_CHECKING:
     from whyface.onnx_runtime import InferenceSession
@@ -146,7 +152,7 @@ class XcosModel:
         The safetensors file with the learned attention's tensors, which a search over a gallery needs, or None.
     weighed
         Whether the grid carries each face's own weights, so that learned attention needs no pair graph
-        (:mod:`whyface.xcos.factorised`).
+        (:mod:`whyface.xcos.grid`).
     """
 
     def __init__(

@@ -1,31 +1,15 @@
-"""Attention as a product of one factor per face and place, in plain arrays.
-
-    W_k = a_k b_k / sum_j a_j b_j,   a = exp(u(F_A)),   b = exp(u(F_B))
-
-u depends on one face. With unit features f and g, the score is
-
-    sum_k W_k <f_k, g_k> = <vec(a_k f_k), vec(b_k g_k)> / <a, b>.
-
-So a face is one vector, and all scores of two sets of faces need two matrix products and a division. Swapping the faces
-changes nothing.
-
-A *weighed grid* is a grid G with G_k = a_k f_k: the length of a place's feature is its weight, and its direction
-is compared. All functions here interpret a grid in this way. A raw grid F is therefore the untrained special case
-u = log |F|: places weighted by the length of their features.
-"""
+"""Attention that factorises, as its formulas are written: the reference for the torch modules and the ONNX graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.xcos.grid import COSINE_EPS, grid_cosine, normalise_cells
-
-FloatArray = NDArray[np.floating[Any]]
+from whyface.xcos.grid import COSINE_EPS, FloatArray, normalise_cells, place_lengths
 
 LOG_RANGE: Final = 10.0
 """Maximum difference of a face's log weights from its largest; lower ones are raised to this limit.
@@ -34,23 +18,9 @@ The denominator of two faces that rely on different places then still fits into 
 """
 
 
-class FactorisedMaps(NamedTuple):
-    """S and W (N, H, W) and the scores (N,) of N pairs, float32."""
-
-    similarity: NDArray[np.float32]
-    attention: NDArray[np.float32]
-    score: NDArray[np.float32]
-
-
 def length_logits(grids: FloatArray) -> NDArray[np.float32]:
     """Return u = log |F|: (N, C, H, W) -> (N, H, W). Lengths below :data:`COSINE_EPS` are raised to it."""
     return np.asarray(np.log(np.maximum(place_lengths(grids), COSINE_EPS)), np.float32)
-
-
-def place_lengths(grids: FloatArray) -> NDArray[np.float32]:
-    """Return the length of every place's feature: (N, C, H, W) -> (N, H, W). For weighed grids it is a."""
-    _check_grid(grids)
-    return np.asarray(np.sqrt(np.einsum("nchw,nchw->nhw", grids, grids, dtype=np.float64)), np.float32)
 
 
 def weigh_grid(grids: FloatArray, logits: FloatArray) -> NDArray[np.float32]:
@@ -73,7 +43,6 @@ def weigh_grid(grids: FloatArray, logits: FloatArray) -> NDArray[np.float32]:
     InputError
         If the shapes do not fit.
     """
-    _check_grid(grids)
     if logits.shape != (len(grids), *grids.shape[2:]):
         raise InputError(f"need one log weight for each place of {grids.shape}, got {logits.shape}")
     flat = logits.reshape(len(logits), -1).astype(np.float64)
@@ -99,8 +68,6 @@ def factorised_scores(grids_a: FloatArray, grids_b: FloatArray) -> NDArray[np.fl
     InputError
         If the shapes do not fit.
     """
-    _check_grid(grids_a)
-    _check_grid(grids_b)
     if grids_a.shape[1:] != grids_b.shape[1:]:
         raise InputError(f"the two grids do not fit together: {grids_a.shape} and {grids_b.shape}")
     vectors = [np.asarray(grids, np.float32).reshape(len(grids), -1) for grids in (grids_a, grids_b)]
@@ -108,33 +75,6 @@ def factorised_scores(grids_a: FloatArray, grids_b: FloatArray) -> NDArray[np.fl
     product, total = vectors[0] @ vectors[1].T, weights[0] @ weights[1].T
     score = np.divide(product, total, out=np.zeros_like(product), where=total > 0)
     return np.asarray(np.clip(score, -1, 1), np.float32)
-
-
-def factorised_attention(grid_a: FloatArray, grid_b: FloatArray) -> NDArray[np.float32]:
-    """Return W of N pairs of weighed grids (N, C, H, W): (N, H, W), each adding up to 1.
-
-    If two faces have no weighed place in common, all places have equal weight.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit.
-    """
-    if grid_a.shape != grid_b.shape:
-        raise InputError(f"the two grids do not fit together: {grid_a.shape} and {grid_b.shape}")
-    product = place_lengths(grid_a).astype(np.float64) * place_lengths(grid_b)
-    total = product.sum(axis=(1, 2), keepdims=True)
-    places = product.shape[1] * product.shape[2]
-    weights = np.divide(product, total, out=np.full_like(product, 1 / places), where=total > 0)
-    return np.asarray(weights, np.float32)
-
-
-def factorised_maps(grid_a: FloatArray, grid_b: FloatArray) -> FactorisedMaps:
-    """Return S, W and score of N pairs of weighed grids (N, C, H, W); see :func:`factorised_scores`."""
-    weights = factorised_attention(grid_a, grid_b)
-    similarity = grid_cosine(grid_a, grid_b)
-    score = np.einsum("nhw,nhw->n", similarity, weights, dtype=np.float64)
-    return FactorisedMaps(similarity, weights, np.asarray(score, np.float32))
 
 
 def place_logits(grids: FloatArray, tensors: Mapping[str, FloatArray]) -> NDArray[np.float32]:
@@ -176,8 +116,3 @@ def _convolve(x: FloatArray, weight: FloatArray, bias: FloatArray) -> NDArray[np
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
     return np.asarray(np.einsum("nchwij,ocij->nohw", windows, weight, optimize=True) + bias[:, None, None])
-
-
-def _check_grid(grids: FloatArray) -> None:
-    if grids.ndim != 4:
-        raise InputError(f"grid features must have the shape (N, C, H, W), got {grids.shape}")
