@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TEST_VENV ?= .venv-test
 
-.PHONY: demo test test-slow lint format docs clean
+.PHONY: demo test test-slow fuzz lint format docs clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/whyface demo
@@ -15,6 +15,12 @@ test: $(TEST_VENV)/.installed
 
 test-slow: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/python -m pytest -m slow
+
+# Spoilt files of every kind by the thousand; what is found is kept in out/fuzz.
+N ?= 20000
+SEED ?= 0
+fuzz: $(TEST_VENV)/.installed
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m hostile.fuzz --count $(N) --seed $(SEED) --keep out/fuzz
 
 lint: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,17 @@ def test_a_sparse_file_of_50_gigabytes(tmp_path: Path) -> None:
         file.truncate(50 * 2**30)
     with pytest.raises(RefusedError, match="more than the"):
         read_guarded(tmp_path / "large")
+
+
+def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
+    """However much would be read at most: 2 GiB were taken first."""
+    (tmp_path / "small").write_bytes(b"x")
+    tracemalloc.start()
+    try:
+        read_guarded(tmp_path / "small")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300, "\udcff"])

@@ -239,6 +239,17 @@ def test_the_files_of_two_galleries_do_not_go_together(path: Path, tmp_path: Pat
             gallery.search(PROBES)
 
 
+def test_rows_whose_features_were_cut_off(path: Path) -> None:
+    """Asking for them ended in an IndexError."""
+    with Gallery.open(path) as gallery:
+        size = gallery.layout.record.itemsize
+    with (path / "features.bin").open("r+b") as file:
+        file.truncate(4096 + (COUNT - 2) * size)
+    with Gallery.open(path) as gallery:
+        assert set(gallery.rows(range(COUNT))) == set(range(COUNT - 2)) - {6, 7, 34, 35}
+        assert gallery.damaged >= {COUNT - 2, COUNT - 1}
+
+
 def test_damage_in_the_index_of_removed_faces(path: Path) -> None:
     """A removed face that the index does not list is not found either: its row says so."""
     truth = everything(path)

@@ -15,7 +15,7 @@ from whyface.data.protocols import PairProtocol, build_protocol
 from whyface.data.restricted_pickle import PickledArray, restricted_loads
 from whyface.errors import DataError, InputError
 from whyface.faces.pictures import LARGEST_FILE, Closing, decode_aligned
-from whyface.files.guarded import LARGEST_ARCHIVE, check_plain
+from whyface.files.guarded import LARGEST_ARCHIVE, check_plain, read_guarded
 
 
 def join_people(count: int, genuine_pairs: Iterable[tuple[int, int]]) -> NDArray[np.intp]:
@@ -166,15 +166,13 @@ def read_bin(path: str | Path, *, folds: int = 10, name: str = "", max_bytes: in
 
 def _read(path: Path, max_bytes: int) -> bytes:
     try:
-        check_plain(path, most=LARGEST_ARCHIVE)
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
+        if check_plain(path, most=LARGEST_ARCHIVE) > max_bytes:
+            raise DataError(f"{path}: more than the limit of {max_bytes} bytes; raise the limit if it is a pair file")
+        data = read_guarded(path, most=max_bytes)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     if not data:
         raise DataError(f"{path}: empty; fetch the file again")
-    if len(data) > max_bytes:
-        raise DataError(f"{path}: more than the limit of {max_bytes} bytes; raise the limit if it is a pair file")
     return data
 
 

@@ -44,12 +44,12 @@ def read_guarded(path: Path | str, *, most: int = LARGEST_MODEL) -> bytes:
     OSError
         It cannot be read; :class:`RefusedError` if it is no plain file or too large. ``strerror`` says why.
     """
-    check_plain(path, most=most)
+    size = check_plain(path, most=most)
     with Path(path).open("rb") as file:
-        # It may have grown since.
-        data = file.read(most + 1)
-    if len(data) > most:
-        _refuse(path, f"larger than {most} bytes")
+        # Python takes the memory first: asked for the most, it would take gigabytes for a file of a few bytes.
+        data = file.read(size + 1)
+    if len(data) > size:
+        _refuse(path, "another program is writing to it")
     return data
 
 

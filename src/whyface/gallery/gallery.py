@@ -189,11 +189,7 @@ class Gallery:
 
     def labels(self) -> list[tuple[int, str]]:
         """Return number and name of every face that is not removed and whose name is intact."""
-        return [
-            (row.record, row.name)
-            for row in self._whole_rows()
-            if row.record < len(self.records) and self._is_tied(row)
-        ]
+        return [(row.record, row.name) for row in self._whole_rows() if self._is_tied(row)]
 
     def rows(self, numbers: Iterable[int]) -> dict[int, FaceRow]:
         """Look up records of the file, without removed and damaged ones; the damaged ones are noted."""
@@ -352,7 +348,8 @@ class Gallery:
                 yield row
 
     def _is_tied(self, row: FaceRow) -> bool:
-        return row.belongs_to(int(self.records[row.record]["crc"]))
+        # A feature file that was cut off has fewer records than the table has rows.
+        return row.record < len(self.records) and row.belongs_to(int(self.records[row.record]["crc"]))
 
     def _require_writer(self) -> None:
         if self._lock is None:

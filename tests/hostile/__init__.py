@@ -1,0 +1,1 @@
+"""Hostile input: cases that were found, and seeded generators of more."""
