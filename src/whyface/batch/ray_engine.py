@@ -127,12 +127,7 @@ def ray_module() -> Any:
     """Import Ray with its usage statistics off, regardless of the environment.
 
     By default Ray sends them to its developers, unless disabled before it starts a cluster. A running cluster keeps the
-    settings that it was started with.
-
-    Raises
-    ------
-    InputError
-        If Ray is not installed; the message names the extra to install.
+    settings that it was started with. Raise InputError if Ray is not installed; the message names the extra to install.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:

@@ -22,10 +22,7 @@ PARQUET: Final = ".parquet"
 def result_ending(out: Path) -> str:
     """Return :data:`CSV` or :data:`PARQUET`.
 
-    Raises
-    ------
-    InputError
-        If the name ends otherwise: another program would take the file for something that it is not.
+    Raise InputError if the name ends otherwise: another program would take the file for something that it is not.
     """
     ending = out.suffix.lower()
     if ending not in (CSV, PARQUET):
@@ -71,12 +68,7 @@ def write_results(
 def read_description(out: Path) -> tuple[dict[str, Any], Counter[str]]:
     """Return the metadata of a result and the number of rows with each verdict.
 
-    Raises
-    ------
-    ValueError
-        If the file is not the result of a batch.
-    OSError
-        If it cannot be read.
+    Raise ValueError if the file is not the result of a batch, and OSError if it cannot be read.
     """
     if result_ending(out) == CSV:
         made = read_json(about_path(out))

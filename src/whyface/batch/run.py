@@ -97,16 +97,12 @@ class ResultParts:
     def merge(self, chunks: Iterable[int], metadata: Mapping[str, Any]) -> Counter[str]:
         """Merge all parts into the result, one at a time, and remove them.
 
+        Raise DataError if a part is missing or damaged; the next run repeats it. Raise OutputError if the result cannot
+        be written.
+
         Returns
         -------
         Number of rows with each verdict; ``"failed"`` counts those with an error.
-
-        Raises
-        ------
-        DataError
-            If a part is missing or damaged; the next run repeats it.
-        OutputError
-            If the result cannot be written.
         """
         temporary = self.folder / "merged"
         try:
@@ -306,10 +302,7 @@ def _report(found: Counter[str], *, resumed: int) -> BatchReport:
 def _finish(out: Path, described: Mapping[str, Any]) -> BatchReport:
     """Remove the parts of a batch that was killed after its result was written.
 
-    Raises
-    ------
-    OutputError
-        If the result is not this batch's.
+    Raise OutputError if the result is not this batch's.
     """
     try:
         made, found = read_description(out)

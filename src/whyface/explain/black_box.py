@@ -32,13 +32,7 @@ _BLUR_SIGMA: Final = 12.0
 
 
 def check_fill(fill: Fill) -> Fill:
-    """Return the fill if it is valid.
-
-    Raises
-    ------
-    InputError
-        If it is neither a grey level nor a known name.
-    """
+    """Return the fill if it is valid. Raise InputError if it is neither a grey level nor a known name."""
     if isinstance(fill, str):
         if fill not in FILL_NAMES:
             raise InputError(f"unknown fill {fill!r}; use a grey level in 0..255 or one of {', '.join(FILL_NAMES)}")

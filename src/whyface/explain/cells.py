@@ -51,6 +51,8 @@ class CellTerms:
 def cell_parts(maps: FloatArray, weights: FloatArray) -> NDArray[np.float64]:
     """Split embeddings into the parts of their places.
 
+    Raise InputError if the shapes do not fit.
+
     Parameters
     ----------
     maps
@@ -61,11 +63,6 @@ def cell_parts(maps: FloatArray, weights: FloatArray) -> NDArray[np.float64]:
     Returns
     -------
     P_ij F_ij, (N, D, H, W) float64.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit.
     """
     if maps.ndim != 4 or maps.shape[1:] != weights.shape[1:]:
         raise InputError(f"maps {maps.shape} and weights {weights.shape} do not fit; both are (., C, H, W)")
@@ -79,17 +76,14 @@ def cell_parts(maps: FloatArray, weights: FloatArray) -> NDArray[np.float64]:
 def cell_terms(parts_a: FloatArray, parts_b: FloatArray, constant: FloatArray) -> CellTerms:
     """Split the cosines of N pairs.
 
+    Raise InputError if the shapes do not fit, or an embedding is zero and has no cosine.
+
     Parameters
     ----------
     parts_a, parts_b
         From :func:`cell_parts`, (N, D, H, W) each.
     constant
         b, (D,).
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit, or an embedding is zero and has no cosine.
     """
     if parts_a.shape != parts_b.shape or parts_a.ndim != 4 or constant.shape != parts_a.shape[1:2]:
         raise InputError(f"parts {parts_a.shape}, {parts_b.shape} and constant {constant.shape} do not fit")

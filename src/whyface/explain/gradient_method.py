@@ -178,6 +178,8 @@ def gives_gradients(embedder: Embedder) -> bool:
 def pair_score(comparison: SearchableComparison, *, directory: Path | str | None = None) -> PairScore:
     """Return the differentiable form of a comparison.
 
+    Raise ModelError if the model gives no gradients, or its attention is not available as torch tensors.
+
     Parameters
     ----------
     comparison
@@ -185,11 +187,6 @@ def pair_score(comparison: SearchableComparison, *, directory: Path | str | None
         has a torch version.
     directory
         Folder of models that do not come with whyface.
-
-    Raises
-    ------
-    ModelError
-        If the model gives no gradients, or its attention is not available as torch tensors.
     """
     embedder, kind = as_torch(comparison.embedder), comparison.attention
     if embedder is None:
@@ -216,6 +213,8 @@ def open_pair_score(
 ) -> PairScore:
     """Open the differentiable score of a known model.
 
+    Raise ModelError if the model is unknown, has no torch version, lacks that attention, or its file is unusable.
+
     Parameters
     ----------
     name
@@ -225,11 +224,6 @@ def open_pair_score(
         other. ``"u"`` works with all models.
     directory
         Folder of models that do not come with whyface.
-
-    Raises
-    ------
-    ModelError
-        If the model is unknown, has no torch version, lacks that attention, or its file is unusable.
     """
     embedder = open_torch_embedder(name, directory=directory)
     entry = model_entry(name)
@@ -311,10 +305,8 @@ class GradientMethod(BatchedPairMethod):
 def require_torch(embedder: Embedder, method: str) -> TorchEmbedder:
     """Return the embedder if it gives gradients.
 
-    Raises
-    ------
-    ModelError
-        If it gives none, e.g. because it runs on ONNX Runtime; the message names the methods that work with it.
+    Raise ModelError if it gives none, e.g. because it runs on ONNX Runtime; the message names the methods that work
+    with it.
     """
     found = as_torch(embedder)
     if found is not None:

@@ -41,7 +41,8 @@ class Coalitions:
 def coalitions(players: int, trials: int, *, seed: int) -> Coalitions:
     """Choose coalitions: first all of the sizes with the largest weights (the smallest and largest), then random ones.
 
-    Each coalition is paired with its complement, which reduces the variance.
+    Each coalition is paired with its complement, which reduces the variance. Raise InputError if there are too few
+    players or trials.
 
     Parameters
     ----------
@@ -51,11 +52,6 @@ def coalitions(players: int, trials: int, *, seed: int) -> Coalitions:
         Maximum number of coalitions, at least 2 M; all 2^M - 2 are used if they fit.
     seed
         Seed of the random coalitions.
-
-    Raises
-    ------
-    InputError
-        If there are too few players or trials.
     """
     if players < 2:
         raise InputError(f"Shapley values need at least 2 players, got {players}")

@@ -188,10 +188,7 @@ class BatchedPairMethod(PairMethod):
     def maps(self, first: Batch, second: Batch) -> PairMaps:
         """Explain N pairs of aligned faces, (N, 3, 112, 112) each, in batches of at most ``batch_size`` faces.
 
-        Raises
-        ------
-        InputError
-            If there are no pairs, or the two sides differ in number.
+        Raise InputError if there are no pairs, or the two sides differ in number.
         """
         check_pairing(first, second)
         step = max(1, self.batch_size // 2)

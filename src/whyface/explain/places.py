@@ -41,6 +41,8 @@ def mean_map(
 ) -> NDArray[np.float32]:
     """Average the last spatial map over faces.
 
+    Raise InputError if there are too few faces, and ModelError if the network has no grid.
+
     Parameters
     ----------
     embedder
@@ -56,13 +58,6 @@ def mean_map(
     Returns
     -------
     (C, H, W) float32.
-
-    Raises
-    ------
-    InputError
-        If there are too few faces.
-    ModelError
-        If the network has no grid.
     """
     if len(faces) < FEWEST:
         raise InputError(f"{len(faces)} faces are too few for a mean; give at least {FEWEST} of different people")
@@ -91,13 +86,7 @@ def mean_map_file(embedder: Embedder) -> Path | None:
 
 
 def read_mean_map(path: Path | str) -> NDArray[np.float32]:
-    """Read the mean map, (C, H, W) float32, that :func:`save_mean_map` wrote.
-
-    Raises
-    ------
-    ModelError
-        If it cannot be read.
-    """
+    """Read the mean map, (C, H, W) float32, that :func:`save_mean_map` wrote. Raise ModelError if it cannot be read."""
     try:
         return np.asarray(read_tensors(path, (_TENSOR,))[0][_TENSOR], np.float32)
     except (OSError, ValueError, KeyError) as error:
@@ -107,10 +96,7 @@ def read_mean_map(path: Path | str) -> NDArray[np.float32]:
 def save_mean_map(path: Path | str, values: NDArray[np.float32], record: dict[str, str]) -> None:
     """Write a mean map (C, H, W) in half precision, with a record of its origin.
 
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
+    Raise OutputError if the file cannot be written.
     """
     data = save({_TENSOR: np.ascontiguousarray(values, np.float16)}, metadata=record)
     write_atomic(path, with_sorted_metadata(data))
@@ -148,6 +134,8 @@ def neighbourhoods(parts: FloatArray, sigma: float) -> NDArray[np.float64]:
 def compare_places(parts_a: FloatArray, parts_b: FloatArray, sigma: float) -> Places:
     """Compare N pairs place by place.
 
+    Raise InputError if the shapes do not fit.
+
     Parameters
     ----------
     parts_a, parts_b
@@ -159,11 +147,6 @@ def compare_places(parts_a: FloatArray, parts_b: FloatArray, sigma: float) -> Pl
     -------
     S, the cosine of the two faces' neighbourhoods, and W, the product of their lengths divided by its sum: how much
     the place contributes to the embeddings. W is uniform if a face equals the mean face everywhere.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit.
     """
     near_a, near_b = (neighbourhoods(parts, sigma) for parts in (parts_a, parts_b))
     similarity = grid_cosine(near_a, near_b)

@@ -96,10 +96,7 @@ class ThresholdSource:
     def from_dict(cls, data: Mapping[str, Any]) -> ThresholdSource:
         """Build from the result of :meth:`to_dict`; unknown keys are ignored.
 
-        Raises
-        ------
-        DataError
-            If a key is missing or a value is of the wrong type or out of range.
+        Raise DataError if a key is missing or a value is of the wrong type or out of range.
         """
         part = "threshold_source"
         return _built(
@@ -272,10 +269,7 @@ def _quality(value: Any) -> FaceQuality:
 def read_key(part: str, data: Mapping[str, Any], key: str, read: Callable[[Any], _T]) -> _T:
     """Read one key of a part of an explanation.
 
-    Raises
-    ------
-    DataError
-        If the key is missing or ``read`` refuses its value; the message names part and key.
+    Raise DataError if the key is missing or ``read`` refuses its value; the message names part and key.
     """
     if not isinstance(data, Mapping):
         raise DataError(f"explanation: {part} must be an object; write the file again")

@@ -36,13 +36,7 @@ class MethodRegistry(Mapping[str, MethodEntry]):
         return len(self._all())
 
     def register(self, entry: MethodEntry) -> None:
-        """Add a method.
-
-        Raises
-        ------
-        InputError
-            If it is not an entry, its name is invalid, or the name is taken.
-        """
+        """Add a method. Raise InputError if it is not an entry, its name is invalid, or the name is taken."""
         if not isinstance(entry, MethodEntry):
             raise InputError(f"a method is registered by a MethodEntry, got {type(entry).__name__}")
         if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,40}", entry.name):
@@ -133,10 +127,7 @@ def register_method(
 def method_entry(name: str) -> MethodEntry:
     """Return the method of a name.
 
-    Raises
-    ------
-    InputError
-        If there is none; the message suggests the nearest name and lists all.
+    Raise InputError if there is none; the message suggests the nearest name and lists all.
     """
     if name not in METHODS:
         if reason := METHODS.why_broken(name):
@@ -148,13 +139,7 @@ def method_entry(name: str) -> MethodEntry:
 
 
 def parse_methods(text: str) -> list[str]:
-    """Split ``"xcos,xface"`` into names, each once.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown or none is given.
-    """
+    """Split ``"xcos,xface"`` into names, each once. Raise InputError if a name is unknown or none is given."""
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not names:
         raise InputError(f"no method given; known: {', '.join(METHODS)}")

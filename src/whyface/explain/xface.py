@@ -74,10 +74,7 @@ class Patches:
 def starts(size: int, stride: int, side: int = FACE_SIZE) -> NDArray[np.intp]:
     """Return the first pixels of the patches along one side: 0, stride, 2 stride ... and always ``side - size``.
 
-    Raises
-    ------
-    InputError
-        If the size does not fit or the stride is not positive.
+    Raise InputError if the size does not fit or the stride is not positive.
     """
     if not 1 <= size <= side:
         raise InputError(f"a patch must be 1 to {side} pixels wide, got {size}")
@@ -89,10 +86,7 @@ def starts(size: int, stride: int, side: int = FACE_SIZE) -> NDArray[np.intp]:
 def patches(size: int, stride: int, shape: Shape = "rectangle") -> Patches:
     """Return the positions of a patch that cover the aligned face.
 
-    Raises
-    ------
-    InputError
-        If size, stride or shape do not fit.
+    Raise InputError if size, stride or shape do not fit.
     """
     if shape not in SHAPES:
         raise InputError(f"unknown shape {shape!r}; use {' or '.join(SHAPES)}")

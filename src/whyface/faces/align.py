@@ -25,6 +25,9 @@ def template() -> NDArray[np.float64]:
 def similarity_transform(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
     """Return the least-squares rotation, scale and translation from one set of points to another; never a reflection.
 
+    Raise InputError if the arrays have another shape or contain values that are not finite, and FaceError if the points
+    of either set nearly coincide, or no rotation fits better than any other (a mirrored face).
+
     Parameters
     ----------
     source, target
@@ -34,13 +37,6 @@ def similarity_transform(source: ArrayLike, target: ArrayLike) -> NDArray[np.flo
     -------
     ndarray
         Affine matrix ``M``, shape (2, 3) float64, that minimises the sum of ``|M @ [x, y, 1] - target|^2``.
-
-    Raises
-    ------
-    InputError
-        If the arrays have another shape or contain values that are not finite.
-    FaceError
-        If the points of either set nearly coincide, or no rotation fits better than any other (a mirrored face).
 
     References
     ----------
@@ -67,10 +63,7 @@ def similarity_transform(source: ArrayLike, target: ArrayLike) -> NDArray[np.flo
 def invert_affine(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the inverse (2, 3) of an affine map (2, 3).
 
-    Raises
-    ------
-    InputError
-        If the map has another shape or no inverse.
+    Raise InputError if the map has another shape or no inverse.
     """
     linear = matrix[:, :2]
     if matrix.shape != (2, 3) or abs(float(np.linalg.det(linear))) < 1e-300:
@@ -87,6 +80,9 @@ def apply_affine(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.f
 def align(photo: NDArray[np.uint8], landmarks: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Crop the aligned face that five landmarks define.
 
+    Raise InputError if the photo or the landmarks have another shape or type, and FaceError if the landmarks do not
+    span a face.
+
     Parameters
     ----------
     photo
@@ -101,13 +97,6 @@ def align(photo: NDArray[np.uint8], landmarks: ArrayLike) -> tuple[NDArray[np.ui
         RGB uint8, shape (112, 112, 3); black outside the photo.
     crop_to_photo
         Affine map (2, 3) float64 from crop pixels to photo pixels.
-
-    Raises
-    ------
-    InputError
-        If the photo or the landmarks have another shape or type.
-    FaceError
-        If the landmarks do not span a face.
     """
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
         raise InputError(f"a photo must be H x W x 3 uint8, got {photo.shape} {photo.dtype}")

@@ -101,10 +101,7 @@ class CenterFaceDetector:
     def detect(self, photo: NDArray[np.uint8]) -> list[Detection]:
         """Return the faces of a photo (RGB uint8, shape (H, W, 3)), the largest box first.
 
-        Raises
-        ------
-        InputError
-            If the photo has another shape or type.
+        Raise InputError if the photo has another shape or type.
         """
         check_photo(photo)
         found = self._search(photo)
@@ -266,17 +263,13 @@ SHA256: Final = "5f9d0c07eee7d7daef429829ae7ad720f1662b21b18bc7fb8f6247de66fb34f
 def open_centerface(*, threads: int | None = None) -> Network:
     """Open the network.
 
+    Raise ModelIntegrityError if the file's SHA-256 is not the one on record, and ModelError if the file is missing or
+    ONNX Runtime cannot load it.
+
     Parameters
     ----------
     threads
         Threads within one operator; None: ONNX Runtime's default.
-
-    Raises
-    ------
-    ModelIntegrityError
-        If the file's SHA-256 is not the one on record.
-    ModelError
-        If the file is missing or ONNX Runtime cannot load it.
     """
     try:
         model = (resources.files("whyface") / ASSET).read_bytes()

@@ -106,10 +106,7 @@ def largest_first(detections: Iterable[Detection]) -> list[Detection]:
 def check_photo(photo: NDArray[np.uint8]) -> None:
     """Check that an array is a photo.
 
-    Raises
-    ------
-    InputError
-        If the array is not RGB uint8 of shape (H, W, 3) with at least one pixel.
+    Raise InputError if the array is not RGB uint8 of shape (H, W, 3) with at least one pixel.
     """
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
         raise InputError(f"a photo must be H x W x 3 uint8, got {photo.shape} {photo.dtype}; convert it to RGB")

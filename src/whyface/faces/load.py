@@ -57,15 +57,12 @@ def open_detector(name: str = DETECTORS[0], *, threads: int | None = None) -> De
 def default_detector(*, threads: int | None = None) -> Detector:
     """Return the default detector, which is opened at the first call and then kept.
 
+    Raise ModelError if the detector's weights are missing or differ from those on record.
+
     Parameters
     ----------
     threads
         Threads of ONNX Runtime; None: ONNX Runtime's default. One detector is kept for each number.
-
-    Raises
-    ------
-    ModelError
-        If the detector's weights are missing or differ from those on record.
     """
     return _kept_detector(threads)
 
@@ -140,19 +137,13 @@ def load_faces(
 ) -> list[Face]:
     """Read all faces of a picture, the largest first; at least one.
 
+    Raise PhotoError if the picture cannot be read, and FaceError if there is no face, and InputError if it is nothing
+    that can be read as a picture.
+
     Parameters
     ----------
     picture, bgr, max_pixels, detector, threads
         As for :func:`load_face`.
-
-    Raises
-    ------
-    PhotoError
-        If the picture cannot be read.
-    FaceError
-        If there is no face.
-    InputError
-        If it is nothing that can be read as a picture.
     """
     if isinstance(picture, Face):
         return [picture]
@@ -264,6 +255,8 @@ def other_photos(
 ) -> tuple[list[Face], list[str]]:
     """Read one face from every photo in a folder, leaving out photos without one.
 
+    Raise InputError if no face is left.
+
     Parameters
     ----------
     folder
@@ -280,11 +273,6 @@ def other_photos(
     Returns
     -------
     The faces, and for each photo left out the reason.
-
-    Raises
-    ------
-    InputError
-        If no face is left.
     """
     listed = list_photos(folder)
     files = [folder / name for name in listed.photos]

@@ -166,12 +166,8 @@ _OUTPUT: Final = _Stored(
 def load_networks() -> Networks:
     """Read the three networks from the installed package ``mtcnn``.
 
-    Raises
-    ------
-    ModelError
-        If the package or its decompressor ``lz4`` is not installed.
-    ModelIntegrityError
-        If the SHA-256 of a file is not the one on record.
+    Raise ModelError if the package or its decompressor ``lz4`` is not installed, and ModelIntegrityError if the SHA-256
+    of a file is not the one on record.
     """
     spec = find_spec("mtcnn")
     if spec is None or not spec.submodule_search_locations:
@@ -183,13 +179,9 @@ def load_networks() -> Networks:
 def arrays_of_joblib(data: bytes, shapes: Sequence[Shape]) -> list[Tensor]:
     """Extract the float32 arrays from an uncompressed joblib file; its pickle is parsed, never executed.
 
-    After the state of each array's wrapper is set (SETITEMS, then BUILD), the stream holds one byte with the number
-    of padding bytes, the padding, and the array in C order.
-
-    Raises
-    ------
-    ModelError
-        If the stream does not hold arrays of exactly these shapes.
+    After the state of each array's wrapper is set (SETITEMS, then BUILD), the stream holds one byte with the number of
+    padding bytes, the padding, and the array in C order. Raise ModelError if the stream does not hold arrays of exactly
+    these shapes.
     """
     stream, arrays, before = io.BytesIO(data), list[Tensor](), ""
     try:

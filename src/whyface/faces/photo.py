@@ -72,9 +72,10 @@ def read_photo(
     """Read a picture file as upright RGB.
 
     JPEG, PNG, WebP, BMP, TIFF and GIF are read, and with the extra ``heif`` HEIC and AVIF; of an animation, the first
-    frame. The EXIF orientation is applied.
-    Transparent pixels are composited on white. 16-bit values are scaled to 8 bits. Floating-point pictures (grey TIFF)
-    are read as 0..1 if no value is above 1, otherwise as 0..255. Colour profiles are ignored.
+    frame. The EXIF orientation is applied. Transparent pixels are composited on white. 16-bit values are scaled to 8
+    bits. Floating-point pictures (grey TIFF) are read as 0..1 if no value is above 1, otherwise as 0..255. Colour
+    profiles are ignored. Raise PhotoError if the file is missing, a folder, empty, unreadable, damaged, truncated, too
+    large or of another format, and InputError if ``max_pixels`` is not a positive number.
 
     Parameters
     ----------
@@ -89,13 +90,6 @@ def read_photo(
     -------
     ndarray
         RGB uint8, shape (H, W, 3), C-contiguous.
-
-    Raises
-    ------
-    PhotoError
-        If the file is missing, a folder, empty, unreadable, damaged, truncated, too large or of another format.
-    InputError
-        If ``max_pixels`` is not a positive number.
     """
     _check_limit(max_pixels)
     _check_file(path)
@@ -113,6 +107,9 @@ def decode_photo(
 ) -> NDArray[np.uint8]:
     """Decode a picture from memory in the same way as :func:`read_photo`.
 
+    Raise PhotoError if the bytes are not a picture, damaged, truncated, too large or of another format, and InputError
+    if ``max_pixels`` is not a positive number.
+
     Parameters
     ----------
     data
@@ -126,13 +123,6 @@ def decode_photo(
     -------
     ndarray
         RGB uint8, shape (H, W, 3), C-contiguous.
-
-    Raises
-    ------
-    PhotoError
-        If the bytes are not a picture, damaged, truncated, too large or of another format.
-    InputError
-        If ``max_pixels`` is not a positive number.
     """
     _check_limit(max_pixels)
     if not data:
@@ -151,6 +141,9 @@ def decode_picture(
 ) -> NDArray[np.uint8]:
     """Convert a picture that Pillow has opened in the same way as :func:`read_photo`.
 
+    Raise PhotoError if it is damaged, truncated or too large, and InputError if ``max_pixels`` is not a positive
+    number.
+
     Parameters
     ----------
     picture
@@ -162,13 +155,6 @@ def decode_picture(
     -------
     ndarray
         RGB uint8, shape (H, W, 3), C-contiguous.
-
-    Raises
-    ------
-    PhotoError
-        If it is damaged, truncated or too large.
-    InputError
-        If ``max_pixels`` is not a positive number.
     """
     with _told(name):
         check_pixels(picture.size, max_pixels, name, check_size)
@@ -297,6 +283,9 @@ def _check_file(path: str | Path) -> None:
 def check_pixels(size: tuple[int, int], max_pixels: int, path: str | Path, check: SizeCheck | None) -> None:
     """Check a picture's width and height.
 
+    Raise PhotoError if the picture is empty or has too many pixels, and InputError if ``max_pixels`` is not a positive
+    number.
+
     Parameters
     ----------
     size
@@ -307,13 +296,6 @@ def check_pixels(size: tuple[int, int], max_pixels: int, path: str | Path, check
         Name in messages.
     check
         A further check, or None.
-
-    Raises
-    ------
-    PhotoError
-        If the picture is empty or has too many pixels.
-    InputError
-        If ``max_pixels`` is not a positive number.
     """
     _check_limit(max_pixels)
     width, height = size

@@ -36,6 +36,9 @@ def read_picture(
 ) -> tuple[NDArray[np.uint8], str]:
     """Read a picture from what a user holds.
 
+    Raise InputError if it is none of these; the message says what works. Raise PhotoError if it is a picture that
+    cannot be read.
+
     Parameters
     ----------
     picture
@@ -52,13 +55,6 @@ def read_picture(
         RGB uint8, (H, W, 3), C-contiguous.
     name : str
         The path, or what else the picture was, for messages.
-
-    Raises
-    ------
-    InputError
-        If it is none of these; the message says what works.
-    PhotoError
-        If it is a picture that cannot be read.
     """
     if bgr and not isinstance(picture, np.ndarray):
         raise InputError(f"bgr is for arrays; {_kind(picture)} says the order of its channels, so leave bgr out")

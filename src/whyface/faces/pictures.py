@@ -217,6 +217,8 @@ def open_pictures(path: str | Path) -> FolderPictures | TarPictures:
 def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode one aligned picture with :func:`whyface.faces.photo.decode_photo`.
 
+    Raise DataError if the bytes are not a readable picture or its size is not 112 x 112.
+
     Parameters
     ----------
     data
@@ -228,11 +230,6 @@ def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
     -------
     ndarray
         RGB uint8, shape (112, 112, 3).
-
-    Raises
-    ------
-    DataError
-        If the bytes are not a readable picture or its size is not 112 x 112.
     """
 
     def check(width: int, height: int) -> None:

@@ -128,10 +128,8 @@ class FaceQuality:
     def from_dict(cls, data: Mapping[str, Any]) -> FaceQuality:
         """Build from what :meth:`to_dict` returned; names that it does not know are ignored.
 
-        Raises
-        ------
-        ValueError, TypeError
-            If a measure is missing or of the wrong kind; the message is a phrase that follows its name.
+        Raise ValueError or TypeError if a measure is missing or of the wrong kind; the message is a phrase that follows
+        its name.
         """
         found: dict[str, Any] = {}
         for field in fields(cls):
@@ -152,15 +150,12 @@ class FaceQuality:
 def measure_crop(crop: NDArray[np.uint8]) -> FaceQuality:
     """Compute the measures that need only the aligned crop.
 
+    Raise InputError if the crop has another shape or type.
+
     Parameters
     ----------
     crop
         RGB uint8, shape (112, 112, 3).
-
-    Raises
-    ------
-    InputError
-        If the crop has another shape or type.
     """
     grey = luminance(crop)
     face = grey[FACE_ROWS, FACE_COLUMNS]
@@ -277,12 +272,8 @@ def landmark_misfit(landmarks: ArrayLike) -> float:
     """Return the root mean square distance of five landmarks from those of the template, in inter-eye distances.
 
     The landmarks are first mapped to the template by a similarity transform, so size, position and roll do not matter.
-    A turned head increases the misfit; landmarks that no head can have increase it more.
-
-    Raises
-    ------
-    FaceError
-        If the landmarks span no face.
+    A turned head increases the misfit; landmarks that no head can have increase it more. Raise FaceError if the
+    landmarks span no face.
     """
     points, target = _five(landmarks), template()
     off = apply_affine(similarity_transform(points, target), points) - target
@@ -294,12 +285,7 @@ def head_pose(landmarks: ArrayLike) -> HeadPose:
 
     The five points of a typical head are rotated, scaled and orthographically projected to fit the landmarks (least
     squares, then the nearest rotation). Five points carry little information: yaw is accurate to about ten degrees;
-    pitch is coarser, since a long or short face looks like a nod.
-
-    Raises
-    ------
-    FaceError
-        If the landmarks span no face.
+    pitch is coarser, since a long or short face looks like a nod. Raise FaceError if the landmarks span no face.
     """
     points = _five(landmarks)
     target = template()
@@ -321,10 +307,7 @@ def head_pose(landmarks: ArrayLike) -> HeadPose:
 def roll_of(landmarks: ArrayLike) -> float:
     """Return the clockwise rotation of a face in the picture, in degrees from -180 to 180.
 
-    Raises
-    ------
-    FaceError
-        If the landmarks span no face.
+    Raise FaceError if the landmarks span no face.
     """
     back = invert_affine(similarity_transform(_five(landmarks), template()))
     return float(np.rad2deg(np.arctan2(back[1, 0], back[0, 0])))

@@ -156,6 +156,8 @@ class QualityMeter:
     ) -> FaceQuality:
         """Measure one face.
 
+        Raise InputError if the crop or the landmarks have another shape.
+
         Parameters
         ----------
         crop
@@ -166,11 +168,6 @@ class QualityMeter:
             Five landmarks in photo pixels, shape (5, 2); None for an aligned crop.
         detection_score
             The detector's confidence.
-
-        Raises
-        ------
-        InputError
-            If the crop or the landmarks have another shape.
         """
         measured = measure_crop(crop)
         if to_photo is not None and photo_size is not None:
@@ -203,17 +200,13 @@ class QualityMeter:
 def open_meter(*, threads: int | None = 1) -> QualityMeter:
     """Open the quality meter that comes with whyface.
 
+    Raise ModelIntegrityError if the SHA-256 of a file is not the one on record, and ModelError if a file is missing or
+    ONNX Runtime cannot load the network.
+
     Parameters
     ----------
     threads
         Threads of ONNX Runtime; the network is too small to gain from several.
-
-    Raises
-    ------
-    ModelIntegrityError
-        If the SHA-256 of a file is not the one on record.
-    ModelError
-        If a file is missing or ONNX Runtime cannot load the network.
     """
     record = _asset("quality.json")
     try:
@@ -229,10 +222,7 @@ def open_meter(*, threads: int | None = 1) -> QualityMeter:
 def default_meter() -> QualityMeter:
     """Return the default meter, which is opened at the first call and then kept.
 
-    Raises
-    ------
-    ModelError
-        If its files are missing or differ from those on record.
+    Raise ModelError if its files are missing or differ from those on record.
     """
     return open_meter()
 

@@ -57,6 +57,8 @@ _BROW_TOP, _EYE_TOP, _EYE_BOTTOM, _NOSE_TOP, _MOUTH_TOP, _MOUTH_BOTTOM = -0.50, 
 def region_of_cells(height: int = 7, width: int = 7) -> NDArray[np.str_]:
     """Return the region that contains the centre of each place of a grid over the aligned face.
 
+    Raise InputError if the grid has no places.
+
     Parameters
     ----------
     height, width
@@ -66,11 +68,6 @@ def region_of_cells(height: int = 7, width: int = 7) -> NDArray[np.str_]:
     -------
     (height, width) array of strings: :data:`REGIONS` if each of them contains the centre of a place, as from 7 x 7 on,
     otherwise parts of the picture such as ``"upper left quarter"``.
-
-    Raises
-    ------
-    InputError
-        If the grid has no places.
     """
     names, numbers = _named_places(height, width)
     return np.asarray(names)[numbers]
@@ -79,14 +76,11 @@ def region_of_cells(height: int = 7, width: int = 7) -> NDArray[np.str_]:
 def region_masks(height: int = 7, width: int = 7) -> dict[str, NDArray[np.bool_]]:
     """Return for each region, from top to bottom, the mask of its places.
 
+    Raise InputError if the grid has no places.
+
     Returns
     -------
     Name -> (height, width) bool. Each place is in exactly one mask, and no mask is empty.
-
-    Raises
-    ------
-    InputError
-        If the grid has no places.
     """
     names, numbers = _named_places(height, width)
     return {name: numbers == number for number, name in enumerate(names)}

@@ -56,10 +56,7 @@ _BY_KIND: Final[Mapping[str, Stroke]] = {
 def strokes(summaries: Mapping[str, Summary]) -> dict[str, Stroke]:
     """Choose a stroke for each line: a fixed one for each kind of attention, otherwise in order.
 
-    Raises
-    ------
-    InputError
-        If there are no lines or more than four.
+    Raise InputError if there are no lines or more than four.
     """
     if not 1 <= len(summaries) <= len(_STROKES):
         raise InputError(f"a figure shows 1 to {len(_STROKES)} curves, got {len(summaries)}")

@@ -38,7 +38,8 @@ def identification_figure(
     """Draw an identification so that a reader can check it.
 
     Left: the probe and the scores of the best candidates with the threshold. Right: S, W and S * W for the best two
-    candidates, and the difference of the products, which adds up to the gap between their scores.
+    candidates, and the difference of the products, which adds up to the gap between their scores. Raise InputError if
+    the face has another shape or type.
 
     Parameters
     ----------
@@ -48,11 +49,6 @@ def identification_figure(
         The probe, an aligned face, RGB uint8 (112, 112, 3).
     pictures
         Aligned faces of candidates by record, if their photos are available.
-
-    Raises
-    ------
-    InputError
-        If the face has another shape or type.
     """
     if face.shape != (FACE_SIZE, FACE_SIZE, 3) or face.dtype != np.uint8:
         raise InputError(f"the face must be aligned, 112 x 112 x 3 uint8, got {face.shape} {face.dtype}")
@@ -253,6 +249,8 @@ def erased_words_figure(
 ) -> Figure:
     """Draw the uncertainty with each word's place erased.
 
+    Raise InputError if there are no words or more than twelve.
+
     Parameters
     ----------
     face
@@ -265,11 +263,6 @@ def erased_words_figure(
         Title and subtitle.
     by_chance
         u with random places of the same area erased, drawn as a line.
-
-    Raises
-    ------
-    InputError
-        If there are no words or more than twelve.
     """
     if not 1 <= len(rises) <= 12:
         raise InputError(f"the figure shows one to twelve words, got {len(rises)}")

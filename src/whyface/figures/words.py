@@ -47,7 +47,8 @@ def words_figure(
 
     Each word has the face as the network saw it, and below it a scale that all words share: a grey band from the
     original similarity to the limit of chance, a line at the threshold, and a dot at the similarity without the word.
-    The dot is filled if the word has an effect beyond chance, otherwise hollow.
+    The dot is filled if the word has an effect beyond chance, otherwise hollow. Raise InputError if a face has another
+    shape or type.
 
     Parameters
     ----------
@@ -61,11 +62,6 @@ def words_figure(
     Returns
     -------
     A figure tied to no window and no global state.
-
-    Raises
-    ------
-    InputError
-        If a face has another shape or type.
     """
     faces = (face_a, face_b)
     for name, face in zip(("face_a", "face_b"), faces, strict=True):

@@ -27,10 +27,7 @@ LOCK_NAME: Final = "writer.lock"
 def take_lock(path: Path) -> FileLock:
     """Take the lock of the gallery in a folder.
 
-    Raises
-    ------
-    OutputError
-        If another process holds it, or the folder cannot be written to.
+    Raise OutputError if another process holds it, or the folder cannot be written to.
     """
     # One lock for all threads: by default, each would have its own and could not release another's.
     lock = FileLock(path / LOCK_NAME, thread_local=False)
@@ -44,13 +41,7 @@ def take_lock(path: Path) -> FileLock:
 
 
 def require_gallery(path: Path) -> None:
-    """Make sure that a folder holds a gallery.
-
-    Raises
-    ------
-    DataError
-        If it does not.
-    """
+    """Make sure that a folder holds a gallery. Raise DataError if it does not."""
     if not (path / FILE_NAME).is_file():
         raise DataError(f"{path}: no gallery here; whyface gallery enroll makes one")
 
@@ -161,10 +152,7 @@ class Layout:
 def read_header(data: bytes, source: str) -> Layout:
     """Parse a header.
 
-    Raises
-    ------
-    DataError
-        If it is not a header, is damaged, or has a version that this release does not support.
+    Raise DataError if it is not a header, is damaged, or has a version that this release does not support.
     """
     if len(data) < HEADER or data[: len(MAGIC)] != MAGIC:
         raise DataError(f"{source}: not a whyface gallery")
@@ -193,17 +181,14 @@ def make_records(
 ) -> NDArray[Any]:
     """Return N faces as records, checksummed and numbered from ``start``.
 
+    Raise InputError if the arrays do not fit the layout or hold values that are not finite.
+
     Parameters
     ----------
     unit
         (N, ``layout.values``), unit vectors.
     terms, base
         (N, ``layout.terms``) and (N, cells), None without learned attention.
-
-    Raises
-    ------
-    InputError
-        If the arrays do not fit the layout or hold values that are not finite.
     """
     terms = np.zeros((len(unit), 0), np.float32) if terms is None else terms
     base = np.zeros((len(unit), 0), np.float32) if base is None else base
@@ -277,10 +262,7 @@ class FeatureFile:
     def create(cls, path: Path, layout: Layout) -> FeatureFile:
         """Write a file with a header and no records; it must not exist.
 
-        Raises
-        ------
-        OutputError
-            If it exists or cannot be written.
+        Raise OutputError if it exists or cannot be written.
         """
         try:
             with path.open("xb") as file:
@@ -294,10 +276,8 @@ class FeatureFile:
     def append(self, start: int, records: NDArray[Any]) -> None:
         """Write records after the first ``start``; return once they are on disk.
 
-        Raises
-        ------
-        OutputError
-            If they cannot be written, for example because the disk is full. Existing records stay unchanged.
+        Raise OutputError if they cannot be written, for example because the disk is full. Existing records stay
+        unchanged.
         """
         offset = HEADER + start * self.layout.record.itemsize
         try:

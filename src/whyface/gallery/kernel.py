@@ -77,12 +77,7 @@ class GalleryFeatures:
     def probes(self, features: NDArray[np.float32], kind: AttentionKind | None) -> Probes:
         """Prepare N probes for a search with one kind of attention; by default the best available.
 
-        Raises
-        ------
-        InputError
-            For attention over embeddings.
-        ModelError
-            If the model lacks this attention.
+        Raise InputError for attention over embeddings, and ModelError if the model lacks this attention.
         """
         cells = self.comparison.cells(features)
         if not self.kinds:

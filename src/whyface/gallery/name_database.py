@@ -184,10 +184,7 @@ class Database:
     def reopen(self) -> bool:
         """Open the file again if another one has replaced it, and return whether it has.
 
-        Raises
-        ------
-        DataError
-            If there is none.
+        Raise DataError if there is none.
         """
         try:
             same = self.path.stat().st_ino == self._inode
@@ -203,14 +200,8 @@ class Database:
         """Return all rows of a query, with texts as bytes.
 
         A killed writer may leave unfinished changes. Then SQLite refuses all reads, on old connections too, until a
-        connection that may write has rolled them back, so this is done here.
-
-        Raises
-        ------
-        DataError
-            If it cannot be read; :class:`DamagedPagesError` if other queries may work.
-        InputError
-            If it was closed.
+        connection that may write has rolled them back, so this is done here. Raise DataError if it cannot be read;
+        :class:`DamagedPagesError` if other queries may work. Raise InputError if it was closed.
         """
         if self._process != os.getpid():
             self._after_fork()
@@ -235,10 +226,7 @@ class Database:
     def changing(self) -> Iterator[sqlite3.Connection]:
         """Make changes as one transaction, which is on disk afterwards; other threads wait.
 
-        Raises
-        ------
-        OutputError
-            If they cannot be written, or the file was not opened for changes in this process.
+        Raise OutputError if they cannot be written, or the file was not opened for changes in this process.
         """
         with self._lock:
             if self._process != os.getpid() or not self.writable or self._connection is None:

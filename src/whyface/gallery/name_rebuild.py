@@ -22,12 +22,8 @@ _STRETCH: Final = 4096
 def give_checksums(table: NameTable, file: FeatureFile) -> None:
     """Add checksums to a table of an earlier release, and tie its rows to the feature records.
 
-    Only the gallery's writer may do this.
-
-    Raises
-    ------
-    OutputError
-        If the table is damaged, so that the checksums would be of damaged rows, or cannot be written.
+    Only the gallery's writer may do this. Raise OutputError if the table is damaged, so that the checksums would be of
+    damaged rows, or cannot be written.
     """
     count = table.count()
     rows = list(table.scan(count))
@@ -46,18 +42,13 @@ def give_checksums(table: NameTable, file: FeatureFile) -> None:
 def repair_gallery(path: Path | str) -> list[FaceRow]:
     """Rewrite a gallery's table of names, with checksums.
 
-    All faces with an intact name and intact features stay. The others count as removed from now on.
+    All faces with an intact name and intact features stay. The others count as removed from now on. Raise DataError if
+    there is no gallery, or nothing of its names can be read, and OutputError if the table cannot be written, or another
+    process is writing.
 
     Returns
     -------
     The faces that were dropped, which can be enrolled again. The name is empty where the row is lost.
-
-    Raises
-    ------
-    DataError
-        If there is no gallery, or nothing of its names can be read.
-    OutputError
-        If the table cannot be written, or another process is writing.
     """
     path = Path(path)
     require_gallery(path)

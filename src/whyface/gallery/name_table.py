@@ -81,10 +81,7 @@ class NameTable:
     def create(cls, path: Path, rows: Iterable[FaceRow] = ()) -> NameTable:
         """Write a table of these rows, whose records are 0, 1, 2 and so on; none by default.
 
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
+        Raise OutputError if it cannot be written.
         """
         try:
             with sqlite3.connect(path) as db:
@@ -123,15 +120,14 @@ class NameTable:
     def next_record(self) -> int:
         """Return the number of the next face.
 
-        Raises
-        ------
-        OutputError
-            If the totals are damaged, so that it is not certain.
+        Raise OutputError if the totals are damaged, so that it is not certain.
         """
         return self._sound_totals().faces
 
     def add(self, start: int, faces: Sequence[tuple[str, str, str]], features: Sequence[int]) -> None:
         """Commit the records from ``start``.
+
+        Raise OutputError if they cannot be written; then none is committed.
 
         Parameters
         ----------
@@ -141,11 +137,6 @@ class NameTable:
             A name, a source and a digest each.
         features
             CRC-32 of each face's record in the feature file.
-
-        Raises
-        ------
-        OutputError
-            If they cannot be written; then none is committed.
         """
         now = _now()
         numbers = range(start, start + len(faces))
@@ -159,10 +150,7 @@ class NameTable:
     def remove(self, records: Sequence[int]) -> None:
         """Mark records as removed; those already removed stay as they are.
 
-        Raises
-        ------
-        OutputError
-            If it cannot be written; then nothing was changed.
+        Raise OutputError if it cannot be written; then nothing was changed.
         """
         now = _now()
         with self.database.changing() as db:
@@ -203,13 +191,7 @@ class NameTable:
         return {record: found[record] for record in wanted if record in found}
 
     def of_person(self, name: str) -> list[FaceRow]:
-        """Return a person's faces that are not removed.
-
-        Raises
-        ------
-        InputError
-            If the name is empty.
-        """
+        """Return a person's faces that are not removed. Raise InputError if the name is empty."""
         if not name:
             raise InputError("a person needs a name")
         return self._where("name", name)

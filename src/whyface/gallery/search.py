@@ -152,12 +152,7 @@ def search(
 def require_faces(gallery: Searched) -> None:
     """Check that the gallery has faces to search.
 
-    Raises
-    ------
-    InputError
-        If the gallery is empty.
-    DataError
-        If all faces are damaged.
+    Raise InputError if the gallery is empty, and DataError if all faces are damaged.
     """
     if len(gallery) == 0:
         if gallery.damaged:

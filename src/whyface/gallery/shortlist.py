@@ -80,6 +80,8 @@ class Shortlist:
     def find(self, vectors: NDArray[np.float32], size: int, *, visited: int | None = None) -> NDArray[np.int64]:
         """Return the records with approximately the largest inner products.
 
+        Raise InputError if ``size`` is below 1.
+
         Parameters
         ----------
         vectors
@@ -92,11 +94,6 @@ class Shortlist:
         Returns
         -------
         (P, ``size``) int64, best first, -1 where there are fewer.
-
-        Raises
-        ------
-        InputError
-            If ``size`` is below 1.
         """
         if size < 1:
             raise InputError(f"a shortlist names at least one face, got {size}")
@@ -177,13 +174,7 @@ def build_shortlist(
 
 
 def save_shortlist(shortlist: Shortlist, gallery: Gallery) -> None:
-    """Write an index to its gallery's folder.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Write an index to its gallery's folder. Raise OutputError if it cannot be written."""
     faiss = faiss_module()
     about = {"count": shortlist.count, "recipe": asdict(shortlist.recipe), **_fingerprint(gallery, shortlist.count)}
     # Write the index first: an index without its description is not opened.
@@ -225,13 +216,7 @@ def open_shortlist(gallery: Gallery) -> Shortlist:
 
 
 def faiss_module() -> Any:
-    """Import FAISS.
-
-    Raises
-    ------
-    InputError
-        If FAISS is not installed; the message names the extra to install.
-    """
+    """Import FAISS. Raise InputError if FAISS is not installed; the message names the extra to install."""
     try:
         import faiss  # noqa: PLC0415 - an extra
     except ImportError as error:

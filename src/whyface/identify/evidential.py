@@ -39,6 +39,8 @@ and erasing parts of such a face does not change u."""
 def evidence(logits: FloatArray, kind: EvidenceKind) -> NDArray[np.float64]:
     """Return the evidence for logits.
 
+    Raise InputError if there is no such kind.
+
     Parameters
     ----------
     logits
@@ -49,11 +51,6 @@ def evidence(logits: FloatArray, kind: EvidenceKind) -> NDArray[np.float64]:
     Returns
     -------
     float64 of the same shape, >= 0.
-
-    Raises
-    ------
-    InputError
-        If there is no such kind.
     """
     z = np.asarray(logits, np.float64)
     if kind == "relu":
@@ -68,10 +65,7 @@ def evidence(logits: FloatArray, kind: EvidenceKind) -> NDArray[np.float64]:
 def concentration(given: FloatArray) -> NDArray[np.float64]:
     """Return the Dirichlet concentrations alpha = evidence + 1 for evidence (..., K).
 
-    Raises
-    ------
-    InputError
-        If evidence is negative or not finite, or there are no people.
+    Raise InputError if evidence is negative or not finite, or there are no people.
     """
     values = np.asarray(given, np.float64)
     if values.ndim < 1 or values.shape[-1] < 1:
@@ -85,12 +79,7 @@ def uncertainty(alpha: FloatArray) -> NDArray[np.float64]:
     """Return u = K / sum(alpha) for concentrations (..., K), shape (...).
 
     In (0, 1]: 1 if there is no evidence. With only one person (K = 1) it shows the amount of evidence, but does not
-    answer "who", since there is no other choice.
-
-    Raises
-    ------
-    InputError
-        If a concentration is below 1.
+    answer "who", since there is no other choice. Raise InputError if a concentration is below 1.
     """
     checked = _checked(alpha)
     return np.asarray(checked.shape[-1] / checked.sum(axis=-1))
@@ -99,10 +88,7 @@ def uncertainty(alpha: FloatArray) -> NDArray[np.float64]:
 def expected_probability(alpha: FloatArray) -> NDArray[np.float64]:
     """Return the Dirichlet's mean alpha / sum(alpha) for concentrations (..., K), same shape.
 
-    Raises
-    ------
-    InputError
-        If a concentration is below 1.
+    Raise InputError if a concentration is below 1.
     """
     checked = _checked(alpha)
     return np.asarray(checked / checked.sum(axis=-1, keepdims=True))

@@ -38,16 +38,15 @@ FloatArray = NDArray[np.floating[Any]]
 def grid_features(grids: FloatArray) -> NDArray[np.float32]:
     """Return grids (N, C, H, W) as features (N, H * W * C), rows of unit length, places first.
 
-    Raises
-    ------
-    InputError
-        If the grids have another shape.
+    Raise InputError if the grids have another shape.
     """
     return l2_normalise(unit_cells(grids).reshape(len(grids), -1))
 
 
 def cosine_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, int]) -> NDArray[np.float64]:
     """Split the cosine of features and a person's direction over the places.
+
+    Raise InputError if the sizes do not fit.
 
     Parameters
     ----------
@@ -61,11 +60,6 @@ def cosine_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, 
     Returns
     -------
     (N, H, W) float64; each map's sum is the cosine, exactly.
-
-    Raises
-    ------
-    InputError
-        If the sizes do not fit.
     """
     height, width = cells
     size = features.shape[1] if features.ndim == 2 else -1
@@ -132,12 +126,8 @@ def model_record(gallery: Gallery) -> dict[str, Any]:
 def gallery_head(gallery: Gallery) -> tuple[EvidentialHead | None, str]:
     """Return the gallery's head, or None and why there is none.
 
-    A head fitted to other people is not used: people may have been added or removed since.
-
-    Raises
-    ------
-    ModelError
-        If the head is damaged or belongs to another model.
+    A head fitted to other people is not used: people may have been added or removed since. Raise ModelError if the head
+    is damaged or belongs to another model.
     """
     path = head_path(gallery)
     people = gallery.names()
@@ -163,10 +153,7 @@ _LOWEST: Final = 1e-3
 def fmr_for(fpir: float, faces: int) -> float:
     """Return the FMR that each of N independent comparisons may have: 1 - (1 - FPIR)^(1 / N).
 
-    Raises
-    ------
-    InputError
-        If the rate is not between 0 and 1, or there are no faces.
+    Raise InputError if the rate is not between 0 and 1, or there are no faces.
     """
     if not 0 < fpir < 1 or faces < 1:
         raise InputError(f"an FPIR must be between 0 and 1 and a gallery must have faces, got {fpir:g} and {faces}")
@@ -176,17 +163,15 @@ def fmr_for(fpir: float, faces: int) -> float:
 def extrapolated_threshold(points: Mapping[float, float], fmr: float) -> float:
     """Extrapolate two measured thresholds to another FMR, assuming normally distributed impostor scores.
 
+    Raise InputError if there are fewer than two points, they do not rise as the rate falls, or a rate is not between 0
+    and 1.
+
     Parameters
     ----------
     points
         FMR -> threshold; the two lowest rates are used.
     fmr
         The target FMR.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two points, they do not rise as the rate falls, or a rate is not between 0 and 1.
     """
     if not all(0 < rate < 1 for rate in (fmr, *points)):
         rates = ", ".join(f"{rate:g}" for rate in (fmr, *points))
@@ -209,6 +194,9 @@ def gallery_threshold(
 ) -> tuple[float, ThresholdSource]:
     """Return the threshold for a gallery of this size, and its source.
 
+    Raise InputError if the rate is not between 0 and 1, and ModelError if fewer than two thresholds of this kind are on
+    record.
+
     Parameters
     ----------
     entry
@@ -219,13 +207,6 @@ def gallery_threshold(
         Number of faces in the gallery.
     fpir
         Share of strangers who may be accepted as somebody.
-
-    Raises
-    ------
-    InputError
-        If the rate is not between 0 and 1.
-    ModelError
-        If fewer than two thresholds of this kind are on record.
     """
     measured = entry.measured(kind)
     thresholds = {rate: point.threshold for rate, point in measured.items()}
@@ -251,12 +232,7 @@ def fpir_of(fmr: float, faces: int) -> float:
     """Return the share of strangers who exceed a 1:1 threshold for at least one of N faces: 1 - (1 - FMR)^N.
 
     It assumes N independent comparisons. They are not (some faces resemble many), so it shows how fast false alarms
-    grow rather than measuring them.
-
-    Raises
-    ------
-    InputError
-        If the rate is not in [0, 1] or there are no faces.
+    grow rather than measuring them. Raise InputError if the rate is not in [0, 1] or there are no faces.
     """
     if not 0 <= fmr <= 1 or faces < 1:
         raise InputError(f"an FMR must be between 0 and 1 and a gallery must have faces, got {fmr:g} and {faces}")

@@ -77,17 +77,14 @@ def identify_group(
 ) -> GroupIdentification:
     """Identify several faces of one photo, each on its own.
 
+    Raise InputError if there are no faces, or as :func:`whyface.identify.identification.identify`.
+
     Parameters
     ----------
     gallery, threshold, source, k, attention, threads
         As for :func:`whyface.identify.identification.identify`.
     faces
         The aligned faces.
-
-    Raises
-    ------
-    InputError
-        If there are no faces, or as :func:`whyface.identify.identification.identify`.
     """
     if not faces:
         raise InputError("there are no faces to identify; give at least one")

@@ -189,6 +189,8 @@ def uncertainty_words(
 ) -> UncertaintyWords:
     """Erase each word in turn and measure the uncertainty.
 
+    Raise InputError if there are no pixels to erase, or too few draws.
+
     Parameters
     ----------
     head
@@ -205,11 +207,6 @@ def uncertainty_words(
         Random erasures of each word's area, at least 19: with fewer, no word can exceed chance.
     seed
         Seed of the random erasures.
-
-    Raises
-    ------
-    InputError
-        If there are no pixels to erase, or too few draws.
     """
     kept = {name: mask for name, mask in masks.items() if mask.any()}
     if not kept:

@@ -128,6 +128,8 @@ class Calibration:
     def probability(self, score: float, *, quality: float | None = None, prior: float | None = None) -> float:
         """Return the probability of "same person".
 
+        Raise InputError if the prior or the quality is not in its range, or the score is not finite.
+
         Parameters
         ----------
         score
@@ -136,11 +138,6 @@ class Calibration:
             Unified quality of the poorer face, in [0, 1]; None counts as 1.
         prior
             Prior probability of "same person", in (0, 1); by default, that of the fit.
-
-        Raises
-        ------
-        InputError
-            If the prior or the quality is not in its range, or the score is not finite.
         """
         before = self.prior if prior is None else prior
         if not 0 < before < 1:
@@ -166,10 +163,7 @@ class Calibration:
 def calibration_from_dict(values: Any) -> Calibration:
     """Build a calibration from the result of :meth:`Calibration.to_dict`.
 
-    Raises
-    ------
-    ModelError
-        If a key is missing, unknown or wrong.
+    Raise ModelError if a key is missing, unknown or wrong.
     """
     keys = set(Calibration.__dataclass_fields__)
     if not isinstance(values, Mapping) or set(values) != keys or not isinstance(values["parameters"], Mapping):

@@ -55,16 +55,13 @@ class GridEmbedder(Embedder, Protocol):
 def check_batch(batch: NDArray[Any]) -> Batch:
     """Return the batch unchanged, or raise an error that says what is wrong with it.
 
+    Raise InputError if the shape or dtype differs, or float values are not finite or clearly outside 0..255 (half a
+    grey level is allowed for rounding).
+
     Parameters
     ----------
     batch
         Should be (N, 3, 112, 112), RGB, uint8 or float32 in 0..255; N may be 0.
-
-    Raises
-    ------
-    InputError
-        The shape or dtype differs, or float values are not finite or clearly outside 0..255 (half a grey
-        level is allowed for rounding).
     """
     if not isinstance(batch, np.ndarray):
         raise InputError(f"a batch of faces must be a numpy array, got {type(batch).__name__}")
@@ -91,11 +88,7 @@ def require_grid(embedder: Embedder) -> GridEmbedder:
     """Return the embedder as one with a grid.
 
     An embedder whose class has a ``grid`` method may still have no grid; its attribute ``has_grid`` is then False.
-
-    Raises
-    ------
-    ModelError
-        It has no grid.
+    Raise ModelError if it has no grid.
     """
     if isinstance(embedder, GridEmbedder) and getattr(embedder, "has_grid", True):
         return embedder

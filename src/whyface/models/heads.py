@@ -166,9 +166,9 @@ class PlacedGridHead(nn.Module):
     def take_over(self, head: GdcHead, *, sigma: float, generator: torch.Generator) -> None:
         """Start from a trained global head, whose embedding is a sum over places.
 
-        The embedding's part of every place is gathered over a Gaussian neighbourhood and rotated at random
-        (which changes no cosine), so that all blocks carry equally much. An infinitely wide neighbourhood would give
-        every place the whole embedding. Call :meth:`centre` afterwards.
+        The embedding's part of every place is gathered over a Gaussian neighbourhood and rotated at random (which
+        changes no cosine), so that all blocks carry equally much. An infinitely wide neighbourhood would give every
+        place the whole embedding. Call :meth:`centre` afterwards. Raise InputError if the sizes differ.
 
         Parameters
         ----------
@@ -178,11 +178,6 @@ class PlacedGridHead(nn.Module):
             Width of the Gaussian in places.
         generator
             Draws the rotation.
-
-        Raises
-        ------
-        InputError
-            If the sizes differ.
         """
         width = self.project.out_channels
         if head.conv3.out_channels != width:

@@ -35,6 +35,8 @@ _CUT_TOLERANCE: Final = 1e-3
 def measure_head(head: Head, shape: tuple[int, int, int]) -> NDArray[np.float32]:
     """Measure an affine head by running it once for every number of the map.
 
+    Raise ModelError if the head is not affine.
+
     Parameters
     ----------
     head
@@ -45,11 +47,6 @@ def measure_head(head: Head, shape: tuple[int, int, int]) -> NDArray[np.float32]
     Returns
     -------
     (D, C, H, W) float32: ``head(x) = sum over c, h, w of weights * x + head(0)``.
-
-    Raises
-    ------
-    ModelError
-        If the head is not affine.
     """
     size = int(np.prod(shape))
     zero = head(np.zeros((1, *shape), np.float32))
@@ -104,17 +101,12 @@ def linear_head(embedder: Embedder) -> tuple[GridEmbedder, LinearHead]:
     """Measure how a network's head computes the embedding from its last spatial map.
 
     If the head is affine, measuring describes it completely, whatever it is made of: mean and fully connected, flatten
-    and fully connected, or global depthwise convolution, with BatchNorms between.
+    and fully connected, or global depthwise convolution, with BatchNorms between. Raise ModelError if the embedder has
+    no grid, its head cannot be inspected or is not affine, or the sum over cells is not the network's own embedding.
 
     Returns
     -------
     The embedder as one with a grid, and the head.
-
-    Raises
-    ------
-    ModelError
-        The embedder has no grid, its head cannot be inspected or is not affine, or the sum over cells is not the
-        network's own embedding.
     """
     grids = require_grid(embedder)
     name = embedder.name
@@ -179,10 +171,7 @@ class OnnxHead:
     def __call__(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map (N, C, H, W) to the network's own output (N, D), not normalised.
 
-        Raises
-        ------
-        ModelError
-            ONNX Runtime cannot run the head, or it does not return one row per map.
+        Raise ModelError if ONNX Runtime cannot run the head, or it does not return one row per map.
         """
         values = np.asarray(maps, np.float32)
         if self._size is None:

@@ -29,12 +29,8 @@ def check_bounded(model: bytes) -> None:
     """Refuse control flow, and functions that expand to very many operators.
 
     A ``Loop`` can run 2 ** 63 times, and 1.3 kB of functions that call each other make a million operators. Every
-    operator that contains a graph is refused: ``Loop``, ``Scan``, ``If``, ``SequenceMap``.
-
-    Raises
-    ------
-    ValueError
-        If there is one; the message is one line.
+    operator that contains a graph is refused: ``Loop``, ``Scan``, ``If``, ``SequenceMap``. Raise ValueError if there is
+    one; the message is one line.
     """
     main: Counter[_Name] = Counter()
     functions: dict[_Name, Counter[_Name]] = {}

@@ -154,6 +154,8 @@ def add_output(model: bytes, *names: str) -> bytes:
 def cut_graph(model: bytes, start: str, end: str) -> bytes:
     """Return the part of a model that leads from one tensor to another, as a separate model.
 
+    Raise ValueError if ``end`` also depends on other inputs than ``start``, or does not depend on ``start`` at all.
+
     Parameters
     ----------
     model
@@ -162,11 +164,6 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
         The tensor that becomes the only input, float32.
     end
         The tensor that becomes the only output.
-
-    Raises
-    ------
-    ValueError
-        ``end`` also depends on other inputs than ``start``, or does not depend on ``start`` at all.
     """
     rest, graph = _main_graph(model)
     nodes = [(index, *_ends(value)) for index, (field, value) in enumerate(graph) if field == _GRAPH_NODE]
@@ -197,12 +194,7 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
 def free_batch(model: bytes, batch: int) -> bytes:
     """Return the model with reshapes to a constant shape (``batch``, ...) changed to keep the number of rows they get.
 
-    Whether each row is still one face is not checked.
-
-    Raises
-    ------
-    ValueError
-        A shape cannot be read.
+    Whether each row is still one face is not checked. Raise ValueError if a shape cannot be read.
     """
     rest, graph = _main_graph(model)
     nodes = [value for field, value in graph if field == _GRAPH_NODE and isinstance(value, memoryview)]

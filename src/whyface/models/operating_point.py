@@ -66,17 +66,14 @@ class OperatingPoint:
     def from_dict(cls, data: Any, where: str = "operating point") -> OperatingPoint:
         """Build a point from the result of :meth:`to_dict`; unknown keys are ignored.
 
+        Raise ModelError if a key is missing or a value is of the wrong kind or out of range.
+
         Parameters
         ----------
         data
             A JSON object.
         where
             Source for error messages.
-
-        Raises
-        ------
-        ModelError
-            If a key is missing or a value is of the wrong kind or out of range.
         """
         if not isinstance(data, Mapping):
             raise ModelError(f"{where} must be an object; correct the file")

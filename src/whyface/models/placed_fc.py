@@ -35,6 +35,8 @@ def unnormalised(head: nn.Module) -> Head:
 def place_weights(head: Head, shape: tuple[int, int, int]) -> Tensor:
     """Measure an affine torch head by its Jacobian.
 
+    Raise InputError if the head is not affine.
+
     Parameters
     ----------
     head
@@ -45,11 +47,6 @@ def place_weights(head: Head, shape: tuple[int, int, int]) -> Tensor:
     Returns
     -------
     Tensor (D, C, H, W): ``head(x) = sum over c, h, w of weights * x + head(0)``.
-
-    Raises
-    ------
-    InputError
-        If the head is not affine.
     """
     origin = torch.zeros(1, *shape, requires_grad=True)
 
@@ -155,6 +152,8 @@ class PlacedFcHead(nn.Module):
     def take_over(self, weights: Tensor, *, sigma: float, generator: torch.Generator) -> None:
         """Start from a global head, written as a sum over places.
 
+        Raise InputError if the sizes differ.
+
         Parameters
         ----------
         weights
@@ -164,11 +163,6 @@ class PlacedFcHead(nn.Module):
             Width of the Gaussian neighbourhood in places.
         generator
             Draws the rotation of the embedding, which changes no cosine and makes all blocks carry equally much.
-
-        Raises
-        ------
-        InputError
-            If the sizes differ.
         """
         channels, size = self.place.shape[1:]
         expected = (self.embedding_size, channels, *self.cells)

@@ -14,10 +14,7 @@ UINT32: Final = 0xFFFFFFFF
 def messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Yield (field number, bytes) of the fields that hold bytes.
 
-    Raises
-    ------
-    ValueError
-        If the bytes are not a message; :func:`fields` and :func:`read_varint` raise it too.
+    Raise ValueError if the bytes are not a message; :func:`fields` and :func:`read_varint` raise it too.
     """
     for field, value in fields(data):
         if isinstance(value, memoryview):

@@ -289,6 +289,9 @@ def as_torch(embedder: Embedder) -> TorchEmbedder | None:
 def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> TorchEmbedder:
     """Open a known model as a torch network.
 
+    Raise ModelError if the model is unknown or has no torch network, or its file is missing or unreadable, and
+    ModelIntegrityError if the file differs from the one on record.
+
     Parameters
     ----------
     name
@@ -296,13 +299,6 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
         the grid 32 x 7 x 7, and the embedding is the grid, flattened and L2-normalised.
     directory
         Folder of models that are not part of whyface.
-
-    Raises
-    ------
-    ModelError
-        The model is unknown or has no torch network, or its file is missing or unreadable.
-    ModelIntegrityError
-        The file differs from the one on record.
     """
     entry = model_entry(name)
     if name not in TORCH_MODELS:

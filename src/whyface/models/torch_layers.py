@@ -124,6 +124,9 @@ class CalledPart(nn.Module):
 def split_at_layer(network: nn.Module, layer: str, size: tuple[int, int]) -> tuple[LayerTrunk, LayerHead]:
     """Split a network after a layer.
 
+    Raise ModelError if the layer does not exist; the message names the closest. Use :func:`check_split` to check that
+    the two parts together are the network.
+
     Parameters
     ----------
     network
@@ -132,12 +135,6 @@ def split_at_layer(network: nn.Module, layer: str, size: tuple[int, int]) -> tup
         Name of the layer as in ``network.named_modules()``; used once per run, with one tensor as its output.
     size
         (H, W).
-
-    Raises
-    ------
-    ModelError
-        If the layer does not exist; the message names the closest. Use :func:`check_split` to check that the two
-        parts together are the network.
     """
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise ModelError(
@@ -155,18 +152,15 @@ def split_at_layer(network: nn.Module, layer: str, size: tuple[int, int]) -> tup
 def check_split(trunk: LayerTrunk, head: LayerHead, pixels: Tensor) -> None:
     """Compare the parts of a split network, run in sequence, with the network itself.
 
+    Raise ModelError if the results differ: the layer is used more than once, another path bypasses it, or the network
+    is random. The message says what to do.
+
     Parameters
     ----------
     trunk, head
         What :func:`split_at_layer` returned, or copies in eval mode.
     pixels
         Prepared pixels of a few different pictures (N, 3, H, W); not changed.
-
-    Raises
-    ------
-    ModelError
-        If the results differ: the layer is used more than once, another path bypasses it, or the network is random.
-        The message says what to do.
     """
     network, layer = trunk.network, trunk.layer
     whole, uses = _whole(network, layer, pixels)
@@ -194,10 +188,7 @@ def check_split(trunk: LayerTrunk, head: LayerHead, pixels: Tensor) -> None:
 def run_part(part: nn.Module, x: Tensor, what: str) -> Tensor:
     """Run a part of a user's network and return its float32 output, one row per face.
 
-    Raises
-    ------
-    ModelError
-        It fails, or does not return one tensor with one row per face.
+    Raise ModelError if it fails, or does not return one tensor with one row per face.
     """
     try:
         output = part(x)
@@ -218,10 +209,7 @@ def run_part(part: nn.Module, x: Tensor, what: str) -> Tensor:
 def one_tensor(output: object, what: str) -> Tensor:
     """Return an output that is one tensor.
 
-    Raises
-    ------
-    ModelError
-        It is something else, such as a tuple or a dictionary.
+    Raise ModelError if it is something else, such as a tuple or a dictionary.
     """
     if isinstance(output, Tensor):
         return output

@@ -50,7 +50,8 @@ class LoadReport:
 def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", strict: bool = True) -> LoadReport:
     """Load tensors into a module, in place.
 
-    On an error, nothing is copied.
+    On an error, nothing is copied. Raise ModelError if the file is missing or not a safetensors file, no tensor fits,
+    or the names or shapes differ.
 
     Parameters
     ----------
@@ -63,11 +64,6 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
         loads ``trunk.conv1.weight`` into ``conv1.weight``.
     strict
         Whether to refuse missing and unexpected tensors. Different shapes are always refused.
-
-    Raises
-    ------
-    ModelError
-        The file is missing or not a safetensors file, no tensor fits, or the names or shapes differ.
     """
     tensors = {name.removeprefix(prefix): tensor for name, tensor in _read(path).items() if name.startswith(prefix)}
     return _load(module, tensors, path, prefix=prefix, strict=strict)
@@ -101,6 +97,8 @@ def stored_tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
 def load_with_graph(module: nn.Module, graph: Path | str, path: Path | str) -> None:
     """Load a module whose tensors are in two files: those that an ONNX graph names, and the rest.
 
+    Raise ModelError if a file is missing or unusable, or a tensor is missing from both or has another shape.
+
     Parameters
     ----------
     module
@@ -109,11 +107,6 @@ def load_with_graph(module: nn.Module, graph: Path | str, path: Path | str) -> N
         An ONNX file, whose int8 tensors are restored (:func:`stored_tensors`).
     path
         A ``.safetensors`` file; other tensors in it do not matter.
-
-    Raises
-    ------
-    ModelError
-        A file is missing or unusable, or a tensor is missing from both or has another shape.
     """
     import onnx  # noqa: PLC0415 - slow to import
 
@@ -165,6 +158,8 @@ def save_safetensors(
 ) -> None:
     """Save a module's tensors, or the tensors given, to a file atomically.
 
+    Raise OutputError if the file cannot be written.
+
     Parameters
     ----------
     source
@@ -173,11 +168,6 @@ def save_safetensors(
         The ``.safetensors`` file; an existing one is replaced.
     metadata
         Text for the file's header.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
     """
     tensors = source.state_dict() if isinstance(source, nn.Module) else source
     # The format refuses tensors that share memory or are not contiguous.

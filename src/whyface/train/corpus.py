@@ -19,15 +19,12 @@ DEMO_PEOPLE: Final = frozenset({"Barack_Obama"})
 def people_left_out(overlap: Path) -> frozenset[str]:
     """Read the people whom a model that is tested on LFW and in the demo must not be trained on.
 
+    Raise DataError if the report cannot be read.
+
     Parameters
     ----------
     overlap
         Report of ``scripts/lfw_overlap.py``.
-
-    Raises
-    ------
-    DataError
-        If the report cannot be read.
     """
     try:
         report = read_json(overlap)
@@ -68,7 +65,7 @@ def draw_partners(
     """Draw a partner for every picture: with probability ``genuine`` another picture of the same person.
 
     Otherwise a picture of another person, drawn uniformly, then one of their pictures. A person with only one picture
-    has no genuine pair, and always gets another person.
+    has no genuine pair, and always gets another person. Raise InputError if there is only one person.
 
     Parameters
     ----------
@@ -80,11 +77,6 @@ def draw_partners(
         Probability, in 0..1.
     generator
         Source of randomness.
-
-    Raises
-    ------
-    InputError
-        If there is only one person.
     """
     if len(rows) < 2:
         raise InputError("pairs need pictures of at least two people")

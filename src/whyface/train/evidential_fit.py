@@ -107,6 +107,9 @@ def fit_evidential_head(
 ) -> EvidentialHead:
     """Fit a head; equal input gives equal heads.
 
+    Raise InputError if there are fewer than two people (uncertainty about "who" is then undefined), fewer than two
+    people have two photos, or the arrays do not fit.
+
     Parameters
     ----------
     features
@@ -119,12 +122,6 @@ def fit_evidential_head(
         See :class:`EvidentialSettings`.
     record
         Values to store in the head, in addition to settings and counts.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two people (uncertainty about "who" is then undefined), fewer than two people have two
-        photos, or the arrays do not fit.
     """
     chosen = settings or EvidentialSettings()
     counts = check_people(features, labels, people)
@@ -151,10 +148,7 @@ def fit_evidential_head(
 def check_people(features: NDArray[np.float32], labels: NDArray[np.int64], people: Sequence[str]) -> NDArray[np.int64]:
     """Return the number of photos of each person, (K,), or raise an error if no head can be fitted.
 
-    Raises
-    ------
-    InputError
-        See :func:`fit_evidential_head`.
+    Raise what :func:`fit_evidential_head` raises.
     """
     if features.ndim != 2 or labels.shape != features.shape[:1] or not np.isfinite(features).all():
         raise InputError(f"features (N, D), finite, and labels (N,) are needed, got {features.shape}, {labels.shape}")
@@ -238,19 +232,15 @@ def _scale_and_shift(raw: Tensor) -> tuple[float, float]:
 def fit_gallery_head(gallery: Gallery, settings: EvidentialSettings | None = None) -> EvidentialHead:
     """Fit a head to all people of a gallery and save it in the gallery's folder.
 
+    Raise InputError if the gallery is empty, or has fewer than two people with two photos each, and OutputError if the
+    folder cannot be written to.
+
     Parameters
     ----------
     gallery
         The gallery, which is only read; model and photos are not needed.
     settings
         See :class:`whyface.train.evidential_fit.EvidentialSettings`.
-
-    Raises
-    ------
-    InputError
-        If the gallery is empty, or has fewer than two people with two photos each.
-    OutputError
-        If the folder cannot be written to.
     """
     everybody = gallery_people(gallery)
     if not everybody.people:

@@ -113,6 +113,8 @@ def export_trained(
 def check_xcos(entry: ModelEntry, xcos: Xcos, faces: Tensor, expected: NDArray[np.float32]) -> tuple[float, float]:
     """Compare an exported xCos model with torch on N >= 3 faces.
 
+    Raise ModelError if one is larger than :data:`FACE_TOLERANCE` or :data:`PAIR_TOLERANCE`.
+
     Parameters
     ----------
     entry
@@ -127,11 +129,6 @@ def check_xcos(entry: ModelEntry, xcos: Xcos, faces: Tensor, expected: NDArray[n
     Returns
     -------
     The largest difference of the grids, with cells scaled to length 1, and that of S, W and score.
-
-    Raises
-    ------
-    ModelError
-        If one is larger than :data:`FACE_TOLERANCE` or :data:`PAIR_TOLERANCE`.
     """
     model = open_xcos(entry)
     grid = model.grid(faces.numpy())
@@ -187,6 +184,8 @@ def write_plug_in(
 ) -> ModelEntry:
     """Write the files and check them; see :meth:`whyface.train.plug_in.PlugIn.save`.
 
+    Raise InputError, ModelError or OutputError as :meth:`whyface.train.plug_in.PlugIn.save` does.
+
     Parameters
     ----------
     network
@@ -199,11 +198,6 @@ def write_plug_in(
         The folder and the description.
     about
         JSON values that go into the safetensors file's metadata.
-
-    Raises
-    ------
-    InputError, ModelError, OutputError
-        As :meth:`whyface.train.plug_in.PlugIn.save` does.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

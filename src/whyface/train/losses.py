@@ -183,10 +183,7 @@ ANNEALING_EPOCHS: Final = 10
 def torch_evidence(logits: Tensor, kind: EvidenceKind) -> Tensor:
     """Return the evidence of logits, as :func:`whyface.identify.evidential.evidence` does.
 
-    Raises
-    ------
-    InputError
-        If the kind does not exist.
+    Raise InputError if the kind does not exist.
     """
     if kind == "relu":
         return functional.relu(logits)
@@ -232,10 +229,7 @@ def misleading(alpha: Tensor, labels: Tensor) -> Tensor:
 def annealing(epoch: int) -> float:
     """Return the divergence's weight min(1, epoch / 10); epochs count from 0.
 
-    Raises
-    ------
-    InputError
-        If the epoch is negative.
+    Raise InputError if the epoch is negative.
     """
     if epoch < 0:
         raise InputError(f"epochs count from 0, got {epoch}")
@@ -247,6 +241,8 @@ _LOSSES: Final = {"log": log_loss, "digamma": digamma_loss, "mse": mse_loss}
 
 def evidential_loss(alpha: Tensor, labels: Tensor, kind: LossKind = "mse", *, kl_weight: float = 0.0) -> Tensor:
     """Return the mean loss of N faces.
+
+    Raise InputError if the loss does not exist, the weight is negative, or labels and concentrations do not fit.
 
     Parameters
     ----------
@@ -262,11 +258,6 @@ def evidential_loss(alpha: Tensor, labels: Tensor, kind: LossKind = "mse", *, kl
     Returns
     -------
     Scalar.
-
-    Raises
-    ------
-    InputError
-        If the loss does not exist, the weight is negative, or labels and concentrations do not fit.
     """
     if kind not in _LOSSES:
         raise InputError(f"unknown evidential loss {kind!r}; use one of {', '.join(LOSS_KINDS)}")

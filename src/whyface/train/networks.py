@@ -64,10 +64,7 @@ def channels_last(module: nn.Module) -> None:
 def split_state(tensors: Mapping[str, Tensor], parts: Mapping[str, nn.Module], source: str) -> None:
     """Load a flat set of tensors into modules that share it, every tensor into exactly one.
 
-    Raises
-    ------
-    ModelError
-        If a tensor is missing or left over.
+    Raise ModelError if a tensor is missing or left over.
     """
     left = dict(tensors)
     for name, module in parts.items():
@@ -83,10 +80,7 @@ def split_state(tensors: Mapping[str, Tensor], parts: Mapping[str, nn.Module], s
 def mobilefacenet_teacher(path: Path | str, *, half: bool = False) -> FrozenNetwork:
     """Load a MobileFaceNet with its FC head from one safetensors file.
 
-    Raises
-    ------
-    ModelError
-        If the file is missing or its tensors are not those of the network.
+    Raise ModelError if the file is missing or its tensors are not those of the network.
     """
     backbone, head = MobileFaceNet(), GdcHead()
     split_state(read_safetensors(path), {"backbone": backbone, "head": head}, str(path))
@@ -112,6 +106,8 @@ def open_teacher(
 ) -> Teacher:
     """Open a teacher: ``.onnx``, ``.safetensors`` of a MobileFaceNet with its FC head, or a known model.
 
+    Raise ModelError if it is unknown, or its weights are missing or do not fit. There is no teacher without weights.
+
     Parameters
     ----------
     name
@@ -122,11 +118,6 @@ def open_teacher(
         Run a torch network in bfloat16.
     threads
         Threads of ONNX Runtime for an ONNX network; None leaves it to ONNX Runtime.
-
-    Raises
-    ------
-    ModelError
-        If it is unknown, or its weights are missing or do not fit. There is no teacher without weights.
     """
     path = Path(name)
     if path.suffix == ".onnx":
@@ -137,13 +128,7 @@ def open_teacher(
 
 
 def read_safetensors(path: Path | str) -> dict[str, Tensor]:
-    """Read all tensors of a safetensors file.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing or not safetensors.
-    """
+    """Read all tensors of a safetensors file. Raise ModelError if the file is missing or not safetensors."""
     try:
         check_plain(path)
         tensors: dict[str, Tensor] = load_file(path)
@@ -216,12 +201,8 @@ def build_network(config: NetworkConfig) -> Network:
 def load_initial(network: Network, config: NetworkConfig, *, seed: int) -> None:
     """Load the initial tensors, if any: of the whole network, of its trunk, or of trunk and FC head.
 
-    A placed head takes over the FC head. Grid and attention stay random if the file lacks them.
-
-    Raises
-    ------
-    ModelError
-        If the file cannot be read or does not fit.
+    A placed head takes over the FC head. Grid and attention stay random if the file lacks them. Raise ModelError if the
+    file cannot be read or does not fit.
     """
     if config.init is None:
         return
@@ -283,10 +264,7 @@ def split_trunk(backbone: nn.Module) -> tuple[nn.Module, nn.Module]:
 def load_part(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
     """Load those tensors that belong to a module, and ignore the others.
 
-    Raises
-    ------
-    ModelError
-        If a tensor is missing or has another size.
+    Raise ModelError if a tensor is missing or has another size.
     """
     own = {name: tensors[name] for name in module.state_dict() if name in tensors}
     missing = {name for name in module.state_dict() if name not in own and not name.endswith("num_batches_tracked")}

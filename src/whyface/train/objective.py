@@ -143,10 +143,7 @@ class Objective(nn.Module):
 def build_margin(network: Network, losses: LossConfig, people: int) -> MarginHead | None:
     """Return the identity classifier, or None if that branch has weight 0.
 
-    Raises
-    ------
-    InputError
-        If there are not at least two people.
+    Raise InputError if there are not at least two people.
     """
     if not losses.identification:
         return None
@@ -169,6 +166,8 @@ def correlated_attention(
 ) -> NDArray[np.float32]:
     """Measure P on 40,000 pairs, half of them genuine if there are any.
 
+    Raise InputError if there is only one person.
+
     Parameters
     ----------
     grids
@@ -183,11 +182,6 @@ def correlated_attention(
     Returns
     -------
     Raw P, (H, W), in -1..1.
-
-    Raises
-    ------
-    InputError
-        If there is only one person.
     """
     labels = torch.from_numpy(np.unique(people, return_inverse=True)[1].astype(np.int64))
     rows = torch.split(torch.argsort(labels, stable=True), torch.bincount(labels).tolist())
@@ -219,10 +213,7 @@ class ValidationSet:
 def from_people(store: PictureStore, *, seed: int) -> ValidationSet:
     """Make pairs of held-out people: all genuine pairs, at most 3,000, and as many impostor pairs.
 
-    Raises
-    ------
-    InputError
-        If there are no pairs of one of the two kinds.
+    Raise InputError if there are no pairs of one of the two kinds.
     """
     rng = np.random.default_rng(seed)
     labels = store.labels.numpy()

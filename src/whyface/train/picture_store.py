@@ -148,6 +148,8 @@ def open_stores(
 ) -> tuple[PictureStore, PictureStore | None]:
     """Open the training pictures, and those of the people held out (None if there are none).
 
+    Raise DataError if a source cannot be read or no people are left.
+
     Parameters
     ----------
     config
@@ -160,11 +162,6 @@ def open_stores(
         Threads of ONNX Runtime for the face detector, for photographs; None leaves it to ONNX Runtime.
     progress
         Called while decoding.
-
-    Raises
-    ------
-    DataError
-        If a source cannot be read or no people are left.
     """
     left_out = read_people(config.leave_out) if config.leave_out is not None else frozenset()
     places: list[Place] = []
@@ -207,10 +204,7 @@ def open_stores(
 def read_people(path: Path) -> frozenset[str]:
     """Read a JSON list of people, or the report of ``scripts/lfw_overlap.py``.
 
-    Raises
-    ------
-    DataError
-        If the file is neither.
+    Raise DataError if the file is neither.
     """
     try:
         document = read_json(path)

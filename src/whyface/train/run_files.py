@@ -42,14 +42,11 @@ def trained_correlation(path: Path | str) -> Tensor | None:
 def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
     """Rebuild a trained network from its ``.safetensors`` file, or from ``network.safetensors`` in a run's folder.
 
+    Raise ModelError if the file was not written by ``whyface train``.
+
     Returns
     -------
     The network in eval mode, and the metadata of the file.
-
-    Raises
-    ------
-    ModelError
-        If the file was not written by ``whyface train``.
     """
     path = _file(path)
     try:
@@ -100,10 +97,7 @@ class TrainingState:
 def save_checkpoint(folder: Path, state: TrainingState, digest: str) -> None:
     """Write a checkpoint and remove the previous one.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be written; the previous checkpoint is kept.
+    Raise OutputError if it cannot be written; the previous checkpoint is kept.
     """
     tensors = {f"module.{name}": tensor for name, tensor in state.module.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in state.average.items()}
@@ -124,10 +118,7 @@ def save_checkpoint(folder: Path, state: TrainingState, digest: str) -> None:
 def remove_checkpoint(folder: Path) -> None:
     """Remove the current checkpoint, if there is one, so that no run resumes from it.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be removed.
+    Raise OutputError if it cannot be removed.
     """
     try:
         (folder / STATE).unlink(missing_ok=True)
@@ -139,12 +130,8 @@ def remove_checkpoint(folder: Path) -> None:
 def load_checkpoint(folder: Path, state: TrainingState, digest: str) -> bool:
     """Load the current checkpoint into ``state``; return whether there was one.
 
-    Raises
-    ------
-    DataError
-        If it is damaged, or comes from a run with other settings.
-    ModelError
-        If the tensors are missing or differ from those on record.
+    Raise DataError if it is damaged, or comes from a run with other settings, and ModelError if the tensors are missing
+    or differ from those on record.
     """
     path = folder / STATE
     if not path.exists():

@@ -86,6 +86,9 @@ def train(
 ) -> Path:
     """Train a network, or resume an interrupted run.
 
+    Raise InputError, DataError or ModelError if settings, pictures or weights do not fit, and OutputError if a
+    checkpoint cannot be written; the previous one is kept.
+
     Parameters
     ----------
     config
@@ -106,13 +109,6 @@ def train(
     Returns
     -------
     The path of the best network.
-
-    Raises
-    ------
-    InputError, DataError, ModelError
-        If settings, pictures or weights do not fit.
-    OutputError
-        If a checkpoint cannot be written; the previous one is kept.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -333,12 +329,7 @@ def build_optimisers(config: TrainConfig, objective: Objective) -> list[Optimize
 
     Published: SGD with momentum 0.9 for backbone and grid head (weight decay 4e-5) and for the margin head (4e-4), Adam
     (amsgrad) for the attention (4e-5). AdamW: the early half of a backbone learns at ``lr``, the rest at three times
-    that rate, attention and margin head at ``attention_lr``.
-
-    Raises
-    ------
-    InputError
-        If nothing is trainable.
+    that rate, attention and margin head at ``attention_lr``. Raise InputError if nothing is trainable.
     """
     settings, network = config.optimiser, objective.network
 

@@ -132,8 +132,8 @@ def attribute(name: str) -> Attribute:
 def match_names(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
     """Resolve attribute names given by a user.
 
-    Case, spaces, hyphens and underscores are ignored. Phrases such as ``"bushy eyebrows"`` or ``"a hat"`` are
-    accepted, too.
+    Case, spaces, hyphens and underscores are ignored. Phrases such as ``"bushy eyebrows"`` or ``"a hat"`` are accepted,
+    too. Raise InputError if a name is unknown; the message lists the nearest names, or all.
 
     Parameters
     ----------
@@ -146,11 +146,6 @@ def match_names(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
     -------
     list of str
         Names from ``known``, each once, in the order of ``wanted``.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown; the message lists the nearest names, or all.
     """
     spelt = {_plain(name): name for name in known}
     spelt |= {_plain(attribute(name).phrase): name for name in known}
@@ -249,10 +244,7 @@ class AttributeHeads:
     def __call__(self, grids: NDArray[np.float32]) -> AttributeEvidence:
         """Return the evidence in spatial maps (N, C, H, W).
 
-        Raises
-        ------
-        InputError
-            If the maps have another number of channels or places.
+        Raise InputError if the maps have another number of channels or places.
         """
         expected = (self.weight.shape[1], *self.baseline.shape[1:])
         if grids.ndim != 4 or grids.shape[1:] != expected:
@@ -316,17 +308,14 @@ class AttributeReader:
 def open_attributes(path: Path | str | None = None, *, threads: int | None = None) -> AttributeReader:
     """Open attribute heads with their network.
 
+    Raise ModelError if the file or the network is missing or unreadable, or the heads were fitted on another network.
+
     Parameters
     ----------
     path
         A safetensors file that :func:`save_attributes` wrote; by default the one that comes with whyface.
     threads
         Threads of ONNX Runtime.
-
-    Raises
-    ------
-    ModelError
-        If the file or the network is missing or unreadable, or the heads were fitted on another network.
     """
     file = shipped_models() / SHIPPED_NAME if path is None else Path(path)
     heads = read_attributes(file)
@@ -348,10 +337,7 @@ def open_attributes(path: Path | str | None = None, *, threads: int | None = Non
 def save_attributes(path: Path | str, heads: AttributeHeads) -> None:
     """Write heads to a safetensors file, with their names and record in the metadata.
 
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
+    Raise OutputError if the file cannot be written.
     """
     text = json.dumps({**heads.record, "names": list(heads.names)}, ensure_ascii=False, allow_nan=False)
     tensors = {"weight": heads.weight, "bias": heads.bias, "baseline": heads.baseline}
@@ -361,10 +347,7 @@ def save_attributes(path: Path | str, heads: AttributeHeads) -> None:
 def read_attributes(path: Path | str) -> AttributeHeads:
     """Read a file that :func:`save_attributes` wrote.
 
-    Raises
-    ------
-    ModelError
-        If the file cannot be read or has another format.
+    Raise ModelError if the file cannot be read or has another format.
     """
     try:
         tensors, metadata = read_tensors(path)

@@ -117,10 +117,7 @@ class LinearCells:
 def identity_cells(comparison: Comparison) -> IdentityCells:
     """Return the evidence for identities of a model's comparison.
 
-    Raises
-    ------
-    ModelError
-        If the score does not split by place.
+    Raise ModelError if the score does not split by place.
     """
     if comparison.attention is not None:
         return XcosCells(comparison)
@@ -169,6 +166,7 @@ def fit_classes(embeddings: FloatArray, people: Sequence[str], *, least: int = 2
     """Fit a classifier of people.
 
     The directions start from each person's mean embedding and are refined by gradient descent on the cross entropy.
+    Raise InputError if fewer than two people are left.
 
     Parameters
     ----------
@@ -176,11 +174,6 @@ def fit_classes(embeddings: FloatArray, people: Sequence[str], *, least: int = 2
         (N, D) of unit length, and the person of each.
     least
         People with fewer pictures are left out.
-
-    Raises
-    ------
-    InputError
-        If fewer than two people are left.
     """
     owners = np.asarray(people, str)
     names, number, counts = np.unique(owners, return_inverse=True, return_counts=True)
@@ -210,6 +203,8 @@ def fit_classes(embeddings: FloatArray, people: Sequence[str], *, least: int = 2
 def chosen_classes(chances: FloatArray, strategy: Strategy, *, k: int = 1, share: float = 0.4) -> list[list[int]]:
     """Choose the people that represent each face's identity.
 
+    Raise InputError if the strategy is unknown or its number is out of range.
+
     Parameters
     ----------
     chances
@@ -222,11 +217,6 @@ def chosen_classes(chances: FloatArray, strategy: Strategy, *, k: int = 1, share
     Returns
     -------
     For each face the classes, most likely first.
-
-    Raises
-    ------
-    InputError
-        If the strategy is unknown or its number is out of range.
     """
     order = np.argsort(-chances, axis=1, kind="stable")
     if strategy == "topk":

@@ -31,7 +31,8 @@ _TINY: Final = 1e-9
 def random_blobs(area: int, count: int, rng: np.random.Generator, *, size: int = FACE_SIZE) -> NDArray[np.bool_]:
     """Draw random places of an exact area, shaped like those of words.
 
-    Like a joint map, each is the top of the product of two enlarged 7 x 7 maps; here both maps are random.
+    Like a joint map, each is the top of the product of two enlarged 7 x 7 maps; here both maps are random. Raise
+    InputError if the area is out of range.
 
     Parameters
     ----------
@@ -47,11 +48,6 @@ def random_blobs(area: int, count: int, rng: np.random.Generator, *, size: int =
     Returns
     -------
     (count, size, size) bool.
-
-    Raises
-    ------
-    InputError
-        If the area is out of range.
     """
     if not 0 <= area <= size * size:
         raise InputError(f"an area lies between 0 and {size * size} pixels, got {area}")
@@ -87,8 +83,9 @@ def noise_floor(changes: FloatArray, random_changes: FloatArray, *, level: float
 
     Column r of ``random_changes`` is round r: one random place for each word. The words themselves are one more round.
     Since areas differ, each change is standardised by the mean and the deviation of its word's other R changes. Of each
-    round, the maximum is kept. The p-value of a word is its rank among these maxima,
-    (1 + rounds whose maximum is at least the word's) / (1 + R), which corrects for the selection of the best word.
+    round, the maximum is kept. The p-value of a word is its rank among these maxima, (1 + rounds whose maximum is at
+    least the word's) / (1 + R), which corrects for the selection of the best word. Raise InputError if the shapes do
+    not fit or there are too few rounds to reach the level.
 
     Parameters
     ----------
@@ -98,11 +95,6 @@ def noise_floor(changes: FloatArray, random_changes: FloatArray, *, level: float
         (M, R): changes by R independent random erasures of each word's area.
     level
         A word counts if its p-value is at most this.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit or there are too few rounds to reach the level.
 
     References
     ----------

@@ -39,6 +39,8 @@ def class_activation(evidence: FloatArray) -> NDArray[np.float32]:
 def counterfactual_map(own: FloatArray, other: FloatArray, direction: Direction = "different") -> NDArray[np.float32]:
     """Return D: where A looks like itself and unlike B (``"different"``), or like both (``"alike"``).
 
+    Raise InputError if the shapes differ or the direction is unknown.
+
     Parameters
     ----------
     own, other
@@ -49,11 +51,6 @@ def counterfactual_map(own: FloatArray, other: FloatArray, direction: Direction 
     Returns
     -------
     (..., H, W) float32 in 0..1.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ or the direction is unknown.
     """
     if own.shape != other.shape or own.ndim < 2:
         raise InputError(f"both maps must have one shape (..., H, W), got {own.shape} and {other.shape}")
@@ -95,7 +92,7 @@ def joint_maps(
     """Return J for each attribute of one face: D * H within the word's own places, rescaled to 0..1.
 
     The published code rescales J with one strategy but not with the other, so the same threshold has two meanings.
-    Here, J is always rescaled.
+    Here, J is always rescaled. Raise InputError if the shapes do not fit or the kind is unknown.
 
     Parameters
     ----------
@@ -113,11 +110,6 @@ def joint_maps(
     Returns
     -------
     (K, size, size) float32 in 0..1.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit or the kind is unknown.
     """
     if counterfactual.ndim != 2 or evidence.ndim != 3:
         raise InputError(f"expected maps (h, w) and (K, H, W), got {counterfactual.shape} and {evidence.shape}")
@@ -140,7 +132,8 @@ def erased_pixels(
     """Return the pixels to erase: those with J above the threshold.
 
     If D is peaked, these may be a sliver of the word's place, and a face without that sliver is not a face "without
-    bushy eyebrows". So at least a share of the word's places is erased, the pixels with the largest J.
+    bushy eyebrows". So at least a share of the word's places is erased, the pixels with the largest J. Raise InputError
+    if a number is out of range.
 
     Parameters
     ----------
@@ -153,11 +146,6 @@ def erased_pixels(
         counts.
     least
         Minimum share of a word's places, from 0 to 1.
-
-    Raises
-    ------
-    InputError
-        If a number is out of range.
     """
     if not 0 <= threshold <= 1 or not 0 <= least <= 1:
         raise InputError(f"the threshold and the least share must be in 0..1, got {threshold:g} and {least:g}")
@@ -237,13 +225,7 @@ ERASERS: Final[Mapping[str, Fill]] = MappingProxyType(
 
 
 def eraser_fill(eraser: str) -> Fill:
-    """Return the fill of an eraser.
-
-    Raises
-    ------
-    InputError
-        If the eraser is unknown.
-    """
+    """Return the fill of an eraser. Raise InputError if the eraser is unknown."""
     if eraser not in ERASERS:
         raise InputError(f"unknown eraser {eraser!r}; use one of {', '.join(ERASERS)}")
     return ERASERS[eraser]
@@ -251,6 +233,8 @@ def eraser_fill(eraser: str) -> Fill:
 
 def erased_faces(face: NDArray[Any], masks: NDArray[np.bool_], eraser: str, *, seed: int = 0) -> NDArray[Any]:
     """Return copies of a face with different places erased.
+
+    Raise InputError if the shapes differ or the eraser is unknown.
 
     Parameters
     ----------
@@ -266,11 +250,6 @@ def erased_faces(face: NDArray[Any], masks: NDArray[np.bool_], eraser: str, *, s
     Returns
     -------
     (N, 3, H, W), of the face's dtype; pixels that are not erased are unchanged.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ or the eraser is unknown.
     """
     if face.ndim != 3 or masks.ndim != 3 or masks.shape[1:] != face.shape[1:]:
         raise InputError(f"masks {masks.shape} do not fit the face {face.shape}; expected (N, H, W) and (3, H, W)")
@@ -336,13 +315,7 @@ def erase_in_face(
 
 
 def erased_scores(comparison: Comparison, first: ErasedFace, second: ErasedFace) -> ErasedScores:
-    """Score a pair with each place erased.
-
-    Raises
-    ------
-    InputError
-        If the faces have different numbers of copies.
-    """
+    """Score a pair with each place erased. Raise InputError if the faces have different numbers of copies."""
     if len(first.erased) != len(second.erased):
         raise InputError(f"{len(first.erased)} copies of A do not belong to {len(second.erased)} of B")
     if not len(first.erased):

@@ -229,13 +229,7 @@ def file_hashes(model: FaceModel) -> dict[str, str]:
 
 
 def features_in_parts(comparison: Comparison, batch: Batch, size: int) -> Features:
-    """Run the network on at most ``size`` faces at a time, to limit memory.
-
-    Raises
-    ------
-    InputError
-        If there are no faces.
-    """
+    """Run the network on at most ``size`` faces at a time, to limit memory. Raise InputError if there are no faces."""
     if not len(batch):
         raise InputError("there are no faces to run the network on; give at least one")
     return np.concatenate([comparison.features(batch[start : start + size]) for start in range(0, len(batch), size)])

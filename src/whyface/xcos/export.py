@@ -44,10 +44,7 @@ def fold_norms(module: nn.Module) -> nn.Module:
 def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str]) -> Any:
     """Convert a module to an ONNX message (``onnx.ModelProto``) whose first dimensions are one free batch size.
 
-    Raises
-    ------
-    OutputError
-        If PyTorch cannot export the module.
+    Raise OutputError if PyTorch cannot export the module.
     """
     batch = torch.export.Dim("n", min=1)
     program: Any = torch.onnx.export(
@@ -114,6 +111,8 @@ def export_faces(
 ) -> None:
     """Write the per-face graph: ``faces`` (n, 3, 112, 112) float32 0..255 -> ``grid`` (or another name).
 
+    Raise OutputError if the network cannot be exported or the file cannot be written.
+
     Parameters
     ----------
     backbone, head
@@ -127,11 +126,6 @@ def export_faces(
     fold
         Fold BatchNorms into convolutions, which needs a module that torch.fx can trace. ONNX Runtime folds them when
         it opens the file, so that without this option the file is only a little larger.
-
-    Raises
-    ------
-    OutputError
-        If the network cannot be exported or the file cannot be written.
     """
     faces = torch.rand(2, 3, FACE_SIZE, FACE_SIZE) * 255
     module: nn.Module = _FaceGraph(backbone, head).eval()
@@ -146,6 +140,8 @@ def export_pair(
 ) -> None:
     """Write the pair graph: ``grid_a``, ``grid_b`` (n, C, H, W) -> ``similarity``, ``attention``, ``score``.
 
+    Raise OutputError if the file cannot be written.
+
     Parameters
     ----------
     attention
@@ -154,11 +150,6 @@ def export_pair(
         The ``.onnx`` file.
     channels, cells
         C, and H = W or (H, W).
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
     """
     height, width = (cells, cells) if isinstance(cells, int) else cells
     grids = {name: torch.randn(2, channels, height, width) for name in ("grid_a", "grid_b")}

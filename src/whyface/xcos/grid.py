@@ -35,6 +35,8 @@ COSINE_EPS: Final = 1e-6
 def normalise_cells(grid: FloatArray) -> NDArray[np.float32]:
     """Scale every cell's feature vector to length 1.
 
+    Raise InputError if the array is not 4-D.
+
     Parameters
     ----------
     grid
@@ -43,11 +45,6 @@ def normalise_cells(grid: FloatArray) -> NDArray[np.float32]:
     Returns
     -------
     (N, C, H, W) float32; a cell whose norm is below :data:`COSINE_EPS` is divided by that instead.
-
-    Raises
-    ------
-    InputError
-        If the array is not 4-D.
     """
     if grid.ndim != 4:
         raise InputError(f"grid features must have the shape (N, C, H, W), got {grid.shape}")
@@ -217,12 +214,8 @@ def place_lengths(grids: FloatArray) -> NDArray[np.float32]:
 def factorised_attention(grid_a: FloatArray, grid_b: FloatArray) -> NDArray[np.float32]:
     """Return W of N pairs of weighed grids (N, C, H, W): (N, H, W), each adding up to 1.
 
-    If two faces have no weighed place in common, all places have equal weight.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit.
+    If two faces have no weighed place in common, all places have equal weight. Raise InputError if the shapes do not
+    fit.
     """
     if grid_a.shape != grid_b.shape:
         raise InputError(f"the two grids do not fit together: {grid_a.shape} and {grid_b.shape}")

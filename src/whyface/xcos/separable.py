@@ -111,17 +111,14 @@ def prelu(values: NDArray[np.float32], slope: float, spare: NDArray[np.float32])
 def split_attention(tensors: Mapping[str, FloatArray], *, cells: int = 7) -> SeparableAttention:
     """Split a learned attention.
 
+    Raise InputError if a tensor is missing.
+
     Parameters
     ----------
     tensors
         Tensors of :class:`whyface.xcos.learned.LearnedAttention` by state-dict name, softmax of temperature 1.
     cells
         Side of the grid.
-
-    Raises
-    ------
-    InputError
-        If a tensor is missing.
     """
     t = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
     try:
@@ -155,10 +152,8 @@ def split_attention(tensors: Mapping[str, FloatArray], *, cells: int = 7) -> Sep
 def separable_attention(model: XcosModel) -> SeparableAttention:
     """Split the learned attention of a model, and check the split against its pair graph.
 
-    Raises
-    ------
-    ModelError
-        The model has no learned attention or no tensors of it, or their results differ from its pair graph.
+    Raise ModelError if the model has no learned attention or no tensors of it, or their results differ from its pair
+    graph.
     """
     model.require("l")
     if model.tensors is None or model.pair is None:
@@ -176,10 +171,7 @@ def separable_attention(model: XcosModel) -> SeparableAttention:
 def read_attention(path: Path | str) -> dict[str, NDArray[np.float32]]:
     """Read the attention's tensors from a model's safetensors file, by their names in the module.
 
-    Raises
-    ------
-    ModelError
-        If the file cannot be read or contains none.
+    Raise ModelError if the file cannot be read or contains none.
     """
     try:
         tensors, _ = read_tensors(path)
