@@ -42,14 +42,10 @@ def write_results(
 
     Parameters
     ----------
-    temporary
-        The file to write.
     out
         Name of the result. Its ending says the format; next to a CSV file, its description is written.
     tables
         The rows, as pyarrow tables with this schema.
-    schema
-        The columns.
     metadata
         Settings, model and versions, as JSON values.
 

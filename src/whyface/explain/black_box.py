@@ -48,8 +48,6 @@ def fill_picture(face: NDArray[Any], fill: Fill, seed: int = 0) -> NDArray[Any]:
     ----------
     face
         (3, H, W), RGB, uint8 or float32 in 0..255.
-    fill
-        See :data:`Fill`.
     seed
         For ``"noise"``.
 
@@ -106,8 +104,6 @@ def painted_features(
         (3, H, W), uint8 or float32.
     painter
         Makes and undoes the changes.
-    count
-        Number of changes, at least 1.
     batch_size
         Maximum number of faces in memory and in the network at once, over all workers.
     workers
@@ -217,13 +213,6 @@ class BlackBoxMethod(PairMethod):
     @abstractmethod
     def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
         """Explain one pair.
-
-        Parameters
-        ----------
-        faces
-            (3, 112, 112) each.
-        plain
-            Their features, (1, ...) each.
 
         Returns
         -------

@@ -74,10 +74,6 @@ def random_masks(count: int, *, cells: int, visible: float, seed: int, at_once: 
 
     Parameters
     ----------
-    count
-        Number of masks.
-    cells
-        Cells of the grid per side.
     visible
         Probability that a cell is visible.
     seed, at_once

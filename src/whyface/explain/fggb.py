@@ -122,8 +122,6 @@ def weighted_sizes(
         Pixels of one pair, (3, 112, 112) each.
     weights
         (K,), one per dimension.
-    chunk
-        Dimensions per backward pass.
     chosen
         Indices of the dimensions to use; None: all.
 

@@ -185,8 +185,6 @@ def pair_score(comparison: SearchableComparison, *, directory: Path | str | None
     comparison
         Comparison with any :class:`~whyface.models.torch_embedder.TorchEmbedder`, or with a known ONNX network that
         has a torch version.
-    directory
-        Folder of models that do not come with whyface.
     """
     embedder, kind = as_torch(comparison.embedder), comparison.attention
     if embedder is None:
@@ -217,13 +215,9 @@ def open_pair_score(
 
     Parameters
     ----------
-    name
-        See :func:`whyface.models.torch_embedder.open_torch_embedder`.
     attention
         ``"u"``, ``"p"`` or ``"l"`` for xCos; None: the default on record for an xCos model, and the cosine for any
         other. ``"u"`` works with all models.
-    directory
-        Folder of models that do not come with whyface.
     """
     embedder = open_torch_embedder(name, directory=directory)
     entry = model_entry(name)

@@ -50,8 +50,6 @@ def coalitions(players: int, trials: int, *, seed: int) -> Coalitions:
         M, at least 2.
     trials
         Maximum number of coalitions, at least 2 M; all 2^M - 2 are used if they fit.
-    seed
-        Seed of the random coalitions.
     """
     if players < 2:
         raise InputError(f"Shapley values need at least 2 players, got {players}")

@@ -45,15 +45,9 @@ def mean_map(
 
     Parameters
     ----------
-    embedder
-        A network with a grid.
     faces
         (N, 3, 112, 112), RGB, 0..255: at least :data:`FEWEST`, preferably each of another person, and of nobody who
         will be compared.
-    batch_size
-        Maximum number of faces in the network at once.
-    progress
-        Called with the number of faces done and the total.
 
     Returns
     -------

@@ -53,13 +53,7 @@ class Patches:
         return self._summed(np.ones(len(self)))
 
     def mean_over_patches(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Return for each pixel the mean value of the patches that cover it, and 0 if none does.
-
-        Parameters
-        ----------
-        values
-            (K,), one per patch.
-        """
+        """Return for each pixel the mean value of the patches that cover it, and 0 if none does."""
         coverage = self.coverage()
         summed = self._summed(np.asarray(values, np.float64))
         return np.divide(summed, coverage, out=np.zeros_like(summed), where=coverage > 0)
@@ -223,17 +217,7 @@ class XfaceMethod(BlackBoxMethod):
         plain: tuple[Features, Features],
         pairings: Sequence[Pairing] = tuple(PAIRINGS),
     ) -> dict[Pairing, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Explain one pair with several pairings at the cost of one: all need the same covered faces.
-
-        Parameters
-        ----------
-        faces
-            (3, 112, 112) each.
-        plain
-            Their features, (1, ...) each.
-        pairings
-            The pairings.
-        """
+        """Explain one pair with several pairings at the cost of one: all need the same covered faces."""
         if "all" in pairings:
             self._need_cosine()
         sums = {pairing: [np.zeros(faces[0].shape[1:]) for _ in range(2)] for pairing in pairings}

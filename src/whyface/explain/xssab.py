@@ -88,8 +88,6 @@ def argument_gradients(
 
     Parameters
     ----------
-    score
-        The score.
     first, second
         Pixels (N, 3, 112, 112), 0..255.
     threshold

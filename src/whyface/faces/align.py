@@ -85,8 +85,6 @@ def align(photo: NDArray[np.uint8], landmarks: ArrayLike) -> tuple[NDArray[np.ui
 
     Parameters
     ----------
-    photo
-        RGB uint8, shape (H, W, 3).
     landmarks
         Left eye, right eye, nose tip, left and right mouth corner, as seen in the picture: shape (5, 2), photo pixels
         with pixel centres at integers.
@@ -112,12 +110,8 @@ def warp(photo: NDArray[np.uint8], to_crop: NDArray[np.float64], size: int = FAC
 
     Parameters
     ----------
-    photo
-        RGB uint8, shape (H, W, 3).
     to_crop
         Affine map (2, 3) from photo pixels to crop pixels.
-    size
-        Side of the crop in pixels.
 
     Returns
     -------

@@ -265,11 +265,6 @@ def open_centerface(*, threads: int | None = None) -> Network:
 
     Raise ModelIntegrityError if the file's SHA-256 is not the one on record, and ModelError if the file is missing or
     ONNX Runtime cannot load it.
-
-    Parameters
-    ----------
-    threads
-        Threads within one operator; None: ONNX Runtime's default.
     """
     try:
         model = (resources.files("whyface") / ASSET).read_bytes()

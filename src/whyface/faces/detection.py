@@ -30,14 +30,8 @@ def suppress_overlaps(
 
     Parameters
     ----------
-    boxes
-        (x0, y0, x1, y1), shape (N, 4).
-    scores
-        Shape (N,).
     limit
         Maximum overlap of two boxes that are kept, in [0, 1].
-    measure
-        How overlap is measured.
 
     Returns
     -------

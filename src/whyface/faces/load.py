@@ -139,11 +139,6 @@ def load_faces(
 
     Raise PhotoError if the picture cannot be read, and FaceError if there is no face, and InputError if it is nothing
     that can be read as a picture.
-
-    Parameters
-    ----------
-    picture, bgr, max_pixels, detector, threads
-        As for :func:`load_face`.
     """
     if isinstance(picture, Face):
         return [picture]
@@ -259,16 +254,8 @@ def other_photos(
 
     Parameters
     ----------
-    folder
-        Folder of photos; subfolders are searched too.
-    besides
-        Photos to skip.
     aligned
         The photos are aligned 112 x 112 crops.
-    threads
-        Threads of ONNX Runtime for the face detector; None: ONNX Runtime's default.
-    progress
-        Called with the number of photos read and the total.
 
     Returns
     -------

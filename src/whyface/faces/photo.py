@@ -79,12 +79,8 @@ def read_photo(
 
     Parameters
     ----------
-    path
-        The file.
     max_pixels
         Maximum of width times height; checked from the file's header, before anything is decoded.
-    check_size
-        Further check of the size.
 
     Returns
     -------
@@ -110,15 +106,6 @@ def decode_photo(
     Raise PhotoError if the bytes are not a picture, damaged, truncated, too large or of another format, and InputError
     if ``max_pixels`` is not a positive number.
 
-    Parameters
-    ----------
-    data
-        The encoded file.
-    name
-        Name of the picture in error messages.
-    max_pixels, check_size
-        As for :func:`read_photo`.
-
     Returns
     -------
     ndarray
@@ -143,13 +130,6 @@ def decode_picture(
 
     Raise PhotoError if it is damaged, truncated or too large, and InputError if ``max_pixels`` is not a positive
     number.
-
-    Parameters
-    ----------
-    picture
-        It is left open.
-    name, max_pixels, check_size
-        As for :func:`decode_photo`.
 
     Returns
     -------
@@ -285,17 +265,6 @@ def check_pixels(size: tuple[int, int], max_pixels: int, path: str | Path, check
 
     Raise PhotoError if the picture is empty or has too many pixels, and InputError if ``max_pixels`` is not a positive
     number.
-
-    Parameters
-    ----------
-    size
-        Width and height.
-    max_pixels
-        Maximum of their product.
-    path
-        Name in messages.
-    check
-        A further check, or None.
     """
     _check_limit(max_pixels)
     width, height = size

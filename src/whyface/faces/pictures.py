@@ -219,13 +219,6 @@ def decode_aligned(data: bytes, name: str) -> NDArray[np.uint8]:
 
     Raise DataError if the bytes are not a readable picture or its size is not 112 x 112.
 
-    Parameters
-    ----------
-    data
-        The encoded file.
-    name
-        Name of the picture in error messages.
-
     Returns
     -------
     ndarray

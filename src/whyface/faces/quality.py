@@ -151,11 +151,6 @@ def measure_crop(crop: NDArray[np.uint8]) -> FaceQuality:
     """Compute the measures that need only the aligned crop.
 
     Raise InputError if the crop has another shape or type.
-
-    Parameters
-    ----------
-    crop
-        RGB uint8, shape (112, 112, 3).
     """
     grey = luminance(crop)
     face = grey[FACE_ROWS, FACE_COLUMNS]
@@ -184,11 +179,6 @@ def sharpness(grey: NDArray[np.float32]) -> float:
 
     A blurred picture changes little. Blur and differences are computed along lines in steps of about 22 degrees, so
     that motion blur shows in one of them. A uniform picture has sharpness 0.
-
-    Parameters
-    ----------
-    grey
-        Luminance, shape (H, W).
 
     References
     ----------
@@ -235,8 +225,6 @@ def share_outside(to_photo: NDArray[np.float64], photo_size: tuple[int, int], si
         Affine map (2, 3) from crop pixels to photo pixels, pixel centres at integers.
     photo_size
         Height and width of the photo.
-    size
-        Side of the crop.
     """
     height, width = photo_size
     low, high = -0.5, size - 0.5

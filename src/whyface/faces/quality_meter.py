@@ -166,8 +166,6 @@ class QualityMeter:
             Affine map (2, 3) from crop to photo, and height and width of the photo; None for an aligned crop.
         landmarks
             Five landmarks in photo pixels, shape (5, 2); None for an aligned crop.
-        detection_score
-            The detector's confidence.
         """
         measured = measure_crop(crop)
         if to_photo is not None and photo_size is not None:
@@ -202,11 +200,6 @@ def open_meter(*, threads: int | None = 1) -> QualityMeter:
 
     Raise ModelIntegrityError if the SHA-256 of a file is not the one on record, and ModelError if a file is missing or
     ONNX Runtime cannot load the network.
-
-    Parameters
-    ----------
-    threads
-        Threads of ONNX Runtime; the network is too small to gain from several.
     """
     record = _asset("quality.json")
     try:

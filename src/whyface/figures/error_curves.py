@@ -134,8 +134,6 @@ class CurveSheet:
 
         Parameters
         ----------
-        values
-            Lines of text for each kind.
         note
             Meaning of the bands, dots and shading.
         """
@@ -165,8 +163,6 @@ def from_edge(
     ----------
     fmr, value
         The curve from FMR 0 upwards, shape (K,); of points with the same FMR, the last counts.
-    edge
-        FMR at the edge.
     """
     # A rate that should equal the edge may differ from it in the last bit.
     beyond = fmr > edge * (1 + 1e-9)

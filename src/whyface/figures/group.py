@@ -28,13 +28,6 @@ def group_figure(group: GroupIdentification, photo: NDArray[np.uint8]) -> Figure
     """Draw the photo with its faces in boxes, blue where somebody is named, and a line about each below.
 
     Raise InputError if the photo has another shape or type, or a face has no place in it.
-
-    Parameters
-    ----------
-    group
-        The identifications.
-    photo
-        The photo that the faces were found in, upright, RGB uint8 (H, W, 3).
     """
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
         raise InputError(f"the photo must be (H, W, 3) uint8, got {photo.shape} {photo.dtype}")

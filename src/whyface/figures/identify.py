@@ -43,10 +43,6 @@ def identification_figure(
 
     Parameters
     ----------
-    found
-        The identification.
-    face
-        The probe, an aligned face, RGB uint8 (112, 112, 3).
     pictures
         Aligned faces of candidates by record, if their photos are available.
     """
@@ -253,14 +249,10 @@ def erased_words_figure(
 
     Parameters
     ----------
-    face
-        RGB uint8 (112, 112, 3).
     rises
         Word and u with its place erased, in the order shown; one to twelve.
     original
         u of the original face: the first bar, in green.
-    title, subtitle
-        Title and subtitle.
     by_chance
         u with random places of the same area erased, drawn as a line.
     """

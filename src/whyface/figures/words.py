@@ -52,10 +52,6 @@ def words_figure(
 
     Parameters
     ----------
-    report
-        Result of :class:`~whyface.words.word_explainer.WordExplainer`.
-    face_a, face_b
-        The aligned faces, RGB uint8, (112, 112, 3).
     labels
         Names of the faces; by default the file names of the report.
 

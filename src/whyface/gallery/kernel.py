@@ -163,16 +163,8 @@ def score_records(
     ----------
     records
         Records of :mod:`whyface.gallery.feature_file`.
-    probes
-        The probes.
     attention
         The learned attention, None for a fixed one.
-    threads
-        Cores to use; all by default.
-    block
-        Records per step.
-    progress
-        Called with the number of records done and N.
     """
     scores = np.empty((len(probes.cells), len(records)), np.float32)
     kind: Callable[..., _Fixed | _Factorised | _Learned] = _Fixed if attention is None else _Learned

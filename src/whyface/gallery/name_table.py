@@ -131,8 +131,6 @@ class NameTable:
 
         Parameters
         ----------
-        start
-            Number of the first, from :meth:`next_record`.
         faces
             A name, a source and a digest each.
         features

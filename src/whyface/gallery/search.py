@@ -175,8 +175,6 @@ def others_above(
 
     Parameters
     ----------
-    gallery
-        The gallery that holds the faces, opened with its model.
     features
         From ``gallery.features``, (P, ...).
     records
@@ -185,8 +183,6 @@ def others_above(
         The minimum score, exclusive.
     but
         For each face, the records to ignore.
-    attention
-        As for :func:`search`.
 
     Returns
     -------

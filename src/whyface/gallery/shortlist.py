@@ -86,8 +86,6 @@ class Shortlist:
         ----------
         vectors
             Weighted probes (P, D); see :func:`probe_vectors`.
-        size
-            Number of records to return.
         visited
             Number of lists to visit, instead of the recipe's.
 
@@ -110,10 +108,6 @@ def probe_vectors(
 
     Parameters
     ----------
-    model
-        The gallery's model.
-    features
-        (P, ...), from the model.
     attention
         As for :meth:`GalleryFeatures.probes`, including the errors raised.
     """

@@ -54,8 +54,6 @@ def cosine_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, 
         (N, H * W * C) of :func:`grid_features`.
     direction
         (H * W * C,), of unit length.
-    cells
-        Grid size (H, W).
 
     Returns
     -------
@@ -170,8 +168,6 @@ def extrapolated_threshold(points: Mapping[float, float], fmr: float) -> float:
     ----------
     points
         FMR -> threshold; the two lowest rates are used.
-    fmr
-        The target FMR.
     """
     if not all(0 < rate < 1 for rate in (fmr, *points)):
         rates = ", ".join(f"{rate:g}" for rate in (fmr, *points))
@@ -199,12 +195,6 @@ def gallery_threshold(
 
     Parameters
     ----------
-    entry
-        The model's record.
-    kind
-        ``"u"``, ``"p"``, ``"l"`` or ``"cosine"``.
-    faces
-        Number of faces in the gallery.
     fpir
         Share of strangers who may be accepted as somebody.
     """

@@ -78,13 +78,6 @@ def identify_group(
     """Identify several faces of one photo, each on its own.
 
     Raise InputError if there are no faces, or as :func:`whyface.identify.identification.identify`.
-
-    Parameters
-    ----------
-    gallery, threshold, source, k, attention, threads
-        As for :func:`whyface.identify.identification.identify`.
-    faces
-        The aligned faces.
     """
     if not faces:
         raise InputError("there are no faces to identify; give at least one")

@@ -47,18 +47,10 @@ def word_masks(
 
     Parameters
     ----------
-    face
-        (1, 3, 112, 112).
     head, features
         The head and its input for this face, (1, D).
-    cells
-        Grid size (H, W).
-    attributes
-        The attribute reader.
     threshold
         Pixels of the joint map above this are erased.
-    sensitive
-        Include words about gender, age and race.
 
     Returns
     -------
@@ -193,12 +185,6 @@ def uncertainty_words(
 
     Parameters
     ----------
-    head
-        Returns the uncertainty.
-    features
-        See :data:`Features`.
-    face
-        (3, 112, 112) uint8, RGB.
     masks
         Pixels of each word; words without pixels are left out.
     eraser

@@ -132,8 +132,6 @@ class Calibration:
 
         Parameters
         ----------
-        score
-            The model's score.
         quality
             Unified quality of the poorer face, in [0, 1]; None counts as 1.
         prior

@@ -176,8 +176,6 @@ class PlacedGridHead(nn.Module):
             In eval mode; its embedding size must be ``tiles ** 2 * grid_channels``.
         sigma
             Width of the Gaussian in places.
-        generator
-            Draws the rotation.
         """
         width = self.project.out_channels
         if head.conv3.out_channels != width:

@@ -39,8 +39,6 @@ def measure_head(head: Head, shape: tuple[int, int, int]) -> NDArray[np.float32]
 
     Parameters
     ----------
-    head
-        The head.
     shape
         (C, H, W) of the map.
 

@@ -162,8 +162,6 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
         The file's bytes, already checked with :func:`summarise`.
     start
         The tensor that becomes the only input, float32.
-    end
-        The tensor that becomes the only output.
     """
     rest, graph = _main_graph(model)
     nodes = [(index, *_ends(value)) for index, (field, value) in enumerate(graph) if field == _GRAPH_NODE]

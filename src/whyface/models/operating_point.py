@@ -67,13 +67,6 @@ class OperatingPoint:
         """Build a point from the result of :meth:`to_dict`; unknown keys are ignored.
 
         Raise ModelError if a key is missing or a value is of the wrong kind or out of range.
-
-        Parameters
-        ----------
-        data
-            A JSON object.
-        where
-            Source for error messages.
         """
         if not isinstance(data, Mapping):
             raise ModelError(f"{where} must be an object; correct the file")

@@ -133,8 +133,6 @@ def split_at_layer(network: nn.Module, layer: str, size: tuple[int, int]) -> tup
         Prepared pixels (N, 3, H, W) -> embedding.
     layer
         Name of the layer as in ``network.named_modules()``; used once per run, with one tensor as its output.
-    size
-        (H, W).
     """
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise ModelError(

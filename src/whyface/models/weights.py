@@ -57,8 +57,6 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
     ----------
     module
         The module to load; its dtype and device stay.
-    path
-        The ``.safetensors`` file.
     prefix
         Only the file's tensors whose names start with it are used, and it is removed from the names: ``"trunk."``
         loads ``trunk.conv1.weight`` into ``conv1.weight``.
@@ -101,12 +99,8 @@ def load_with_graph(module: nn.Module, graph: Path | str, path: Path | str) -> N
 
     Parameters
     ----------
-    module
-        The module to load; its dtype and device stay.
     graph
         An ONNX file, whose int8 tensors are restored (:func:`stored_tensors`).
-    path
-        A ``.safetensors`` file; other tensors in it do not matter.
     """
     import onnx  # noqa: PLC0415 - slow to import
 
@@ -166,8 +160,6 @@ def save_safetensors(
         A module or tensors, on any device; each of those that share memory is stored separately.
     path
         The ``.safetensors`` file; an existing one is replaced.
-    metadata
-        Text for the file's header.
     """
     tensors = source.state_dict() if isinstance(source, nn.Module) else source
     # The format refuses tensors that share memory or are not contiguous.

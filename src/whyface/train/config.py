@@ -360,17 +360,6 @@ def rate_factor(config: OptimiserConfig, step: int, *, steps: int, epoch_steps: 
 
     ``milestones``: x gamma after each of these epochs (in the paper, x 0.1 after 12, 15 and 18); ``step``: x gamma
     every few epochs; ``cosine``: from 1 to 0 over the run; ``constant``: 1. Warm-up rises linearly in the first steps.
-
-    Parameters
-    ----------
-    config
-        The schedule.
-    step
-        Number of the step, from 0.
-    steps
-        Steps of the whole run.
-    epoch_steps
-        Steps per epoch.
     """
     epoch = step // epoch_steps
     factor = 1.0

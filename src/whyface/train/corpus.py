@@ -69,14 +69,8 @@ def draw_partners(
 
     Parameters
     ----------
-    index
-        Numbers of the pictures (n,).
     labels, rows
         The person in every picture; each person's pictures.
-    genuine
-        Probability, in 0..1.
-    generator
-        Source of randomness.
     """
     if len(rows) < 2:
         raise InputError("pairs need pictures of at least two people")

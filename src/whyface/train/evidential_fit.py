@@ -118,8 +118,6 @@ def fit_evidential_head(
         The person in each photo, an index into ``people``, (N,).
     people
         K names, each with at least one photo.
-    settings
-        See :class:`EvidentialSettings`.
     record
         Values to store in the head, in addition to settings and counts.
     """
@@ -234,13 +232,6 @@ def fit_gallery_head(gallery: Gallery, settings: EvidentialSettings | None = Non
 
     Raise InputError if the gallery is empty, or has fewer than two people with two photos each, and OutputError if the
     folder cannot be written to.
-
-    Parameters
-    ----------
-    gallery
-        The gallery, which is only read; model and photos are not needed.
-    settings
-        See :class:`whyface.train.evidential_fit.EvidentialSettings`.
     """
     everybody = gallery_people(gallery)
     if not everybody.people:

@@ -117,12 +117,8 @@ def check_xcos(entry: ModelEntry, xcos: Xcos, faces: Tensor, expected: NDArray[n
 
     Parameters
     ----------
-    entry
-        The exported model.
     xcos
         The metric in torch, in eval mode.
-    faces
-        (N, 3, 112, 112) float32 in 0..255.
     expected
         Their grids from torch, (N, C, H, W).
 
@@ -194,8 +190,6 @@ def write_plug_in(
         Head and metric, without a backbone.
     correlated
         Raw P, (H, W).
-    folder, name, licence, training_data
-        The folder and the description.
     about
         JSON values that go into the safetensors file's metadata.
     """

@@ -112,12 +112,8 @@ def open_teacher(
     ----------
     name
         Path or name.
-    directory
-        Folder of models that are not part of whyface.
     half
         Run a torch network in bfloat16.
-    threads
-        Threads of ONNX Runtime for an ONNX network; None leaves it to ONNX Runtime.
     """
     path = Path(name)
     if path.suffix == ".onnx":
@@ -231,8 +227,6 @@ def settle(network: Network, faces: Tensor) -> None:
     ----------
     network
         In eval mode, and left in it.
-    faces
-        (N, 3, 112, 112) float32 in 0..255, a few hundred.
     """
     xcos = network.xcos
     if xcos is None:

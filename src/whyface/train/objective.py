@@ -97,8 +97,6 @@ class Objective(nn.Module):
 
         Parameters
         ----------
-        faces
-            (N, 3, 112, 112) float32 in 0..255.
         labels, known
             (N,) identity, and whether the face has one (blends of two people do not).
         targets
@@ -176,8 +174,6 @@ def correlated_attention(
         Embeddings of the teacher, L2-normalised, (N, D).
     people
         Person in each picture, (N,).
-    seed
-        Draws the pairs.
 
     Returns
     -------

@@ -152,16 +152,8 @@ def open_stores(
 
     Parameters
     ----------
-    config
-        What to read.
     seed
         Draws the people who are held out, among those with two pictures or more.
-    stack
-        Closes the sources at the end.
-    threads
-        Threads of ONNX Runtime for the face detector, for photographs; None leaves it to ONNX Runtime.
-    progress
-        Called while decoding.
     """
     left_out = read_people(config.leave_out) if config.leave_out is not None else frozenset()
     places: list[Place] = []
@@ -253,8 +245,6 @@ def blend_people(
     ----------
     first, second
         Pictures of real people, (groups * pictures, 3, 112, 112), each person's pictures in a row.
-    groups
-        Number of people in the batch.
     share
         Share of virtual people, 0..1.
 

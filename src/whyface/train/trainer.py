@@ -91,20 +91,8 @@ def train(
 
     Parameters
     ----------
-    config
-        The configuration of the run.
     folder
         Folder of the checkpoints and results: ``network.safetensors`` (the best), ``last.safetensors``.
-    model_directory
-        Folder of known models that are not part of whyface.
-    fresh
-        Whether to start again, ignoring the folder's contents.
-    report
-        Called after every step.
-    say
-        Called with lines of text for the user.
-    decoding
-        Called while pictures are decoded.
 
     Returns
     -------

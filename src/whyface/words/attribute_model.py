@@ -135,13 +135,6 @@ def match_names(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
     Case, spaces, hyphens and underscores are ignored. Phrases such as ``"bushy eyebrows"`` or ``"a hat"`` are accepted,
     too. Raise InputError if a name is unknown; the message lists the nearest names, or all.
 
-    Parameters
-    ----------
-    wanted
-        Names or phrases.
-    known
-        The names of the model.
-
     Returns
     -------
     list of str
@@ -268,13 +261,7 @@ class AttributeHeads:
         return np.array([_is_learnt(measured.get(name)) for name in self.names])
 
     def usable(self, *, sensitive: bool = False) -> NDArray[np.bool_]:
-        """Return which attributes may be named in a sentence without being requested, (K,) bool.
-
-        Parameters
-        ----------
-        sensitive
-            Include words about gender, age and race.
-        """
+        """Return which attributes may be named in a sentence without being requested, (K,) bool."""
         groups = [attribute(name).group for name in self.names]
         allowed = [group not in UNUSED_GROUPS and (sensitive or group not in SENSITIVE_GROUPS) for group in groups]
         return np.asarray(self.learnt() & np.array(allowed))
@@ -314,8 +301,6 @@ def open_attributes(path: Path | str | None = None, *, threads: int | None = Non
     ----------
     path
         A safetensors file that :func:`save_attributes` wrote; by default the one that comes with whyface.
-    threads
-        Threads of ONNX Runtime.
     """
     file = shipped_models() / SHIPPED_NAME if path is None else Path(path)
     heads = read_attributes(file)

@@ -170,8 +170,6 @@ def fit_classes(embeddings: FloatArray, people: Sequence[str], *, least: int = 2
 
     Parameters
     ----------
-    embeddings, people
-        (N, D) of unit length, and the person of each.
     least
         People with fewer pictures are left out.
     """

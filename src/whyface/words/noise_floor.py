@@ -34,17 +34,6 @@ def random_blobs(area: int, count: int, rng: np.random.Generator, *, size: int =
     Like a joint map, each is the top of the product of two enlarged 7 x 7 maps; here both maps are random. Raise
     InputError if the area is out of range.
 
-    Parameters
-    ----------
-    area
-        Pixels in each, from 0 to ``size ** 2``.
-    count
-        Number of places.
-    rng
-        Source of randomness.
-    size
-        Side in pixels.
-
     Returns
     -------
     (count, size, size) bool.

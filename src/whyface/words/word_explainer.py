@@ -97,15 +97,7 @@ class WordExplainer:
             self.allowed = np.isin(heads.names, wanted)
 
     def __call__(self, face_a: Face, face_b: Face, *, progress: ProgressCallback | None = None) -> WordReport:
-        """Explain a pair in words.
-
-        Parameters
-        ----------
-        face_a, face_b
-            Aligned faces.
-        progress
-            Called with the approximate number of forward passes done and the total.
-        """
+        """Explain a pair in words."""
         batch = stack_faces([face_a, face_b])
         evidence = self.attributes(batch)
         similarity = self._similarity(batch)

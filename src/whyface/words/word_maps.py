@@ -244,8 +244,6 @@ def erased_faces(face: NDArray[Any], masks: NDArray[np.bool_], eraser: str, *, s
         (N, H, W) bool: True is erased.
     eraser
         See :data:`ERASERS`.
-    seed
-        Seed for ``"random"``; all copies of a face share the noise.
 
     Returns
     -------

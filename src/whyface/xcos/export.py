@@ -117,10 +117,6 @@ def export_faces(
     ----------
     backbone, head
         Faces -> map -> grid (or embedding).
-    path
-        The ``.onnx`` file.
-    output
-        Name of the output.
     embedding
         Add the output ``embedding``: the grid flattened and L2-normalised.
     fold
@@ -141,15 +137,6 @@ def export_pair(
     """Write the pair graph: ``grid_a``, ``grid_b`` (n, C, H, W) -> ``similarity``, ``attention``, ``score``.
 
     Raise OutputError if the file cannot be written.
-
-    Parameters
-    ----------
-    attention
-        The network's learned attention.
-    path
-        The ``.onnx`` file.
-    channels, cells
-        C, and H = W or (H, W).
     """
     height, width = (cells, cells) if isinstance(cells, int) else cells
     grids = {name: torch.randn(2, channels, height, width) for name in ("grid_a", "grid_b")}
