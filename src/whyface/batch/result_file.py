@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from whyface.errors import InputError
-from whyface.files.guarded import read_json
+from whyface.files.guarded import parse_json, read_json
 from whyface.files.integrity import sha256_of, write_atomic
 from whyface.files.parts import METADATA_KEY, parquet_modules
 
@@ -74,7 +74,7 @@ def read_description(out: Path) -> tuple[dict[str, Any], Counter[str]]:
     arrow, parquet = parquet_modules()
     try:
         with parquet.ParquetFile(out, page_checksum_verification=True) as file:
-            made = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
+            made = parse_json((file.schema_arrow.metadata or {})[METADATA_KEY])
             found = _verdicts(file.read(["verdict"]))
             return dict(made), found
     except (KeyError, TypeError, arrow.ArrowException) as error:

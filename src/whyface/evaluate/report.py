@@ -18,6 +18,7 @@ from whyface.errors import DataError
 from whyface.evaluate.intervals import Interval
 from whyface.evaluate.summary import RateAtFmr, Summary
 from whyface.explain.verdict import software_versions
+from whyface.files.guarded import parse_json
 from whyface.files.integrity import write_atomic
 from whyface.files.parts import METADATA_KEY, parquet_modules
 from whyface.xcos.open_model import OpenedModel
@@ -294,7 +295,7 @@ def read_scores(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     try:
         # Read first: with a path pyarrow would take folder names like "fold=1" for columns.
         table = parquet.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
-        metadata = json.loads((table.schema.metadata or {})[METADATA_KEY])
+        metadata = parse_json((table.schema.metadata or {})[METADATA_KEY])
     except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
         raise DataError(f"{path}: no table of scores that whyface wrote; run the evaluation again") from error
     return {name: table.column(name).to_numpy() for name in table.column_names}, metadata

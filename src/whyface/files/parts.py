@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, OutputError
+from whyface.files.guarded import LARGEST_TEXT, parse_json, read_guarded, read_json
 from whyface.files.integrity import remove_leftovers, write_atomic
+from whyface.files.json_values import mapping
 
 METADATA_KEY: Final = b"whyface"
 """Key of the JSON text in the file's metadata."""
@@ -128,7 +130,7 @@ def open_folder(folder: Path, settings: Mapping[str, Any], *, growing: str | Non
     text = json.dumps(settings, indent=1, sort_keys=True, allow_nan=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        before = path.read_text(encoding="utf-8") if path.exists() else None
+        before = read_guarded(path, most=LARGEST_TEXT).decode("utf-8", "replace") if path.exists() else None
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
     if before is None and Parts(folder).numbers:
@@ -142,7 +144,7 @@ def open_folder(folder: Path, settings: Mapping[str, Any], *, growing: str | Non
 
 def _continues(before: str, settings: Mapping[str, Any], growing: str | None, step: int) -> bool:
     try:
-        old = json.loads(before)
+        old = parse_json(before)
     except ValueError:
         return False
     if growing is None or not isinstance(old, dict) or not isinstance(old.get(growing), int) or old[growing] % step:
@@ -280,10 +282,10 @@ def read_results(folder: Path) -> ResultTable:
     arrow, parquet = parquet_modules()
     parts = Parts(folder)
     try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        settings = mapping(read_json(folder / SETTINGS))
         table = arrow.concat_tables([parquet.read_table(io.BytesIO(parts.read(number))) for number in parts.numbers])
         columns = {name: table.column(name).to_numpy() for name in ("test", "measure", "pair", "step", "value")}
-    except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
+    except (OSError, KeyError, ValueError, TypeError, arrow.ArrowException) as error:
         raise DataError(f"{folder}: no complete results of a benchmark; run it again ({error})") from error
     return ResultTable(
         settings,
