@@ -34,6 +34,9 @@ from whyface.files.progress import ProgressCallback
 class ResultParts:
     """The parts of one batch, in a folder next to the result.
 
+    Raise DataError if there are parts of another batch, and OutputError if the folder cannot be written, and InputError
+    if pyarrow is missing.
+
     Parameters
     ----------
     out
@@ -46,15 +49,6 @@ class ResultParts:
         Columns passed through.
     maps
         Number of places of S and W to keep, 0 for none.
-
-    Raises
-    ------
-    DataError
-        If there are parts of another batch.
-    OutputError
-        If the folder cannot be written.
-    InputError
-        If pyarrow is missing.
     """
 
     def __init__(
@@ -97,12 +91,8 @@ class ResultParts:
     def merge(self, chunks: Iterable[int], metadata: Mapping[str, Any]) -> Counter[str]:
         """Merge all parts into the result, one at a time, and remove them.
 
-        Raise DataError if a part is missing or damaged; the next run repeats it. Raise OutputError if the result cannot
-        be written.
-
-        Returns
-        -------
-        Number of rows with each verdict; ``"failed"`` counts those with an error.
+        Return the number of rows with each verdict; ``"failed"`` counts those with an error. Raise DataError if a part
+        is missing or damaged; the next run repeats it. Raise OutputError if the result cannot be written.
         """
         temporary = self.folder / "merged"
         try:

@@ -46,6 +46,8 @@ def person_weights(
 ) -> Iterator[Weights]:
     """Draw the weights of all pairs, chunk by chunk.
 
+    Raise InputError if the lists of people do not match.
+
     Parameters
     ----------
     people_a, people_b
@@ -59,11 +61,6 @@ def person_weights(
     ------
     ndarray
         Shape (r, N) float64; the r of all chunks add up to ``replicates``.
-
-    Raises
-    ------
-    InputError
-        If the lists of people do not match.
     """
     first, second, count = number_people(people_a, people_b)
     same = first == second
@@ -207,6 +204,8 @@ def replicate_curves(
 ) -> CurveReplicates:
     """Resample people and compute the error curve of each replicate.
 
+    Raise InputError if the arrays do not match.
+
     Parameters
     ----------
     scores, genuine
@@ -217,12 +216,6 @@ def replicate_curves(
         Target FMRs, shape (T,).
     replicates, seed
         Number of draws, and their seed.
-
-    Raises
-    ------
-    InputError
-
-        If the arrays do not match.
     """
     values, labels = checked_pairs(scores, genuine)
     if len(people_a) != len(values):

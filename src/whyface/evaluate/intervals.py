@@ -114,15 +114,12 @@ def number_people(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
     """Map the people of all pairs to numbers from 0 to P - 1.
 
+    Raise InputError if both lists differ in length or are not one-dimensional.
+
     Returns
     -------
     first, second, count
         The numbers of the two people of each pair, shape (N,) int each, and P.
-
-    Raises
-    ------
-    InputError
-        If both lists differ in length or are not one-dimensional.
     """
     first, second = np.asarray(people_a), np.asarray(people_b)
     if first.ndim != 1 or first.shape != second.shape:

@@ -94,7 +94,8 @@ def painted_features(
 ) -> Features:
     """Run the network on ``count`` changed copies of a face.
 
-    The face is not copied for each change: each row of a buffer is changed in place and restored afterwards.
+    The face is not copied for each change: each row of a buffer is changed in place and restored afterwards. Return
+    features (count, ...), in the order of the changes.
 
     Parameters
     ----------
@@ -111,10 +112,6 @@ def painted_features(
         multi-threaded run, since threads need not wait for each other after each layer.
     advance
         Called after each run with the number of faces in it.
-
-    Returns
-    -------
-    Features (count, ...), in the order of the changes.
     """
     workers = max(1, min(workers, batch_size, count))
     size = min(max(1, batch_size // workers), -(-count // workers))
@@ -155,6 +152,8 @@ OnePair = tuple[NDArray[np.float32], NDArray[np.float32], dict[str, Any]]
 class BlackBoxMethod(PairMethod):
     """A method that needs only scores; see :class:`~whyface.explain.pair_method.PairMethod`.
 
+    Raise InputError if an option is invalid.
+
     Parameters
     ----------
     embedder
@@ -170,11 +169,6 @@ class BlackBoxMethod(PairMethod):
         Threads that run the network, see :func:`~whyface.explain.black_box.painted_features`.
     progress
         Called while a pair is explained, with the number of forward passes done and the total.
-
-    Raises
-    ------
-    InputError
-        If an option is invalid.
     """
 
     def __init__(
@@ -212,12 +206,7 @@ class BlackBoxMethod(PairMethod):
 
     @abstractmethod
     def explain_one(self, faces: tuple[NDArray[Any], NDArray[Any]], plain: tuple[Features, Features]) -> OnePair:
-        """Explain one pair.
-
-        Returns
-        -------
-        Both maps, and details as JSON values.
-        """
+        """Explain one pair. Return both maps, and details as JSON values."""
 
     def maps(self, first: Batch, second: Batch) -> PairMaps:
         """Explain N pairs of aligned faces, (N, 3, 112, 112) each."""

@@ -51,7 +51,7 @@ class CellTerms:
 def cell_parts(maps: FloatArray, weights: FloatArray) -> NDArray[np.float64]:
     """Split embeddings into the parts of their places.
 
-    Raise InputError if the shapes do not fit.
+    Return p_ij F_ij, (N, D, H, W) float64. Raise InputError if the shapes do not fit.
 
     Parameters
     ----------
@@ -59,10 +59,6 @@ def cell_parts(maps: FloatArray, weights: FloatArray) -> NDArray[np.float64]:
         Last spatial maps F, (N, C, H, W).
     weights
         P, (D, C, H, W).
-
-    Returns
-    -------
-    P_ij F_ij, (N, D, H, W) float64.
     """
     if maps.ndim != 4 or maps.shape[1:] != weights.shape[1:]:
         raise InputError(f"maps {maps.shape} and weights {weights.shape} do not fit; both are (., C, H, W)")
@@ -130,17 +126,13 @@ class CellsMethod(BatchedPairMethod):
     terms, a place of A with the same place of B, and the rest, the terms across places. If that rest is large, the
     network cannot be explained place by place without retraining, as xCos does.
 
-    Works without gradients: on torch networks, and on ONNX networks whose grid is named.
+    Works without gradients: on torch networks, and on ONNX networks whose grid is named. Raise ModelError if the
+    embedder has no grid, or the head behind it is not affine.
 
     Parameters
     ----------
     embedder, threshold, source, batch_size
         See :class:`~whyface.explain.pair_method.PairMethod`.
-
-    Raises
-    ------
-    ModelError
-        If the embedder has no grid, or the head behind it is not affine.
 
     References
     ----------
@@ -189,7 +181,8 @@ class XcosEvidenceMethod(BatchedPairMethod):
 
     S * W adds up to the score, but is rarely negative, so its zero says nothing about the verdict. Since W sums to 1,
     subtracting threshold * W gives terms that add up to the margin, score - threshold: still exact, and positive
-    exactly where a place supports "same person". The map compares the two faces, so it is the same for both.
+    exactly where a place supports "same person". The map compares the two faces, so it is the same for both. Raise
+    ModelError if the comparison has no places.
 
     Parameters
     ----------
@@ -199,11 +192,6 @@ class XcosEvidenceMethod(BatchedPairMethod):
         See :class:`~whyface.explain.pair_method.PairMethod`.
     excess
         False: S * W instead, which adds up to the score.
-
-    Raises
-    ------
-    ModelError
-        If the comparison has no places.
 
     References
     ----------

@@ -23,17 +23,14 @@ from whyface.xcos.comparison import Features
 class RandomMethod(BlackBoxMethod):
     """A map of smooth noise, seeded by the seed and the face's pixels: the same face always gets the same map.
 
+    Raise InputError if ``cells`` is out of range.
+
     Parameters
     ----------
     cells
         Number of independent noise values per side; 7 by default, like the grid of xCos.
     embedder, **options
         As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
-
-    Raises
-    ------
-    InputError
-        If ``cells`` is out of range.
     """
 
     name: ClassVar[str] = "random"
@@ -67,17 +64,14 @@ class RandomMethod(BlackBoxMethod):
 class CentreMethod(BlackBoxMethod):
     """A Gaussian at the centre of the picture, the same for every face.
 
+    Raise InputError if ``sigma`` is not positive.
+
     Parameters
     ----------
     sigma
         Standard deviation in pixels; a quarter of the picture by default.
     embedder, **options
         As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
-
-    Raises
-    ------
-    InputError
-        If ``sigma`` is not positive.
     """
 
     name: ClassVar[str] = "centre"

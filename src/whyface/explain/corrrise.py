@@ -105,7 +105,7 @@ class CorrRiseMethod(BlackBoxMethod):
     units of the score. Where visibility and score are independent, it has a standard deviation of about 1 / sqrt(N).
 
     The masks depend only on the seed: both faces and all pairs get the same ones, so that differences between pairs do
-    not come from the draw.
+    not come from the draw. Raise InputError if an option is out of range.
 
     Parameters
     ----------
@@ -117,11 +117,6 @@ class CorrRiseMethod(BlackBoxMethod):
         Probability that a cell is visible.
     embedder, **options
         As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
-
-    Raises
-    ------
-    InputError
-        If an option is out of range.
     """
 
     name: ClassVar[str] = "corrrise"

@@ -47,10 +47,7 @@ _PLAIN: Final = frozenset((*_QUESTIONS, *_NEW, *_LIKE))
 class ExcitationMode(TorchFunctionMode):
     """A context for forward passes whose backward pass propagates winning probabilities.
 
-    Raises
-    ------
-    ModelError
-        During a forward pass, if the network has a kind of layer without a rule.
+    Raise ModelError if during a forward pass, if the network has a kind of layer without a rule.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -166,18 +163,14 @@ class EbpMethod(GradientMethod):
     The published method is for triplets, with a third person as the contrast. A pair has none; -e_B is the contrast of
     the original paper.
 
-    Assumption: each layer sums its inputs in proportion; biases and the shape of activations do not matter.
+    Assumption: each layer sums its inputs in proportion; biases and the shape of activations do not matter. Raise
+    ModelError if the network has a kind of layer without a rule, is TorchScript, which hides its layers, or changes in
+    place what it uses again. Two random pictures are run to find out.
 
     Parameters
     ----------
     embedder, threshold, source, batch_size, score
         See :class:`~whyface.explain.gradient_method.GradientMethod`. The threshold does not change the map.
-
-    Raises
-    ------
-    ModelError
-        If the network has a kind of layer without a rule, is TorchScript, which hides its layers, or changes in place
-        what it uses again. Two random pictures are run to find out.
 
     References
     ----------
@@ -234,6 +227,8 @@ class EbpMethod(GradientMethod):
 def winning_pixels(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tensor:
     """Propagate winning probabilities from features to pixels.
 
+    Return maps (N, H, W), each >= 0 with sum 1, or all 0 if nothing drives the neuron.
+
     Parameters
     ----------
     features
@@ -242,10 +237,6 @@ def winning_pixels(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tenso
         (N, 3, H, W), requiring gradients.
     arguments
         (N, K), K numbers per face of ``features``: the positive ones drive the neuron on top, in proportion.
-
-    Returns
-    -------
-    Maps (N, H, W), each >= 0 with sum 1, or all 0 if nothing drives the neuron.
     """
     prior = arguments.clamp(min=0)
     prior = prior / prior.sum(dim=1, keepdim=True).clamp(min=1e-30)

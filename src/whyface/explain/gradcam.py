@@ -92,7 +92,8 @@ class XcosGuidedMethod(GradientMethod):
 
     Both come from one forward and one backward pass. Each face has its own gradient, so its maps differ.
 
-    Assumption: within a place, the evidence rests on the pixels to which the score is most sensitive.
+    Assumption: within a place, the evidence rests on the pixels to which the score is most sensitive. Raise ModelError
+    if the score is not an xCos score, and InputError if ``sigma`` is not positive or ``erasure`` is negative.
 
     Parameters
     ----------
@@ -106,13 +107,6 @@ class XcosGuidedMethod(GradientMethod):
     erasure
         Weight of the second map, >= 0. On 40 LFW pairs, with sigma 4, larger weights made deletion better and
         replacement worse: 0: 0.653 and 0.053; 0.5: 0.603 and 0.059; 1: 0.581 and 0.081; 2: 0.557 and 0.094.
-
-    Raises
-    ------
-    ModelError
-        If the score is not an xCos score.
-    InputError
-        If ``sigma`` is not positive or ``erasure`` is negative.
 
     References
     ----------

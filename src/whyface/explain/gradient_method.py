@@ -248,6 +248,9 @@ def _learned(channels: int, path: Path) -> LearnedAttention:
 class GradientMethod(BatchedPairMethod):
     """A method that needs gradients of a torch network.
 
+    Raise ModelError if the embedder gives no gradients; the message names the methods that work with it. Raise
+    InputError if the score belongs to another embedder or the batch size is too small.
+
     Parameters
     ----------
     embedder
@@ -258,13 +261,6 @@ class GradientMethod(BatchedPairMethod):
         Maximum number of faces in the network at once, at least 2; half as many pairs.
     score
         The score to explain; the cosine of the embeddings by default. It must belong to ``embedder``.
-
-    Raises
-    ------
-    ModelError
-        If the embedder gives no gradients; the message names the methods that work with it.
-    InputError
-        If the score belongs to another embedder or the batch size is too small.
     """
 
     def __init__(

@@ -92,6 +92,8 @@ def coalitions(players: int, trials: int, *, seed: int) -> Coalitions:
 def shapley_values(trials: Coalitions, values: NDArray[Any], *, none: float, everyone: float) -> NDArray[np.float64]:
     """Fit the Shapley values; exact with all coalitions, and for additive games.
 
+    Return (M,) float64. By construction they add up to ``everyone - none`` (efficiency).
+
     Parameters
     ----------
     trials
@@ -100,10 +102,6 @@ def shapley_values(trials: Coalitions, values: NDArray[Any], *, none: float, eve
         (K,), the value of each coalition.
     none, everyone
         The values of the empty and of the complete coalition.
-
-    Returns
-    -------
-    (M,) float64. By construction they add up to ``everyone - none`` (efficiency).
     """
     there = trials.members.astype(np.float64)
     total = everyone - none
@@ -126,7 +124,8 @@ class KernelShapMethod(BlackBoxMethod):
     uncovering the regions. The values add up to score(face) - score(covered face), exactly. The map spreads each value
     evenly over its region, so its sum is that difference, too; ``details`` has the values by region.
 
-    Assumption: a region acts as a whole, and the network's score of a partly filled face is meaningful.
+    Assumption: a region acts as a whole, and the network's score of a partly filled face is meaningful. Raise
+    InputError if an option is invalid.
 
     Parameters
     ----------
@@ -134,11 +133,6 @@ class KernelShapMethod(BlackBoxMethod):
         Coalitions per face: all of the smallest and largest, the rest drawn with the seed; the same for all pairs.
     embedder, **options
         As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
-
-    Raises
-    ------
-    InputError
-        If an option is invalid.
 
     References
     ----------

@@ -41,17 +41,13 @@ def mean_map(
 ) -> NDArray[np.float32]:
     """Average the last spatial map over faces.
 
-    Raise InputError if there are too few faces, and ModelError if the network has no grid.
+    Return (C, H, W) float32. Raise InputError if there are too few faces, and ModelError if the network has no grid.
 
     Parameters
     ----------
     faces
         (N, 3, 112, 112), RGB, 0..255: at least :data:`FEWEST`, preferably each of another person, and of nobody who
         will be compared.
-
-    Returns
-    -------
-    (C, H, W) float32.
     """
     if len(faces) < FEWEST:
         raise InputError(f"{len(faces)} faces are too few for a mean; give at least {FEWEST} of different people")
@@ -128,7 +124,9 @@ def neighbourhoods(parts: FloatArray, sigma: float) -> NDArray[np.float64]:
 def compare_places(parts_a: FloatArray, parts_b: FloatArray, sigma: float) -> Places:
     """Compare N pairs place by place.
 
-    Raise InputError if the shapes do not fit.
+    Return S, the cosine of the two faces' neighbourhoods, and W, the product of their lengths divided by its sum: how
+    much the place contributes to the embeddings. W is uniform if a face equals the mean face everywhere. Raise
+    InputError if the shapes do not fit.
 
     Parameters
     ----------
@@ -136,11 +134,6 @@ def compare_places(parts_a: FloatArray, parts_b: FloatArray, sigma: float) -> Pl
         Parts of the embeddings by place, less those of the mean face, (N, D, H, W) each.
     sigma
         Width of the neighbourhood in places, > 0.
-
-    Returns
-    -------
-    S, the cosine of the two faces' neighbourhoods, and W, the product of their lengths divided by its sum: how much
-    the place contributes to the embeddings. W is uniform if a face equals the mean face everywhere.
     """
     near_a, near_b = (neighbourhoods(parts, sigma) for parts in (parts_a, parts_b))
     similarity = grid_cosine(near_a, near_b)
@@ -165,7 +158,9 @@ class PlacesMethod(BatchedPairMethod):
 
     Assumption: a feature vector describes its place, and the threshold of the cosine also applies to a place.
 
-    Works without gradients: on torch networks, and on ONNX networks whose grid is named.
+    Works without gradients: on torch networks, and on ONNX networks whose grid is named. Raise ModelError if the
+    embedder has no grid, the head behind it is not affine, or its mean map is not known, and InputError if the mean map
+    does not fit, or ``sigma`` is not positive.
 
     Parameters
     ----------
@@ -176,13 +171,6 @@ class PlacesMethod(BatchedPairMethod):
         with whyface.
     sigma
         Width of the neighbourhood in places. On 60 LFW pairs with mobilefacenet-ms1m, 0.7, 1 and 1.5 did equally well.
-
-    Raises
-    ------
-    ModelError
-        If the embedder has no grid, the head behind it is not affine, or its mean map is not known.
-    InputError
-        If the mean map does not fit, or ``sigma`` is not positive.
 
     References
     ----------

@@ -30,7 +30,7 @@ class ThresholdSource:
     """The origin of a threshold and its error rates there, as recorded in an explanation's JSON.
 
     It has the fields of an :class:`~whyface.models.operating_point.OperatingPoint` except the threshold, or says that
-    the user set the threshold.
+    the user set the threshold. Raise InputError if a rate, interval or kind is invalid.
 
     Attributes
     ----------
@@ -46,11 +46,6 @@ class ThresholdSource:
         Number of pairs behind the rates.
     note
         A caveat, such as a sample too small for the target.
-
-    Raises
-    ------
-    InputError
-        If a rate, interval or kind is invalid.
     """
 
     kind: ThresholdKind = "user"

@@ -137,7 +137,8 @@ class XfaceMethod(BlackBoxMethod):
     average, so the pixel supports "same person". All patch sizes have the same weight. The values are not rescaled;
     figures do that.
 
-    For differences from the published code, see docs/how-to/methods.md.
+    For differences from the published code, see docs/how-to/methods.md. Raise InputError if an option is invalid, or
+    the pairing is ``"all"`` and the score is not the cosine.
 
     Parameters
     ----------
@@ -156,11 +157,6 @@ class XfaceMethod(BlackBoxMethod):
         Blur the map with a Gaussian window as wide as the stride, which hides the raster of the patches.
     embedder, **options
         As for :class:`~whyface.explain.black_box.BlackBoxMethod`.
-
-    Raises
-    ------
-    InputError
-        If an option is invalid, or the pairing is ``"all"`` and the score is not the cosine.
     """
 
     name: ClassVar[str] = "xface"

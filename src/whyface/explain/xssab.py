@@ -86,17 +86,15 @@ def argument_gradients(
 ) -> tuple[Tensor, Gradients, Gradients]:
     """Backpropagate the positive and the negative arguments of N pairs to both faces' pixels.
 
+    Return the score (N,), and the gradients of the positive and of the negative arguments with respect to both faces,
+    (N, 3, 112, 112) each.
+
     Parameters
     ----------
     first, second
         Pixels (N, 3, 112, 112), 0..255.
     threshold
         Divided into shares: an argument is positive iff it is at least its share.
-
-    Returns
-    -------
-    The score (N,), and the gradients of the positive and of the negative arguments with respect to both faces,
-    (N, 3, 112, 112) each.
     """
     pixels = torch.cat([first, second]).requires_grad_()
     with torch.enable_grad():

@@ -108,14 +108,12 @@ def align(photo: NDArray[np.uint8], landmarks: ArrayLike) -> tuple[NDArray[np.ui
 def warp(photo: NDArray[np.uint8], to_crop: NDArray[np.float64], size: int = FACE_SIZE) -> NDArray[np.uint8]:
     """Resample a photo into a square crop: bilinear, anti-aliased, black outside the photo.
 
+    Return RGB uint8, shape (size, size, 3).
+
     Parameters
     ----------
     to_crop
         Affine map (2, 3) from photo pixels to crop pixels.
-
-    Returns
-    -------
-    RGB uint8, shape (size, size, 3).
     """
     region, left, top = _needed_region(photo, to_crop, size)
     if region.size == 0:

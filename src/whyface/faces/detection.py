@@ -28,14 +28,12 @@ def suppress_overlaps(
 ) -> NDArray[np.intp]:
     """Keep the boxes with the best scores and drop those that overlap one of them by more than ``limit``.
 
+    Return the indices of the boxes kept, best score first (ties in the order given), shape (K,) intp.
+
     Parameters
     ----------
     limit
         Maximum overlap of two boxes that are kept, in [0, 1].
-
-    Returns
-    -------
-    Indices of the boxes kept, best score first (ties in the order given), shape (K,) intp.
     """
     order = np.argsort(-scores, kind="stable")
     areas = box_areas(boxes)

@@ -250,16 +250,12 @@ def other_photos(
 ) -> tuple[list[Face], list[str]]:
     """Read one face from every photo in a folder, leaving out photos without one.
 
-    Raise InputError if no face is left.
+    Return the faces, and for each photo left out the reason. Raise InputError if no face is left.
 
     Parameters
     ----------
     aligned
         The photos are aligned 112 x 112 crops.
-
-    Returns
-    -------
-    The faces, and for each photo left out the reason.
     """
     listed = list_photos(folder)
     files = [folder / name for name in listed.photos]

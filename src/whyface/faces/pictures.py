@@ -70,15 +70,12 @@ class PictureSource(Protocol):
 class FolderPictures(Closing):
     """Pictures in a folder tree.
 
+    Raise DataError if ``root`` is not a folder.
+
     Parameters
     ----------
     root
         The folder that the names are relative to.
-
-    Raises
-    ------
-    DataError
-        If ``root`` is not a folder.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -124,18 +121,14 @@ class FolderPictures(Closing):
 class TarPictures(Closing):
     """Pictures in an uncompressed tar file, indexed once and then read by offset.
 
-    Reading is thread-safe. Links and device entries in the archive are ignored. If a name occurs twice, the later
-    entry counts, as it would after unpacking.
+    Reading is thread-safe. Links and device entries in the archive are ignored. If a name occurs twice, the later entry
+    counts, as it would after unpacking. Raise DataError if the file is missing, truncated or not an uncompressed tar
+    file, or a name leads out of it.
 
     Parameters
     ----------
     path
         The tar file.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, truncated or not an uncompressed tar file, or a name leads out of it.
     """
 
     def __init__(self, path: str | Path) -> None:

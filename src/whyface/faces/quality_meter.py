@@ -109,6 +109,8 @@ def log_odds(product: float) -> float:
 class QualityMeter:
     """Measure faces and decide whether they can support a verdict.
 
+    Raise InputError if a component belongs to no known measure, or the limit is not in [0, 1].
+
     Parameters
     ----------
     components
@@ -120,11 +122,6 @@ class QualityMeter:
         Estimates recognisability; None: leave it out.
     scale
         From the product of the components to the unified score; None: the product itself.
-
-    Raises
-    ------
-    InputError
-        If a component belongs to no known measure, or the limit is not in [0, 1].
     """
 
     def __init__(

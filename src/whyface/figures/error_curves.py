@@ -68,6 +68,8 @@ def strokes(summaries: Mapping[str, Summary]) -> dict[str, Stroke]:
 class CurveSheet:
     """A sheet with one square panel for curves and their key on the right.
 
+    Raise InputError if there are no curves or more than four.
+
     Parameters
     ----------
     summaries
@@ -85,11 +87,6 @@ class CurveSheet:
         Stroke by kind of score.
     impostors, genuine
         Number of pairs of the smallest sample.
-
-    Raises
-    ------
-    InputError
-        If there are no curves or more than four.
     """
 
     def __init__(self, summaries: Mapping[str, Summary], title: str, subtitle: str) -> None:

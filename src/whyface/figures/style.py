@@ -114,9 +114,7 @@ class Sheet:
     ) -> float:
         """Draw lines of text, the baseline of the first at y, without mathematical notation.
 
-        Returns
-        -------
-        The baseline of the line after the last.
+        Return the baseline of the line after the last.
         """
         for line in string.split("\n"):
             # Line by line, since matplotlib would place several lines by the last one's baseline.

@@ -47,17 +47,13 @@ def words_figure(
 
     Each word has the face as the network saw it, and below it a scale that all words share: a grey band from the
     original similarity to the limit of chance, a line at the threshold, and a dot at the similarity without the word.
-    The dot is filled if the word has an effect beyond chance, otherwise hollow. Raise InputError if a face has another
-    shape or type.
+    The dot is filled if the word has an effect beyond chance, otherwise hollow. Return a figure tied to no window and
+    no global state. Raise InputError if a face has another shape or type.
 
     Parameters
     ----------
     labels
         Names of the faces; by default the file names of the report.
-
-    Returns
-    -------
-    A figure tied to no window and no global state.
     """
     faces = (face_a, face_b)
     for name, face in zip(("face_a", "face_b"), faces, strict=True):

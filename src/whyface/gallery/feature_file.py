@@ -239,15 +239,12 @@ FILE_NAME: Final = "features.bin"
 class FeatureFile:
     """Records of one layout in a file.
 
+    Raise DataError if it is missing or not a feature file.
+
     Parameters
     ----------
     path
         The file.
-
-    Raises
-    ------
-    DataError
-        If it is missing or not a feature file.
     """
 
     def __init__(self, path: Path) -> None:

@@ -151,17 +151,14 @@ class DamagedPagesError(DataError):
 class Database:
     """A connection to an existing database file.
 
+    Raise DataError if it cannot be opened.
+
     Parameters
     ----------
     path
         The file.
     writable
         Open it for changes.
-
-    Raises
-    ------
-    DataError
-        If it cannot be opened.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:

@@ -42,13 +42,10 @@ def give_checksums(table: NameTable, file: FeatureFile) -> None:
 def repair_gallery(path: Path | str) -> list[FaceRow]:
     """Rewrite a gallery's table of names, with checksums.
 
-    All faces with an intact name and intact features stay. The others count as removed from now on. Raise DataError if
-    there is no gallery, or nothing of its names can be read, and OutputError if the table cannot be written, or another
-    process is writing.
-
-    Returns
-    -------
-    The faces that were dropped, which can be enrolled again. The name is empty where the row is lost.
+    All faces with an intact name and intact features stay. The others count as removed from now on. Return the faces
+    that were dropped, which can be enrolled again. The name is empty where the row is lost. Raise DataError if there is
+    no gallery, or nothing of its names can be read, and OutputError if the table cannot be written, or another process
+    is writing.
     """
     path = Path(path)
     require_gallery(path)

@@ -52,7 +52,8 @@ _STRETCH, _AT_ONCE = 4096, 256
 class NameTable:
     """The table of one gallery. All rows that it returns were checked; damaged ones are left out.
 
-    Threads may share it. A forked child reads through its own connection.
+    Threads may share it. A forked child reads through its own connection. Raise DataError if it is missing, damaged
+    beyond use, or not such a table.
 
     Parameters
     ----------
@@ -60,11 +61,6 @@ class NameTable:
         The database; it must exist.
     writable
         Whether to open it for changes.
-
-    Raises
-    ------
-    DataError
-        If it is missing, damaged beyond use, or not such a table.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:

@@ -171,7 +171,7 @@ def others_above(
 ) -> list[list[Candidate]]:
     """Find, for each of P faces in the gallery, everybody with an earlier face that scores above ``least``.
 
-    Only each person's best face is returned.
+    Only each person's best face is returned. Return for each face its candidates, best first.
 
     Parameters
     ----------
@@ -183,10 +183,6 @@ def others_above(
         The minimum score, exclusive.
     but
         For each face, the records to ignore.
-
-    Returns
-    -------
-    For each face its candidates, best first.
     """
     found: list[list[Candidate]] = []
     for probes, scores in _scored(gallery, features, attention):

@@ -46,7 +46,7 @@ def grid_features(grids: FloatArray) -> NDArray[np.float32]:
 def cosine_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, int]) -> NDArray[np.float64]:
     """Split the cosine of features and a person's direction over the places.
 
-    Raise InputError if the sizes do not fit.
+    Return (N, H, W) float64; each map's sum is the cosine, exactly. Raise InputError if the sizes do not fit.
 
     Parameters
     ----------
@@ -54,10 +54,6 @@ def cosine_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, 
         (N, H * W * C) of :func:`grid_features`.
     direction
         (H * W * C,), of unit length.
-
-    Returns
-    -------
-    (N, H, W) float64; each map's sum is the cosine, exactly.
     """
     height, width = cells
     size = features.shape[1] if features.ndim == 2 else -1

@@ -230,6 +230,8 @@ class IRUnit(nn.Module):
 class IResNet(nn.Module):
     """The trunk: faces to the last spatial map.
 
+    Raise InputError if there is no such depth.
+
     Parameters
     ----------
     depth
@@ -243,11 +245,6 @@ class IResNet(nn.Module):
         (N, 3, 112, 112), RGB, in [-1, 1] (:data:`whyface.models.preprocessing.ARCFACE`), float32.
     output
         (N, 512, 7, 7) float32.
-
-    Raises
-    ------
-    InputError
-        If there is no such depth.
     """
 
     out_channels: Final = _WIDTHS[-1]

@@ -37,6 +37,9 @@ _PARAMETERS: Final[Mapping[CalibrationKind, tuple[str, ...]]] = {
 class Calibration:
     """A fitted curve from scores to probabilities.
 
+    Raise InputError if the kind is unknown, a number is missing or not finite, the isotonic points do not rise, or
+    there are no pairs.
+
     Attributes
     ----------
     kind
@@ -51,12 +54,6 @@ class Calibration:
         Data set of the fit, such as ``"LFW"``.
     genuine_pairs, impostor_pairs
         Number of pairs of each kind; they determine the prior of the fit and the limits of its ratios.
-
-    Raises
-    ------
-    InputError
-        If the kind is unknown, a number is missing or not finite, the isotonic points do not rise, or there are no
-        pairs.
     """
 
     kind: CalibrationKind

@@ -35,16 +35,13 @@ _CUT_TOLERANCE: Final = 1e-3
 def measure_head(head: Head, shape: tuple[int, int, int]) -> NDArray[np.float32]:
     """Measure an affine head by running it once for every number of the map.
 
-    Raise ModelError if the head is not affine.
+    Return (D, C, H, W) float32: ``head(x) = sum over c, h, w of weights * x + head(0)``. Raise ModelError if the head
+    is not affine.
 
     Parameters
     ----------
     shape
         (C, H, W) of the map.
-
-    Returns
-    -------
-    (D, C, H, W) float32: ``head(x) = sum over c, h, w of weights * x + head(0)``.
     """
     size = int(np.prod(shape))
     zero = head(np.zeros((1, *shape), np.float32))
@@ -99,12 +96,9 @@ def linear_head(embedder: Embedder) -> tuple[GridEmbedder, LinearHead]:
     """Measure how a network's head computes the embedding from its last spatial map.
 
     If the head is affine, measuring describes it completely, whatever it is made of: mean and fully connected, flatten
-    and fully connected, or global depthwise convolution, with BatchNorms between. Raise ModelError if the embedder has
-    no grid, its head cannot be inspected or is not affine, or the sum over cells is not the network's own embedding.
-
-    Returns
-    -------
-    The embedder as one with a grid, and the head.
+    and fully connected, or global depthwise convolution, with BatchNorms between. Return the embedder as one with a
+    grid, and the head. Raise ModelError if the embedder has no grid, its head cannot be inspected or is not affine, or
+    the sum over cells is not the network's own embedding.
     """
     grids = require_grid(embedder)
     name = embedder.name
@@ -131,6 +125,8 @@ def linear_head(embedder: Embedder) -> tuple[GridEmbedder, LinearHead]:
 class OnnxHead:
     """The part of an ONNX network after its last spatial map.
 
+    Raise ModelError if the file has changed since, or the output is not computed from the grid alone.
+
     Parameters
     ----------
     path, sha256
@@ -141,11 +137,6 @@ class OnnxHead:
         The number of faces per run that the network requires, or None.
     threads
         Threads within one operator; None leaves it to ONNX Runtime.
-
-    Raises
-    ------
-    ModelError
-        The file has changed since, or the output is not computed from the grid alone.
     """
 
     def __init__(

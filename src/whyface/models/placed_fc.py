@@ -35,7 +35,8 @@ def unnormalised(head: nn.Module) -> Head:
 def place_weights(head: Head, shape: tuple[int, int, int]) -> Tensor:
     """Measure an affine torch head by its Jacobian.
 
-    Raise InputError if the head is not affine.
+    Return the tensor (D, C, H, W): ``head(x) = sum over c, h, w of weights * x + head(0)``. Raise InputError if the
+    head is not affine.
 
     Parameters
     ----------
@@ -43,10 +44,6 @@ def place_weights(head: Head, shape: tuple[int, int, int]) -> Tensor:
         In eval mode.
     shape
         (C, H, W) of the map.
-
-    Returns
-    -------
-    Tensor (D, C, H, W): ``head(x) = sum over c, h, w of weights * x + head(0)``.
     """
     origin = torch.zeros(1, *shape, requires_grad=True)
 
@@ -84,9 +81,10 @@ def _check_affine(head: Head, weights: Tensor) -> None:
 class PlacedFcHead(nn.Module):
     """A grid head with its own matrix for every place.
 
-    Per place: project the channels (matrix of the place), gather the neighbourhood (depthwise, starting as a
-    Gaussian), and keep one block of ``grid_channels`` of the projection. The blocks are tiled like a chessboard,
-    so that each ``tiles x tiles`` neighbourhood holds the whole embedding. Linear except for a constant.
+    Per place: project the channels (matrix of the place), gather the neighbourhood (depthwise, starting as a Gaussian),
+    and keep one block of ``grid_channels`` of the projection. The blocks are tiled like a chessboard, so that each
+    ``tiles x tiles`` neighbourhood holds the whole embedding. Linear except for a constant. Raise InputError if the
+    neighbourhood has no middle.
 
     Parameters
     ----------
@@ -104,11 +102,6 @@ class PlacedFcHead(nn.Module):
     Shapes
     ------
     (N, C, H, W) -> (N, grid_channels, H, W), not normalised.
-
-    Raises
-    ------
-    InputError
-        If the neighbourhood has no middle.
     """
 
     tiling: Tensor

@@ -70,9 +70,7 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
 def stored_tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
     """Read a network's tensors by the names that they had before ``scripts/onnx_rewriting.py`` rewrote it.
 
-    Returns
-    -------
-    Name -> numbers: int8 weights converted back to float32, and slopes (C,) of PReLUs that were rewritten.
+    Return name -> numbers: int8 weights converted back to float32, and slopes (C,) of PReLUs that were rewritten.
     """
     from onnx import numpy_helper  # noqa: PLC0415 - slow to import
 

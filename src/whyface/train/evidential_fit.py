@@ -50,6 +50,8 @@ _START: Final[dict[EvidenceKind, tuple[float, float]]] = {
 class EvidentialSettings:
     """Settings of a head's fit; the defaults were best in a study (docs/studies/identify.md).
 
+    Raise InputError if a setting is unknown or out of range.
+
     Attributes
     ----------
     loss
@@ -66,11 +68,6 @@ class EvidentialSettings:
         Passes over all photos; each pass is one step with all of them.
     rate
         Learning rate of Adam; that of the directions is a tenth of it.
-
-    Raises
-    ------
-    InputError
-        If a setting is unknown or out of range.
     """
 
     loss: LossKind = "log"

@@ -113,7 +113,8 @@ def export_trained(
 def check_xcos(entry: ModelEntry, xcos: Xcos, faces: Tensor, expected: NDArray[np.float32]) -> tuple[float, float]:
     """Compare an exported xCos model with torch on N >= 3 faces.
 
-    Raise ModelError if one is larger than :data:`FACE_TOLERANCE` or :data:`PAIR_TOLERANCE`.
+    Return the largest difference of the grids, with cells scaled to length 1, and that of S, W and score. Raise
+    ModelError if one is larger than :data:`FACE_TOLERANCE` or :data:`PAIR_TOLERANCE`.
 
     Parameters
     ----------
@@ -121,10 +122,6 @@ def check_xcos(entry: ModelEntry, xcos: Xcos, faces: Tensor, expected: NDArray[n
         The metric in torch, in eval mode.
     expected
         Their grids from torch, (N, C, H, W).
-
-    Returns
-    -------
-    The largest difference of the grids, with cells scaled to length 1, and that of S, W and score.
     """
     model = open_xcos(entry)
     grid = model.grid(faces.numpy())

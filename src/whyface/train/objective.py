@@ -164,7 +164,7 @@ def correlated_attention(
 ) -> NDArray[np.float32]:
     """Measure P on 40,000 pairs, half of them genuine if there are any.
 
-    Raise InputError if there is only one person.
+    Return raw P, (H, W), in -1..1. Raise InputError if there is only one person.
 
     Parameters
     ----------
@@ -174,10 +174,6 @@ def correlated_attention(
         Embeddings of the teacher, L2-normalised, (N, D).
     people
         Person in each picture, (N,).
-
-    Returns
-    -------
-    Raw P, (H, W), in -1..1.
     """
     labels = torch.from_numpy(np.unique(people, return_inverse=True)[1].astype(np.int64))
     rows = torch.split(torch.argsort(labels, stable=True), torch.bincount(labels).tolist())

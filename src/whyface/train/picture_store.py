@@ -38,6 +38,8 @@ Place = tuple[PictureSource, str]
 class PictureStore:
     """N pictures of K people.
 
+    Raise DataError if no picture can be used.
+
     Parameters
     ----------
     places
@@ -50,11 +52,6 @@ class PictureStore:
         Whether to decode everything now; otherwise pictures are read each time they are needed.
     progress
         Called while decoding.
-
-    Raises
-    ------
-    DataError
-        If no picture can be used.
 
     Notes
     -----
@@ -239,7 +236,8 @@ def blend_people(
 
     Picture k of a virtual person is the blend of picture k of two real ones under one mask for the whole person, so
     that a virtual person, like a real one, has several pictures. Half of them are blended with one opacity, the other
-    half with a smooth random mask (one person's eyes with another's mouth).
+    half with a smooth random mask (one person's eyes with another's mouth). Return the batch and a bool tensor (groups
+    * pictures,) that says which faces are virtual.
 
     Parameters
     ----------
@@ -247,10 +245,6 @@ def blend_people(
         Pictures of real people, (groups * pictures, 3, 112, 112), each person's pictures in a row.
     share
         Share of virtual people, 0..1.
-
-    Returns
-    -------
-    The batch and a bool tensor (groups * pictures,) that says which faces are virtual.
     """
     n, _, height, width = first.shape
     opacity = _uniform(groups, 0.3, 0.7, generator).view(groups, 1, 1, 1)
@@ -321,17 +315,14 @@ POOL = 400
 class Augmentation:
     """Changes that both teacher and student see, and coverings that only the student sees.
 
+    Raise InputError if the coverage is not a range.
+
     Parameters
     ----------
     config
         The augmentations, and how often they apply.
     seed
         Draws the pool of masks.
-
-    Raises
-    ------
-    InputError
-        If the coverage is not a range.
     """
 
     def __init__(self, config: AugmentConfig, *, seed: int) -> None:

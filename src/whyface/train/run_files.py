@@ -42,11 +42,8 @@ def trained_correlation(path: Path | str) -> Tensor | None:
 def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
     """Rebuild a trained network from its ``.safetensors`` file, or from ``network.safetensors`` in a run's folder.
 
-    Raise ModelError if the file was not written by ``whyface train``.
-
-    Returns
-    -------
-    The network in eval mode, and the metadata of the file.
+    Return the network in eval mode, and the metadata of the file. Raise ModelError if the file was not written by
+    ``whyface train``.
     """
     path = _file(path)
     try:

@@ -86,17 +86,13 @@ def train(
 ) -> Path:
     """Train a network, or resume an interrupted run.
 
-    Raise InputError, DataError or ModelError if settings, pictures or weights do not fit, and OutputError if a
-    checkpoint cannot be written; the previous one is kept.
+    Return the path of the best network. Raise InputError, DataError or ModelError if settings, pictures or weights do
+    not fit, and OutputError if a checkpoint cannot be written; the previous one is kept.
 
     Parameters
     ----------
     folder
         Folder of the checkpoints and results: ``network.safetensors`` (the best), ``last.safetensors``.
-
-    Returns
-    -------
-    The path of the best network.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)

@@ -78,10 +78,7 @@ class XcosCells:
 class LinearCells:
     """Identity in a network whose embedding is affine in its last spatial map; the constant is left out.
 
-    Raises
-    ------
-    ModelError
-        If the network has no grid, or the head behind it is not affine.
+    Raise ModelError if the network has no grid, or the head behind it is not affine.
     """
 
     def __init__(self, embedder: Embedder) -> None:
@@ -201,7 +198,8 @@ def fit_classes(embeddings: FloatArray, people: Sequence[str], *, least: int = 2
 def chosen_classes(chances: FloatArray, strategy: Strategy, *, k: int = 1, share: float = 0.4) -> list[list[int]]:
     """Choose the people that represent each face's identity.
 
-    Raise InputError if the strategy is unknown or its number is out of range.
+    Return for each face the classes, most likely first. Raise InputError if the strategy is unknown or its number is
+    out of range.
 
     Parameters
     ----------
@@ -211,10 +209,6 @@ def chosen_classes(chances: FloatArray, strategy: Strategy, *, k: int = 1, share
         ``"topk"``: the ``k`` most likely; ``"threshold"``: the fewest whose probabilities together exceed ``share``.
     k, share
         See ``strategy``.
-
-    Returns
-    -------
-    For each face the classes, most likely first.
     """
     order = np.argsort(-chances, axis=1, kind="stable")
     if strategy == "topk":

@@ -31,12 +31,8 @@ _TINY: Final = 1e-9
 def random_blobs(area: int, count: int, rng: np.random.Generator, *, size: int = FACE_SIZE) -> NDArray[np.bool_]:
     """Draw random places of an exact area, shaped like those of words.
 
-    Like a joint map, each is the top of the product of two enlarged 7 x 7 maps; here both maps are random. Raise
-    InputError if the area is out of range.
-
-    Returns
-    -------
-    (count, size, size) bool.
+    Like a joint map, each is the top of the product of two enlarged 7 x 7 maps; here both maps are random. Return
+    (count, size, size) bool. Raise InputError if the area is out of range.
     """
     if not 0 <= area <= size * size:
         raise InputError(f"an area lies between 0 and {size * size} pixels, got {area}")

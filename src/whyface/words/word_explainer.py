@@ -41,6 +41,8 @@ _ONE = np.full((1, 1), 1, np.float32)
 class WordExplainer:
     """Explain pairs in words with a comparison, an attribute model and settings.
 
+    Raise InputError if the settings need a part that is missing, or an attribute is unknown.
+
     Parameters
     ----------
     comparison
@@ -56,11 +58,6 @@ class WordExplainer:
         See :class:`~whyface.words.word_report.WordSettings`.
     classes
         Classifier of people, for ``identity="topk"`` and ``"threshold"``.
-
-    Raises
-    ------
-    InputError
-        If the settings need a part that is missing, or an attribute is unknown.
     """
 
     def __init__(

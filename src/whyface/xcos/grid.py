@@ -35,16 +35,13 @@ COSINE_EPS: Final = 1e-6
 def normalise_cells(grid: FloatArray) -> NDArray[np.float32]:
     """Scale every cell's feature vector to length 1.
 
-    Raise InputError if the array is not 4-D.
+    Return (N, C, H, W) float32; a cell whose norm is below :data:`COSINE_EPS` is divided by that instead. Raise
+    InputError if the array is not 4-D.
 
     Parameters
     ----------
     grid
         (N, C, H, W), any finite values.
-
-    Returns
-    -------
-    (N, C, H, W) float32; a cell whose norm is below :data:`COSINE_EPS` is divided by that instead.
     """
     if grid.ndim != 4:
         raise InputError(f"grid features must have the shape (N, C, H, W), got {grid.shape}")

@@ -31,9 +31,10 @@ class XcosOutput(NamedTuple):
 class LearnedAttention(nn.Module):
     """Attention "L": a weight for every cell from the grid features of both faces.
 
-    Each face alone: conv 3x3 (C -> 16), BN, PReLU. Both: concatenate, conv 3x3 (32 -> 16), BN, PReLU, conv 3x3
-    (16 -> 1), BN, PReLU, normalise over the cells. The convolution over the concatenation is computed as a sum of two
-    convolutions, which gives the same result and lets one face's term be reused for many pairs.
+    Each face alone: conv 3x3 (C -> 16), BN, PReLU. Both: concatenate, conv 3x3 (32 -> 16), BN, PReLU, conv 3x3 (16 ->
+    1), BN, PReLU, normalise over the cells. The convolution over the concatenation is computed as a sum of two
+    convolutions, which gives the same result and lets one face's term be reused for many pairs. Raise InputError if the
+    temperature is not positive or the normaliser is unknown.
 
     Parameters
     ----------
@@ -43,11 +44,6 @@ class LearnedAttention(nn.Module):
         ``"softmax"`` of x / temperature, or ``"shift"``: (x - min) / sum(x - min).
     temperature
         Softmax temperature, > 0. Larger is flatter.
-
-    Raises
-    ------
-    InputError
-        If the temperature is not positive or the normaliser is unknown.
     """
 
     def __init__(
