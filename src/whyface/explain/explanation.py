@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError
 from whyface.explain.provenance import NO_GRID, Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
+from whyface.explain.usual import Telling
 from whyface.files import json_values as values
 from whyface.files.guarded import parse_json
 from whyface.models.calibration import Bound
@@ -72,6 +73,8 @@ class Explanation:
         Origin of the two faces, or None.
     sentences
         The explanation in words; may be empty.
+    telling
+        How telling the similarity is at each place, against what is usual there; None if that is not on record.
     doubt
         Why the faces cannot support a verdict, such as ``"both faces are too blurred to compare"``; None if they can.
     undecided
@@ -108,6 +111,7 @@ class Explanation:
     versions: Mapping[str, str] = field(default_factory=dict)
     faces: tuple[FaceInfo, FaceInfo] | None = None
     sentences: tuple[str, ...] = ()
+    telling: Telling | None = None
     doubt: str | None = None
     undecided: bool = False
 
@@ -211,6 +215,7 @@ class Explanation:
         for name in _ARRAYS:
             array = getattr(self, name)
             plain[name] = None if array is None else values.array_to_lists(array)
+        plain["telling"] = None if self.telling is None else self.telling.to_dict()
         return plain
 
     def to_json(self, *, indent: int | None = None) -> str:
@@ -252,6 +257,7 @@ class Explanation:
                 sentences=read_key(part, data, "sentences", lambda v: tuple(map(values.text, values.items(v)))),
                 doubt=None if first else read_key(part, data, "doubt", _text_or_none),
                 undecided=verdict == "undecided",
+                telling=None if schema == READABLE[0] else read_key(part, data, "telling", _telling),
                 **read,
             )
         except InputError as error:
@@ -290,7 +296,7 @@ class Explanation:
             raise InputError("explanation: the bound of a probability is 'at least' or 'at most'; give one or None")
         if self.undecided and self.doubt is None:
             raise InputError("explanation: an undecided verdict needs the doubt that leaves it open; give it in words")
-        if self.undecided and any(getattr(self, name) is not None for name in ("probability", *_ARRAYS)):
+        if self.undecided and any(getattr(self, name) is not None for name in ("probability", "telling", *_ARRAYS)):
             raise InputError("explanation: an undecided verdict has no reasons and no probability; leave them out")
         if self.attention_kind not in (None, "u", "p", "l"):
             raise InputError(f"explanation: unknown kind of attention {self.attention_kind!r}; use 'u', 'p' or 'l'")
@@ -298,9 +304,11 @@ class Explanation:
     def _check_grid(self) -> None:
         s, w = self.similarity, self.attention
         if s is None or w is None:
-            if any(part is not None for part in (s, w, self.contributions, self.attention_kind)):
+            if any(part is not None for part in (s, w, self.contributions, self.attention_kind, self.telling)):
                 raise InputError("explanation: similarity and attention go together; give both, or no grid at all")
             return
+        if self.telling is not None and self.telling.neutral.shape != s.shape:
+            raise InputError("explanation: what is usual is of another grid; give it for the places of the similarity")
         if s.shape != w.shape:
             raise InputError(f"explanation: similarity {s.shape} and attention {w.shape} differ; give one grid")
         product = np.multiply(s, w, dtype=np.float64)
@@ -350,6 +358,10 @@ def _bound(value: object) -> Bound | None:
 
 def _text_or_none(value: Any) -> str | None:
     return values.optional(values.text, value)
+
+
+def _telling(value: Any) -> Telling | None:
+    return values.optional(Telling.from_dict, value)
 
 
 def _faces(value: Any) -> tuple[FaceInfo, FaceInfo] | None:

@@ -5,6 +5,7 @@ Shares are given in points: 1 point is 0.01 of the score. Left and right are as 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,17 +18,23 @@ from whyface.explain.shares import (
     explanation_shares,
     fewest_to_flip,
     map_shares,
+    neutral_places,
     neutral_similarity,
     ranked,
     region_shares,
 )
-from whyface.faces.regions import has_side, region_phrase
+from whyface.faces.regions import has_side, region_of_cells, region_phrase
 
 MOST_NAMED: Final = 3
 """Maximum number of regions in a list."""
 
 CLOSE_MARGIN: Final = 0.01
 """A score closer to the threshold than this is "only just" on its side."""
+
+ONCE: Final = 3
+"""A similarity is usual for strangers and genuine pairs if it is less than so many times commoner among either."""
+
+USUAL: Final = math.log(ONCE)
 
 _SIDES: Final = " (left and right as seen in the picture)"
 _Listed = Sequence[tuple[str, str]]  # region, its share as text
@@ -43,14 +50,16 @@ def describe(explanation: Explanation) -> tuple[str, ...]:
     (:func:`whyface.explain.shares.explanation_shares`). The second gives the regions that speak against it and the
     fewest places that would flip it (:func:`whyface.explain.shares.fewest_to_flip`). With per-face maps only, the
     shares are those of the maps' weight (:func:`whyface.explain.shares.map_shares`); without maps, the sentences say
-    that there are no reasons by region. Places outside a photo give no reasons; a further sentence counts them.
+    that there are no reasons by region. With a grid, the third sentence compares the most telling and the highest
+    similarity with what is usual there (:mod:`whyface.explain.usual`), or says that this is not on record. Places
+    outside a photo give no reasons; a further sentence counts them.
     What is undecided gets the doubt and what to do about it.
     """
     if explanation.undecided:
         return _undecided(explanation)
     shares = explanation_shares(explanation)
     if shares is not None:
-        return *_from_grid(explanation, shares), *_outside(explanation, shares)
+        return *_from_grid(explanation, shares), *_usual(explanation), *_outside(explanation, shares)
     by_map = map_shares(explanation)
     if by_map is None:
         return _without_reasons(explanation)
@@ -83,6 +92,51 @@ def distance(margin: float) -> str:
     size = 100 * abs(margin)
     number = f"{size:.1f}" if size >= 0.05 or size == 0 else f"{size:.1g}"
     return f"{number} point{'' if number == '1.0' else 's'}"
+
+
+def _usual(explanation: Explanation) -> tuple[str, ...]:
+    """Say which similarity is the most telling, and whether the highest one is."""
+    found, s, unseen = explanation.telling, explanation.similarity, explanation.unseen
+    assert s is not None
+    assert unseen is not None
+    if found is None:
+        return ("What is usual at each place is not on record for this model: strangers may be as alike there.",)
+    if unseen.all():
+        return ()
+    match, names = explanation.is_match, region_of_cells(*s.shape)
+    support = np.where(unseen, -np.inf, found.log_odds if match else -found.log_odds)
+    most = np.unravel_index(int(support.argmax()), s.shape)
+    where = f"at {region_phrase(str(names[most]))}"
+    if support[most] < USUAL:
+        text = f"No place is telling: nowhere is the similarity {ONCE} times as common as among {_others(match)}"
+    elif match:
+        text = (
+            f"The most telling place is {where}: {_share(found.strangers[most])} of strangers are less alike there "
+            f"than these faces ({s[most]:.2f})"
+        )
+    else:
+        text = (
+            f"The most telling place is {where}: {_share(1 - found.genuine[most])} of pairs of one person are more "
+            f"alike there than these faces ({s[most]:.2f})"
+        )
+    high = np.unravel_index(int(np.where(unseen, -np.inf, s).argmax()), s.shape)
+    if high != most and abs(float(found.log_odds[high])) < USUAL:
+        text += (
+            f"; the highest similarity ({s[high]:.2f}, at {region_phrase(str(names[high]))}) says little: "
+            f"{_share(1 - found.strangers[high])} of strangers are even more alike there"
+        )
+    return (f"{text}.",)
+
+
+def _others(match: bool) -> str:
+    return "strangers" if match else "pairs of one person"
+
+
+def _share(share: float) -> str:
+    """Format a share of pairs, which is known between half a percent and the rest."""
+    if share > 0.99:
+        return "over 99%"
+    return "under 1%" if share < 0.01 else f"{100 * share:.0f}%"
 
 
 def _outside(explanation: Explanation, shares: NDArray[np.float64] | None) -> tuple[str, ...]:
@@ -193,8 +247,7 @@ def _flip(explanation: Explanation, shares: NDArray[np.float64]) -> tuple[str, t
             return _score_flip(explanation), ()
         rise = -explanation.margin / total
         return f"the verdict would flip only if the similarity rose by more than {rise:.2f} everywhere", ()
-    neutral = neutral_similarity(attention, explanation.threshold)
-    goal = "the threshold" if neutral == explanation.threshold else f"{neutral:.4f}"
+    goal = _goal(explanation, attention, flip.cells)
     # A negative weight reverses the direction, so neither word would be true of all places.
     verb = "changed" if attention[flip.cells].min() < 0 else "fell" if match else "rose"
     # Adding 0 avoids -0.00 for a mean that rounds to zero.
@@ -208,6 +261,17 @@ def _flip(explanation: Explanation, shares: NDArray[np.float64]) -> tuple[str, t
     places = _joined([region_phrase(name) for name in flip.regions])
     where = f"at {places} ({flip.count} of the {shares.size} places)"
     return f"the verdict would flip if the similarity {where} {change}", flip.regions
+
+
+def _goal(explanation: Explanation, attention: NDArray[np.float32], cells: NDArray[np.bool_]) -> str:
+    """Name the similarity at which places speak neither for nor against a match."""
+    if explanation.telling is not None:
+        neutral = neutral_places(explanation)
+        assert neutral is not None
+        mean = f"{float(neutral[cells].mean()):.2f}"
+        return f"what is neutral there ({mean}{'' if cells.sum() == 1 else ' on average'})"
+    level = neutral_similarity(attention, explanation.threshold)
+    return "the threshold" if level == explanation.threshold else f"{level:.4f}"
 
 
 def _score_flip(explanation: Explanation) -> str:

@@ -2,6 +2,10 @@
 
 Since xCos is a weighted sum, score - threshold = sum of W * (S - threshold) if W sums to 1. Each term is the share of
 one place in the margin: a positive share speaks for a match, a negative one against it.
+
+Strangers are more alike at some places than at others. Where what is usual is on record (:mod:`whyface.explain.usual`),
+S is compared with the neutral similarity of its place instead: that which is as common among strangers as among genuine
+pairs, moved everywhere by the same amount, so that the shares still sum to the margin.
 """
 
 from __future__ import annotations
@@ -59,7 +63,20 @@ def neutral_similarity(attention: FloatArray, threshold: float) -> float:
     return threshold if abs(total - 1) < _SUM_TO_ONE else threshold / total
 
 
-def margin_shares(similarity: FloatArray, attention: FloatArray, threshold: float) -> NDArray[np.float64]:
+def neutral_places(explanation: Explanation) -> NDArray[np.float64] | None:
+    """Return the similarity at which each place speaks neither for nor against a match, (h, w); None without a grid.
+
+    The sum of W times these is the threshold.
+    """
+    if explanation.attention is None:
+        return None
+    w, usual = explanation.attention.astype(np.float64), _usual(explanation)
+    return np.asarray(usual + (explanation.threshold - float((w * usual).sum())) / _weight(w))
+
+
+def margin_shares(
+    similarity: FloatArray, attention: FloatArray, threshold: float, usual: FloatArray | float = 0.0
+) -> NDArray[np.float64]:
     """Split the margin over the places.
 
     Parameters
@@ -68,10 +85,12 @@ def margin_shares(similarity: FloatArray, attention: FloatArray, threshold: floa
         S and W, both (h, w).
     threshold
         Divided among the places in proportion to W, so W need not sum to 1.
+    usual
+        Similarity that is neutral at each place, (h, w), up to a number that is the same for all; 0: all are equal.
 
     Returns
     -------
-    (h, w) float64: W * S - threshold * W / sum(W). Sums to <S, W> - threshold.
+    (h, w) float64: W * (S - usual) - (threshold - <W, usual>) * W / sum(W). Sums to <S, W> - threshold.
 
     Raises
     ------
@@ -81,7 +100,8 @@ def margin_shares(similarity: FloatArray, attention: FloatArray, threshold: floa
     s, w = np.asarray(similarity, np.float64), np.asarray(attention, np.float64)
     if s.shape != w.shape:
         raise InputError(f"similarity {s.shape} and attention {w.shape} differ; give one grid")
-    return np.asarray(w * s - threshold * w / _weight(w))
+    usual = np.asarray(usual, np.float64)
+    return np.asarray(w * (s - usual) - (threshold - float((w * usual).sum())) * w / _weight(w))
 
 
 def explanation_shares(explanation: Explanation) -> NDArray[np.float64] | None:
@@ -94,7 +114,7 @@ def explanation_shares(explanation: Explanation) -> NDArray[np.float64] | None:
     if s is None or w is None:
         return None
     rest = explanation.score - float(np.multiply(s, w, dtype=np.float64).sum())
-    return margin_shares(s, w, explanation.threshold - rest)
+    return margin_shares(s, w, explanation.threshold - rest, _usual(explanation))
 
 
 def region_shares(shares: FloatArray, unseen: Mask | None = None) -> dict[str, float]:
@@ -175,6 +195,13 @@ def fewest_to_flip(shares: FloatArray, *, is_match: bool, unseen: Mask | None = 
         sums[str(name)] = sums.get(str(name), 0.0) + abs(float(share))
     regions = tuple(sorted(sums, key=lambda name: -sums[name]))
     return Flip(cells, len(chosen), regions, float(after[flips[0]]))
+
+
+def _usual(explanation: Explanation) -> NDArray[np.float64]:
+    if explanation.telling is not None:
+        return explanation.telling.neutral.astype(np.float64)
+    shape = () if explanation.attention is None else explanation.attention.shape
+    return np.zeros(shape)
 
 
 def _weight(attention: FloatArray) -> float:

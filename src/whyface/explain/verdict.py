@@ -14,6 +14,7 @@ from whyface.errors import InputError, ModelError
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import NO_GRID, Cost, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import describe
+from whyface.explain.usual import UsualSimilarity, find_usual
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.quality import FaceQuality
 from whyface.faces.quality_meter import default_meter
@@ -116,6 +117,7 @@ def with_doubt(explanation: Explanation, *, accept_poor: bool = False) -> Explan
         attention=None,
         contributions=None,
         attention_kind=None,
+        telling=None,
     )
     return replace(undecided, sentences=describe(undecided))
 
@@ -153,14 +155,24 @@ class VerdictMethod:
         Match iff score > threshold.
     source
         Origin of the threshold.
+    usual
+        What similarity is usual at each place, or None.
 
     References
     ----------
     Lin et al., "xCos: An Explainable Cosine Metric for Face Verification Task", ACM TOMM 2021.
     """
 
-    def __init__(self, comparison: SearchableComparison, *, threshold: float, source: ThresholdSource) -> None:
+    def __init__(
+        self,
+        comparison: SearchableComparison,
+        *,
+        threshold: float,
+        source: ThresholdSource,
+        usual: UsualSimilarity | None = None,
+    ) -> None:
         self.comparison = comparison
+        self.usual = usual
         self.threshold = threshold
         self.source = source
         self.name = "cosine" if comparison.attention is None else "xcos"
@@ -200,6 +212,7 @@ class VerdictMethod:
                 similarity=None if maps is None else maps.similarity[row],
                 attention=None if maps is None else maps.attention[row],
                 attention_kind=attention,
+                telling=None if maps is None or self.usual is None else self.usual.judge(maps.similarity[row]),
                 settings={} if attention is None else {"attention": attention},
                 versions=software_versions(),
                 faces=(FaceInfo.from_face(pair[0], grid), FaceInfo.from_face(pair[1], grid)),
@@ -294,7 +307,9 @@ class FaceVerifier:
             threshold, source = measured.threshold, ThresholdSource.from_operating_point(measured)
         if threshold is None:
             raise ModelError(f"{model}: no threshold was measured for this network; give one as a number")
-        self.method = VerdictMethod(opened.comparison(kind), threshold=threshold, source=source)
+        comparison = opened.comparison(kind)
+        usual = None if comparison.attention is None else find_usual(entry, comparison.sha256)
+        self.method = VerdictMethod(comparison, threshold=threshold, source=source, usual=usual)
 
     def explain(self, face_a: Face, face_b: Face) -> Explanation:
         """Verify two aligned faces and say why; undecided where a face cannot support a verdict."""

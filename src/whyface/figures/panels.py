@@ -101,9 +101,14 @@ def similarity_norm(threshold: float) -> CenteredNorm:
 
 def share_norm(shares: NDArray[np.floating[Any]]) -> CenteredNorm:
     """Return the colour scale of shares of the margin, centred on 0 with the largest absolute value at the ends."""
+    return centred_norm(max(float(np.abs(shares).max()), 1e-9))
+
+
+def centred_norm(reach: float) -> CenteredNorm:
+    """Return a colour scale from -reach to reach."""
     from matplotlib.colors import CenteredNorm  # noqa: PLC0415
 
-    return CenteredNorm(vcenter=0, halfrange=max(float(np.abs(shares).max()), 1e-9))
+    return CenteredNorm(vcenter=0, halfrange=reach)
 
 
 def weight_norm(attention: NDArray[np.float32]) -> Normalize:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import NO_GRID
 from whyface.explain.sentences import CLOSE_MARGIN, MOST_NAMED, describe, points, score_and_threshold
 from whyface.explain.shares import explanation_shares, neutral_similarity, ranked, region_shares
+from whyface.explain.usual import Telling
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
 from whyface.figures.panels import face_labels
@@ -27,6 +29,9 @@ __all__ = ["WIDTH", "save_figure", "verdict_figure"]
 
 WIDTH: Final = 1400
 """Width of the figure in pixels at 100 per inch."""
+
+FULL_ODDS: Final = 30
+"""A similarity that is so many times commoner among one kind of pairs than the other has the full colour."""
 
 # All sizes in pixels.
 _SIDE, _GAP, _MARGIN = 244, 25, 40
@@ -46,7 +51,8 @@ def verdict_figure(
 ) -> Figure:
     """Draw an explanation so that a new reader can check it.
 
-    From left to right: the two faces, S (blue above the threshold, red below), W, and S * W, whose numbers add up to
+    From left to right: the two faces, S (blue where it is commoner for one person, red for strangers; for
+    a model that has no record of that, above and below the threshold), W, and S * W, whose numbers add up to
     the score. Below: the two sentences, and the shares of the regions in the margin. Without a grid, the figure has the
     faces, the per-face maps if there are any, and the sentences. An undecided verdict has only the faces and the
     sentences.
@@ -148,14 +154,17 @@ def _maps(sheet: Sheet, explanation: Explanation) -> None:
     whole = abs(float(w.sum(dtype=np.float64)) - 1) < 1e-3
 
     axes = _panel(sheet, 2, "Similarity")
-    norm = panels.similarity_norm(neutral)
-    image = panels.draw_cells(axes, s, panels.DIVERGING, norm)
+    if explanation.telling is not None:
+        _telling(sheet, axes, s, explanation.telling)
+    else:
+        norm = panels.similarity_norm(neutral)
+        image = panels.draw_cells(axes, s, panels.DIVERGING, norm)
+        low, high = neutral - norm.halfrange, neutral + norm.halfrange
+        middle = f"{'threshold' if whole else 'neutral'} {neutral:.2f}"
+        _bar(sheet, 2, image, [(low, f"{low:.2f}"), (neutral, middle), (high, f"{high:.2f}")], below=True)
+        kind = "the threshold" if whole else "where a place starts to support a match"
+        _caption(sheet, 2, f"How alike the faces are at each place: 1 is the same, 0 unrelated. White is {kind}.")
     panels.hatch(axes, unseen)
-    low, high = neutral - norm.halfrange, neutral + norm.halfrange
-    middle = f"{'threshold' if whole else 'neutral'} {neutral:.2f}"
-    _bar(sheet, 2, image, [(low, f"{low:.2f}"), (neutral, middle), (high, f"{high:.2f}")], below=True)
-    kind = "the threshold" if whole else "where a place starts to support a match"
-    _caption(sheet, 2, f"How alike the faces are at each place: 1 is the same, 0 unrelated. White is {kind}.")
 
     _sign(sheet, 3, "\N{MULTIPLICATION SIGN}")
     axes = _panel(sheet, 3, "Weight")
@@ -182,6 +191,20 @@ def _maps(sheet: Sheet, explanation: Explanation) -> None:
         4,
         f"In points of 0.01; the {c.size - int(unseen.sum())} numbers{hidden} add up to the score, "
         f"{100 * explanation.score:.1f}. Blue is more than the place's share of the threshold, red less.",
+    )
+
+
+def _telling(sheet: Sheet, axes: Axes, similarity: NDArray[np.float32], telling: Telling) -> None:
+    """Draw S with the colours of how telling it is at each place."""
+    reach = math.log(FULL_ODDS)
+    norm = panels.centred_norm(reach)
+    image = panels.draw_cells(axes, telling.log_odds, panels.DIVERGING, norm, numbers=similarity)
+    _bar(sheet, 2, image, [(-reach, f"strangers {FULL_ODDS}:1"), (0, "1:1"), (reach, f"one person {FULL_ODDS}:1")])
+    _caption(
+        sheet,
+        2,
+        "Numbers: how alike the faces are, 1 the same, 0 unrelated. Colours: how telling that is there: blue is "
+        "commoner for one person, red for strangers.",
     )
 
 
