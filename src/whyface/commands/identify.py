@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from whyface.gallery.gallery import Gallery
     from whyface.gallery.search import Candidate
     from whyface.identify.evidential import EvidentialHead
-    from whyface.identify.group import GroupIdentification
-    from whyface.identify.identification import Identification
+    from whyface.identify.identification import GroupIdentification, Identification
     from whyface.identify.uncertainty_words import UncertaintyWords
 
 SOMEBODY: Final = 0
@@ -117,7 +116,7 @@ def identify(
     Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input.
     """
     from whyface.gallery.enroll import open_for_search  # noqa: PLC0415 - start fast
-    from whyface.identify.group import identify_group  # noqa: PLC0415
+    from whyface.identify.identification import identify_group  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
     if gallery is None:
@@ -177,7 +176,7 @@ def _faces(photo: Path, index: int | None, *, aligned: bool, threads: int | None
 def _tell_group(group: GroupIdentification, photo: Path, figure: Path | None, *, as_json: bool) -> NoReturn:
     if figure is not None:
         from whyface.faces.photo import read_photo  # noqa: PLC0415 - start fast
-        from whyface.figures.group import group_figure  # noqa: PLC0415
+        from whyface.figures.identify import group_figure  # noqa: PLC0415
         from whyface.figures.style import save_figure  # noqa: PLC0415
 
         import_matplotlib()

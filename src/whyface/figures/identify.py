@@ -1,4 +1,4 @@
-"""The figure of an identification: the best two candidates with S, W and their product, and their difference."""
+"""Figures of identification: the best two candidates compared, erased words, and the boxes of a group photo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
 from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet
-from whyface.identify.identification import Identification, contributions, notes, reason_sentence, uncertainty_sentence
+from whyface.identify.identification import (
+    GroupIdentification,
+    Identification,
+    contributions,
+    notes,
+    reason_sentence,
+    uncertainty_sentence,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -324,3 +331,59 @@ def erased_words_figure(
 def shown(value: float) -> str:
     """Format an uncertainty, a small one with one significant digit."""
     return f"{value:.3f}" if value >= 0.01 else f"{value:.1g}"
+
+
+# Of the group photo, in pixels of the figure.
+_TALLEST: Final = 1000
+_LEAST_LABEL: Final = 90
+_LINE, _LABEL, _LINE_LEADING = 10.5, 10, 1.6
+
+
+def group_figure(group: GroupIdentification, photo: NDArray[np.uint8]) -> Figure:
+    """Draw the photo with its faces in boxes, blue where somebody is named, and a line about each below.
+
+    Raise InputError if the photo has another shape or type, or a face has no place in it.
+    """
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
+        raise InputError(f"the photo must be (H, W, 3) uint8, got {photo.shape} {photo.dtype}")
+    if any(one.face is None or one.face.box is None for one in group.found):
+        raise InputError("an aligned face has no place in a photo; draw the figure of a single face")
+    scale = min((_WIDTH - 2 * _MARGIN) / photo.shape[1], _TALLEST / photo.shape[0])
+    width, height = photo.shape[1] * scale, photo.shape[0] * scale
+    ruler = Sheet(_WIDTH, 100)
+    said = [*group.lines(), "", *group.sentences()[1:]]
+    text = "\n".join(ruler.wrap(ruler.printable(line), _WIDTH - 2 * _MARGIN, _LINE) for line in said)
+    top = 90
+    below = (text.count("\n") + 1) * _LINE * _LINE_LEADING * 100 / 72
+    sheet = Sheet(_WIDTH, round(top + height + 40 + below + 20))
+    title = sheet.shorten(group.sentences()[0], _WIDTH - 2 * _MARGIN, 18, "bold")
+    sheet.text(_MARGIN, 56, title, size=18, weight="bold")
+    axes = sheet.figure.add_axes(sheet.box(_MARGIN, top, width, height))
+    axes.set_label("photo")
+    axes.imshow(photo, interpolation="bilinear")
+    for number, one in enumerate(group.found):
+        _boxed_face(axes, sheet, number, one, scale)
+    axes.set_xlim(-0.5, photo.shape[1] - 0.5)
+    axes.set_ylim(photo.shape[0] - 0.5, -0.5)
+    axes.set_axis_off()
+    sheet.text(_MARGIN, top + height + 40, text, size=_LINE, leading=_LINE_LEADING)
+    return sheet.figure
+
+
+def _boxed_face(axes: Axes, sheet: Sheet, number: int, one: Identification, scale: float) -> None:
+    from matplotlib.patches import Rectangle  # noqa: PLC0415 - slow to import
+
+    assert one.face is not None
+    assert one.face.box is not None
+    x0, y0, x1, y1 = one.face.box
+    color = BLUE if one.is_known else MUTED
+    axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="white", linewidth=4))
+    axes.add_patch(
+        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=2, label=f"face {number}")
+    )
+    name = f"{number} {one.name or 'nobody'}"
+    shown = sheet.shorten(name, max((x1 - x0) * scale, _LEAST_LABEL), _LABEL)
+    label = {"facecolor": color, "edgecolor": "none", "pad": 2.5}
+    axes.text(
+        x0, y0, shown, size=_LABEL, color="white", family=FONT, va="bottom", bbox=label, clip_on=True, parse_math=False
+    )
