@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from corpus import load_corpus
 from whyface.data.pair_lists import read_lfw_pairs
 from whyface.data.protocols import PairProtocol
-from whyface.evaluate.rates import fold_accuracy, tar_at_far
+from whyface.evaluate.rates import fold_accuracy, tar_at_fmr
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
 from whyface.files.integrity import write_atomic
@@ -82,7 +82,7 @@ def main() -> None:
 
     def add(name: str, scores: np.ndarray[Any, np.dtype[np.float32]], **extra: Any) -> None:
         accuracy = round(100 * fold_accuracy(scores, protocol.genuine, protocol.fold).mean, 2)
-        tar = round(100 * tar_at_far(scores, protocol.genuine, 1e-3), 2)
+        tar = round(100 * tar_at_fmr(scores, protocol.genuine, 1e-3), 2)
         rows.append({"head": name, **extra, "accuracy": accuracy, "tar_at_far_1e-3": tar})
         print(rows[-1])
 

@@ -24,7 +24,7 @@ COLUMNS: Final = {
     "insertion": "insertion",
     "overlap": "pointing",
     "negative share": "negative mass",
-    "shift": "steadiness",
+    "shift": "stability",
     "randomised": "random weights",
 }
 

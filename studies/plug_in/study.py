@@ -25,7 +25,7 @@ from rich.console import Console
 
 from whyface.data.pair_lists import read_cfp_pairs, read_lfw_pairs
 from whyface.data.protocols import PairProtocol
-from whyface.evaluate.rates import equal_error, fold_accuracy, tar_at_far
+from whyface.evaluate.rates import equal_error, fold_accuracy, tar_at_fmr
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
 from whyface.files.integrity import write_atomic
@@ -109,7 +109,7 @@ def measures(scores: Scores, genuine: NDArray[np.bool_], folds: Mapping[str, NDA
         if len(parts) == 1:
             eer = equal_error(values, genuine).rate
             report[kind]["eer"] = round(100 * float(eer), 3)
-            report[kind]["tar_at_far_1e-3"] = round(100 * float(tar_at_far(values, genuine, 1e-3)), 3)
+            report[kind]["tar_at_far_1e-3"] = round(100 * float(tar_at_fmr(values, genuine, 1e-3)), 3)
     for kind in ("u", "p", "l"):
         gap = 100 * (accuracies[kind] - accuracies["fc"])
         report[kind]["less_fc"] = round(float(gap.mean()), 3)

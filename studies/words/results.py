@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.evaluate.bootstrap import Measure, Weights, auc_measure, bootstrap_intervals
-from whyface.evaluate.rates import auc, supports_fmr, tar_at_far
+from whyface.evaluate.rates import auc, supports_fmr, tar_at_fmr
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -74,7 +74,7 @@ def separation(
         "auc": float(auc(scores, labels)),
         "auc_interval": list(intervals["auc"]),
         "tpr_at_fpr": {
-            f"{target:g}": tar_at_far(scores, labels, target)
+            f"{target:g}": tar_at_fmr(scores, labels, target)
             for target in TARGETS
             if supports_fmr(impostors.size, target)
         },

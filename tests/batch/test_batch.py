@@ -139,7 +139,7 @@ def test_a_folder_of_scans(
     first, *rest = printed.splitlines()
     # Noise is nobody's face.
     assert first == f"{out}: 6 rows: 0 matches, 0 no match, 6 undecided, none failed"
-    assert "Passed over, no photos: 1 ending in .txt" in rest
+    assert "Skipped, not photos: 1 ending in .txt" in rest
 
 
 def test_poor_photos_are_undecided_unless_accepted(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_folder_with_a_name_that_is_no_text(noise: Path, tmp_path: Path) -> No
     (noise / "ann" / "1.png").rename(noise / "ann" / os.fsdecode(b"caf\xe9.png"))
     source = open_pair_source(noise, pairs="genuine")
     assert run_batch(source, ALIGNED, tmp_path / "r.parquet").rows == 4
-    assert source.passed_over() == "Passed over, no photos: 1 with a name that is not in UTF-8"
+    assert source.passed_over() == "Skipped, not photos: 1 with a name that is not in UTF-8"
 
 
 def test_a_folder_within_a_person_s_folder_hides_no_pair(noise: Path) -> None:

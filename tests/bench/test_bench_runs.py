@@ -71,7 +71,7 @@ def test_results_from_before_there_were_checksums(tmp_path: Path) -> None:
 def test_results_whose_settings_are_gone_are_not_taken_for_others(tmp_path: Path) -> None:
     run(tmp_path / "run")
     (tmp_path / "run" / "settings.json").unlink()
-    with pytest.raises(DataError, match="not with which settings they were made"):
+    with pytest.raises(DataError, match="not the settings that they were made with"):
         open_folder(tmp_path / "run", {"seed": 2})
 
 

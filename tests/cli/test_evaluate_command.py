@@ -150,7 +150,7 @@ def test_bad_protocol_and_data(
     refused(monkeypatch, capsys, "missing.txt", *arguments, "--protocol", "pairs:missing.txt")
     refused(monkeypatch, capsys, "too few for 13 folds", *arguments, "--folds", "13")
     refused(monkeypatch, capsys, "--data", "--protocol", "lfw")
-    refused(monkeypatch, capsys, "leave --pairs out", *arguments, "--pairs", "pairs.txt")
+    refused(monkeypatch, capsys, "leave out --pairs", *arguments, "--pairs", "pairs.txt")
     picture = faces / "p03" / "1.png"
     picture.write_bytes(picture.read_bytes()[:300])
     refused(monkeypatch, capsys, "p03/1.png: damaged or cut off", *arguments)
@@ -219,7 +219,7 @@ def test_an_insightface_file(
     assert report["command"] == (
         "whyface evaluate --protocol bin:toy.bin --model tiny.onnx --folds 4 --replicates 100 --seed 0"
     )
-    refused(monkeypatch, capsys, "leave --data", *options, "--data", str(faces))
+    refused(monkeypatch, capsys, "leave out --data", *options, "--data", str(faces))
     (tmp_path / "toy.bin").write_bytes(b"no pickle")
     refused(monkeypatch, capsys, "toy.bin", *options)
 
@@ -259,7 +259,7 @@ def test_videos(
             assert metadata["settings"]["frames"] == 2
             assert json.loads(out)["command"].endswith(f"--sets {sets} --frames 2 --replicates 100 --seed 0")
     np.testing.assert_allclose(scores[0], scores[1], atol=2e-6)
-    refused(monkeypatch, capsys, "--frames out", *options, *model, "--frames", "2")
+    refused(monkeypatch, capsys, "leave out --frames", *options, *model, "--frames", "2")
 
 
 def test_photographs_are_aligned_on_the_way(

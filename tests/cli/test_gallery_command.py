@@ -146,7 +146,7 @@ def test_photos_that_verify_takes_are_enrolled(
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "added 2 faces",
-        "Passed over, no photos: 1 ending in .mov",
+        "Skipped, not photos: 1 ending in .mov",
         f"{gallery}: 2 faces of 2 people",
     ]
     code, out, _ = run(monkeypatch, capsys, "enroll", gallery, str(people), "--json")
@@ -160,7 +160,7 @@ def test_names_that_are_no_text(
     gallery = str(tmp_path / "g")
     code, out, err = run(monkeypatch, capsys, "enroll", gallery, str(people), "--aligned")
     assert (code, err) == (0, "")
-    assert "Passed over, no photos: 1 with a name that is not in UTF-8" in out
+    assert "Skipped, not photos: 1 with a name that is not in UTF-8" in out
     code, out, _ = run(monkeypatch, capsys, "enroll", gallery, str(people), "--aligned", "--json")
     assert list(json.loads(out)["passed_over"]) == ["caf\\xe9"]
     for arguments in (("ann", people / os.fsdecode(b"caf\xe9") / "1.png"), ("caf\udce9", people / "bob" / "1.png")):

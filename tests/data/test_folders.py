@@ -65,10 +65,10 @@ def test_a_folder_inside_can_be_named(tmp_path: Path) -> None:
     [
         ([], "holds no pictures"),
         (["notes.txt"], "holds no pictures"),
-        (["ann/1.png", "2.png"], r"2\.png lies in no person's folder; expected PERSON/PICTURE"),
-        (["a/1.png", "b/x/2.png"], r"b/x/2\.png lies too deep"),
-        (["set/one/ann/1.png"], "lies too deep"),
-        (["one/ann/1.png", "two/bo/1.png"], "lies too deep"),
+        (["ann/1.png", "2.png"], r"2\.png is not in a person's folder; expected PERSON/PICTURE"),
+        (["a/1.png", "b/x/2.png"], r"b/x/2\.png is too deep"),
+        (["set/one/ann/1.png"], "is too deep"),
+        (["one/ann/1.png", "two/bo/1.png"], "is too deep"),
     ],
 )
 def test_wrong_trees_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
@@ -96,7 +96,7 @@ def test_a_broken_picture_is_no_matter_until_it_is_read(tmp_path: Path) -> None:
         found.source.read("ann/a.png")
     rest = found.without({"ann/a.png"})
     assert rest.names == ("ann/b.png", "bo/2.png")
-    with pytest.raises(DataError, match="none of 3 pictures is left"):
+    with pytest.raises(DataError, match="none of the 3 pictures is left"):
         found.without(found.names)
 
 

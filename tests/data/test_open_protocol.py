@@ -56,12 +56,12 @@ def test_videos(videos: tuple[ProtocolName, Path]) -> None:
 def test_options_that_do_not_fit(bin_file: ProtocolName, videos: tuple[ProtocolName, Path], tmp_path: Path) -> None:
     name, data = videos
     for arguments, options, message in (
-        ((bin_file, tmp_path), {}, "leave --data"),
-        ((bin_file, None), {"align": True}, "--align out"),
-        ((bin_file, None), {"pairs": tmp_path}, "leave --pairs out"),
-        ((bin_file, None), {"frames": 3}, "leave --frames out"),
+        ((bin_file, tmp_path), {}, "leave out --data"),
+        ((bin_file, None), {"align": True}, "--data and --align"),
+        ((bin_file, None), {"pairs": tmp_path}, "leave out --pairs"),
+        ((bin_file, None), {"frames": 3}, "leave out --frames"),
         ((bin_file, None), {"folds": 1}, "single fold"),
-        ((name, data), {"pairs": tmp_path}, "leave --pairs out"),
+        ((name, data), {"pairs": tmp_path}, "leave out --pairs"),
         ((name, None), {}, "--data"),
         ((ProtocolName("lfw"), None), {}, "--data"),
         ((ProtocolName("lfw"), data), {"align_cache": tmp_path}, "add --align"),
@@ -88,7 +88,7 @@ def test_too_few_faces_leave_no_folds(tmp_path: Path) -> None:
     with open_any_protocol(parse_protocol(f"pairs:{tmp_path / 'pairs.txt'}"), data, folds=2) as opened:
         with pytest.raises(InputError, match="single fold"):
             opened.without({"b/1.png": "no face found"})
-        with pytest.raises(DataError, match="no pair is left"):
+        with pytest.raises(DataError, match="no pair with two usable pictures is left"):
             opened.without({"a/0.png": "no face found", "b/1.png": "no face found"})
 
 

@@ -173,10 +173,10 @@ def test_wrong_indices_are_refused(tmp_path: Path, text: str, message: str) -> N
         ([image([5.0], b""), b"short"], "record 00000001: 5 bytes are too short for a header"),
         ([image([5.0], b""), struct.pack("<IfQQ", 10**9, 0, 0, 0)], "asks for 1000000000 labels"),
         ([image([5.0], b""), struct.pack("<IfQQ", 1, 0, 0, 0)], "asks for 1 labels that are not there"),
-        ([image(1.5, b"")], "its label 1.5 is no person's number"),
+        ([image(1.5, b"")], "its label 1.5 is not a person's number"),
         ([image(-1, b"")], "its label -1.0 is no"),
         ([image(float("nan"), b"")], "its label nan is no"),
-        ([image([float("inf")], b"")], "inf is no number of pictures"),
+        ([image([float("inf")], b"")], "inf is not a number of pictures"),
         ([image([1.0], b"")], "says that there are no pictures"),
     ],
 )

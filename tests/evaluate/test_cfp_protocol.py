@@ -76,9 +76,9 @@ def test_no_protocol(tmp_path: Path) -> None:
         ("Split/FF/03/same.txt", "1,2\n", "1;2\n", "03/same.txt, line 1: expected two numbers"),
         ("Split/FF/03/same.txt", "1,2\n", "1,5001\n", "line 1: picture number 5001 is not between 1 and 5000"),
         ("Split/FF/03/same.txt", "1,2\n", "0,2\n", "line 1: picture number 0"),
-        ("Split/FF/03/same.txt", "1,2\n", "1,11\n", "line 1: .* are no same pair"),
-        ("Split/FF/03/same.txt", "1,2\n", "1,1\n", "line 1: .* are no same pair"),
-        ("Split/FF/10/diff.txt", "1,12\n", "1,2\n", "10/diff.txt, line 1: .* are no diff pair"),
+        ("Split/FF/03/same.txt", "1,2\n", "1,11\n", "line 1: .* are not a same pair"),
+        ("Split/FF/03/same.txt", "1,2\n", "1,1\n", "line 1: .* are not a same pair"),
+        ("Split/FF/10/diff.txt", "1,12\n", "1,2\n", "10/diff.txt, line 1: .* are not a diff pair"),
     ],
 )
 def test_malformed_files(tmp_path: Path, file: str, old: str, new: str, message: str) -> None:

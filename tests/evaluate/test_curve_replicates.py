@@ -10,7 +10,7 @@ from sklearn.metrics import roc_curve
 
 from whyface.errors import InputError
 from whyface.evaluate.bootstrap import percentile_interval, replicate_curves, weighted_curves
-from whyface.evaluate.rates import equal_error, tar_at_far
+from whyface.evaluate.rates import equal_error, tar_at_fmr
 
 TARGETS = np.array([0.01, 0.05, 0.1, 0.5, 1.0])
 
@@ -29,7 +29,7 @@ def test_equal_weights_give_the_plain_curve(seed: int, levels: int) -> None:
     scores, genuine = sample(seed, levels=levels)
     found = weighted_curves(scores, genuine, np.full((2, len(scores)), 3.0), TARGETS)
     assert found.eer == pytest.approx([equal_error(scores, genuine).rate] * 2)
-    plain = [1 - tar_at_far(scores, genuine, t, allow_unsupported=True) for t in TARGETS[:-1]]
+    plain = [1 - tar_at_fmr(scores, genuine, t, allow_unsupported=True) for t in TARGETS[:-1]]
     assert found.fnmr[0] == pytest.approx([*plain, 0.0])
 
 

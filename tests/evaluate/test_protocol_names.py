@@ -112,7 +112,7 @@ def test_a_single_fold_is_refused(faces: Path, tmp_path: Path) -> None:
 
 
 def test_a_pair_file_for_another_protocol(faces: Path) -> None:
-    with pytest.raises(InputError, match="leave --pairs out"):
+    with pytest.raises(InputError, match="leave out --pairs"):
         open_protocol(ProtocolName("cfp-ff"), faces, pairs=faces / "pairs.txt")
 
 

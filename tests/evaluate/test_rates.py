@@ -15,7 +15,7 @@ from whyface.evaluate.rates import (
     error_rates,
     roc_curve,
     supports_fmr,
-    tar_at_far,
+    tar_at_fmr,
     threshold_at_fmr,
 )
 
@@ -95,9 +95,9 @@ def test_too_small_a_sample_is_refused_unless_allowed() -> None:
     with pytest.raises(InputError, match=r"3 impostor pairs cannot show an FMR of 0\.01; use at least 100"):
         threshold_at_fmr(SCORES, GENUINE, 0.01)
     with pytest.raises(InputError, match="cannot show"):
-        tar_at_far(SCORES, GENUINE, 0.01)
+        tar_at_fmr(SCORES, GENUINE, 0.01)
     assert threshold_at_fmr(SCORES, GENUINE, 0.01, allow_unsupported=True) == 0.6
-    assert tar_at_far(SCORES, GENUINE, 0.01, allow_unsupported=True) == pytest.approx(2 / 3)
+    assert tar_at_fmr(SCORES, GENUINE, 0.01, allow_unsupported=True) == pytest.approx(2 / 3)
     assert supports_fmr(1000, 1e-3)
     assert not supports_fmr(999, 1e-3)
 
@@ -163,7 +163,7 @@ def test_equal_error_lies_on_the_reference_curve(data: Pairs) -> None:
 def test_tar_at_far_agrees_with_scikit_learn(data: Pairs, target: float) -> None:
     scores, genuine = data
     fmr, tar, _ = reference_roc(genuine, scores, drop_intermediate=False)
-    assert tar_at_far(scores, genuine, target, allow_unsupported=True) == pytest.approx(tar[fmr <= target].max())
+    assert tar_at_fmr(scores, genuine, target, allow_unsupported=True) == pytest.approx(tar[fmr <= target].max())
 
 
 @given(pairs(), st.floats(0.001, 0.999))

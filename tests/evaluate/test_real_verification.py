@@ -10,7 +10,7 @@ import pytest
 
 from whyface.data.pair_lists import read_cfp_pairs, read_lfw_pairs
 from whyface.data.protocols import PairProtocol
-from whyface.evaluate.rates import fold_accuracy, tar_at_far
+from whyface.evaluate.rates import fold_accuracy, tar_at_fmr
 from whyface.evaluate.scoring import embed_all, pair_scores
 from whyface.faces.pictures import PictureSource, open_pictures
 from whyface.models.onnx_embedder import OnnxEmbedder
@@ -45,12 +45,12 @@ def cfp() -> Iterator[PictureSource]:
 def check(
     embedder: OnnxEmbedder, source: PictureSource, protocol: PairProtocol, known: float, tolerance: float
 ) -> tuple[float, float]:
-    """Compare the accuracy in percent with the known one and return it with the TAR at FAR 1e-3."""
+    """Compare the accuracy in percent with the known one and return it with the TAR at FMR 1e-3."""
     rows = embed_all(embedder, source, protocol.pictures, mirror=True)
     scores = pair_scores(rows, protocol.left, protocol.right)
     accuracy = 100 * fold_accuracy(scores, protocol.genuine, protocol.fold).mean
     assert accuracy == pytest.approx(known, abs=tolerance)
-    return accuracy, 100 * tar_at_far(scores, protocol.genuine, 1e-3)
+    return accuracy, 100 * tar_at_fmr(scores, protocol.genuine, 1e-3)
 
 
 # The known figures were measured before the pictures were packed as JPEG, which moves a few pairs across the

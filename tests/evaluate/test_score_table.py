@@ -49,7 +49,7 @@ def test_other_files_are_refused(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "scores.parquet"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match="no table of scores"):
+    with pytest.raises(DataError, match="not a table of scores"):
         read_scores(path)
 
 
@@ -59,7 +59,7 @@ def test_tables_of_others_are_refused(tmp_path: Path) -> None:
 
     path = tmp_path / "scores.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"x": [1]}), path)
-    with pytest.raises(DataError, match="no table of scores"):
+    with pytest.raises(DataError, match="not a table of scores"):
         read_scores(path)
 
 

@@ -39,7 +39,7 @@ def test_without_pictures() -> None:
     assert gone.pairs.pictures == ("a/0", "b/0")
     assert gone.frames == (("a/0/1", "a/0/2"), ("b/0/1", "b/0/2", "b/0/3"))
     assert gone.pairs.genuine.tolist() == [False]
-    with pytest.raises(DataError, match="no pair is left"):
+    with pytest.raises(DataError, match="no pair with two usable pictures is left"):
         sets().without({"a/0/1", "a/0/2", "a/1/1"})
 
 

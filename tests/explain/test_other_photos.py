@@ -25,7 +25,7 @@ def test_every_kind_of_photo_counts_and_the_rest_is_named(tmp_path: Path) -> Non
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
     faces, left_out = other_photos(tmp_path, besides=[tmp_path / "three.jpg"], threads=1)
     assert [Path(face.source).name for face in faces] == ["one.jpg", "two.tiff"]
-    assert left_out == [f"{tmp_path}: Passed over, no photos: 1 ending in .mov, 1 link to a folder"]
+    assert left_out == [f"{tmp_path}: Skipped, not photos: 1 ending in .mov, 1 link to a folder"]
 
 
 def test_no_face_and_no_folder(tmp_path: Path) -> None:

@@ -129,5 +129,5 @@ def test_tensors_and_those_of_types_that_numpy_lacks(tmp_path: Path) -> None:
 def test_no_safetensors(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match="no safetensors file"):
+    with pytest.raises(ValueError, match="not a safetensors file"):
         read_tensors(path)

@@ -52,7 +52,7 @@ def test_what_is_passed_over_has_a_reason(tmp_path: Path) -> None:
     }
     assert sorted(found.passed_over) == ["README", "list.txt", "x/b.mov", "x/c.MOV"]
     text = describe_passed_over(found.passed_over)
-    assert text == "Passed over, no photos: 2 ending in .mov, 1 ending in .txt, 1 without an ending"
+    assert text == "Skipped, not photos: 2 ending in .mov, 1 ending in .txt, 1 without an ending"
     assert describe_passed_over({}) == ""
 
 

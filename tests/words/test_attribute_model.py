@@ -142,7 +142,7 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_attribute_labels(tmp_path / "missing.csv")
     wrong: list[dict[str, object]] = [{"name": "A_0001.jpg", "df_age": 30, "Bald": 2}]
-    with pytest.raises(DataError, match="line 2: a probability lies outside"):
+    with pytest.raises(DataError, match="line 2: a probability is outside"):
         read_attribute_labels(_table(tmp_path / "labels.csv", wrong))
     (tmp_path / "short.csv").write_text("name,Bald\nA_0001.jpg,0.1")
     with pytest.raises(DataError, match="lacks the column '5_o_Clock_Shadow'"):

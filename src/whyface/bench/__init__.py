@@ -1,4 +1,4 @@
-"""The bench: which explanation tells the truth about a network, measured the same way for all methods."""
+"""The bench: measure how faithful explanations are to a network, in the same way for all methods."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The base of bench tests: a chunk of pairs and a method go in, rows of numbers come out."""
+"""The base of bench tests: each takes a chunk of pairs and a method, and returns rows of numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def to_pixels(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     Raises
     ------
     InputError
-        If the array has another number of dimensions, is empty, or has values that are not finite.
+        If the array is not 3-D, is empty, or has values that are not finite.
     """
     if maps.ndim != 3 or maps.size == 0:
         raise InputError(f"maps must be (N, H, W) with cells, got {maps.shape}; give one map per face")
@@ -65,7 +65,7 @@ class PairChunk:
     numbers
         (N,): the pairs' numbers in the protocol.
     first, second
-        Their faces.
+        The faces of the pairs.
     other
         For each pair, a face of a third person, drawn at random.
     genuine
@@ -101,9 +101,9 @@ class PairChunk:
 
 
 def choose_pairs(protocol: PairProtocol, count: int, seed: int) -> NDArray[np.intp]:
-    """Draw genuine and impostor pairs alternately, and return their numbers as drawn.
+    """Draw genuine and impostor pairs alternately, and return their numbers in the order drawn.
 
-    With the same seed, fewer pairs are the first of more pairs, so that a slow method can be compared on the first
+    With the same seed, a smaller draw is the start of a larger one, so that a slow method can be compared on the first
     pairs, and an interrupted run has measured a fair sample.
 
     Raises
@@ -186,7 +186,7 @@ class Subject:
     other_seed
         Opens the method with another seed, if it has one.
     randomised
-        Opens the method with a share of the network's layers randomised from the top, if possible.
+        Opens the method with a share of the network's layers randomised, from the top; None if that is impossible.
     """
 
     method: PairMethod
@@ -197,14 +197,14 @@ class Subject:
     randomised: Callable[[float], PairMethod] | None = None
 
     def scores(self, first: Faces, second: Faces) -> NDArray[np.float64]:
-        """Score pairs of faces."""
+        """Return the scores of pairs of faces."""
         one, other = (features_in_parts(self.comparison, faces, self.method.batch_size) for faces in (first, second))
         return self.comparison.scores(one, other).astype(np.float64)
 
     def most_telling_first(
         self, maps: NDArray[np.float32], towards_match: NDArray[np.bool_], generators: Sequence[np.random.Generator]
     ) -> list[NDArray[np.intp]]:
-        """Return each map's pixels in order: first those for a match if ``towards_match``, else those against it."""
+        """Return each map's pixels in order: if ``towards_match``, those for a match first, else those against it."""
         pixel_maps = to_pixels(maps)
         flip = ~towards_match if not self.is_unsigned else np.zeros(len(maps), np.bool_)
         return [
@@ -229,7 +229,7 @@ class BenchTest(ABC):
         subject
             Method, model and threshold.
         explain
-            Returns the method's maps of faces; caches those of the chunk, so that several tests share them.
+            Returns the method's maps of faces; those of the chunk are cached, so that several tests share them.
         """
 
 

@@ -1,8 +1,8 @@
-"""Tests that change pictures: erasing what a map ranks highest, and finding truth that was planted.
+"""Tests that change pictures: erase what a map ranks highest, and find planted evidence.
 
 Deletion and insertion: Petsiuk, Das, Saenko, "RISE", BMVC 2018, for classifiers; Lu, Xu, Deng, "Towards Visual Saliency
 Explanations of Face Verification", WACV 2024, for pairs. In a genuine pair, the pixels that most support a match are
-erased first, in an impostor pair those most against one; in both faces, each by its own map. Planted truth: patches
+erased first; in an impostor pair, those most against one; in both faces, each by its own map. Planted evidence: patches
 that mislead the model, and parts of a stranger in a genuine pair.
 """
 
@@ -35,7 +35,7 @@ def filled(faces: Faces, fill: ErasureFill, generators: list[np.random.Generator
     Raises
     ------
     InputError
-        For an unknown fill.
+        If the fill is unknown.
     """
     if fill == "mean":
         return np.broadcast_to(faces.mean(axis=(2, 3), keepdims=True).round().astype(np.uint8), faces.shape).copy()
@@ -116,8 +116,8 @@ def patch_mask(rng: np.random.Generator, *, patches: int = PATCHES, side: int = 
 def patch_chance(*, patches: int = PATCHES, side: int = PATCH_SIDE) -> NDArray[np.float64]:
     """Return each pixel's probability of being under a patch, (112, 112).
 
-    It is the same for all pixels except in a frame as wide as a patch, which fewer patch positions cover. A map that
-    only prefers the middle finds more patches than its share of pixels, and must be compared with this.
+    It is the same for all pixels except in a border as wide as a patch, which fewer patch positions cover. A map that
+    merely prefers the middle finds more patches than its share of pixels, and must be compared with this.
     """
     places = FACE_SIZE - side + 1
     starts = np.arange(FACE_SIZE)
@@ -142,7 +142,7 @@ def patched_faces(chunk: PairChunk) -> tuple[Faces, NDArray[np.bool_]]:
 
 STEPS: Final = tuple(round(0.05 * step, 2) for step in range(20))
 POINTED: Final = 0.1
-"""Share of the pixels that is looked at for patches."""
+"""Share of the pixels that is searched for patches."""
 
 _REPLACEMENT_PURPOSE, _TRUTH_PURPOSE = 3, 7
 
@@ -150,9 +150,9 @@ _REPLACEMENT_PURPOSE, _TRUTH_PURPOSE = 3, 7
 class ReplacementTest(BenchTest):
     """Scores along the replacement curve, 0 to 95 % of the pixels, and whether the map finds the patches.
 
-    Regardless of the verdict, a stranger's patches on a genuine pair must count against a match, and the other face's
-    patches on an impostor pair for one. Measures: ``score`` (by step; step 0 is the patched pair), ``clean`` (the
-    unpatched pair), ``patch precision`` (share of patch among the 10 % of pixels with the most such evidence) and
+    Regardless of the verdict, a stranger's patches on a genuine pair must count against a match, and the second face's
+    patches on an impostor pair must count for one. Measures: ``score`` (by step; step 0 is the patched pair), ``clean``
+    (the unpatched pair), ``patch precision`` (share of patch among the 10 % of pixels with the most such evidence) and
     ``patch chance`` (its expected value for newly drawn patches).
     """
 
@@ -186,7 +186,7 @@ class ReplacementTest(BenchTest):
 
 
 PASTED: Final = (("left eye", "left brow"), ("right eye", "right brow"), ("nose bridge", "nose tip"), ("mouth",))
-"""The parts that are pasted, in turn."""
+"""The parts to paste, in turn."""
 
 _FEATHER: Final = 2.0
 _POINTING_PURPOSE: Final = 6

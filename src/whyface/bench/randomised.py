@@ -1,4 +1,4 @@
-"""Networks with layers made random from the top, and methods opened on them (needs the extra ``torch``)."""
+"""Networks with layers randomised from the top, and methods opened on them (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def layers_from_the_top(score: PairScore) -> list[nn.Module]:
 
 
 def randomised_score(score: PairScore, share: float, *, seed: int = 0) -> PairScore:
-    """Copy a score and shuffle the values within each weight tensor of its topmost layers.
+    """Return a copy of a score with the values in each weight tensor of its topmost layers shuffled.
 
     Shuffling keeps every layer's range, so that the network still returns finite numbers of the usual size.
 
@@ -107,7 +107,7 @@ def open_on_torch(
     score
         The score, with any weights.
     threshold, seed, options
-        As when it is opened on the model itself.
+        As for the model itself.
     """
     common: dict[str, Any] = {"threshold": threshold, **(options or {})}
     if "dimensions" in common:

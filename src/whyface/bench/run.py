@@ -1,4 +1,4 @@
-"""Runs of the bench, and how many pairs each method and test uses: slow methods may use fewer."""
+"""Run the bench, and choose how many pairs each method and test uses: slow methods may use fewer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Effort:
 
 
 SLOW: Final = frozenset({"xface", "corrrise", "kernelshap", "fggb", "ebp"})
-"""Methods that take long: hundreds of network runs a pair, or runs with every layer watched."""
+"""Slow methods: hundreds of network runs per pair, or runs that record every layer."""
 
 EFFORTS: Final[Mapping[str, Effort]] = {
     "full": Effort(),
@@ -66,14 +66,14 @@ EFFORTS: Final[Mapping[str, Effort]] = {
 
 
 CHUNK: Final = 10
-"""Pairs that are explained together and stand in one file."""
+"""Number of pairs that are explained together and stored in one file."""
 
 COST: Final = "cost"
-"""Name of passes and seconds among the tests."""
+"""Name of the cost, in passes and seconds, among the tests."""
 
 
 class _Remembered:
-    """A method's maps, computed once for each set of faces, with what they cost."""
+    """A method's maps, computed once for each set of faces, with their cost."""
 
     def __init__(self, subject: Subject) -> None:
         self._method = subject.method
@@ -100,12 +100,12 @@ def run_chunk(
     start: int = 0,
     limits: Mapping[str, int] | None = None,
 ) -> list[tuple[str, Rows]]:
-    """Run all tests on one chunk; the method's cost comes as rows of a test named ``cost``.
+    """Run all tests on one chunk, and add the method's cost as rows of a test named ``cost``.
 
     Parameters
     ----------
     chunk, subject, tests
-        On what, and which.
+        The pairs, the method and model, and the tests.
     start
         Place of the chunk's first pair among all pairs of the run.
     limits
@@ -145,13 +145,13 @@ def run_bench(
     subject
         Method, model and threshold.
     tests
-        What to measure.
+        The tests to run.
     protocol, source
         Pairs and their pictures.
     numbers
-        Which pairs.
+        Numbers of the pairs.
     folder
-        Where the results go, a file per chunk.
+        Folder of the results, one file per chunk.
     seed
         Seed of all random draws.
     chunk_size

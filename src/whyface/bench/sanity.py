@@ -12,7 +12,7 @@ from whyface.files.parts import Rows
 
 
 def rank_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Spearman's rank correlation of N pairs of maps (N, H, W); 0 where a map is flat.
+    """Return Spearman's rank correlation of N pairs of maps (N, H, W); 0 if a map is flat.
 
     Equal values get their mean rank. C. Spearman, 1904.
     """
@@ -69,10 +69,10 @@ SHARES: Final = (0.05, 0.25, 0.5, 1.0)
 
 
 class RandomisationTest(BenchTest):
-    """How much of the map remains when the network's layers are randomised from the top.
+    """Similarity of the maps before and after the network's layers are randomised from the top.
 
-    Measures: ``similarity``, the rank correlation of the maps before and after, mean of both faces, by share
-    of layers. For methods on networks with weights that can be changed; others have no rows.
+    Measures: ``similarity``, the rank correlation of the maps before and after, mean of both faces, by share of
+    layers. Only for methods on networks with weights that can be changed; others have no rows.
     """
 
     name = "randomisation"

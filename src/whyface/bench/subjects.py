@@ -50,7 +50,7 @@ def equal_error_threshold(
 def fitting_methods(
     model: OpenedModel, *, directory: Path | None = None, options: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[str]:
-    """Return all methods that can explain this model, by trying to open each with its options; includes controls."""
+    """Return all methods that can explain this model, including controls; each is opened with its options to see."""
     comparison = model.comparison()
     fitting = []
     for name in METHODS:
@@ -80,7 +80,7 @@ def open_subject(
     name
         See :data:`~whyface.explain.registry.METHODS`.
     model, comparison
-        The model, and the way of comparing faces that is explained.
+        The model, and the comparison that is explained.
     threshold
         Match iff score > threshold.
     directory

@@ -1,4 +1,4 @@
-"""From the bench's rows to figures of merit with intervals, all computed the same way for every method."""
+"""Figures of merit with intervals from the bench's rows, computed in the same way for every method."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOWER_IS_BETTER: Final = frozenset(
         *("seconds", "processor", "forward", "backward"),
     }
 )
-"""Figures of merit of which less is better."""
+"""Figures of merit for which lower is better."""
 
 
 ERASURES: Final = tuple(f"{name}{fill}" for fill in ("", " blur", " noise") for name in ("deletion", "insertion"))
@@ -31,7 +31,7 @@ ERASURES: Final = tuple(f"{name}{fill}" for fill in ("", " blur", " noise") for 
 
 @dataclass(frozen=True)
 class Merit:
-    """A figure of merit: its value and 95 % interval over people, or None where there are too few."""
+    """A figure of merit: its value and its 95 % interval over people, or None if there are too few."""
 
     value: float
     interval: Interval | None = None
@@ -54,9 +54,9 @@ class MethodSummary:
     ----------
     merits
         By name: ``replacement`` (area under the mean of FMR and FNMR while patched pixels are replaced), ``patch
-        precision``, ``patch chance`` and the first less the second, ``patch lift``, ``deletion`` and ``insertion``
+        precision``, ``patch chance`` and their difference ``patch lift``, ``deletion`` and ``insertion``
         (area under the accuracy; with ``blur`` or ``noise`` added for these fills), ``negative share``, ``overlap``,
-        ``area``, ``shift``, ``swap``, ``seed``, ``randomised`` (what is left of the map when all layers are random),
+        ``area``, ``shift``, ``swap``, ``seed``, ``randomised`` (similarity of the maps when all layers are random),
         ``seconds``, ``processor`` (seconds of all cores), ``forward``, ``backward``; only what was measured.
     curves
         ``replacement``: FNMR and FMR by share replaced; ``deletion`` and ``insertion``: accuracy of genuine and
@@ -77,7 +77,7 @@ class MethodSummary:
 
 
 def area(steps: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean height under curves (N, K) over steps (K,) by the trapezoid rule: (N,), in the unit of the values."""
+    """Return the mean height of curves (N, K) over steps (K,) by the trapezoid rule, (N,), in the values' unit."""
     found: NDArray[np.float64] = np.trapezoid(values, steps, axis=1) / (steps[-1] - steps[0])
     return found
 
@@ -146,11 +146,11 @@ def paired_difference(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Merit | None:
-    """Compare two methods by ``replacement`` or one of :data:`ERASURES`, on the pairs that both were measured on.
+    """Compare two methods by ``replacement`` or one of :data:`ERASURES`, on the pairs that both have.
 
     Returns
     -------
-    The first's area less the other's, with its interval; None where they share fewer than two pairs.
+    The difference of the areas, first minus other, with its interval; None if they share fewer than two pairs.
     """
     areas = []
     for table in (one, other):
@@ -173,22 +173,22 @@ def differences(
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, dict[str, Merit]]]:
-    """Compare every method with every other one, each time on the pairs that both were measured on.
+    """Compare every method with every other one, each time on the pairs that both have.
 
     Parameters
     ----------
     tables
-        By method.
+        The results by method.
     protocol
-        Whose pairs.
+        The protocol of the pairs.
     names
-        See :func:`paired_difference`, which this calls; those not measured are left out.
+        Figures of merit, see :func:`paired_difference`; those not measured are left out.
     threshold, replicates, seed
         As for :func:`summarise_method`.
 
     Returns
     -------
-    By method, by the method that it is compared with, by name: the first's area less the other's.
+    The difference of the areas by method, by the method that it is compared with, and by name.
     """
     judged: dict[str, Any] = {"threshold": threshold, "replicates": replicates, "seed": seed}
     found: dict[str, dict[str, dict[str, Merit]]] = {}
@@ -204,7 +204,7 @@ def differences(
 def _verdicts(
     table: ResultTable, name: str, protocol: PairProtocol, threshold: float
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return pairs (N,), steps (K,) and whether the verdict is right (N, K)."""
+    """Return pairs (N,), steps (K,) and whether the verdict is right, (N, K)."""
     measure, _, fill = name.partition(" ")
     test = ("erasure-" + fill if fill else "erasure") if name in ERASURES else name
     pairs, steps, scores = table.steps(test, measure if name in ERASURES else "score")
@@ -235,7 +235,7 @@ def _merit(
 
 
 def _weighted_mean(values: NDArray[np.float64], genuine: NDArray[np.bool_], *, balanced: bool) -> Measure:
-    """Mean over all pairs, or the mean of genuine and impostor pairs' means."""
+    """Return the mean over all pairs, or the mean of the genuine and the impostor pairs' means."""
     groups: list[NDArray[np.bool_]] = [genuine, ~genuine] if balanced else [np.ones_like(genuine)]
     chosen = [group.astype(np.float64) for group in groups if group.any()]
 
@@ -264,7 +264,7 @@ COLUMNS: Final = (
     *("overlap", "shift", "randomised", "forward", "backward", "processor"),
 )
 _PLAIN: Final = frozenset({"seconds", "processor", "forward", "backward"})
-"""Figures of merit in the table, where they were measured."""
+"""Figures of merit in the table, if they were measured."""
 
 
 def summary_document(
@@ -279,7 +279,7 @@ def summary_document(
     settings
         Settings of the bench.
     summaries
-        By method.
+        The summaries by method.
     differences
         By method, then by the method that it is compared with on the same pairs, then by figure of merit.
     """
@@ -310,7 +310,7 @@ def summary_document(
 
 
 def summary_table(summaries: Mapping[str, MethodSummary]) -> str:
-    """Write a Markdown table, best in bold; rates in percent with 95 % intervals, costs for one pair."""
+    """Return a Markdown table, best in bold; rates in percent with 95 % intervals, costs for one pair."""
     columns = [name for name in COLUMNS if any(name in found.merits for found in summaries.values())]
     lines = [
         "| method | pairs | "

@@ -1,4 +1,4 @@
-"""Readers of face data sets in the formats in which they are handed around."""
+"""Readers of face data sets in their published formats."""
 
 import lazy_loader
 

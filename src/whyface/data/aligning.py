@@ -41,7 +41,7 @@ class AligningPictures(Closing):
     Parameters
     ----------
     photos
-        The photographs; closed together with this.
+        The photographs; closing this source closes them too.
     cache
         Folder for the aligned faces, created if missing; None uses a temporary folder.
     keep
@@ -60,7 +60,7 @@ class AligningPictures(Closing):
     recipe
         How faces are detected and aligned, in words.
     failures
-        Why there is no face, by name, for the names requested.
+        Reasons why there is no face, by name, for the names requested so far.
     several
         Number of faces, by name, of the photographs with more than one that were aligned here and not taken from the
         cache.
@@ -117,7 +117,7 @@ class AligningPictures(Closing):
         recipe = f"{self.recipe}, at most {self._max_pixels} pixels".encode()
         key = hashlib.sha256(recipe + hashlib.sha256(data).digest()).hexdigest()
         face, none = (self._cache / key[:2] / f"{key}{suffix}" for suffix in (_FACE, _NONE))
-        # A damaged file in the cache is as good as none: it is made again.
+        # A damaged file in the cache counts as missing: it is made again.
         with contextlib.suppress(OSError, DataError):
             return decode_aligned(face.read_bytes(), name)
         with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -131,23 +131,23 @@ class AligningPictures(Closing):
         return found
 
     def read_bytes(self, name: str) -> bytes:
-        """Return the content of any file as it is, not aligned."""
+        """Return the content of a file unchanged, not aligned."""
         return self._photos.read_bytes(name)
 
     def prepare(self, names: Iterable[str], progress: ProgressCallback | None = None) -> dict[str, str]:
-        """Align photographs ahead, so that it is known of which there is no face.
+        """Align photographs in advance, to know which of them have no face.
 
         Parameters
         ----------
         names
-            Which photographs.
+            Names of the photographs.
         progress
-            Called with how many are done and their number.
+            Called with the number of photographs done and the total.
 
         Returns
         -------
         dict
-            Why there is no face, by name; empty where all went well.
+            Reasons why there is no face, by name; empty if there is a face in all of them.
 
         Raises
         ------
@@ -168,13 +168,13 @@ class AligningPictures(Closing):
         return {name: self.failures[name] for name in wanted if name in self.failures}
 
     def close(self) -> None:
-        """Close the photographs and remove what is temporary."""
+        """Close the photographs and remove temporary files."""
         self._photos.close()
         if self._temporary is not None:
             self._temporary.cleanup()
 
     def _align(self, data: bytes, name: str) -> NDArray[np.uint8] | str:
-        """Return the face, or why there is none."""
+        """Return the face, or the reason why there is none."""
         try:
             photo = decode_photo(data, "", max_pixels=self._max_pixels)
         except PhotoError as error:

@@ -1,6 +1,6 @@
-"""Faces made worse, as poor cameras, compression and darkness make them, to train and to test with.
+"""Degrade faces as poor cameras, compression and darkness do, for training and tests.
 
-All functions take and give an aligned face (H, W, 3) uint8, RGB.
+All functions take and return an aligned face (H, W, 3) uint8, RGB.
 
 References
 ----------
@@ -41,7 +41,7 @@ def shrink(face: Picture, side: int, *, smooth: bool = True) -> Picture:
 
 
 def add_noise(face: Picture, deviation: float, *, rng: np.random.Generator) -> Picture:
-    """Add normal noise to every number."""
+    """Add Gaussian noise to every value."""
     return _rounded(_checked(face) + rng.normal(0, deviation, face.shape))
 
 
@@ -70,18 +70,18 @@ def compress(face: Picture, quality: int) -> Picture:
 
 
 def degrade(face: Picture, *, rng: np.random.Generator) -> Picture:
-    """Make a face worse in one of these ways, or in three at once, drawn with its strength from mild to hopeless."""
+    """Degrade a face in one of these ways, or in three at once; kind and strength, mild to hopeless, are drawn."""
     return draw_degradation(rng)(face, rng)
 
 
 def draw_degradation(rng: np.random.Generator) -> Degradation:
-    """Draw a way and its strength, as :func:`degrade` does, to make several faces worse alike."""
+    """Draw a kind and strength, as :func:`degrade` does, to degrade several faces alike."""
     kind = rng.choice(list(_SHARES), p=list(_SHARES.values()))
     return _DRAWN[kind](rng)
 
 
 def jitter(face: Picture, *, rng: np.random.Generator) -> Picture:
-    """Shift, turn and scale a little, as another detector would, and change brightness and contrast."""
+    """Shift, rotate and scale a little, as another detector would, and change brightness and contrast."""
     height, width = _checked(face).shape[:2]
     scale, turn, shift = np.exp(rng.normal(0, 0.03)), rng.normal(0, 3), rng.normal(0, 1.5, 2)
     matrix = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turn, scale), np.float64)

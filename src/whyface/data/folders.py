@@ -72,7 +72,7 @@ class LabelledPictures:
             if name not in gone
         }
         if not kept:
-            raise DataError(f"none of {len(self.names)} pictures is left; check why they were left out")
+            raise DataError(f"none of the {len(self.names)} pictures is left; check why they were left out")
         left = set(kept.values())
         return label_pictures(self.source, kept, [person for person in self.people if person in left])
 
@@ -152,11 +152,9 @@ def label_by_folder(source: PictureSource, where: str, *, folder: str | None = N
     for name in inside:
         person, _, picture = name.removeprefix(prefix).partition("/")
         if not picture:
-            raise DataError(f"{where}: {name} lies in no person's folder; expected {prefix}PERSON/PICTURE")
+            raise DataError(f"{where}: {name} is not in a person's folder; expected {prefix}PERSON/PICTURE")
         if "/" in picture:
-            raise DataError(
-                f"{where}: {name} lies too deep; expected {prefix}PERSON/PICTURE, or name the folder to use"
-            )
+            raise DataError(f"{where}: {name} is too deep; expected {prefix}PERSON/PICTURE, or name the folder to use")
         person_of[name] = person
     return label_pictures(source, person_of)
 

@@ -183,9 +183,7 @@ def _check_content(content: Any, where: str) -> tuple[tuple[bytes, ...], list[bo
     if not isinstance(stored, list | tuple) or not isinstance(labels, list | tuple | PickledArray):
         raise DataError(f"{where}: not a verification file; expected a list of pictures and a list of labels")
     if not labels or len(stored) != 2 * len(labels):
-        raise DataError(
-            f"{where}: {len(stored)} pictures do not belong to {len(labels)} pairs; there must be two for each"
-        )
+        raise DataError(f"{where}: {len(stored)} pictures do not fit {len(labels)} pairs; there must be two for each")
     pictures = tuple(_picture(item, f"{where}: picture {picture_name(k)}") for k, item in enumerate(stored))
     values = labels.values() if isinstance(labels, PickledArray) else labels
     return pictures, [_label(value, f"{where}: pair {k}") for k, value in enumerate(values)]
@@ -195,7 +193,7 @@ def _picture(item: Any, where: str) -> bytes:
     if isinstance(item, PickledArray):
         item = item.data
     if not isinstance(item, bytes | bytearray) or not item:
-        raise DataError(f"{where} holds no bytes; expected an encoded picture")
+        raise DataError(f"{where} is not bytes; expected an encoded picture")
     if len(item) > LARGEST_FILE:
         raise DataError(f"{where}: {len(item)} bytes is too large for an aligned picture")
     return bytes(item)

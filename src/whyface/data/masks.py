@@ -1,8 +1,8 @@
-"""Free-form masks that cover a given share of a face, and three ways to fill what they cover.
+"""Free-form masks that cover a given share of a face.
 
-The xCos paper covers x % of the area of LFW's faces with free-form masks that were not published with it; these are
-drawn anew in the same spirit: wandering brush strokes and blobs (Chang et al., "Free-form Video Inpainting with 3D
-Gated Convolution and Temporal PatchGAN", ICCV 2019, draws strokes by brush width and turning angle).
+The xCos paper covers x % of the area of LFW's faces with free-form masks, which were not published. These masks are of
+the same kind: wandering brush strokes and blobs (Chang et al., "Free-form Video Inpainting with 3D Gated Convolution
+and Temporal PatchGAN", ICCV 2019, draws strokes by brush width and turning angle).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from whyface.faces.face import FACE_SIZE
 Mask = NDArray[np.bool_]
 
 MOST_COVERED: Final = 0.9
-"""The largest share that a free-form mask covers: beyond it there is no face left to speak of."""
+"""Maximum share that a free-form mask covers: beyond it, hardly any of the face is left."""
 
 # Lengths are shares of the picture's shorter side, angles are in radians.
 _BRUSH: Final = (0.06, 0.14)
@@ -33,16 +33,15 @@ _BLOB_SHARE: Final = 0.25
 def free_form_mask(
     shape: tuple[int, int] = (FACE_SIZE, FACE_SIZE), coverage: float = 0.3, *, rng: np.random.Generator
 ) -> Mask:
-    """Draw strokes and blobs until a share of the picture is covered, to the pixel.
+    """Draw strokes and blobs until exactly a given share of the pixels is covered.
 
-    A stroke wanders from a place that is still free, with one brush width and a turn at every step; a quarter of the
-    marks are ellipses instead. Of the mark that would cover too much only what lies nearest to where it starts is
-    kept.
+    A stroke wanders from a place that is still free, with one brush width and a turn at every step. A quarter of the
+    marks are ellipses instead. If the last mark would cover too much, only the pixels nearest to its start are kept.
 
     Parameters
     ----------
     shape
-        Height and width, pixels.
+        Height and width in pixels.
     coverage
         Share of the pixels to cover, 0 to :data:`MOST_COVERED`.
     rng
@@ -93,14 +92,14 @@ def _stroke(mask: NDArray[np.uint8], start: tuple[int, int], missing: int, rng: 
         if added == missing:
             break
         start = end
-        # Mostly on round the same way, now and then back: that is what makes a scribble.
+        # It mostly keeps turning the same way and sometimes turns back, which makes a scribble.
         turning = -turning if rng.random() < 0.3 else turning
         angle += turning * rng.uniform(*_TURN)
     return added
 
 
 def _blob(mask: NDArray[np.uint8], centre: tuple[int, int], missing: int, rng: np.random.Generator) -> int:
-    """Draw a filled ellipse into the mask; returns what :func:`_stroke` does."""
+    """Draw a filled ellipse into the mask; return the same as :func:`_stroke`."""
     axes = tuple(max(1, round(min(mask.shape) * rng.uniform(*_BLOB))) for _ in range(2))
     mark = np.zeros_like(mask)
     cv2.ellipse(mark, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
@@ -108,7 +107,7 @@ def _blob(mask: NDArray[np.uint8], centre: tuple[int, int], missing: int, rng: n
 
 
 def _add(mask: NDArray[np.uint8], mark: NDArray[np.uint8], start: tuple[int, int], most: int) -> int:
-    """Add a mark's new pixels to the mask, the nearest ones to its start if there are too many."""
+    """Add a mark's new pixels to the mask; if there are too many, only the nearest to its start."""
     rows, columns = np.nonzero(mark > mask)
     if len(rows) > most:
         distance = (columns - start[0]) ** 2 + (rows - start[1]) ** 2

@@ -1,4 +1,4 @@
-"""From what a user calls a protocol, such as ``lfw`` or ``pairs:FILE``, to its pairs and pictures.
+"""Open a protocol by its name, such as ``lfw`` or ``pairs:FILE``: its pairs and pictures.
 
 Protocols in a format of their own (``bin:FILE``, ``ytf:FILE``) are opened by :mod:`whyface.data.open_protocol`.
 """
@@ -20,17 +20,17 @@ from whyface.errors import DataError, InputError
 from whyface.faces.pictures import Closing, PictureSource, open_pictures
 
 PLAIN: Final = ("lfw", "cfp-ff", "cfp-fp")
-"""Protocols that need no file in their name."""
+"""Protocols without a file in their name."""
 
 WITH_FILE: Final = ("pairs", "bin", "ytf")
-"""Protocols that are written ``kind:FILE``."""
+"""Protocols written as ``kind:FILE``."""
 
 _LFW_FILES: Final = ("lfw-pairs.txt", "pairs.txt")
 
 
 @dataclass(frozen=True)
 class ProtocolName:
-    """A protocol as it was asked for.
+    """The parts of a protocol's name.
 
     Attributes
     ----------
@@ -45,12 +45,12 @@ class ProtocolName:
 
 
 def parse_protocol(text: str) -> ProtocolName:
-    """Take a protocol's name apart.
+    """Parse a protocol's name.
 
     Raises
     ------
     InputError
-        If there is no such protocol, or a file is missing or too much.
+        If there is no such protocol, or a file is missing or not allowed.
     """
     kind, colon, file = text.partition(":")
     if kind in WITH_FILE:
@@ -79,7 +79,7 @@ def open_protocol(
     pairs
         LFW's pair file; by default ``lfw-pairs.txt`` or ``pairs.txt`` in ``data`` or beside it.
     folds
-        How many folds a plain pair list is dealt out to.
+        Number of folds that a plain pair list is divided into.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def read_protocol(
     source
         The pictures.
     data
-        Where they come from.
+        Folder or file of the pictures.
     pairs, folds
         As for :func:`open_protocol`.
 
@@ -129,7 +129,7 @@ def read_protocol(
         As for :func:`open_protocol`.
     """
     if pairs is not None and name.kind != "lfw":
-        raise InputError(f"a pair file of its own is for the protocol lfw, not {name.kind}; leave --pairs out")
+        raise InputError(f"a separate pair file is for the protocol lfw, not {name.kind}; leave out --pairs")
     protocol = _read(name, source, data, pairs, folds)
     check_folds(protocol)
     _check_pictures(protocol.pictures, source, data)
@@ -170,7 +170,7 @@ def check_folds(protocol: PairProtocol) -> None:
 
 
 def _check_pictures(wanted: Iterable[str], source: PictureSource, data: Path) -> None:
-    """Find out before the work, not in its middle, that pictures are missing."""
+    """Raise DataError if pictures are missing, before the work begins."""
     listed = set(source.names())
     pictures = list(wanted)
     missing = [name for name in pictures if name not in listed and not _readable(name, source)]
@@ -182,7 +182,7 @@ def _check_pictures(wanted: Iterable[str], source: PictureSource, data: Path) ->
 
 
 def _readable(name: str, source: PictureSource) -> bool:
-    # Names may be written in another way ("./a.jpg") or end in another suffix than those that are listed.
+    # Names may be written differently ("./a.jpg") or have another suffix than those that are listed.
     try:
         source.read_bytes(name)
     except DataError:
@@ -192,20 +192,20 @@ def _readable(name: str, source: PictureSource) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class OpenedProtocol(Closing):
-    """A protocol and where its pictures are read from.
+    """A protocol and its open pictures.
 
     Attributes
     ----------
     source
         The open pictures.
     pairs
-        Who is compared with whom.
+        The pairs to compare.
     data
         Name of the file or folder with the pictures.
     sets
-        Where sets of pictures are compared: the pictures of each, and ``pairs`` once more; else None.
+        If sets of pictures are compared: the pictures of each set, and ``pairs`` again; else None.
     details
-        What a report says about the protocol besides, as plain JSON values; see :meth:`describe`.
+        Further information for a report, as plain JSON values; see :meth:`describe`.
     """
 
     source: PictureSource
@@ -222,18 +222,18 @@ class OpenedProtocol(Closing):
         return tuple(dict.fromkeys(name for frames in self.sets.frames for name in frames))
 
     def describe(self) -> dict[str, Any]:
-        """Say what a report must say about this protocol besides its pairs, as plain JSON values."""
+        """Return what a report must say about this protocol besides its pairs, as plain JSON values."""
         if self.sets is None:
             return dict(self.details)
         return {"pictures": self.sets.count, "sets": len(self.sets.frames), **self.details}
 
     def without(self, failed: Mapping[str, str]) -> OpenedProtocol:
-        """Leave out pictures, and pairs that are without pictures then; the details say how many and why.
+        """Return the protocol without some pictures and the pairs that need them; the details say how many and why.
 
         Parameters
         ----------
         failed
-            Why a picture cannot be used, by its name.
+            Reasons why pictures cannot be used, by name.
 
         Raises
         ------
@@ -281,13 +281,13 @@ def open_any_protocol(
     pairs
         LFW's pair file, see :func:`whyface.data.open_protocol.open_protocol`.
     folds
-        How many folds a pair list or a ``.bin`` file is divided into.
+        Number of folds that a pair list or a ``.bin`` file is divided into.
     frames
-        Use at most so many pictures of each set, evenly spaced; None uses all.
+        Maximum number of pictures of each set, evenly spaced; None uses all.
     align
         Whether the pictures are photographs with faces to detect and align first.
     align_cache
-        Folder that keeps the aligned faces; None keeps them until the end of the run only.
+        Folder that keeps the aligned faces; None keeps them only until the end of the run.
     threads
         Threads of ONNX Runtime for the face detector; None leaves it to ONNX Runtime.
 
@@ -302,17 +302,17 @@ def open_any_protocol(
     InputError
         If options do not fit the protocol, or it has fewer than two folds.
     OutputError
-        If the cache cannot be made.
+        If the cache cannot be created.
     """
     if align_cache is not None and not align:
-        raise InputError("a cache of aligned faces is for photographs; add --align or leave --align-cache out")
+        raise InputError("a cache of aligned faces is for photographs; add --align or leave out --align-cache")
     if pairs is not None and name.kind != "lfw":
-        raise InputError(f"a pair file of its own is for the protocol lfw, not {name.kind}; leave --pairs out")
+        raise InputError(f"a separate pair file is for the protocol lfw, not {name.kind}; leave out --pairs")
     if frames is not None and name.kind != "ytf":
-        raise InputError(f"a number of frames is for the protocol ytf, not {name.kind}; leave --frames out")
+        raise InputError(f"a number of frames is for the protocol ytf, not {name.kind}; leave out --frames")
     if name.kind == "bin" and name.file is not None:
         if data is not None or align:
-            raise InputError("a .bin file holds its own aligned pictures; leave --data and --align out")
+            raise InputError("a .bin file holds its own aligned pictures; leave out --data and --align")
         found = read_bin(name.file, folds=folds)
         check_folds(found.protocol)
         return OpenedProtocol(

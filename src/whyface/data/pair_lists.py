@@ -19,15 +19,15 @@ _LABELS: Final = {"1": True, "0": False, "-1": False}
 def read_pair_list(path: str | Path, *, folds: int = 10, name: str = "") -> PairProtocol:
     """Read a pair list.
 
-    Fields are separated by spaces or tabs, or by tabs alone where a name holds spaces. The label is 1 for
-    genuine and 0 (or -1) for impostor. Lines that start with ``#`` are comments.
+    Fields are separated by spaces or tabs, or by tabs only if a name contains spaces. The label is 1 for genuine and
+    0 (or -1) for impostor. Lines that start with ``#`` are comments.
 
-    The genuine and the impostor pairs are dealt out to the folds separately, in contiguous blocks, so that
-    every fold has its share of both in any order of the list. For a list of alternating blocks, one per fold,
-    these are the blocks themselves.
+    The genuine and the impostor pairs are divided into folds separately, in contiguous blocks, so that every fold has
+    its share of both, whatever the order of the list. For a list of alternating blocks, one per fold, the folds are
+    these blocks.
 
-    A list does not say who is in a picture. If the pictures' folders agree with all labels they are the
-    people; otherwise pictures that genuine pairs join, directly or through others, are one person.
+    A list does not say who is in a picture. If the pictures' folders agree with all labels, they are the people;
+    otherwise, pictures that genuine pairs connect, directly or through others, are one person.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def _people_from_folders(rows: Sequence[tuple[str, str, bool]]) -> dict[str, str
 
 
 def _people_from_pairs(rows: Sequence[tuple[str, str, bool]], numbers: Sequence[int], path: Path) -> dict[str, str]:
-    """Join the pictures of genuine pairs; each group is named after one of its pictures."""
+    """Group the pictures that genuine pairs connect; each group is named after one of its pictures."""
     parent = {name: name for row in rows for name in row[:2]}
 
     def root(name: str) -> str:
@@ -145,7 +145,7 @@ def read_lfw_pairs(path: str | Path, *, folder: str = "lfw", name: str = "") -> 
         raise DataError(f"{path}, line {header_number}: expected a header 'folds count' or 'count', got {header!r}")
     folds, count = int(fields[0]) if len(fields) == 2 else 1, int(fields[-1])
     if not 0 < folds * count <= _LARGEST_COUNT:
-        raise DataError(f"{path}, line {header_number}: {folds} folds of {count} pairs make no sense; check the file")
+        raise DataError(f"{path}, line {header_number}: {folds} folds of {count} pairs are impossible; check the file")
     expected = 2 * folds * count
     if len(lines) != expected:
         raise DataError(f"{path}: the header promises {expected} pairs, but {len(lines)} lines follow; fetch it again")
@@ -170,7 +170,7 @@ def _two_pictures(line: str, genuine: bool, where: str) -> tuple[tuple[str, int]
     second = (fields[0] if genuine else fields[2], _picture_number(fields[-1], where))
     for person, _ in (first, second):
         if "/" in person or "\\" in person or person in (".", ".."):
-            raise DataError(f"{where}: {person!r} is no person's name")
+            raise DataError(f"{where}: {person!r} is not a person's name")
     if genuine and first == second:
         raise DataError(f"{where}: a genuine pair of one picture with itself; check the file")
     if not genuine and first[0] == second[0]:
@@ -180,7 +180,7 @@ def _two_pictures(line: str, genuine: bool, where: str) -> tuple[tuple[str, int]
 
 def _picture_number(field: str, where: str) -> int:
     if not _NUMBER.fullmatch(field) or int(field) == 0:
-        raise DataError(f"{where}: {field!r} is no picture number from 1 to 9999")
+        raise DataError(f"{where}: {field!r} is not a picture number from 1 to 9999")
     return int(field)
 
 
@@ -210,7 +210,7 @@ def read_cfp_pairs(source: PictureSource, split: Split, *, folder: str | None = 
     split
         ``"FF"`` or ``"FP"``; in the latter the left picture is frontal and the right one a profile.
     folder
-        The folder with ``Protocol/`` and ``Images/`` (``""`` for the top); found by itself by default.
+        The folder with ``Protocol/`` and ``Images/`` (``""`` for the top); detected by default.
 
     Returns
     -------
@@ -245,7 +245,7 @@ def read_cfp_pairs(source: PictureSource, split: Split, *, folder: str | None = 
                 left, person = _look_up(left_list, int(match[1]), where)
                 right, other = _look_up(right_list, int(match[2]), where)
                 if (person == other) != genuine or left == right:
-                    raise DataError(f"{where}: {left} and {right} are no {kind} pair; check the file")
+                    raise DataError(f"{where}: {left} and {right} are not a {kind} pair; check the file")
                 people[left], people[right] = person, other
                 pairs.append((left, right, genuine, fold))
     return build_protocol(f"cfp-{split.lower()}", pairs, people)

@@ -1,4 +1,4 @@
-"""What every verification protocol boils down to: pictures, pairs of them, labels, folds and people."""
+"""The common form of all verification protocols: pictures, pairs of them, labels, folds and people."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PairProtocol:
     Attributes
     ----------
     name
-        What reports call it.
+        Name of the protocol in reports.
     pictures
         M unique picture names, to be read from a :class:`whyface.faces.pictures.PictureSource`.
     left, right
@@ -32,7 +32,7 @@ class PairProtocol:
     fold
         Fold of each pair from 0 upwards, shape (N,) int.
     people
-        Who is in each picture, M entries.
+        The person in each picture, M entries.
     """
 
     name: str
@@ -64,7 +64,7 @@ class PairProtocol:
         return np.asarray(self.people)[self.right]
 
     def without(self, names: Collection[str]) -> PairProtocol:
-        """Leave out pictures, and the pairs that need them.
+        """Return the protocol without some pictures and the pairs that need them.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class PairProtocol:
         usable = np.array([name not in gone for name in self.pictures])
         kept = np.flatnonzero(usable[self.left] & usable[self.right]).tolist()
         if not kept:
-            raise DataError(f"{self.name}: no pair is left of which both pictures can be used; check the pictures")
+            raise DataError(f"{self.name}: no pair with two usable pictures is left; check the pictures")
         pairs = [
             (
                 self.pictures[self.left[k]],
@@ -91,12 +91,12 @@ class PairProtocol:
 
 
 def build_protocol(name: str, pairs: Sequence[LabelledPair], people: dict[str, str]) -> PairProtocol:
-    """Put the pairs into arrays, with the pictures in the order of their first appearance.
+    """Return a protocol with pictures in the order of their first appearance.
 
     Parameters
     ----------
     name
-        What reports call the protocol.
+        Name of the protocol in reports.
     pairs
         Left picture, right picture, genuine, fold.
     people
@@ -138,7 +138,7 @@ def decode_lines(data: bytes, where: str) -> Iterator[tuple[int, str]]:
     Raises
     ------
     DataError
-        If the text is not UTF-8 or holds nothing.
+        If the text is not UTF-8 or is empty.
     """
     try:
         text = data.decode("utf-8-sig")

@@ -1,9 +1,9 @@
-"""RecordIO, the container of MXNet: records of bytes one after the other, and an index of their places.
+"""RecordIO, the container format of MXNet: a sequence of records of bytes, and an index of their positions.
 
-A record is one or several parts. Each part is the magic number, a word with the kind of part (upper 3 bits) and its
-length (lower 29 bits), the bytes, and zeros up to a multiple of 4. Data that hold the magic number themselves are cut
-there into parts, without it; readers insert it again. All numbers are little-endian. The index is text: a key, a tab
-and the byte position of a record in each line.
+A record has one or more parts. Each part is the magic number, a word with the kind of part (upper 3 bits) and its
+length (lower 29 bits), the bytes, and zeros up to a multiple of 4. Data that contain the magic number are split there
+into parts, without it; readers insert it again. All numbers are little-endian. The index is text: a key, a tab and the
+byte position of a record in each line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAGIC_BYTES: Final = MAGIC.to_bytes(4, "little")
 
 
 class RecordFile(Closing):
-    """One ``.rec`` file, read at any place or from front to back. Reading is safe from several threads.
+    """One ``.rec`` file, read at any position or from front to back. Several threads may read at once.
 
     Parameters
     ----------
@@ -64,16 +64,16 @@ class RecordFile(Closing):
         Parameters
         ----------
         position
-            Where it starts.
+            Byte position of the start.
         record
             What to call it in an error message.
         most
-            Read only about this many of its first bytes.
+            Read only about this many bytes, from the start.
 
         Raises
         ------
         DataError
-            If there is no whole record.
+            If there is no complete record.
         """
         return self._read(position, record, most)[0]
 
@@ -83,7 +83,7 @@ class RecordFile(Closing):
         Raises
         ------
         DataError
-            At the first record that is damaged or cut off; those before it have been given.
+            At the first record that is damaged or cut off, after those before it.
         """
         position = number = 0
         while position < self._size:
@@ -159,7 +159,7 @@ def read_index(path: str | Path) -> dict[int, int]:
     Raises
     ------
     DataError
-        If it cannot be read, is empty, or a line is not a new key and a position.
+        If the file cannot be read or is empty, or a line is not a new key and a position.
     """
     path = Path(path)
     positions: dict[int, int] = {}
@@ -178,12 +178,12 @@ _HEADER: Final = struct.Struct("<IfQQ")
 _MOST_LABELS: Final = 1024
 _LARGEST_NUMBER: Final = 2.0**53
 _ENOUGH: Final = _HEADER.size + 8
-"""Bytes of a record that hold its first two labels."""
+"""Number of bytes at the start of a record that contain its first two labels."""
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a record says about its picture: labels (at least one) and the numbers of the record."""
+    """The header of a record: the labels of its picture (at least one) and the numbers of the record."""
 
     flag: int
     labels: tuple[float, ...]
@@ -199,9 +199,9 @@ def read_header(data: bytes, where: str, *, labels: int = _MOST_LABELS) -> tuple
     data
         The record, or enough of its start.
     where
-        What to call it in an error message.
+        Name of the record in error messages.
     labels
-        Read no more labels than these.
+        Maximum number of labels to read.
 
     Returns
     -------
@@ -223,14 +223,14 @@ def read_header(data: bytes, where: str, *, labels: int = _MOST_LABELS) -> tuple
 
 
 class RecordPictures(Closing):
-    """The pictures of a record file, named ``00000001`` and so on after their keys.
+    """The pictures of a record file, named after their keys, as in ``00000001``.
 
     Parameters
     ----------
     path
         The ``.rec`` file.
     index
-        The ``.idx`` file; the one of the same stem by default. Where that is missing, the record file is read once from
+        The ``.idx`` file; by default, the one with the same stem. If that is missing, the record file is read once from
         front to back instead.
 
     Raises
@@ -271,12 +271,12 @@ class RecordPictures(Closing):
         Raises
         ------
         DataError
-            If the record is damaged or its label is no whole number from 0 upwards.
+            If the record is damaged or its label is not a whole number of at least 0.
         """
         data = self._file.read_at(self._position(name), f"record {name}", most=_ENOUGH)
         value = read_header(data, self._where(name), labels=2)[0].labels[0]
         if not _is_number(value):
-            raise DataError(f"{self._where(name)}: its label {value} is no person's number; fetch the file again")
+            raise DataError(f"{self._where(name)}: its label {value} is not a person's number; fetch the file again")
         return int(value)
 
     def close(self) -> None:
@@ -302,7 +302,7 @@ class RecordPictures(Closing):
             return positions
         end = header.labels[0]
         if not _is_number(end):
-            raise DataError(f"{where}: {end} is no number of pictures; fetch the file again")
+            raise DataError(f"{where}: {end} is not a number of pictures; fetch the file again")
         found = {key: at for key, at in positions.items() if 0 < key < end}
         if not found:
             raise DataError(
@@ -324,7 +324,7 @@ def open_records(path: str | Path, index: str | Path | None = None) -> LabelledP
     Raises
     ------
     DataError
-        If a file cannot be read, a record is damaged or a label is no whole number from 0 upwards.
+        If a file cannot be read, a record is damaged or a label is not a whole number of at least 0.
     """
     source = RecordPictures(path, index)
     try:

@@ -1,7 +1,7 @@
-"""Read the plain data out of an insightface pickle without running anything that the pickle asks for.
+"""Read the plain data of an insightface pickle without running its code.
 
-A pickle is a small program. Two barriers stand before it: every instruction is read, not run, first, and all but those
-that plain data need are refused; then the unpickler runs with stand-ins of our own for the six names that such files
+A pickle is a small program. There are two barriers. First, every instruction is read but not run, and all those that
+plain data do not need are refused. Then the unpickler runs with stand-ins for the six names that such files
 legitimately call. No name in the file is ever imported.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from whyface.errors import DataError
 
 MOST_INSTRUCTIONS: Final = 8_000_000
-"""A picture takes about ten; each instruction may cost some 60 bytes of memory, so this bounds it too."""
+"""A picture needs about ten; each instruction may need about 60 bytes of memory, so that this also limits memory."""
 
 _NUMBERS: Final = ("NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG1")
 _BYTES: Final = ("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")
@@ -56,12 +56,12 @@ def restricted_loads(data: bytes, where: str) -> Any:
     data
         The whole file.
     where
-        What to call it in an error message.
+        Name of the file in error messages.
 
     Raises
     ------
     DataError
-        If it is no pickle, is cut off, or does anything that the data above do not need.
+        If it is not a pickle, is cut off, or does anything that such data do not need.
     """
     _check_instructions(data, where)
     try:
@@ -83,11 +83,11 @@ def _check_instructions(data: bytes, where: str) -> None:
                     f"{where}: byte {position} holds the pickle instruction {instruction.name}, which no verification "
                     "set needs; do not open the file elsewhere, fetch it from its source"
                 )
-            # The unpickler would make room for every number below the one that is asked for.
+            # The unpickler would allocate cells for every number below this one.
             if instruction.name in _PUTS and isinstance(argument, int) and not 0 <= argument <= count:
                 raise DataError(f"{where}: byte {position} asks for {argument} memory cells; fetch the file again")
             if count > MOST_INSTRUCTIONS:
-                raise DataError(f"{where}: more than {MOST_INSTRUCTIONS} pickle instructions; this is no pair file")
+                raise DataError(f"{where}: more than {MOST_INSTRUCTIONS} pickle instructions; this is not a pair file")
             end = (position or 0) + 1
     except (ValueError, IndexError, OverflowError, UnicodeError) as error:
         raise DataError(f"{where}: not a pickle or cut off; fetch the file again") from error
@@ -178,16 +178,16 @@ class _Restricted(pickle.Unpickler):
 
     def persistent_load(self, _identity: Any) -> Any:
         """Refuse: there are no outside objects."""
-        raise DataError(f"{self._where}: refused, for it refers to objects outside the file")
+        raise DataError(f"{self._where}: refused, since it refers to objects outside the file")
 
     def _encode(self, text: Any, encoding: Any) -> bytes:
         """Stand in for ``_codecs.encode``: how Python 3 stores bytes for Python 2."""
         if not isinstance(text, str) or _text(encoding) not in ("latin1", "latin-1"):
             raise TypeError("encode")
-        # The same stored text could be encoded any number of times; true files do so once for each string.
+        # The same stored text could be encoded any number of times; genuine files do so once per string.
         self._room -= len(text)
         if self._room < 0:
-            raise DataError(f"{self._where}: refused, for it unpacks to more than its own size")
+            raise DataError(f"{self._where}: refused, since it unpacks to more than its own size")
         return text.encode("latin-1")
 
 

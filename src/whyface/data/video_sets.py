@@ -23,7 +23,7 @@ class SetProtocol:
     pairs
         The pairs; their picture names are the names of the V sets.
     frames
-        The pictures of each set in their order, V entries, none of them empty.
+        The pictures of each set, in order; V entries, none of them empty.
     """
 
     pairs: PairProtocol
@@ -179,5 +179,5 @@ def _find_prefix(videos: Mapping[str, object]) -> str:
 
 def _by_numbers(name: str) -> tuple[tuple[int, int | str], ...]:
     pieces = _NUMBERS.split(name)
-    # Numbers before texts, so that two pieces of different kinds can be compared; the name itself breaks ties.
+    # Numbers sort before texts, so that pieces of different kinds can be compared; the name itself breaks ties.
     return (*((0, int(p)) if p.isdecimal() else (1, p) for p in pieces), (1, name))

@@ -7,7 +7,7 @@ from .rates import equal_error as equal_error
 from .rates import error_rates as error_rates
 from .rates import fold_accuracy as fold_accuracy
 from .rates import roc_curve as roc_curve
-from .rates import tar_at_far as tar_at_far
+from .rates import tar_at_fmr as tar_at_fmr
 from .rates import threshold_at_fmr as threshold_at_fmr
 from .scoring import score_pairs as score_pairs
 from .summary import Summary as Summary
@@ -25,7 +25,7 @@ __all__ = [
     "roc_curve",
     "score_pairs",
     "summarise",
-    "tar_at_far",
+    "tar_at_fmr",
     "threshold_at_fmr",
     "wilson",
 ]

@@ -4,8 +4,8 @@ A threshold for FMR 1e-3 out of 3,000 impostor pairs rests on three errors. All 
 million impostor pairs; where a model's score is two matrix products (:mod:`whyface.xcos.grid`, or a cosine),
 they take minutes. Only the highest impostor scores are kept, with the faces behind them, so that label errors show.
 
-Intervals resample people. Every person meets every other one here, so an impostor pair counts as often as both of its
-people were drawn together, which is the design that product weights are made for.
+Intervals resample people. Here every person is paired with every other one, so that the weight of an impostor pair is
+the product of how often its two people were drawn, the design that product weights are made for.
 
 References
 ----------
@@ -29,10 +29,10 @@ from whyface.files.progress import ProgressCallback
 from whyface.models.operating_point import OperatingPoint
 
 ScoreBlock = Callable[[slice, slice], NDArray[np.float32]]
-"""Gives the scores of some faces (rows) with some others (columns), (R, C)."""
+"""Returns the scores of some faces (rows) with others (columns), (R, C)."""
 
 RATES: Final = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-"""The false match rates that are measured unless others are asked for."""
+"""The false match rates that are measured by default."""
 
 _BLOCK: Final = 1024
 _SAMPLE: Final = 400_000
@@ -48,13 +48,13 @@ class AllPairs:
     people
         The person in each face, (N,), numbered from 0.
     genuine, genuine_people
-        The scores of all pairs of one person, and who it is; (G,) each.
+        The scores of all genuine pairs, and their person; (G,) each.
     high, high_faces
-        The highest impostor scores (M,), falling, and the two faces of each, (M, 2).
+        The highest impostor scores (M,), in descending order, and the two faces of each, (M, 2).
     floor
-        No impostor pair above this is missing from ``high``.
+        ``high`` has all impostor scores above this.
     impostors
-        The number of all impostor pairs.
+        Number of all impostor pairs.
     """
 
     people: NDArray[np.intp]
@@ -74,7 +74,7 @@ class AllPairs:
             If there are too few impostor pairs to show such an FMR, or too few of them were kept.
         """
         if not 0 < fmr < 1:
-            raise InputError(f"the FMR must lie between 0 and 1, got {fmr}")
+            raise InputError(f"the FMR must be between 0 and 1, got {fmr}")
         if not supports_fmr(self.impostors, fmr):
             raise InputError(f"{self.impostors} impostor pairs cannot show an FMR of {fmr:g}; use a higher one")
         allowed = int(fmr * self.impostors * (1 + 1e-12))
@@ -83,7 +83,7 @@ class AllPairs:
         return float(self.high[allowed])
 
     def matching(self, threshold: float) -> int:
-        """Count the impostor pairs above a threshold, which must not lie below ``floor``."""
+        """Return the number of impostor pairs above a threshold, which must not be below ``floor``."""
         if threshold < self.floor:
             raise InputError(f"impostor scores below {self.floor:.4f} were not kept, got the threshold {threshold:.4f}")
         return int(np.searchsorted(-self.high, -threshold, side="left"))
@@ -108,25 +108,25 @@ def compare_all(
     Parameters
     ----------
     score
-        Gives blocks of scores; the same for (a, b) and (b, a).
+        Returns blocks of scores; must be symmetric.
     people
-        Who is in each face, (N,): names or numbers.
+        The person in each face, (N,): names or numbers.
     keep
-        The share of impostor pairs that must be kept, the highest.
+        Minimum share of impostor pairs to keep, those with the highest scores.
     progress
-        Called as ``progress(done, total)`` with pairs.
+        Called as ``progress(done, total)`` with numbers of pairs.
 
     Raises
     ------
     InputError
-        If there are not at least two people, one of them with two faces; or a score is not finite.
+        If there are fewer than two people, nobody has two faces, or a score is not finite.
     """
     number = np.unique(np.asarray(people), return_inverse=True)[1].astype(np.intp)
     faces = np.bincount(number) if len(number) else np.zeros(1, int)
     if len(faces) < 2 or faces.max() < 2:
         raise InputError("all pairs need faces of at least two people, and two faces of one of them")
     if not 0 < keep <= 1:
-        raise InputError(f"the share to keep must lie in (0, 1], got {keep}")
+        raise InputError(f"the share to keep must be in (0, 1], got {keep}")
     impostors = (len(number) ** 2 - int((faces.astype(np.int64) ** 2).sum())) // 2
     wanted = int(np.ceil(keep * impostors))
     floor = _guess_floor(score, number, keep)
@@ -150,18 +150,18 @@ def points_over_all(
     Parameters
     ----------
     pairs
-        See :func:`compare_all`.
+        The result of :func:`compare_all`.
     dataset
-        What the faces are from.
+        Name of the data set.
     rates
-        The false match rates; those that the impostor pairs cannot show are left out.
+        The false match rates; those that need more impostor pairs are left out.
     replicates, seed
-        Of the bootstrap.
+        Number of replicates and seed of the bootstrap.
 
     Returns
     -------
-    A point for each rate, from high to low. Its FNMR is over all genuine pairs; its note gives the mean over people,
-    in which somebody with 500 photos counts as much as somebody with two.
+    A point for each rate, from high to low. Its FNMR is over all genuine pairs; its note has the mean over people, in
+    which a person with 500 photos counts as much as one with two.
     """
     wanted = [rate for rate in sorted(rates, reverse=True) if supports_fmr(pairs.impostors, rate)]
     thresholds = [pairs.threshold(rate) for rate in wanted]
@@ -187,7 +187,7 @@ def points_over_all(
 
 
 def _guess_floor(score: ScoreBlock, people: NDArray[np.intp], keep: float) -> float:
-    """Guess from a sample of pairs above which score the highest ``keep`` of all impostor pairs lie."""
+    """Estimate from a sample the score above which the highest ``keep`` of all impostor pairs are."""
     rng = np.random.default_rng(0)
     rows = min(len(people), max(2, _SAMPLE // len(people)))
     values = []
@@ -241,7 +241,7 @@ def _collect(score: ScoreBlock, people: NDArray[np.intp], floor: float, progress
 def _replicates(
     pairs: AllPairs, thresholds: Sequence[float], replicates: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """FMR and FNMR at fixed thresholds in each replicate, (R, T) each."""
+    """Return FMR and FNMR at fixed thresholds in each replicate, (R, T) each."""
     rng = np.random.default_rng(seed)
     faces = np.bincount(pairs.people)
     count = len(faces)

@@ -35,8 +35,8 @@ class Roc:
     Attributes
     ----------
     thresholds
-        Strictly falling, shape (K + 1,) float64 for K distinct scores: every score, then the next number
-        below the lowest one, where everything matches.
+        Strictly descending, shape (K + 1,) float64 for K distinct scores: every score, then the next number below
+        the lowest one, where everything matches.
     fmr, tar
         Rates at these thresholds, rising from 0 to 1, shape (K + 1,) float64.
     """
@@ -184,8 +184,8 @@ def threshold_at_fmr(scores: ArrayLike, genuine: ArrayLike, target: float, *, al
     return float(impostors[allowed])
 
 
-def tar_at_far(scores: ArrayLike, genuine: ArrayLike, target: float, *, allow_unsupported: bool = False) -> float:
-    """Return the largest TAR whose FAR (= FMR) is at most ``target``; see :func:`threshold_at_fmr`.
+def tar_at_fmr(scores: ArrayLike, genuine: ArrayLike, target: float, *, allow_unsupported: bool = False) -> float:
+    """Return the largest TAR (1 - FNMR) whose FMR is at most ``target``; see :func:`threshold_at_fmr`.
 
     Raises
     ------

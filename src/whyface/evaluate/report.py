@@ -32,12 +32,12 @@ KIND_NAMES: Final[Mapping[str, str]] = {
 
 NOTES: Final = (
     "Match iff score > threshold. Rates and accuracies lie in [0, 1].",
-    "Accuracy: mean over the folds, each judged with the threshold that is best on the others; its interval takes "
-    "these thresholds as fixed.",
-    "Intervals are for 95 %, pointwise, by resampling people; they err on the wide side where pairs hardly share "
-    "people. Rates without any error have Wilson's interval instead.",
+    "Accuracy: mean over the folds, each with the threshold that is best on the others; its interval takes these "
+    "thresholds as fixed.",
+    "Intervals are for 95 %, pointwise, by resampling people; they are rather too wide if pairs hardly share people. "
+    "Rates without any error have Wilson's interval instead.",
     "fmr_interval_fixed and fnmr_interval_fixed take the threshold as given (Wilson's, widened for shared people): "
-    "use them for a threshold that is kept.",
+    "use them for a threshold that is chosen once and kept.",
 )
 
 
@@ -184,7 +184,7 @@ def _column(summary: Summary) -> dict[str, str]:
         cells[f"FNMR at FMR {_exponent(rate.target)}"] = _text_table_rate(rate)
     for rate in summary.at_fmr:
         if rate.tar is not None:
-            cells[f"TAR at FAR {_exponent(rate.target)}"] = f"{100 * rate.tar:.2f}  score > {rate.threshold:.4f}"
+            cells[f"TAR at FMR {_exponent(rate.target)}"] = f"{100 * rate.tar:.2f}  score > {rate.threshold:.4f}"
     return cells
 
 
@@ -229,7 +229,7 @@ def _remarks(protocol: Mapping[str, Any]) -> list[str]:
             f"{left_out['impostor']} impostor pairs. First: {next(iter(failures))} ({next(iter(failures.values()))})."
         )
     if wrong := protocol.get("contradicting_labels"):
-        lines.append(f"{wrong} impostor pairs contradict the genuine pairs: wrong labels somewhere in the file.")
+        lines.append(f"{wrong} impostor pairs contradict the genuine pairs: some labels in the file are wrong.")
     return lines
 
 
@@ -244,11 +244,11 @@ def write_scores(
     Parameters
     ----------
     path
-        Target; written whole or not at all.
+        File to write, completely or not at all.
     protocol
         The pairs.
     scores
-        (P,) by kind.
+        Scores (P,) by kind.
     metadata
         Plain JSON values, kept under :data:`METADATA_KEY`.
 
@@ -278,7 +278,7 @@ def write_scores(
 
 
 def read_scores(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what :func:`write_scores` wrote.
+    """Read a file written by :func:`write_scores`.
 
     Returns
     -------
@@ -287,15 +287,15 @@ def read_scores(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     Raises
     ------
     DataError
-        If it is no such file.
+        If the file is not such a table.
     InputError
         If pyarrow is missing.
     """
     arrow, parquet = parquet_modules()
     try:
-        # Read first: with a path pyarrow would take folder names like "fold=1" for columns.
+        # The bytes are read here: with a path, pyarrow would take folder names like "fold=1" for columns.
         table = parquet.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
         metadata = parse_json((table.schema.metadata or {})[METADATA_KEY])
     except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
-        raise DataError(f"{path}: no table of scores that whyface wrote; run the evaluation again") from error
+        raise DataError(f"{path}: not a table of scores written by whyface; run the evaluation again") from error
     return {name: table.column(name).to_numpy() for name in table.column_names}, metadata

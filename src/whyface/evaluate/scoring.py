@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from whyface.data.protocols import PairProtocol
 from whyface.errors import InputError, ModelError
-from whyface.evaluate.rates import equal_error, fold_accuracy, supports_fmr, tar_at_far
+from whyface.evaluate.rates import equal_error, fold_accuracy, supports_fmr, tar_at_fmr
 from whyface.evaluate.summary import operating_points
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.pictures import PictureSource
@@ -40,12 +40,12 @@ def embed_all(
     source
         Where the pictures are read from.
     names
-        Which pictures, N of them; each is read once per occurrence.
+        Names of N pictures; each is read once per occurrence.
     batch
         Pictures per call of the embedder.
     mirror
         Also embed every picture mirrored left to right and return the mean of both features, scaled back to
-        unit length. Costs twice the time.
+        unit length. It takes twice the time.
     progress
         Called after every batch with the number of pictures done and N.
 
@@ -195,7 +195,7 @@ def score_grids(
 
 
 def summarise_scores(scores: Mapping[str, NDArray[np.float32]], protocol: PairProtocol, dataset: str) -> dict[str, Any]:
-    """Return accuracy, EER, TAR@FAR and operating points of each set of scores as plain values for JSON.
+    """Return accuracy, EER, TAR at FMR 1e-3 and operating points of each set of scores as plain values for JSON.
 
     Accuracies and rates are in percent; operating points hold rates in [0, 1].
     """
@@ -211,7 +211,7 @@ def summarise_scores(scores: Mapping[str, NDArray[np.float32]], protocol: PairPr
             "accuracy_standard_error": round(100 * folds.standard_error, 3),
             "eer": round(100 * equal_error(values, protocol.genuine).rate, 3),
             # None: too few impostor pairs.
-            "tar_at_far_1e-3": round(100 * tar_at_far(values, protocol.genuine, 1e-3), 3) if enough else None,
+            "tar_at_far_1e-3": round(100 * tar_at_fmr(values, protocol.genuine, 1e-3), 3) if enough else None,
             "operating_points": [point.to_dict() for point in points],
         }
     return report

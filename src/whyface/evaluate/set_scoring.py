@@ -64,7 +64,7 @@ def score_sets(
     aggregation
         ``"grids"`` or ``"scores"``, see this module's documentation.
     mirror
-        Whether to use every picture mirrored too: embeddings of both are added; with grids, their scores are averaged.
+        Whether to use every picture mirrored as well: embeddings of both are added; for grids, scores are averaged.
     progress
         Called with the number of pictures done and the total; then, if all pictures are compared, with those of pairs.
     cache_bytes

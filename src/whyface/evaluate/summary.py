@@ -100,7 +100,7 @@ TARGET_FMRS: Final = (1e-1, 1e-2, 1e-3, 1e-4)
 """FMRs at which a report shows the FNMR."""
 
 FEW_FALSE_MATCHES: Final = 30
-"""With fewer errors a rate is only rough: the rule of 30 (Doddington et al., Speech Communication 31, 2000)."""
+"""Minimum number of errors for a reliable rate: the rule of 30 (Doddington et al., Speech Communication 31, 2000)."""
 
 BAND_POINTS: Final = 64
 
@@ -109,13 +109,13 @@ BAND_POINTS: Final = 64
 class RateAtFmr:
     """FNMR and TAR where the FMR is at most a target.
 
-    It is a point of a report, with the interval of the FNMR over thresholds that vary with the sample. A threshold to
-    decide by is an :class:`~whyface.models.operating_point.OperatingPoint`.
+    It is a point of a report; its interval of the FNMR is over thresholds that vary with the sample. A threshold for
+    decisions is an :class:`~whyface.models.operating_point.OperatingPoint`.
 
     Attributes
     ----------
     target
-        Maximum FMR (also called FAR).
+        Maximum FMR.
     supported
         Whether there are at least ``1 / target`` impostor pairs; if not, the values below are None.
     threshold, false_matches, fmr, fnmr

@@ -123,7 +123,7 @@ COLUMNS: Final = (
     Column("deletion", "Deletion", "accuracy left, %: less is better", lower_is_better=True),
     Column("insertion", "Insertion", "accuracy back, %: more is better"),
     Column("overlap", "Pointing", "pasted part found, %: more is better"),
-    Column("shift", "Steadiness", "shifted by 1 pixel: 100 = same", factor=100.0),
+    Column("shift", "Stability", "shifted by 1 pixel: 100 = same", factor=100.0),
     Column("processor", "Time", "CPU seconds per pair", factor=1.0, lower_is_better=True, logarithmic=True),
 )
 _BENCH_MERITS_LEFT, _BENCH_MERITS_TOP, _ROW, _BENCH_MERITS_SIDE, _BENCH_MERITS_GAP, _WIDTH = 170, 150, 30, 40, 34, 156

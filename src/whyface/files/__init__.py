@@ -1,1 +1,1 @@
-"""Files and folders, and nothing of what is in them."""
+"""Safe reading and writing of files and folders, whatever they contain."""

@@ -1,7 +1,7 @@
-"""The one guard before files of others: kind, size, depth and numbers are checked before anything is made of the bytes.
+"""The one guard for untrusted files: kind, size, depth and numbers are checked before the bytes are used.
 
-What is refused raises :class:`RefusedError`, an ``OSError``, or ``ValueError`` with a short phrase. A reader adds which
-file it was and what to do; no other exception comes out.
+It raises :class:`RefusedError`, which is an ``OSError``, or ``ValueError`` with a short phrase, and no other exception.
+Readers add the name of the file and what to do.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_TEXT: Final = 64 * 2**20
-"""Bytes of JSON, YAML or settings; the largest explanation with maps is below 1 MiB."""
+"""Maximum size of JSON, YAML or settings in bytes; the largest explanation with maps is below 1 MiB."""
 
 LARGEST_MODEL: Final = 2 * 2**30
-"""Bytes of a network or of tensors; an ONNX file cannot hold more."""
+"""Maximum size of a network or of tensors in bytes; an ONNX file cannot hold more."""
 
 LARGEST_ARCHIVE: Final = 2**44
-"""Bytes of a tar or record file, which is read a picture at a time."""
+"""Maximum size of a tar or record file in bytes; these are read one picture at a time."""
 
 LARGEST_NUMBER: Final = 2**63
 """Exclusive upper limit of whole numbers in JSON."""
@@ -33,7 +33,7 @@ _TENSOR_TYPES: Final = frozenset({"F64", "F32", "F16", "I64", "I32", "I16", "I8"
 
 
 class RefusedError(OSError):
-    """A file that is not read, because of what it is or how large it is."""
+    """A file is not read because of its kind or size."""
 
 
 def read_guarded(path: Path | str, *, most: int = LARGEST_MODEL) -> bytes:
@@ -42,7 +42,7 @@ def read_guarded(path: Path | str, *, most: int = LARGEST_MODEL) -> bytes:
     Raises
     ------
     OSError
-        It cannot be read; :class:`RefusedError` if it is no plain file or too large. ``strerror`` says why.
+        The file cannot be read; :class:`RefusedError` if it is not a plain file or too large. ``strerror`` says why.
     """
     size = check_plain(path, most=most)
     with Path(path).open("rb") as file:
@@ -58,13 +58,13 @@ def check_plain(path: Path | str, *, most: int = LARGEST_MODEL) -> int:
     try:
         about = Path(path).stat()
     except ValueError as error:  # a NUL byte, or a name that is not UTF-8
-        raise RefusedError(errno.EINVAL, f"no name of a file: {error}", str(path)) from error
+        raise RefusedError(errno.EINVAL, f"not a file name: {error}", str(path)) from error
     if stat.S_ISDIR(about.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(about.st_mode):
         _refuse(path, "a pipe, device or socket, not a file")
     if about.st_size > most:
-        _refuse(path, f"{about.st_size} bytes, more than the {most} that are read")
+        _refuse(path, f"{about.st_size} bytes, more than the maximum of {most}")
     return about.st_size
 
 
@@ -115,7 +115,7 @@ def parse_yaml(source: str) -> Any:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except (ValueError, AttributeError, IndexError, KeyError, TypeError, OverflowError) as error:
-        # PyYAML lets them out for odd dates, numbers and tags.
+        # PyYAML lets these through for odd dates, numbers and tags.
         raise ValueError(f"a value that cannot be read ({type(error).__name__})") from error
 
 
@@ -129,7 +129,7 @@ def read_tensors(
     path
         The file.
     names
-        The tensors that are wanted; those that the file lacks are left out. None reads all.
+        Names of the tensors to read; those that the file lacks are left out. None reads all.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def read_tensors(
     OSError
         See :func:`read_guarded`.
     ValueError
-        If it is no safetensors file, or a tensor has a type that NumPy lacks, such as BF16.
+        If it is not a safetensors file, or a tensor has a type that NumPy lacks, such as BF16.
     """
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - start fast
 
@@ -156,7 +156,7 @@ def read_tensors(
                     raise ValueError(f"tensor {name[:60]!r} has the type {kind[:20]}; store it as F32")
             return {name: file.get_tensor(name) for name in sorted(chosen)}, metadata
     except (SafetensorError, OverflowError, MemoryError, RecursionError) as error:
-        raise ValueError(f"no safetensors file ({str(error)[:120]})") from error
+        raise ValueError(f"not a safetensors file ({str(error)[:120]})") from error
 
 
 def _refuse(path: Path | str, why: str) -> NoReturn:
@@ -164,7 +164,7 @@ def _refuse(path: Path | str, why: str) -> NoReturn:
 
 
 def _whole(digits: str) -> int:
-    # Python itself refuses thousands of digits; these would overflow where they become floats.
+    # Python itself refuses thousands of digits; these would overflow when converted to floats.
     value = int(digits) if len(digits) < 25 else LARGEST_NUMBER
     if abs(value) >= LARGEST_NUMBER:
         raise ValueError("a number beyond 64 bits")

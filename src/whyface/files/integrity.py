@@ -1,4 +1,4 @@
-"""Files read and written whole: SHA-256 of what was read, and writing that replaces a file at once or not at all."""
+"""Whole files: checks of their SHA-256, and atomic writing, which replaces a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from whyface.errors import ModelError, ModelIntegrityError, OutputError
 from whyface.files.guarded import check_plain, read_guarded
 
 TEMPORARY: Final = ".whyface-tmp"
-"""How the names of files and folders end that are still being written."""
+"""Suffix of the names of files and folders that are still being written."""
 
 
 def sha256_of(path: Path | str) -> str:
@@ -39,12 +39,12 @@ def sha256_of(path: Path | str) -> str:
 
 
 def check_sha256(path: Path | str, expected: str) -> str:
-    """Return the SHA-256 of a file after comparing it with the one on record.
+    """Return the SHA-256 of a file, after a comparison with the one on record.
 
     Raises
     ------
     ModelIntegrityError
-        They differ.
+        The two differ.
     ModelError
         The file is missing or cannot be read.
     """
@@ -59,7 +59,7 @@ def check_digest(actual: str, expected: str, path: Path | str) -> None:
     Raises
     ------
     ModelIntegrityError
-        They differ.
+        The two differ.
     """
     if actual.lower() != expected.lower():
         raise ModelIntegrityError(
@@ -86,7 +86,7 @@ def read_model(path: Path | str) -> bytes:
 
 
 def unreadable(path: Path | str, error: OSError) -> ModelError:
-    """Make the one-line error for a model file that the system does not hand out."""
+    """Return the one-line error for a model file that cannot be read."""
     if isinstance(error, FileNotFoundError):
         return ModelError(f"{path}: no such model file; check the path")
     if isinstance(error, IsADirectoryError):
@@ -107,7 +107,7 @@ def write_atomic(path: Path | str, data: bytes) -> None:
     target = Path(path)
     temporary: Path | None = None
     try:
-        # A name may be as long as the system allows already.
+        # The name may already have the maximum length.
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.", suffix=TEMPORARY)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
@@ -127,19 +127,19 @@ def write_atomic(path: Path | str, data: bytes) -> None:
 
 @contextmanager
 def folder_at_once(path: Path) -> Iterator[Path]:
-    """Give a folder to fill; it takes its name, and is on the disk, when the block ends without an error.
+    """Yield a folder to fill; it gets its name, and is on the disk, when the block ends without an error.
 
-    What is written into it should be synced. What killed processes left of folders with this name is removed.
+    Files written into it should be synced. Leftovers of killed processes that wrote a folder of this name are removed.
 
     Raises
     ------
     OSError
-        The folder cannot be made, or there is something of that name.
+        The folder cannot be created, or the name is taken.
     """
     remove_leftovers(path.parent, of=path.name)
     started = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=TEMPORARY))
     try:
-        # mkdtemp makes a private folder; the one within has the user's own permissions.
+        # mkdtemp makes a private folder; the one inside it has the user's own permissions.
         made = started / "made"
         made.mkdir()
         yield made
@@ -151,14 +151,14 @@ def folder_at_once(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk: without it, a power cut can undo a rename."""
-    # Windows opens no folders, and needs none of this.
+    """Wait until the names in a folder are on the disk; otherwise a power cut can undo a rename."""
+    # Windows cannot open folders, and does not need this.
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         except OSError as error:
-            # Some network file systems do not offer it for folders.
+            # Some network file systems do not support it for folders.
             if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
                 raise
         finally:
@@ -175,12 +175,12 @@ def remove_leftovers(folder: Path, *, of: str = "", age: float = 3600) -> None:
     of
         Only leftovers of the target with this name.
     age
-        Only those that were last changed so many seconds ago, as another process may be at work on a younger one; 0
-        where nobody else can be.
+        Minimum age in seconds, since another process may still be writing a younger one; 0 if there can be no other
+        process.
     """
     latest = time.time() - age
     for left in folder.glob(f".*{TEMPORARY}"):
-        # A leftover that stays does no harm.
+        # A remaining leftover does no harm.
         with contextlib.suppress(OSError):
             if left.name.startswith(f".{of[:40]}") and left.lstat().st_mtime <= latest:
                 if left.is_dir() and not left.is_symlink():
@@ -190,10 +190,9 @@ def remove_leftovers(folder: Path, *, of: str = "", age: float = 3600) -> None:
 
 
 def with_sorted_metadata(data: bytes) -> bytes:
-    """Put the metadata of a safetensors file into the order of its keys.
+    """Sort the metadata of a safetensors file by key.
 
-    The library writes them in an order that is drawn anew each time, so that equal tensors made files of different
-    bytes and SHA-256.
+    The library writes them in a random order, so that equal tensors would give files of different bytes and SHA-256.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Checked reading of JSON values, and arrays that come back from JSON bit for bit.
+"""Checked reading of JSON values, and arrays that survive JSON bit for bit.
 
 Readers raise ``ValueError`` or ``TypeError`` with a short phrase; callers add the key.
 """
@@ -68,7 +68,7 @@ def optional(read: Callable[[Any], _T], value: Any) -> _T | None:
 
 
 def numbers(value: Any, length: int) -> tuple[float, ...]:
-    """Read a list of so many numbers."""
+    """Read a list of ``length`` numbers."""
     found = tuple(number(item) for item in items(value))
     if len(found) != length:
         raise ValueError(f"must have {length} numbers, got {len(found)}")
@@ -76,7 +76,7 @@ def numbers(value: Any, length: int) -> tuple[float, ...]:
 
 
 def array_to_lists(array: NDArray[np.float32]) -> list[list[float]]:
-    """Write a float32 array (H, W) as lists of the shortest decimals that read back as the same bits."""
+    """Return a float32 array (H, W) as lists of the shortest decimals that read back as the same bits."""
     return [[_shortest(value) for value in row] for row in array]
 
 
@@ -98,7 +98,7 @@ def freeze(value: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If the value does not fit into JSON (a NaN, a number that is no plain Python number, another type).
+        If the value does not fit into JSON (a NaN, a number that is not a plain Python number, another type).
     """
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -112,7 +112,7 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """Turn what :func:`freeze` gave into plain dicts and lists."""
+    """Return the result of :func:`freeze` as plain dicts and lists."""
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, tuple):
@@ -128,5 +128,5 @@ def shown(value: Any) -> str:
 
 def _shortest(value: np.float32) -> float:
     decimal = float(str(value))
-    # Reading goes through float64, so a decimal close to the middle of two float32 values could round twice.
+    # Reading goes through float64, so that a decimal close to the middle of two float32 values could round twice.
     return decimal if np.float32(decimal) == value else float(value)

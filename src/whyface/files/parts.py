@@ -1,4 +1,4 @@
-"""Results in Parquet parts on disk: one file per chunk with its checksum, so that a killed run can go on."""
+"""Results in Parquet files: one file per chunk, with a checksum, so that a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from whyface.files.integrity import remove_leftovers, write_atomic
 from whyface.files.json_values import mapping
 
 METADATA_KEY: Final = b"whyface"
-"""Key of the JSON text in the file's metadata."""
+"""Key of the JSON text in a file's metadata."""
 SETTINGS: Final = "settings.json"
 
 
 def require_pyarrow() -> None:
-    """Make sure that Parquet can be written, before any work is done.
+    """Check that Parquet can be written, before any work is done.
 
     Raises
     ------
@@ -58,11 +58,11 @@ class Rows:
     Attributes
     ----------
     measure
-        What was measured.
+        Name of the measure.
     pair
         (R,): number of the pair in the protocol.
     step
-        (R,) float64: where on the curve, 0 where there is none.
+        (R,) float64: position on the curve, or 0 if there is no curve.
     value
         (R,) float64.
     """
@@ -80,7 +80,7 @@ class ResultTable:
     Attributes
     ----------
     settings
-        What the run was started with, as JSON values.
+        Settings of the run, as JSON values.
     test, measure
         (R,) str.
     pair
@@ -107,22 +107,22 @@ class ResultTable:
 
 
 def open_folder(folder: Path, settings: Mapping[str, Any], *, growing: str | None = None, step: int = 1) -> None:
-    """Make the folder of a run, or make sure that it belongs to a run with the same settings.
+    """Create the folder of a run, or check that it belongs to a run with the same settings.
 
     Parameters
     ----------
     folder, settings
-        Of the run.
+        The folder and the settings of the run.
     growing
-        A number of pairs that may be larger than it was, so that a run is continued with more of them; null stands for
+        Key of a number of pairs that may be larger than before, to continue a run with more of them; null stands for
         all.
     step
-        Pairs per file: only whole files can be continued after.
+        Pairs per file: a run can continue only after complete files.
 
     Raises
     ------
     DataError
-        If it holds results of other settings.
+        If the folder holds results of other settings.
     OutputError
         If it cannot be written.
     """
@@ -134,7 +134,7 @@ def open_folder(folder: Path, settings: Mapping[str, Any], *, growing: str | Non
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
     if before is None and Parts(folder).numbers:
-        raise DataError(f"{folder}: holds results, but not with which settings they were made; remove it")
+        raise DataError(f"{folder}: holds results, but not the settings that they were made with; remove it")
     if before is not None and before.strip() != text and not _continues(before, settings, growing, step):
         raise DataError(f"{folder}: holds results of other settings; choose another folder or remove it")
     if before is None or before.strip() != text:
@@ -155,12 +155,12 @@ def _continues(before: str, settings: Mapping[str, Any], growing: str | None, st
 
 
 class Parts:
-    """The finished chunks of a run, a file each.
+    """The finished chunks of a run, one file each.
 
-    A file's name holds the start of the SHA-256 of its bytes. So one rename brings a chunk and its checksum, and
-    damaged bytes never reach the Parquet reader: of 500 flipped bits it took 222 for other values (pyarrow 26). With
-    Parquet's own checksums, which cover the pages only, it took 8, and 3 kept it busy for more than 10 s. Files of a
-    release without checksums are taken as they are.
+    A file's name contains the start of the SHA-256 of its bytes, so that one rename stores a chunk and its checksum.
+    Damaged bytes never reach the Parquet reader, which read 222 of 500 flipped bits as other values (pyarrow 26). With
+    Parquet's own checksums, which cover only the pages, it read 8, and 3 kept it busy for more than 10 s. Files of a
+    release without checksums are not checked.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class Parts:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._paths: dict[int, Path] = {}
-        # Sorted, a name with a checksum comes before one without.
+        # In sorted order, a name with a checksum comes before one without.
         for path in sorted(folder.glob("part-*.parquet"), reverse=True):
             if found := _PART.fullmatch(path.name):
                 self._paths[int(found["number"])] = path
@@ -182,11 +182,11 @@ class Parts:
         return sorted(self._paths)
 
     def path(self, number: int) -> Path | None:
-        """Return the file of a chunk, None where there is none."""
+        """Return the file of a chunk, or None if there is none."""
         return self._paths.get(number)
 
     def has(self, number: int) -> bool:
-        """Read a chunk's file and say whether it is there and whole; a damaged one is removed."""
+        """Return whether a chunk has an undamaged file; a damaged one is removed."""
         if number not in self._paths:
             return False
         try:
@@ -197,7 +197,7 @@ class Parts:
         return True
 
     def remove(self, number: int) -> Path:
-        """Remove a chunk's file, so that the next run makes it again, and return its path."""
+        """Remove a chunk's file, so that the next run makes it again; return its path."""
         path = self._paths.pop(number)
         path.unlink(missing_ok=True)
         return path
@@ -212,18 +212,18 @@ class Parts:
         """
         path = self._paths.get(number)
         if path is None:
-            raise DataError(f"{self.folder}: part {number} is missing; run the same command again, it makes it")
+            raise DataError(f"{self.folder}: part {number} is missing; run the same command again to make it")
         try:
             data = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); run the same command again") from error
         found = _PART.fullmatch(path.name)
         if found is None or found["digest"] not in {None, _digest(data)}:
-            raise DataError(f"{path}: damaged; run the same command again, it makes this part anew")
+            raise DataError(f"{path}: damaged; run the same command again to make it anew")
         return data
 
     def write(self, number: int, data: bytes) -> None:
-        """Write a chunk's file, whole or not at all, instead of one that may be there.
+        """Write a chunk's file completely or not at all; an existing one is replaced.
 
         Raises
         ------
@@ -247,7 +247,7 @@ def _digest(data: bytes) -> str:
 
 
 def part_bytes(results: Sequence[tuple[str, Rows]]) -> bytes:
-    """Turn the rows of one chunk, (test, rows) each, into a Parquet file.
+    """Return the rows of one chunk, (test, rows) each, as a Parquet file.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Which files are photos: one rule for every folder and every archive that is read, and for the decoder.
+"""Decide which files are photos: one rule for all folders and archives, and for the decoder.
 
 A photo is a file with one of :data:`ENDINGS`, at any depth. Hidden files and hidden folders (their names begin with a
-dot, as do the companions that macOS writes) are passed over, and links to folders are not followed, so that no loop can
-catch the walk and no photo has two names. Everything that is passed over is on record with its reason.
+dot, as do the companion files of macOS) are skipped, and links to folders are not followed, so that there are no
+endless loops and no photo has two names. Everything that is skipped is recorded with its reason.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ ENDINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "AVIF": (".avif",),
     }
 )
-"""What is read: Pillow's name of each format, and how its files end, in lower case. The last two, the formats of many
-phones, need the extra ``heif``; without it they are listed all the same, and reading says what is missing."""
+"""The formats: Pillow's name of each, and the endings of its files in lower case. The last two, used by many phones,
+need the extra ``heif``; without it they are still listed, and reading them says what is missing."""
 
 PHOTO_ENDINGS: Final = frozenset(ending for endings in ENDINGS.values() for ending in endings)
 
@@ -43,16 +43,16 @@ _NO_TEXT: Final = "with a name that is not in UTF-8"
 
 @dataclass(frozen=True)
 class PhotoFolder:
-    """What is in a folder or an archive.
+    """The content of a folder or an archive.
 
     Attributes
     ----------
     photos
         The photos' names, relative to the folder, with forward slashes, sorted.
     folders
-        The folders in it, likewise; those of an archive are not listed.
+        The names of the folders in it, likewise; those of an archive are not listed.
     skipped
-        Why a file or folder is passed over, by name.
+        Reasons why files or folders are skipped, by name.
     """
 
     photos: tuple[str, ...]
@@ -61,15 +61,15 @@ class PhotoFolder:
 
     @property
     def passed_over(self) -> dict[str, str]:
-        """Files that are ignored, apart from hidden ones."""
+        """The reasons for all skipped files except hidden ones, by name."""
         return {name: reason for name, reason in self.skipped.items() if reason != _HIDDEN}
 
 
 def describe_passed_over(reasons: Mapping[str, str]) -> str:
-    """Return in one line how many files are passed over for which reason; empty if there are none."""
+    """Return in one line how many files are skipped for which reason; empty if there are none."""
     counts = Counter(reasons.values())
     listed = ", ".join(f"{number} {reason}" for reason, number in sorted(counts.items()))
-    return f"Passed over, no photos: {listed}" if counts else ""
+    return f"Skipped, not photos: {listed}" if counts else ""
 
 
 def list_photos(folder: str | Path) -> PhotoFolder:
@@ -153,6 +153,6 @@ def _kind(entry: os.DirEntry[str]) -> str:
         if entry.is_file():
             return "file"
     except OSError:
-        # A link to itself, or to where we may not look.
+        # A link to itself, or to a place that may not be read.
         return "link that leads nowhere"
     return "link that leads nowhere" if entry.is_symlink() else "no regular file"

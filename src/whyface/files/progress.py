@@ -29,15 +29,15 @@ def progress_bar(
     Parameters
     ----------
     description
-        What is being done.
+        Text in front of the bar.
     console
-        Where to draw; standard error by default, so that results on standard output stay clean.
+        Console to draw on; standard error by default, so that standard output has only results.
     after
         Seconds before the bar appears.
     clock
         Returns the time in seconds.
     """
-    # The type of callbacks is needed by modules that draw nothing.
+    # Imported here because modules that draw nothing need the type of the callbacks.
     from rich import console as consoles  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
@@ -49,7 +49,7 @@ def progress_bar(
         TimeRemainingColumn(),
         console=where,
         transient=True,
-        # Into a file it would write an empty line.
+        # In a file it would write an empty line.
         disable=not where.is_terminal,
     )
     task = bar.add_task(description, total=None)
