@@ -1,10 +1,10 @@
-"""How long a user waits for the first answer: whole processes, from the command to the verdict.
+"""Time until the first answer: whole processes, from the command to the verdict.
 
     python benchmarks/cold_start.py --out docs/studies/benchmarks/cold_start.json
 
-Each command is started anew in random order, so that whatever else the machine does hits all of them. Files are in the
-page cache after the first round, which is not counted. Processor seconds are given too: other work on the machine
-stretches the wall clock, not them.
+The commands are started in random order, so that other work on the machine affects all of them alike. Files are in the
+page cache after the first round, which is not counted. Processor seconds are reported too: other work on the machine
+hardly changes them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from whyface.onnx_runtime import PRIVACY
 
 
 def once(command: list[str]) -> tuple[float, float]:
-    """Run a command; wall and processor seconds."""
+    """Run a command; return wall and processor seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     environment = {**os.environ, **PRIVACY}

@@ -1,12 +1,12 @@
-"""What FC, U, P and L cost on MobileFaceNet and IR-SE-50: time, floating-point operations and memory of one pair.
+"""The cost of FC, U, P and L on MobileFaceNet and IR-SE-50: time, floating-point operations and memory of one pair.
 
     python benchmarks/cost_study.py --out docs/studies/cost.json --table docs/studies/cost.md
 
-On the CPU everything runs on ONNX Runtime, as it does in use: two aligned faces through the backbone, then the cosine
-of the FC embeddings, or S, W and their product. Where there is a GPU the same networks run there on PyTorch. The four
-kinds take turns in random order, so that whatever else the machine does hits all of them. Peak memory is that of a
-process of its own which opens the files and compares. Operations are counted by PyTorch's counter: a multiplication and
-an addition are two. Tensors are random, which changes no cost.
+On the CPU everything runs on ONNX Runtime, as in use: two aligned faces through the backbone, then the cosine of the FC
+embeddings, or S, W and their product. If there is a GPU, the same networks also run there on PyTorch. The four kinds
+alternate in random order, so that other work on the machine affects all of them alike. Peak memory is that of a
+separate process that opens the files and compares. Operations are counted by PyTorch: a multiplication and an addition
+are two. Tensors are random, which does not change the cost.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Compare = Callable[[], object]
 
 
 def networks(backbone: str) -> tuple[Any, Any, Any, Any]:
-    """Build backbone, FC head, grid head and attention with random tensors.
+    """Return backbone, FC head, grid head and attention with random tensors.
 
     MobileFaceNet gets the placed head that the default model has, IR-SE-50 the published 1 x 1 convolution.
     """
@@ -69,7 +69,7 @@ def write_files(backbone: str, folder: Path) -> None:
 
 
 def faces(pairs: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw pictures: what is in them costs nothing."""
+    """Return random pictures: the content does not change the cost."""
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 256, (2, pairs, 3, 112, 112), np.uint8)
     return first, second
@@ -124,7 +124,7 @@ def on_device(backbone: str, device: str, pairs: int) -> dict[str, Compare]:
 
 
 def alternate(compares: dict[str, Compare], rounds: int, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-    """Time each kind once a round, in random order; milliseconds."""
+    """Time each kind once per round, in random order; return milliseconds."""
     times: dict[str, list[float]] = {kind: [] for kind in compares}
     for _ in range(rounds):
         for kind in rng.permutation(list(compares)):
@@ -135,7 +135,7 @@ def alternate(compares: dict[str, Compare], rounds: int, rng: np.random.Generato
 
 
 def summarise(times: dict[str, NDArray[np.float64]], pairs: int, rng: np.random.Generator) -> dict[str, dict[str, Any]]:
-    """Medians per pair, and their ratio to FC with a 95 % interval by resampling the rounds."""
+    """Return medians per pair, and their ratio to FC with a 95 % interval by resampling the rounds."""
     rounds = len(times["fc"])
     draws = rng.integers(rounds, size=(2000, rounds))
     fc = np.median(times["fc"][draws], axis=1)
@@ -172,7 +172,7 @@ def parameters(backbone: str) -> dict[str, int]:
 
 
 def peak_of_this_process(backbone: str, kind: str, folder: Path, threads: int) -> float:
-    """Open and compare once; MiB of resident memory above what the interpreter and the libraries took before."""
+    """Open and compare once; return MiB of resident memory beyond that of the interpreter and the libraries."""
     before = _status("VmRSS")
     compare = on_cpu(backbone, kind, folder, threads, 1)
     for _ in range(3):
@@ -186,7 +186,7 @@ def _status(name: str) -> int:
 
 
 def peak_memory(backbone: str, kind: str, folder: Path, threads: int, repeats: int) -> float | None:
-    """Median peak of several processes, MiB; None where the system does not tell."""
+    """Return the median peak of several processes in MiB; None if the system does not report it."""
     if not Path("/proc/self/status").exists():
         return None
     command = [sys.executable, __file__, "--peak", backbone, kind, str(folder), "--threads", str(threads)]
@@ -253,7 +253,7 @@ def on_gpu(backbone: str, rows: dict[str, dict[str, Any]], args: argparse.Namesp
 
 
 def table(record: dict[str, Any]) -> str:
-    """Write the results as a table in Markdown."""
+    """Return the results as a table in Markdown."""
     gpu = record["gpu"] is not None
     head = ["", "parameters, M", "GFLOP a pair", "peak memory, MiB", "CPU, ms a pair", "times FC (95 %)"]
     head += ["GPU, ms a pair", "GPU in batches, ms a pair"] if gpu else []

@@ -1,4 +1,4 @@
-"""Compare the face detectors on LFW: faces found, time per photo, and what accuracy their alignment leads to.
+"""Compare the face detectors on LFW: faces found, time per photo, and verification accuracy with their alignment.
 
     OMP_NUM_THREADS=1 python benchmarks/detectors.py --data DATA --weights WEIGHTS
 
@@ -89,7 +89,7 @@ def embed(embedder: OnnxEmbedder, crops: dict[str, Photo], title: str) -> dict[s
 
 
 def verification(protocol: PairProtocol, vectors: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
-    """Judge each fold with the threshold that is best on the other; a pair without a face counts as an error."""
+    """Return the accuracy of each fold with the threshold of the other; a pair without a face counts as an error."""
     pairs = [pair for pair in pairs_of(protocol) if pair[3] in FOLDS]
     scores = np.array([cosine(vectors, left, right) for left, right, *_ in pairs])
     genuine = np.array([pair[2] for pair in pairs])
@@ -127,7 +127,7 @@ def pairs_of(protocol: PairProtocol) -> list[tuple[str, str, bool, int]]:
 def detect_all(
     detector: Detector, photos: dict[str, Photo], title: str
 ) -> tuple[dict[str, list[Detection]], list[float]]:
-    """Return the faces of every photo and the milliseconds that each took."""
+    """Return the faces of every photo, and the milliseconds for each."""
     found: dict[str, list[Detection]] = {}
     times: list[float] = []
     detector.detect(next(iter(photos.values())))
@@ -162,7 +162,7 @@ def timing(milliseconds: list[float]) -> dict[str, float]:
 
 
 def time_anew(photos: dict[str, Photo], out: Path) -> None:
-    """Replace the times in a file of figures, for when the machine was busy at the first run."""
+    """Replace the times in a file of results, in case the machine was busy during the first run."""
     figures = json.loads(out.read_text(encoding="utf-8"))
     for title, detector in candidates().items():
         _, times = detect_all(detector, photos, title)
@@ -187,7 +187,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Where to write the figures.")] = Path("docs/studies/detectors.json"),
     time_only: Annotated[int, typer.Option(help="Only time this many photos anew; 0 measures everything.")] = 0,
 ) -> None:
-    """Measure every detector and write the figures."""
+    """Measure every detector and write the results."""
     cv2.setNumThreads(THREADS)
     photos = read_photos(data / "lfw-deepfunneled-folds-1-2.tar")
     if time_only:

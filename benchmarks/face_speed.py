@@ -1,12 +1,12 @@
-"""What one face costs on the processor: graph optimisation, threads, batch size, and 8 and 16 bits beside accuracy.
+"""The cost of one face on the processor by graph optimisation, threads, batch size and number format, with accuracy.
 
     python benchmarks/face_speed.py --calibration glint24-aligned-112.tar --lfw lfw-aligned-112.tar \
         --pairs lfw-pairs.txt --cfp cfp-aligned-112.tar --out docs/studies/benchmarks/face_speed.json
 
-The settings take turns in random order, so that whatever else the machine does hits all of them. ``int8`` is made by
-studies/quantisation/study.py, ``float16`` by ONNX Runtime's converter (which computes in float32 on most processors and
-pays for converting), ``bfloat16`` has its weights rounded to 8 bits of mantissa: ONNX Runtime has no bfloat16
-convolution for this kind of processor, so that only its accuracy and not its speed can differ.
+The settings alternate in random order, so that other work on the machine affects all of them alike. ``int8`` is made by
+studies/quantisation/study.py. ``float16`` is made by ONNX Runtime's converter; most processors convert it to float32,
+which takes time. ``bfloat16`` has weights rounded to 8 bits of mantissa: ONNX Runtime has no bfloat16 convolution for
+this kind of processor, so that only its accuracy can differ, not its speed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def variants(folder: Path, faces: NDArray[np.uint8]) -> dict[str, Path]:
     for tensor in rounded.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:
             bits = numpy_helper.to_array(tensor).astype(np.float32).view(np.uint32)
-            # To nearest, ties to even, as the format's hardware does.
+            # To nearest, ties to even, as hardware for this format does.
             cut = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
             tensor.CopyFrom(numpy_helper.from_array(cut.view(np.float32), tensor.name))
     paths["bfloat16 weights"] = folder / "bfloat16.onnx"
@@ -87,7 +87,7 @@ Setting = tuple[str, dict[str, Any], int]
 
 
 def all_settings(paths: dict[str, Path]) -> dict[str, Setting]:
-    """Name what is timed."""
+    """Return the settings to time, by name."""
     found: dict[str, Setting] = {}
     for threads in THREADS:
         many = f"{threads} thread{'s' * (threads > 1)}"
@@ -105,9 +105,9 @@ def all_settings(paths: dict[str, Path]) -> dict[str, Setting]:
 
 
 def times(paths: dict[str, Path], faces: NDArray[np.uint8], rounds: int, seed: int) -> dict[str, float]:
-    """Give milliseconds a face by setting, medians over rounds in random order.
+    """Return milliseconds per face by setting, medians over rounds in random order.
 
-    One session is open at a time: the threads of others that wait for work would keep a core busy.
+    Only one session is open at a time, since waiting threads of others would keep a core busy.
     """
     given = faces.astype(np.float32)
     settings = all_settings(paths)
@@ -130,7 +130,7 @@ def times(paths: dict[str, Path], faces: NDArray[np.uint8], rounds: int, seed: i
 
 
 def taking_turns(paths: dict[str, Path], faces: NDArray[np.uint8]) -> dict[str, float]:
-    """Give milliseconds a face of 8 where two open networks take turns, with and without spinning threads."""
+    """Return milliseconds per face in batches of 8 with two networks in turn, with and without spinning threads."""
     given = faces[:8].astype(np.float32)
     found: dict[str, float] = {}
     for spinning in (False, True):
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    # The quantiser advises a preparation step that changes nothing for this network.
+    # The quantiser recommends a preparation step that has no effect on this network.
     logging.getLogger().setLevel(logging.ERROR)
     with open_pictures(args.calibration) as source:
         names = np.random.default_rng(args.seed).permutation(source.names())[:256]

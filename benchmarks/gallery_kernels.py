@@ -1,4 +1,4 @@
-"""Other ways to the scores of :mod:`whyface.gallery.kernel`, for ``gallery_speed.py``: one probe, 16-bit records."""
+"""Alternatives to :mod:`whyface.gallery.kernel` for ``gallery_speed.py``: one probe, 16-bit records."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def pytorch(records: NDArray[Any], probes: Probes, attention: ClippedAttention, 
 def _loops(
     numbers: Any, scales: Any, unit: int, term: int, floor: Any, cells: Any, kernel: Any, logits: Any, similarity: Any
 ) -> None:
-    """Loop over records: the 3 x 3 convolution as it is, 16 channels to a vector."""
+    """Loop over records: the direct 3 x 3 convolution, 16 channels per vector."""
     padded = np.zeros((9, 9, 16), np.float32)
     for n in range(numbers.shape[0]):
         scale = scales[n, 3]
@@ -171,7 +171,7 @@ def _loops(
 
 
 def compiled(records: NDArray[Any], probes: Probes, attention: ClippedAttention, threads: int) -> Scorer:
-    """Numba for the sums, NumPy for the softmax over the cells; ImportError where Numba is not installed."""
+    """Numba for the sums, NumPy for the softmax over the cells; ImportError if Numba is not installed."""
     import numba  # noqa: PLC0415 - nothing else needs it
 
     loops = numba.njit(fastmath=True, nogil=True)(_loops)
@@ -181,7 +181,7 @@ def compiled(records: NDArray[Any], probes: Probes, attention: ClippedAttention,
     unit, term = fields["unit"][1] // 2, fields["terms"][1] // 2
     numbers = records.view(np.int16).reshape(len(records), -1)
     scales = records.view(np.float32).reshape(len(records), -1)
-    # The middle cell's column of the matrix holds the whole kernel.
+    # The middle cell's column of the matrix contains the whole kernel.
     middle = attention.split.out[:, 24].reshape(7, 7, 16)[2:5, 2:5] * np.float32(1 - attention.split.pair_slope)
     # Padding is outside the picture for max(s, -f) too: it stays 0.
     kernel, floor = np.ascontiguousarray(middle), -probes.terms[0]

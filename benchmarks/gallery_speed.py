@@ -1,17 +1,17 @@
-"""What an explained 1:N search costs: ours, the pair graph, plain cosine, and other ways to run the same maths.
+"""The cost of an explained 1:N search: ours, the pair graph, plain cosine, and other implementations of the same maths.
 
     python benchmarks/gallery_speed.py --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt \
         --out docs/studies/benchmarks/gallery_speed.json
 
 - ``search``: the whole of ``Gallery.search`` on a memory-mapped gallery, top 10 with S and W;
-- ``pair graph``: the model's ONNX pair graph on batches of 1,024 grids that are in memory already, on all cores;
+- ``pair graph``: the model's ONNX pair graph on batches of 1,024 grids that are already in memory, on all cores;
 - ``kernel``: scores of one probe from 16-bit records in memory, without the top 10, by ours and by the ways of
   ``gallery_kernels.py``, all in blocks on as many threads;
-- ``cosine``: no reasons at all, embeddings of 512 float32 numbers: one matrix product, and pair by pair in Python.
+- ``cosine``: without reasons, embeddings of 512 float32 numbers: one matrix product, and pair by pair in Python.
 
-The variants alternate in random order, so that whatever else the machine does hits all of them. Times are the wall's,
-and the processor's of this process beside them, which a busy machine disturbs less. With LFW given, it also says how
-far the scores are from the pair graph's on real faces, and what 16 bits change.
+The variants alternate in random order, so that other work on the machine affects all of them alike. Wall times and
+processor times of this process are reported; a busy machine changes the latter less. With LFW, the report also has the
+difference from the pair graph's scores on real faces, and the effect of 16 bits.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def on_lfw(model: XcosModel, features: GalleryFeatures, lfw: Path, pairs: Path) 
 
 
 def million_open_ms(model: XcosModel, folder: Path, faces: int = 1_000_000) -> float:
-    """Time the opening of a gallery of a million faces, whose records are a hole in the file."""
+    """Time the opening of a gallery of a million faces whose feature file is sparse."""
     with Gallery.create(folder, model) as gallery:
         size = HEADER + faces * gallery.layout.record.itemsize
         rows = [(f"person {i // 3}", "made up", "") for i in range(faces)]
@@ -122,7 +122,7 @@ def million_open_ms(model: XcosModel, folder: Path, faces: int = 1_000_000) -> f
 
 
 def copy_speed(records: NDArray[Any]) -> float:
-    """Give the bytes a second at which one thread can only copy records, block by block."""
+    """Return the bytes per second at which one thread copies records, block by block."""
     raw = records.view(np.uint8).reshape(len(records), -1)
     block = np.empty_like(raw[:BLOCK])
     best = 0.0
@@ -135,14 +135,14 @@ def copy_speed(records: NDArray[Any]) -> float:
 
 
 def cosine_loop(probe: Floats, others: Floats) -> list[float]:
-    """Compare pair by pair, norms and all, as pipelines do that hold embeddings in a list."""
+    """Compare pair by pair, with norms, as pipelines with a list of embeddings do."""
     return [float(probe @ other / (np.linalg.norm(probe) * np.linalg.norm(other))) for other in others]
 
 
 def measure(
     variants: dict[str, tuple[int, Callable[[], object]]], rounds: int, rng: np.random.Generator
 ) -> dict[str, dict[str, float]]:
-    """Run each variant once a round, in random order; pairs a second, by the wall and by the processor's time."""
+    """Run each variant once per round, in random order; return pairs per second of wall and of processor time."""
     wall: dict[str, list[float]] = {name: [] for name in variants}
     cpu: dict[str, list[float]] = {name: [] for name in variants}
     for round_ in range(rounds + 1):
@@ -182,7 +182,7 @@ def main() -> None:
     features = GalleryFeatures(model)
     attention = features.attention
     assert attention is not None
-    # The time does not depend on the values; the gallery is made of a few thousand grids, again and again.
+    # The time does not depend on the values; the gallery repeats a few thousand grids.
     some = rng.standard_normal((4096, 32, 7, 7)).astype(np.float32)
     probe = rng.standard_normal((16, 32, 7, 7)).astype(np.float32)
     one = features.probes(probe[:1], "l")

@@ -1,17 +1,17 @@
-"""What the gradient methods save over the straightforward loop, side by side in one run.
+"""The gradient methods compared with the straightforward loop in one run.
 
     python benchmarks/gradient_methods.py --out docs/studies/benchmarks/gradient_methods.json
 
-Two pairs of calls on the default model's backbone with an FC head of 128 numbers, or on a network of that kind:
+Two pairs of calls on the default model's backbone with an FC head of 128 numbers, or on a similar network:
 
 * xSSAB, both faces and both signs: the published call pattern (twelve runs of the network and four backward passes, a
-  face at a time, parameters with gradients as they are after loading), against one run and two backward passes.
+  face at a time, with gradients of the parameters, as after loading), against one run and two backward passes.
 * FGGB, both faces: for each dimension a run and a backward pass (``loop``), or one run and a backward pass for each
-  dimension over the kept graph (``kept graph``), against backward passes over a batch of copies. Beside them a
-  vectorised backward pass over one copy (``vmap``), and several chunk sizes.
+  dimension over the kept graph (``kept graph``), against backward passes over a batch of copies; also a vectorised
+  backward pass over one copy (``vmap``), and several chunk sizes.
 
-All alternate in random order, so that whatever else the machine does hits them alike. A round of FGGB's loops takes
-``--dimensions`` of the 128 dimensions; times are per dimension. Before timing, all are checked to give the same maps.
+All alternate in random order, so that other work on the machine affects them alike. A round of FGGB's loops uses
+``--dimensions`` of the 128 dimensions; times are per dimension. First, all are checked to give the same maps.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Times = NDArray[np.float64]
 
 
 def networks() -> tuple[nn.Module, TorchEmbedder]:
-    """The network as a user has it, and the same behind our protocol; weights of the head do not change the cost."""
+    """Return the network as a user has it, and as an embedder; the weights of the head do not change the cost."""
     backbone = MobileFaceNet()
     load_safetensors(backbone, model_entry(DEFAULT_MODEL).locate("safetensors"), prefix="backbone.")
     torch.manual_seed(0)
@@ -62,7 +62,7 @@ def networks() -> tuple[nn.Module, TorchEmbedder]:
 
 
 def as_pytorch_does(embedder: TorchEmbedder) -> TorchEmbedder:
-    """Copy the network without our 1 x 1 convolutions, which know no vmap."""
+    """Return a copy of the network without our 1 x 1 convolutions, which do not support vmap."""
     copied = copy.deepcopy(embedder)
     for layer in (*copied.trunk.modules(), *copied.head.modules()):
         if isinstance(layer, PointwiseConv2d):
@@ -71,7 +71,7 @@ def as_pytorch_does(embedder: TorchEmbedder) -> TorchEmbedder:
 
 
 def published_xssab(network: nn.Module, first: Tensor, second: Tensor) -> list[Tensor]:
-    """Follow the published call pattern: for every face and sign two runs for the split, one to go backward from."""
+    """Follow the published call pattern: for each face and sign, two runs for the split, one for the gradients."""
     maps = []
     for explained, other in ((first, second), (second, first)):
         for sign in (True, False):
@@ -145,9 +145,9 @@ def vectorised_fggb(score: CosineScore, faces: Tensor, weights: Tensor, chunk: i
 
 
 def alternate(calls: Calls, rounds: int, rng: np.random.Generator, progress: Callable[[int, int], None]) -> Times:
-    """Time each call once a round, in random order: (2, calls, rounds) seconds, by the clock and of the processor.
+    """Time each call once per round, in random order; return wall and processor seconds, (2, calls, rounds).
 
-    Processor seconds, of all cores together, do not count what else runs on the machine.
+    Processor seconds are the sum over all cores, without other processes.
     """
     names = list(calls)
     times = np.zeros((2, len(names), rounds))
@@ -161,7 +161,7 @@ def alternate(calls: Calls, rounds: int, rng: np.random.Generator, progress: Cal
 
 
 def ratio(slow: Times, fast: Times, rng: np.random.Generator) -> dict[str, Any]:
-    """Give the ratio of medians with its 95 % interval over rounds."""
+    """Return the ratio of medians with its 95 % interval over rounds."""
     draws = rng.integers(len(slow), size=(2000, len(slow)))
     ratios = np.median(slow[draws], axis=1) / np.median(fast[draws], axis=1)
     low, high = np.percentile(ratios, [2.5, 97.5])
@@ -170,7 +170,7 @@ def ratio(slow: Times, fast: Times, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def same(maps: Any, expected: Any) -> None:
-    """Check that two ways give the same maps, but for single pixels behind a neuron at its kink."""
+    """Check that two implementations give the same maps, except for single pixels after a neuron at its kink."""
     one, other = (torch.stack(list(each)) for each in (maps, expected))
     error = float((one - other).norm() / other.norm())
     if not error < 0.01:

@@ -1,11 +1,11 @@
-"""Does S say where? Cover a block of a face and see at which distance the similarities change.
+"""Is S local? Cover a block of a face and measure at which distance the similarities change.
 
     python benchmarks/locality.py --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt \
         --out docs/studies/benchmarks/locality.json
 
 Genuine LFW pairs; in face A, every block of 2 x 2 cells (32 x 32 pixels) in turn is painted with the face's mean
-colour. Reported: the mean |change of S| over cells at each distance (in cells, Chebyshev) from the covered block.
-A network whose cells saw the whole face alike would give the same number at every distance.
+colour. The report has the mean |change of S| over cells at each distance (in cells, Chebyshev) from the covered block.
+A network whose cells all depended on the whole face equally would give the same number at every distance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CELL, BLOCK, CELLS = 16, 2, 7
 
 
 def distances(row: int, column: int) -> NDArray[np.int64]:
-    """Give every cell's distance from the block whose first cell is (row, column): 0 inside."""
+    """Return every cell's distance from the block whose first cell is (row, column); 0 inside."""
     index = np.arange(CELLS)
 
     def gap(start: int) -> NDArray[np.int64]:
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--count", type=int, default=150, help="genuine pairs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="known model, or folder of one of your own")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="known model, or folder of your own")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()

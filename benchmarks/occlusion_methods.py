@@ -1,4 +1,4 @@
-"""What x-face costs: our occlusion against the straightforward loop, side by side in one run.
+"""The cost of x-face: our occlusion compared with the straightforward loop in one run.
 
     python benchmarks/occlusion_methods.py --out docs/studies/benchmarks/occlusion_methods.json
 
@@ -8,11 +8,11 @@ so that they make the same number of passes unless the last column says otherwis
 - ``loop, batch 1``: for each mask a copy of the face, image * mask + fill * (1 - mask), one run of the network on ONNX
   Runtime's own threads, a distance, and mask * deviation added to a full-size map;
 - ``loop, batch 64``: the same, the network fed with 64 copies at a time, as the published demo does;
-- ``ours``: one reused uint8 buffer a worker, single-threaded runs beside each other, maps summed by window;
-- ``three pairings``: the published generator runs everything anew for each of its three methods, with a K x K loop of
-  distances for the first; ours takes all three from the same covered faces and a mean.
+- ``ours``: one reused uint8 buffer per worker, single-threaded runs in parallel, maps summed by window;
+- ``three pairings``: the published generator runs everything again for each of its three methods, with a K x K loop of
+  distances for the first; ours computes all three from the same covered faces and a mean.
 
-The variants alternate in random order, so that whatever else the machine does hits all of them.
+The variants alternate in random order, so that other work on the machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Pairing = Literal["one", "all", "both"]
 def straightforward(
     embedder: OnnxEmbedder, faces: NDArray[np.uint8], sizes: tuple[int, ...], stride: int, pairing: Pairing, batch: int
 ) -> list[NDArray[np.float64]]:
-    """Explain one pair mask by mask; plain, as one would write it first."""
+    """Explain one pair mask by mask, in the simplest way."""
     images = [face.transpose(1, 2, 0).astype(np.float64) / 255 for face in faces]
     plain = embedder.embed(faces)
     distance = 1 - float(plain[0] @ plain[1])
@@ -110,7 +110,7 @@ def main() -> None:
         ],
         "ours, batch 16, three pairings": ours_three,
     }
-    # The same question must get the same answer before its time means anything.
+    # Times can be compared only if the results are the same.
     reference = np.array(straightforward(theirs, faces, sizes, stride, "one", 64))
     found = ours(16).maps(faces[:1], faces[1:])
     agreement = [
@@ -140,7 +140,7 @@ def main() -> None:
         "command": f"python benchmarks/occlusion_methods.py --rounds {args.rounds} --sizes {' '.join(map(str, sizes))} "
         f"--stride {stride}",
         "median_seconds": {name: round(float(np.median(values)), 3) for name, values in times.items()},
-        # Of all cores together; what else runs on the machine does not count in it.
+        # Sum over all cores, without other processes.
         "median_processor_seconds": {name: round(float(np.median(values)), 3) for name, values in busy.items()},
         "ratios": {
             "one pairing, loop of batch 1 / ours": ratio("loop, batch 1", "ours, batch 16"),

@@ -1,16 +1,17 @@
-"""whyface beside other libraries on the same photos, each in an environment and a process of its own.
+"""Compare whyface with other libraries on the same photos, each in its own environment and process.
 
     python benchmarks/peers.py --venv whyface=ENV --venv insightface=ENV --venv face_recognition=ENV \
         --onnx mobilefacenet-ms1m.onnx --out docs/studies/benchmarks/peers.json
 
-ENV is a folder with a virtual environment into which only that library and what it needs was installed. Two questions:
+ENV is a folder with a virtual environment that has only that library and its requirements. There are two measurements:
 
-- ``verify``: two photographs in, a verdict out, with the library's own detector and network, as its README shows;
+- ``verify``: from two photographs to a verdict, with the library's own detector and network, as in its README;
 - ``embed``: one aligned 112 x 112 face through the *same* ONNX file, by the library's own class for it.
 
 Each library gets the same number of threads. A round starts every library's process once, in random order; within a
-process the first call, which loads models, is counted apart. Install size is the environment's site-packages without
-pip and setuptools. What is not installed, or needs a download that is not there, is named and left out.
+process the first call, which loads models, is counted separately. The install size is that of the environment's
+site-packages without pip and setuptools. Libraries that are not installed, or need a missing download, are named and
+left out.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ embed = lambda: session.run(None, {name: face})[0][0, 0]
 
 
 def install_megabytes(environment: Path) -> float:
-    """Add up what an environment holds beside pip and setuptools."""
+    """Return the size of an environment without pip and setuptools."""
     packages = next(environment.glob("lib/python*/site-packages"))
     own = ("pip", "setuptools", "_distutils_hack", "pkg_resources", "distutils-precedence.pth")
     total = sum(
@@ -117,7 +118,7 @@ def install_megabytes(environment: Path) -> float:
 
 
 def run(environment: Path, library: str, given: str, threads: int) -> dict[str, Any]:
-    """Run one library's process."""
+    """Run one library's process and return its results."""
     code = PREAMBLE + LIBRARIES[library] + ENDING
     variables = {**os.environ, **PRIVACY, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
     python = environment / "bin" / "python"
@@ -129,7 +130,7 @@ def run(environment: Path, library: str, given: str, threads: int) -> dict[str, 
 
 
 def summary(results: list[dict[str, Any]], environment: Path) -> dict[str, Any]:
-    """Put the rounds of one library together."""
+    """Summarise the rounds of one library."""
     found: dict[str, Any] = {"install_megabytes": install_megabytes(environment)}
     found["peak_megabytes"] = round(float(np.median([result["peak_megabytes"] for result in results])), 1)
     for what in ("verify", "embed"):

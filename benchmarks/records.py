@@ -1,4 +1,4 @@
-"""How every benchmark gives its numbers back: JSON on the screen and, where a file is named, the same in it."""
+"""The output of every benchmark: JSON on the screen, and in a file if one is named."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def publish(record: dict[str, Any], out: Path | None) -> None:
     Parameters
     ----------
     record
-        What was measured, with the command, the data, the seed and the versions; JSON values only.
+        The measurements, with the command, the data, the seed and the versions; JSON values only.
     out
-        Where to write it; nowhere if None.
+        File to write, or None.
     """
     text = f"{json.dumps(record, indent=1)}\n"
     if out:

@@ -1,10 +1,10 @@
-"""What a search in two stages misses and costs, on galleries of 1,000 to 1,000,000 faces.
+"""Recall and cost of a search in two stages, on galleries of 1,000 to 1,000,000 faces.
 
     python benchmarks/two_stage.py --lfw lfw-aligned-112.tar --work WORK --out docs/studies/benchmarks/two_stage.json \
         --figure docs/figures/two-stage.png
 
-WORK is a folder for the gallery (5 GB at a million faces) and for what is done already: a run that was stopped, or that
-``--minutes`` ends, goes on when it is started again.
+WORK is a folder for the gallery (5 GB at a million faces) and for finished parts: a run that was interrupted, or ended
+by ``--minutes``, is resumed when it is started again.
 
 Faces
 -----
@@ -13,15 +13,15 @@ random order, then distractors; a smaller gallery is the beginning of the larges
 
     mean + sum over i = 1..8 of z_i (grid_i - mean) / sqrt(8),   z_i from a standard normal distribution,
 
-of eight real grids drawn at random from people with a single picture, so nobody's who is probed: new people whose mean
-and covariance are those of real grids. The model normalises cells as it does for any face. How alike they are to the
-probes is compared with how alike other real people are.
+of eight real grids drawn at random from people with a single picture, who are never probes: new people with the mean
+and covariance of real grids. The model normalises cells as it does for any face. Their similarity to the probes is
+compared with that of other real people.
 
-What is measured
-----------------
-- recall@k: the part of the k best faces of the exhaustive search that the shortlist holds. What is on the shortlist is
-  scored exactly, so nothing else can differ.
-- milliseconds per probe, one probe at a time, exhaustive and in two stages in turn.
+Measurements
+------------
+- recall@k: the share of the k best faces of the exhaustive search that are on the shortlist. Faces on the shortlist are
+  scored exactly, so that nothing else can differ.
+- milliseconds per probe, one probe at a time, exhaustive and in two stages alternately.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ MIXED = 8
 CHUNK = 4000
 TIMED = 15
 WITH_LISTS = 50_000
-"""From so many faces on, an index that sorts them into lists is measured too."""
+"""Minimum number of faces at which an index with lists is measured as well."""
 
 
 class OutOfTimeError(Exception):
-    """The time that ``--minutes`` allows is over; what is done is kept."""
+    """The time limit of ``--minutes`` is reached; finished parts are kept."""
 
 
 class Clock:
-    """Ends a run in time."""
+    """The time limit of a run."""
 
     def __init__(self, minutes: float | None) -> None:
         self._end = None if minutes is None else time.monotonic() + 60 * minutes
@@ -99,7 +99,7 @@ def lfw_grids(model: XcosModel, lfw: Path, work: Path) -> tuple[Floats, NDArray[
 def choose(
     names: NDArray[np.str_], probes: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Give the pictures that are probes, those of the gallery in order, and the distractors' sources."""
+    """Return the pictures of the probes, those of the gallery in order, and the distractors' sources."""
     rng = np.random.default_rng(seed)
     _, person, counts = np.unique([name.split("/")[-2] for name in names], return_inverse=True, return_counts=True)
     several = rng.permutation(np.flatnonzero(counts >= 2))[:probes]
@@ -109,7 +109,7 @@ def choose(
 
 
 def distractors(grids: Floats, sources: NDArray[np.int64], count: int, rng: np.random.Generator) -> Floats:
-    """Mix new faces from real ones."""
+    """Return new faces mixed from real ones."""
     mean = grids.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = (grids[sources] - mean).reshape(len(sources), -1)
     mixed = np.tile(mean.reshape(-1), (count, 1))
@@ -130,7 +130,7 @@ def fill(
     seed: int,
     clock: Clock,
 ) -> Gallery:
-    """Enroll everybody; goes on where an earlier run stopped, with the same faces."""
+    """Enroll all faces; an interrupted run is resumed with the same faces."""
     path = work / "gallery"
     gallery = Gallery.open(path, model, writable=True) if path.exists() else Gallery.create(path, model)
     with progress_bar("enrolling faces") as progress:
@@ -141,7 +141,7 @@ def fill(
                 stop = min(count, len(rest), start + CHUNK)
                 part, people = grids[rest[start:stop]], [str(names[i].split("/")[-2]) for i in rest[start:stop]]
             else:
-                # Every chunk has a seed of its own, so that a stopped run, or a larger gallery, has the same faces.
+                # Every chunk has its own seed, so that a resumed run, or a larger gallery, has the same faces.
                 chunk, offset = divmod(start - len(rest), CHUNK)
                 rng = np.random.default_rng([seed, chunk])
                 part = distractors(grids, sources, CHUNK, rng)[offset:][: count - start]
@@ -154,7 +154,7 @@ def fill(
 
 
 def exhaustive(gallery: Gallery, probes: Floats, work: Path, clock: Clock) -> list[Path]:
-    """Score every probe against everybody with learned attention; 16 probes a file."""
+    """Score every probe against all faces with learned attention; 16 probes per file."""
     paths = []
     with progress_bar("comparing with everybody") as progress:
         for start in range(0, len(probes), 16):
@@ -172,13 +172,13 @@ def exhaustive(gallery: Gallery, probes: Floats, work: Path, clock: Clock) -> li
 
 
 def top(scores: Floats, count: int) -> NDArray[np.int64]:
-    """Give the numbers of the ``count`` highest, best first."""
+    """Return the numbers of the ``count`` highest, best first."""
     some = np.argpartition(scores, len(scores) - count)[len(scores) - count :]
     return np.asarray(some[np.argsort(-scores[some], kind="stable")], np.int64)
 
 
 class Beginning:
-    """The first records of a gallery, as one of its own."""
+    """The first records of a gallery, as a smaller gallery."""
 
     def __init__(self, gallery: Gallery, count: int) -> None:
         self._gallery = gallery
@@ -192,7 +192,7 @@ class Beginning:
 
 
 def recalls(named: NDArray[np.int64], best: list[NDArray[np.int64]]) -> dict[str, dict[str, float]]:
-    """Say for every k which part of the k best a shortlist of every size holds."""
+    """Return, for every k, the share of the k best that is on a shortlist of every size."""
     return {
         f"recall@{k}": {
             str(size): round(
@@ -259,7 +259,7 @@ def identities(
 
 
 def timings(part: Any, shortlist: Shortlist, probes: Floats) -> dict[str, dict[str, Any]]:
-    """Time one probe at a time, all ways in turn."""
+    """Time one probe at a time, with all ways in turn."""
     learned = part.model.attention
 
     def everybody(probe: Floats) -> None:

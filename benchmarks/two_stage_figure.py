@@ -1,4 +1,4 @@
-"""A picture of what two-stage search costs and misses, by the size of the gallery."""
+"""The figure of cost and recall of two-stage search, by the size of the gallery."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WAYS: Final = (
     ("shortlist of 100", "two stages, 100 compared", BLUE, "^"),
 )
 SHIPPED: Final = "the probe's attention to itself"
-"""What the index weights a probe's cells with."""
+"""The weights of a probe's cells in the index."""
 
 _WIDTH: Final = 1180
 _HEIGHT: Final = 500
@@ -32,7 +32,7 @@ def two_stage_figure(record: Mapping[str, Any]) -> Figure:
     Parameters
     ----------
     record
-        As ``benchmarks/two_stage.py`` writes it.
+        The record that ``benchmarks/two_stage.py`` writes.
 
     Raises
     ------

@@ -1,12 +1,12 @@
-"""How much of an FC network's accuracy does a grid head take over before any training?
+"""How much of an FC network's accuracy does a grid head keep without any training?
 
     PYTHONPATH=scripts python benchmarks/untrained_heads.py --teacher mobilefacenet-ms1m.safetensors \
         --cfp cfp-aligned-112.tar --glint glint24-aligned-112.tar --overlap docs/studies/lfw_overlap.json \
         --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt --out docs/studies/benchmarks/untrained_heads.json
 
-The FC network's own trunk, frozen. Each placed head starts from the FC head and is centred on training pictures; no
-tensor is trained. Two attentions that need no training: uniform, and proportional to the product of the two features'
-lengths. LFW, 10 folds, no mirror images.
+The trunk is the FC network's own, frozen. Each placed head starts from the FC head and is centred on training pictures;
+nothing is trained. There are two attentions that need no training: uniform, and proportional to the product of the two
+features' lengths. LFW, 10 folds, no mirror images.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What the reasons cost: one pair by the FC network and by xCos-L on the same backbone, side by side.
+"""The cost of the reasons: one pair with the FC network and with xCos-L on the same backbone.
 
     python benchmarks/xcos_overhead.py --out docs/studies/benchmarks/xcos_overhead.json
 
 Aligned input, nothing cached, both on ONNX Runtime: two faces through the backbone, then the FC embeddings' cosine or
-S, W and their product. The two alternate in one run, in random order, so that whatever else the machine does hits
-both. The FC network has the shipped backbone and a fresh head of the published size; weights do not change its cost.
+S, W and their product. The two alternate in one run, in random order, so that other work on the machine affects both
+alike. The FC network has the shipped backbone and a new head of the published size; weights do not change its cost.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def fc_network(path: Path) -> None:
 def alternate(
     functions: dict[str, Callable[[], object]], rounds: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-    """Time each function once a round, in random order; milliseconds."""
+    """Time each function once per round, in random order; return milliseconds."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name in rng.permutation(list(functions)):

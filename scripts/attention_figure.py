@@ -1,4 +1,4 @@
-"""Where attention lies on average: one panel per kind of attention."""
+"""The figure of mean attention: one panel per kind of attention."""
 
 from __future__ import annotations
 

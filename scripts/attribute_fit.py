@@ -30,7 +30,7 @@ class LinearFit:
     bias: NDArray[np.float64]
 
     def __call__(self, features: FloatArray) -> NDArray[np.float64]:
-        """Give the logits of features (N, C), (N, K)."""
+        """Return the logits (N, K) of features (N, C)."""
         return np.asarray(features @ self.weight.T + self.bias, np.float64)
 
 
@@ -40,23 +40,23 @@ def fit_logistic(features: FloatArray, targets: FloatArray, *, penalty: float) -
     Parameters
     ----------
     features
-        (N, C); each is brought to mean 0 and deviation 1 first, and the fit is written back to the given units.
+        (N, C); each is standardised for the fit, and the result is converted back to the given units.
     targets
         (N, K) in [0, 1].
     penalty
-        Times the squared weights of standardised features, beside the mean cross entropy.
+        Factor of the squared weights of standardised features, which are added to the mean cross-entropy.
 
     Raises
     ------
     InputError
-        If the shapes do not fit or a target is no probability.
+        If the shapes do not fit or a target is not a probability.
     """
     from scipy.optimize import minimize  # noqa: PLC0415 - fitting only
 
     if features.ndim != 2 or targets.ndim != 2 or len(features) != len(targets) or not len(features):
         raise InputError(f"features {features.shape} and targets {targets.shape} do not fit; both have a row per face")
     if not (np.isfinite(features).all() and targets.min() >= 0 and targets.max() <= 1):
-        raise InputError("features must be finite and targets must lie in 0..1")
+        raise InputError("features must be finite and targets must be in 0..1")
     mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64) + _TINY
     standard = ((features - mean) / deviation).astype(np.float64)
     count, channels, heads = len(features), features.shape[1], targets.shape[1]
@@ -78,9 +78,9 @@ def fit_logistic(features: FloatArray, targets: FloatArray, *, penalty: float) -
 
 
 def calibrated(fit: LinearFit, features: FloatArray, truth: NDArray[np.bool_]) -> LinearFit:
-    """Stretch and shift each head's logits so that they give probabilities of the truth (N, K) on these faces.
+    """Scale and shift each head's logits so that they give probabilities of the truth (N, K) on these faces.
 
-    Platt scaling, on people that the heads were not fitted on. Still one linear map.
+    This is Platt scaling, on people that the heads were not fitted on; the result is still one linear map.
     """
     logits = fit(features)
     scales, shifts = [], []

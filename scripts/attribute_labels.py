@@ -1,8 +1,8 @@
-"""Attribute labels of LFW pictures: probabilities that other models gave, read from a table.
+"""Attribute labels of LFW pictures: probabilities from other models, read from a table.
 
 The labels are opinions of two models, FaRL (Zheng et al., "General Facial Representation Learning in a
 Visual-Linguistic Manner", CVPR 2022) for CelebA's 40 attributes and DeepFace (Serengil and Ozpinar, 2020) for gender,
-race and age. No person was asked.
+race and age. No person has checked them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from whyface.errors import DataError
 from whyface.words.attribute_model import CELEBA
 
 RAREST: Final = 0.05
-"""Where the labelling model says yes to fewer pictures than this share, yes is what it gives its highest probabilities
-to: it hardly ever says "bushy eyebrows" with a probability above one half, but it ranks them."""
+"""If the labelling model says yes to a smaller share of pictures than this, the pictures with its highest probabilities
+count as yes: it hardly ever says "bushy eyebrows" with a probability above one half, but it ranks them."""
 
 LOWEST_CUT: Final = 0.02
-"""An attribute whose cut is lower than this is one that the labelling model hardly ever sees, so that its yes means
-nothing."""
+"""Minimum cut: if it is lower, the labelling model hardly ever sees the attribute, and its yes means nothing."""
 
 AGES: Final = (("Age_Under_30", 0.0, 30.0), ("Age_30_To_44", 30.0, 45.0), ("Age_45_Up", 45.0, 1000.0))
 RACES: Final = ("asian", "black", "indian", "latino hispanic", "middle eastern", "white")
@@ -40,9 +39,9 @@ class AttributeLabels:
     names
         The attributes.
     pictures, people
-        N file names such as ``Aaron_Eckhart_0001.jpg``, and who is on each.
+        N file names such as ``Aaron_Eckhart_0001.jpg``, and the person in each.
     probabilities
-        (N, K) float64 in [0, 1]; 0 or 1 for what came as a class.
+        (N, K) float64 in [0, 1]; 0 or 1 for attributes given as classes.
     """
 
     names: tuple[str, ...]
@@ -51,12 +50,12 @@ class AttributeLabels:
     probabilities: NDArray[np.float64]
 
     def cuts(self, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Give the probability above which a label is a yes, (K,): one half, or less for what is rare, see RAREST.
+        """Return the probability above which a label is a yes, (K,): one half, or less for rare attributes, see RAREST.
 
         Parameters
         ----------
         rows
-            The pictures that decide it, (N,): those that heads are fitted on.
+            The pictures to determine it from, (N,): those that heads are fitted on.
         """
         cuts = np.minimum(0.5, np.quantile(self.probabilities[rows], 1 - RAREST, axis=0))
         is_class = ((self.probabilities == 0) | (self.probabilities == 1)).all(axis=0)
@@ -69,7 +68,7 @@ def read_attribute_labels(path: Path | str) -> AttributeLabels:
     Raises
     ------
     DataError
-        If the file cannot be read, lacks a column, or a value is no probability.
+        If the file cannot be read, lacks a column, or a value is not a probability.
     """
     file = Path(path)
     try:
@@ -91,7 +90,7 @@ def read_attribute_labels(path: Path | str) -> AttributeLabels:
         except (TypeError, ValueError) as error:
             raise DataError(f"{file}, line {number}: {error}") from error
         if not all(0 <= value <= 1 for value in values):
-            raise DataError(f"{file}, line {number}: a probability lies outside 0..1")
+            raise DataError(f"{file}, line {number}: a probability is outside 0..1")
         for name, value in zip(celeba, values, strict=True):
             columns[name].append(value)
         columns.setdefault("Woman", []).append(float(row["df_gender"] == "Woman"))
@@ -105,9 +104,10 @@ def read_attribute_labels(path: Path | str) -> AttributeLabels:
 
 
 def soft_targets(probabilities: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Move probabilities (N, K) so that the cut (K,) lies at one half; what came as a class stays 0 or 1.
+    """Shift probabilities (N, K) so that the cut (K,) is at one half; classes stay 0 or 1.
 
-    The labelling model's doubt is kept: fitted to it, heads rank unseen people better than fitted to yes and no.
+    This keeps the labelling model's doubt: heads fitted to it rank unseen people better than heads fitted to yes and
+    no.
     """
     clipped = np.clip(probabilities, _TINY, 1 - _TINY)
     logits = np.log(clipped / (1 - clipped)) - np.log(cuts / (1 - cuts))

@@ -1,4 +1,4 @@
-"""Measure attribute heads, attribute by attribute, on people that they never saw."""
+"""Measure attribute heads, attribute by attribute, on people that they were not fitted to."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ FloatArray = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class AttributeMeasures:
-    """How well one attribute was learnt; intervals are 95 %, over people.
+    """Measures of one attribute; intervals are 95 %, over people.
 
     Attributes
     ----------
     auc, balanced_accuracy, base_rate
-        Area under the ROC curve; mean of the two rates of right answers at the cut; share of pictures with a yes.
+        Area under the ROC curve; mean of the rates of right answers for yes and no at the cut; share of yes labels.
     precision
-        Share of right answers where the head says yes; None where it never does.
+        Share of right answers if the head says yes; None if it never does.
     ece, brier
         Expected calibration error and mean squared error of the probability.
     pictures, people
-        Sample, and how many of its people have a yes (``positive_people``).
+        Size of the sample; ``positive_people`` is the number of people with a yes.
     """
 
     auc: float
@@ -65,11 +65,11 @@ def measure_attribute(
     Parameters
     ----------
     probabilities, truth, people
-        N each: what the head says, what the label says, who is on the picture.
+        N each: the head's probability, the label, and the person in the picture.
     cut
-        The head says yes from this probability on.
+        Lowest probability at which the head says yes.
     replicates, seed
-        For the intervals.
+        Replicates and seed of the bootstrap.
 
     Raises
     ------
@@ -108,20 +108,20 @@ def measure_attribute(
 
 
 def contrast_map(maps: FloatArray, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give where faces with the attribute have more evidence than others, (N, H, W) -> (H, W)."""
+    """Return how much more evidence faces with the attribute have than others, (N, H, W) -> (H, W)."""
     return np.asarray(maps[truth].mean(axis=0, dtype=np.float64) - maps[~truth].mean(axis=0, dtype=np.float64))
 
 
 def locality(contrast: FloatArray, share: float = 0.25) -> float:
-    """Give the part of a contrast map's positive amount that lies in its strongest places.
+    """Return the share of a contrast map's positive sum that is in its strongest places.
 
     Parameters
     ----------
     contrast
         (H, W).
     share
-        How many of the places are called strongest, rounded to whole places; an even map gives about this value, a
-        map on few places gives 1.
+        Share of the places that count as strongest, rounded to whole places; a uniform map gives about this value, a
+        map concentrated on few places gives 1.
     """
     amounts = np.sort(np.maximum(contrast, 0).ravel())[::-1]
     total = float(amounts.sum())

@@ -2,7 +2,7 @@
 
     python scripts/config_reference.py
 
-A test fails where the table and the schema differ.
+A test fails if the table and the schema differ.
 """
 
 from __future__ import annotations

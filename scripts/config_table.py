@@ -1,4 +1,4 @@
-"""The configuration's reference as a table, written from the schema itself (needs the extra ``train``)."""
+"""The reference table of the configuration, made from its schema (needs the extra ``train``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLAIN: Final = {int: "whole number", float: "number", bool: "true, false", str:
 
 
 def reference_table() -> str:
-    """Write every key with what it may be, its default and its meaning, as a Markdown table."""
+    """Return every key with its values, its default and its meaning, as a Markdown table."""
     rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _rows(TrainConfig, "")]
     return "\n".join(["| key | values | default | |", "|---|---|---|---|", *rows])
 
@@ -38,7 +38,7 @@ def _rows(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str, str]
 
 
 def _part(annotation: Any) -> type[BaseModel] | None:
-    """Take the schema out of ``Part`` or ``list[Part]``."""
+    """Return the schema in ``Part`` or ``list[Part]``, or None."""
     inner = get_args(annotation)[0] if get_origin(annotation) is list else annotation
     return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
@@ -59,7 +59,7 @@ def _kind(annotation: Any, metadata: list[Any]) -> str:
 
 
 def _bounds(metadata: Any) -> list[Any]:
-    """Take the bounds out of annotations, of which some hold others."""
+    """Return the bounds in annotations, some of which contain others."""
     found: list[Any] = []
     for one in metadata:
         found += _bounds(one.metadata) if isinstance(one, FieldInfo) else [one] if isinstance(one, Ge | Gt | Le) else []

@@ -88,7 +88,7 @@ def load_corpus(cfp: Path, glint: Path, left_out: Set[str], *, held_out: int, se
                     people.setdefault(person, []).append(source.read(name).transpose(2, 0, 1))
     candidates = sorted(person for person in people if person.startswith("cfp/"))
     chosen = np.random.default_rng(seed).choice(candidates, min(held_out, len(candidates)), replace=False)
-    # A CFP person's pictures come frontal first; the held-out set is for frontal verification.
+    # A CFP person's frontal pictures come first; the held-out set is for frontal verification.
     kept = {str(person): people.pop(str(person))[:CFP_FRONTAL] for person in chosen}
     if not people:
         raise DataError("no training pictures are left; check the paths and the list of people to leave out")
@@ -96,12 +96,12 @@ def load_corpus(cfp: Path, glint: Path, left_out: Set[str], *, held_out: int, se
 
 
 def sample_batch(corpus: Corpus, people: int, pictures: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw ``people`` people, each as likely as the root of their picture count, and ``pictures`` pictures of each.
+    """Draw ``people`` people, weighted by the root of their picture counts, and ``pictures`` pictures of each.
 
     Returns
     -------
-    Pictures uint8 (people * pictures, 3, 112, 112) and labels (people * pictures,). A person with fewer pictures than
-    asked for gives some of them twice.
+    Pictures uint8 (people * pictures, 3, 112, 112) and labels (people * pictures,). If a person has fewer pictures than
+    asked for, some are repeated.
     """
     weights = torch.tensor([len(rows) for rows in corpus.rows], dtype=torch.float32).sqrt()
     chosen = torch.multinomial(weights, min(people, corpus.people), generator=generator)

@@ -1,4 +1,4 @@
-"""A grid head and attention that factorises for a network that stays as it is (needs the extra ``train``).
+"""Fit a grid head and attention that factorises to a frozen network (needs the extra ``train``).
 
 As :mod:`whyface.train.plug_in`, but with weights that each face brings along (:mod:`whyface.xcos.grid`). All
 pairs of a batch are two matrix products here, so that a step learns from thousands of pairs. Maps are worked out once,
@@ -33,30 +33,30 @@ _ALMOST_ZERO: Final = 0.02
 
 @dataclass(frozen=True)
 class FactorisedSettings:
-    """How a head and its weights are trained.
+    """Settings of the training of a head and its weights.
 
     Attributes
     ----------
     grid_channels
         Channels of the grid.
     sigma, context
-        Width of the Gaussian neighbourhood that the head starts with, in places, and its side (odd).
+        Initial width of the head's Gaussian neighbourhood, in places, and its side (odd).
     hidden
-        Hidden channels of the module that says how much a place is worth.
+        Hidden channels of the module that computes the weight of a place.
     steps, people, pictures
-        Steps, and people in a batch with so many pictures each; all pairs of a batch are compared.
+        Number of steps, of people in a batch, and of pictures of each; all pairs of a batch are compared.
     head_lr, logits_lr
-        Rates of AdamW at the start for the head and for the places' weights; both fall to 0 as a cosine.
+        Initial learning rates of AdamW for the head and for the places' weights; both fall to 0 as a cosine.
     uniform
-        Weight of the plain mean of S, which follows the teacher too, beside the score.
+        Weight of the loss of the unweighted mean of S, which also learns from the teacher.
     identity, scale, margin
         Weight of the logistic loss of "same person" over ``scale * (score - margin)``.
     place
-        Weight of the strangers' mean S at each place, which is drawn towards 0.
+        Weight of the loss that draws the strangers' mean S at each place towards 0.
     degraded
-        The share of pictures in a batch that are taken from the degraded views.
+        Share of the pictures in a batch that are from degraded views.
     average
-        Decay of the moving average that is kept in the end.
+        Decay of the moving average of the weights, which is the result.
     seed
         Seed of all random draws.
     """
@@ -82,12 +82,12 @@ class FactorisedSettings:
 
 @dataclass(frozen=True, eq=False)
 class ViewedMaps:
-    """Maps of N pictures in several views, and what is to be learnt about them.
+    """Maps of N pictures in several views, and the targets.
 
     Attributes
     ----------
     clean, degraded
-        Views: arrays (N, C, H, W) of any float type, memory maps too; at least one is clean.
+        Views: arrays (N, C, H, W) of any float type, or memory maps; at least one is clean.
     targets
         The teacher's embeddings of the clean pictures, L2-normalised, (N, D).
     people
@@ -135,7 +135,7 @@ def fit_factorised(
         The network's own affine head as a sum over places, (D, C, H, W); see
         :func:`whyface.models.placed_fc.place_weights`.
     chosen
-        Which pictures to train on, (N,); all by default.
+        Pictures to train on, (N,); all by default.
     settings
         See :class:`FactorisedSettings`.
     progress
@@ -143,12 +143,12 @@ def fit_factorised(
 
     Returns
     -------
-    The head, which gives weighed grids, in eval mode; and the loss at every step.
+    The head, which returns weighed grids, in eval mode; and the loss at every step.
 
     Raises
     ------
     InputError
-        If there are not at least two people, or the sizes do not fit.
+        If there are fewer than two people, or the sizes do not fit.
     """
     settings = settings or FactorisedSettings()
     rows = np.flatnonzero(np.ones(len(maps.people), bool) if chosen is None else chosen)
@@ -160,7 +160,7 @@ def fit_factorised(
 
 
 def grids_of(head: nn.Module, maps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Turn N > 0 maps (N, C, H, W) into grids with a head."""
+    """Return the grids of N > 0 maps (N, C, H, W)."""
     with torch.no_grad():
         parts = (torch.from_numpy(np.asarray(maps[at : at + _BATCH], np.float32)) for at in range(0, len(maps), _BATCH))
         return torch.cat([head(part) for part in parts]).numpy()
@@ -170,7 +170,7 @@ def _start(
     maps: ViewedMaps, weights: NDArray[np.floating[Any]], rows: NDArray[np.intp], settings: FactorisedSettings
 ) -> WeighedHead:
     channels, height, width = maps.shape
-    # Initial tensors come from torch's global state; put it back as it was.
+    # Initial tensors come from torch's global random state, which is restored here.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         placed = GatheredFcHead(
@@ -242,7 +242,7 @@ def _drawn_views(maps: ViewedMaps, pictures: Tensor, degraded: float, generator:
 def _loss(grids: Tensor, targets: Tensor, labels: Tensor, pictures: Tensor, settings: FactorisedSettings) -> Tensor:
     first, second = torch.triu_indices(len(grids), len(grids), 1).unbind()
     genuine = labels[first] == labels[second]
-    # A picture that was drawn twice says nothing about itself.
+    # A picture that was drawn twice is not compared with itself.
     counts = (pictures[first] != pictures[second]).float()
     halves = [counts * group for group in (genuine, ~genuine)]
     # Half of the loss from genuine pairs, of which there are few.
@@ -263,7 +263,7 @@ def _loss(grids: Tensor, targets: Tensor, labels: Tensor, pictures: Tensor, sett
 
 
 class GatheredFcHead(PlacedFcHead):
-    """A placed head that computes only what its blocks keep: the same grid and tensors, faster to train."""
+    """A placed head that computes only what its blocks keep: same grid and tensors, but faster to train."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -273,7 +273,8 @@ class GatheredFcHead(PlacedFcHead):
         self._blocks = len(self.tiling)
         places = [torch.nonzero(blocks == block).flatten().tolist() for block in range(self._blocks)]
         self._most = max(map(len, places))
-        # For every block, each of its places and every place: where the kernel meets it, and whether it does.
+        # For every block, each of its places and every place: the position in the kernel, and whether the kernel covers
+        # it.
         meets = torch.zeros(self._blocks, self._most, height * width, dtype=torch.int64)
         inside = torch.zeros(self._blocks, self._most, height * width)
         order = torch.zeros(height * width, dtype=torch.int64)
@@ -305,10 +306,10 @@ class GatheredFcHead(PlacedFcHead):
 
 
 def as_placed(head: WeighedHead) -> WeighedHead:
-    """Copy a fitted head with a :class:`~whyface.models.placed_fc.PlacedFcHead`, which exports to a small graph."""
+    """Return a copy of a fitted head with a :class:`~whyface.models.placed_fc.PlacedFcHead`, for a small graph."""
     gathered = head.head
     if not isinstance(gathered, GatheredFcHead):
-        raise InputError("only heads that fit_factorised made can be written in this way")
+        raise InputError("only heads made by fit_factorised can be written in this way")
     channels = gathered.place.shape[1]
     placed = PlacedFcHead(
         channels,

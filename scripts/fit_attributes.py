@@ -1,9 +1,9 @@
-r"""Fit the attribute heads that come with whyface, measure them on people that they never saw, and write them.
+r"""Fit the attribute heads of the package, measure them on other people, and write them.
 
     python scripts/fit_attributes.py --lfw lfw-aligned-112.tar --labels lfw-attributes.csv --pairs lfw-pairs.txt
 
-Split by people: everybody in the first five folds of LFW's pairs is test, so that these 3,000 pairs can judge words
-later; a fifth of the others is validation (penalty, calibration), the rest training.
+The split is by people: everybody in the first five folds of LFW's pairs is test data, so that words can be evaluated on
+these 3,000 pairs; a fifth of the others is for validation (penalty, calibration), the rest for training.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.words.attribute_model import LEARNT_AUC, PRESENT, SHIPPED_NAME, AttributeHeads, save_attributes
 
 TENSORS = {"last map": "hardtanh_31", "grid": "grid"}
-"""Spatial maps of the default network that heads may read: what the AUC on validation people decides between."""
+"""Spatial maps of the default network that heads may read; the AUC on validation people chooses one."""
 
 PENALTIES = (3e-4, 1e-3, 3e-3)
 TEST_FOLDS = range(5)
@@ -38,7 +38,7 @@ _BATCH = 64
 
 
 def read_maps(tensor: str, pictures: Path, labels: AttributeLabels, cache: Path | None) -> NDArray[np.float16]:
-    """Run the network once over all pictures, (N, C, 7, 7); kept in ``cache`` for the next time."""
+    """Return the maps of all pictures, (N, C, 7, 7); they are kept in ``cache``."""
     file = None if cache is None else cache / f"{DEFAULT_MODEL}-{tensor}.npy"
     if file is not None and file.is_file():
         found: NDArray[np.float16] = np.load(file, mmap_mode="r")
@@ -61,7 +61,7 @@ def read_maps(tensor: str, pictures: Path, labels: AttributeLabels, cache: Path 
 
 
 def split_people(labels: AttributeLabels, pairs: Path, seed: int) -> dict[str, NDArray[np.bool_]]:
-    """Give the pictures of each part; no person is in two."""
+    """Return the pictures of each part; no person is in two."""
     protocol = read_lfw_pairs(pairs)
     tested = {
         protocol.people[picture]
@@ -77,7 +77,7 @@ def split_people(labels: AttributeLabels, pairs: Path, seed: int) -> dict[str, N
 
 
 def mean_auc(fit: LinearFit, features: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
-    """Give the mean AUC over attributes."""
+    """Return the mean AUC over attributes."""
     logits = fit(features)
     return float(np.mean([auc(logits[:, k], truth[:, k]) for k in range(truth.shape[1])]))
 
@@ -107,7 +107,7 @@ def choose(
 def baselines(
     maps: NDArray[np.float16], weight: NDArray[np.float32], truth: NDArray[np.bool_], rows: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Give the mean evidence of training faces that lack each attribute, (K, H, W)."""
+    """Return the mean evidence of training faces that lack each attribute, (K, H, W)."""
     train = np.asarray(maps[rows], np.float32)
     lacking = (~truth[rows]).astype(np.float32)
     means = (lacking.T @ train.reshape(len(train), -1)) / lacking.sum(axis=0)[:, None]
@@ -115,7 +115,7 @@ def baselines(
 
 
 def main() -> None:
-    """Fit, measure, write."""
+    """Fit, measure, and write the heads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lfw", type=Path, required=True, help="aligned pictures, folder or tar")
     parser.add_argument("--labels", type=Path, required=True, help="table of attributes")

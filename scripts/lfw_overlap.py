@@ -1,9 +1,9 @@
 """Find the people of CFP (and of the Glint360K sample) who also occur in LFW.
 
 A model that is measured on LFW must not be trained on LFW people. CFP's people have numbers instead of names,
-so they are compared by face: a template per person (the mean of the embeddings of his or her pictures), the
-cosine between every CFP person and every LFW person, and a threshold. The same comparison among LFW people,
-who are different by name, says how alike the nearest stranger among so many people looks.
+so they are compared by face: a template per person (the mean of the embeddings of their pictures), the cosine
+between every CFP person and every LFW person, and a threshold. The same comparison among LFW people, who have
+different names, shows how similar the nearest stranger among so many people is.
 
 Example::
 
@@ -34,11 +34,10 @@ Floats = NDArray[np.float32]
 BATCH = 64
 MOST_PICTURES = 50
 
-# With mobilefacenet-large the best cosines fall into two groups, around 0.28 and above 0.44, with a thin tail
-# between. Seen on the contact sheet, the lowest pair of one person lies at 0.38 and no pair below that shows
-# one person. CFP's numbers follow the alphabet, so each person's name is hemmed in by sure matches; looking
-# only at the LFW names that fit also brings up nobody below 0.38. The threshold leaves a margin: about twenty
-# people above it are strangers.
+# With mobilefacenet-large the best cosines form two groups, around 0.28 and above 0.44, with few between them. On
+# the contact sheet, the lowest pair of the same person is at 0.38. CFP's numbers follow the alphabet, so that
+# certain matches narrow down each person's name; a search among only the LFW names that fit also finds nobody
+# below 0.38. The threshold leaves a margin: about twenty people above it are strangers.
 THRESHOLD = 0.34
 SHEET_PICTURES = 4
 
@@ -71,9 +70,8 @@ def nearest(rows: Floats, columns: Floats) -> tuple[NDArray[np.intp], Floats]:
 def stranger_statistics(lfw: Floats, counts: NDArray[np.int64]) -> dict[str, float]:
     """Describe the cosines between LFW people, who differ by name.
 
-    The best match of every person with at least five pictures shows how alike the nearest stranger looks to a
-    template as good as CFP's. LFW itself holds a few people under two names, so the very top is not all
-    strangers.
+    The best match of every person with at least five pictures shows how similar the nearest stranger is to a template
+    as good as CFP's. LFW has a few people under two names, so that the highest ones are not all strangers.
     """
     cosines = lfw @ lfw.T
     np.fill_diagonal(cosines, -1.0)
@@ -92,7 +90,7 @@ def save_sheet(
     cfp: PictureSource,
     lfw: PictureSource,
 ) -> None:
-    """Write a contact sheet: one row per candidate, CFP pictures left and LFW pictures right."""
+    """Write a contact sheet with one row per candidate, CFP pictures on the left and LFW pictures on the right."""
     label = 14
     sheet = Image.new("RGB", ((2 * SHEET_PICTURES) * FACE_SIZE + 8, len(rows) * (FACE_SIZE + label)), "white")
     draw = ImageDraw.Draw(sheet)
@@ -131,7 +129,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Compare, decide and write the result file."""
+    """Compare the people, and write those to exclude."""
     options = parse()
     embedder = OnnxEmbedder(options.model, threads=1)
     with open_pictures(options.lfw) as lfw_source, open_pictures(options.cfp) as cfp_source:
@@ -178,7 +176,7 @@ def main() -> None:
         with open_pictures(options.glint24) as source:
             names, rows24 = templates(embedder, source, by_person(source.names(), -2))
         best, cosine = nearest(rows24, lfw)
-        # By name as well as by face: "Robert_Downey_Jr" is written alike in both sets.
+        # By name as well as by face: "Robert_Downey_Jr" is spelt the same in both sets.
         found = [
             {**entry(name, lfw_names[best[i]], cosine[i]), "same_name_in_lfw": name in lfw_people}
             for i, name in enumerate(names)

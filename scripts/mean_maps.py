@@ -1,9 +1,9 @@
-r"""Make the mean maps that come with whyface: what all faces have in common for a network (see explain/mean_map.py).
+r"""Make the mean maps of the package: a network's mean spatial map over many faces, which methods subtract.
 
     python scripts/mean_maps.py mobilefacenet-ms1m mobilefacenet-large mobilefacenet-casia --model-dir weights \
         --cfp cfp-aligned-112.tar --overlap docs/studies/lfw_overlap.json
 
-The first frontal picture of each person of CFP whom LFW does not have.
+They are measured on the first frontal picture of each person of CFP who is not in LFW.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from whyface.train.corpus import people_left_out
 
 
 def main() -> None:
-    """Read the faces once, average every network's map."""
+    """Read the faces once, and average every network's map."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--model-dir", type=Path)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def first_frontal(source: PictureSource, left_out: frozenset[str]) -> list[str]:
-    """Name one picture of each person, such as ``cfp/Images/001/frontal/01.jpg``."""
+    """Return the name of one picture of each person, such as ``cfp/Images/001/frontal/01.jpg``."""
     first: dict[str, str] = {}
     for name in source.names():
         person = f"cfp/{name.split('/')[2]}"

@@ -1,4 +1,4 @@
-"""Keep BatchNorms' statistics in step with what they see (needs the extra ``torch``)."""
+"""Update the statistics of BatchNorms to those of their inputs (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from whyface.errors import InputError
 
 @torch.no_grad()
 def restate_norms(module: nn.Module, batches: Iterable[Any], run: Callable[[Any], object]) -> int:
-    """Measure every BatchNorm's input anew and rewrite its affine part so that the function stays the same.
+    """Measure the statistics of every BatchNorm's input, and rewrite its affine part so that the function is the same.
 
-    A network fine-tuned with fixed statistics still carries those of its first life. With measured mean m' and
-    variance v' in place of m and v, the weight becomes ``w sqrt(v' + eps) / sqrt(v + eps)`` and the bias
-    ``b + w (m' - m) / sqrt(v + eps)``: the same outputs, and statistics that describe the network as it is, which is
-    what training in train mode or quantisation start from.
+    A network fine-tuned with fixed statistics still has those from before. With the measured mean m' and variance v' in
+    place of m and v, the weight becomes ``w sqrt(v' + eps) / sqrt(v + eps)`` and the bias
+    ``b + w (m' - m) / sqrt(v + eps)``. The outputs are the same, and the statistics describe the current network, as
+    training in train mode and quantisation need.
 
     Parameters
     ----------
     module
-        In eval mode.
+        The network, in eval mode.
     batches
-        What to measure on.
+        Batches to measure on.
     run
         Runs the module on one batch.
 
@@ -37,7 +37,7 @@ def restate_norms(module: nn.Module, batches: Iterable[Any], run: Callable[[Any]
     Raises
     ------
     InputError
-        If the module is in train mode, or a norm saw nothing.
+        If the module is in train mode, or a norm got no data.
     """
     if module.training:
         raise InputError("norms can be restated in eval mode only; call eval() first")
@@ -59,7 +59,7 @@ def restate_norms(module: nn.Module, batches: Iterable[Any], run: Callable[[Any]
             handle.remove()
     for norm in norms:
         if norm not in sums:
-            raise InputError("a norm saw no data while its statistics were measured; run the whole module")
+            raise InputError("a norm got no data while its statistics were measured; run the whole module")
         count, total, squares = sums[norm]
         mean = total / count
         variance = (squares / count - mean.square()).clamp_min(0)

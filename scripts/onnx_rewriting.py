@@ -41,7 +41,7 @@ def power_of_two_scale(weights: NDArray[np.floating[Any]]) -> float | None:
     if not len(numbers):
         return 1.0
     mantissa, exponent = np.frexp(numbers)
-    # float32 has 24 bits; the lowest one that is set says how fine a step the number needs.
+    # float32 has 24 bits; the lowest bit that is set determines the step that the number needs.
     whole = np.abs(np.ldexp(mantissa, 53)).astype(np.int64)
     step = int((exponent - 53 + np.log2((whole & -whole).astype(np.float64)).astype(np.int64)).min())
     scaled = np.ldexp(numbers, -step)
@@ -51,16 +51,16 @@ def power_of_two_scale(weights: NDArray[np.floating[Any]]) -> float | None:
 
 
 def store_exact_int8(model: ModelProto) -> list[str]:
-    """Store all weights as int8 for which that is exact, in place.
+    """Store as int8, in place, all weights for which this is exact.
 
     Parameters
     ----------
     model
-        Its tensors of at least two dimensions and :data:`LEAST_NUMBERS` numbers are considered.
+        The model; only tensors of at least two dimensions and :data:`LEAST_NUMBERS` numbers are considered.
 
     Returns
     -------
-    The names of the tensors that are int8 now.
+    The names of the tensors that are now int8.
 
     Raises
     ------
@@ -117,19 +117,19 @@ def store_rounded_int8(model: ModelProto, name: str, *, axis: int) -> float:
 
 
 def replace_prelu(model: ModelProto) -> int:
-    """Write PReLU as relu(x) - slope * relu(-x), in place, the factors as depthwise convolutions.
+    """Replace PReLU by relu(x) - slope * relu(-x), in place, with depthwise convolutions for the factors.
 
-    Only one of the two terms differs from 0, so the result is the same to the bit. ONNX Runtime joins convolutions,
-    ReLU and addition into single passes over memory, but runs PReLU on its own.
+    At most one of the two terms differs from 0, so that the result is bit-identical. ONNX Runtime fuses convolutions,
+    ReLU and addition into single passes over memory, but runs PReLU separately.
 
     Parameters
     ----------
     model
-        Its PReLUs with one constant slope per channel of a map (N, C, H, W) are rewritten; others stay.
+        The model; PReLUs with one constant slope per channel of a map (N, C, H, W) are replaced, others are not.
 
     Returns
     -------
-    How many were.
+    The number of PReLUs that were replaced.
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes: list[NodeProto] = []
@@ -137,7 +137,7 @@ def replace_prelu(model: ModelProto) -> int:
     count = 0
     for node in model.graph.node:
         slopes = tensors.get(node.input[1]) if node.op_type == "PRelu" else None
-        # A single slope says nothing about the number of channels.
+        # A single slope does not determine the number of channels.
         if slopes is None or tuple(slopes.dims[-3:]) != (max(*slopes.dims, 2), 1, 1):
             nodes.append(node)
             continue

@@ -1,7 +1,7 @@
 """Views of training pictures, and the maps that a frozen network makes of them, kept on disk.
 
-A view is what is done to every picture before: nothing, a mirror, a small change of geometry and light, or a
-degradation. Fits with other settings share what is on disk.
+A view is a change of every picture: none, a mirror image, a small change of geometry and light, or a degradation. Fits
+with different settings share the files.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _BATCH: Final = 1024
 
 
 def change_view(face: NDArray[np.uint8], view: str, *, name: str) -> NDArray[np.uint8]:
-    """Make one view of a picture.
+    """Return one view of a picture.
 
     Parameters
     ----------
     face
         (H, W, 3) uint8.
     view
-        ``"plain"``, ``"mirror"``; ``"moved-N"``: moved and lit a little otherwise, half of the pictures mirrored;
-        ``"poor-N"``: degraded, half of them mirrored. N is any whole number, another one draws anew.
+        ``"plain"``, ``"mirror"``; ``"moved-N"``: moved and lit slightly differently, half of the pictures mirrored;
+        ``"poor-N"``: degraded, half of them mirrored. N is any whole number, part of the seed.
     name
-        The picture's name, which decides with N what is drawn.
+        The picture's name, which together with N is the seed.
 
     Raises
     ------
@@ -71,14 +71,14 @@ def cached_view(
     *,
     progress: ProgressCallback | None = None,
 ) -> NDArray[np.floating[Any]]:
-    """Run a network over one view of all pictures, or open what an earlier run left.
+    """Run a network over one view of all pictures, or open the result of an earlier run.
 
     Parameters
     ----------
     folder, key
-        Where the maps go, and what the set of pictures is called; the same key must mean the same pictures.
+        Folder of the maps, and name of the set of pictures; the same name must mean the same pictures.
     network
-        Gives the maps.
+        The network that returns the maps.
     source, names
         The pictures.
     view
@@ -128,11 +128,11 @@ class PictureSet:
     Attributes
     ----------
     key
-        What the set is called in the names of files.
+        Name of the set in file names.
     path
         Folder or tar file of aligned pictures.
     names, people
-        The pictures, and who is in each.
+        The pictures, and the person in each.
     """
 
     key: str
@@ -156,19 +156,19 @@ def read_views(
     Parameters
     ----------
     folder
-        Where maps are kept.
+        Folder of the maps.
     network, head
         The network, and its head as a sum over places.
     sets
         The pictures.
     clean, degraded
-        Views, as in :func:`change_view`; ``"plain"`` and ``"mirror"`` are worked out in any case.
+        Views, as in :func:`change_view`; ``"plain"`` and ``"mirror"`` are always computed.
     progress
         Called as ``progress(done, total)`` for each set and view.
 
     Returns
     -------
-    The maps, whose targets are the normalised sum of both embeddings; and who is in each picture, (N,).
+    The maps, whose targets are the normalised sum of both embeddings; and the person in each picture, (N,).
     """
 
     def view(name: str) -> NDArray[np.floating[Any]]:

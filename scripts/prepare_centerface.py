@@ -19,7 +19,7 @@ OUTPUT_CHANNELS: Final = (1, 2, 2, 10)
 
 
 def free_shape(value: Any, sizes: tuple[str | int, ...]) -> None:
-    """Declare the shape of an input or output: names for what is free, numbers for what is fixed."""
+    """Declare the shape of an input or output: names for free dimensions, numbers for fixed ones."""
     for dimension, size in zip(value.type.tensor_type.shape.dim, sizes, strict=True):
         dimension.Clear()
         if isinstance(size, str):

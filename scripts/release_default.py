@@ -1,4 +1,4 @@
-r"""Turn a trained network into the files that ship: safetensors, ONNX graphs and the zoo entry.
+r"""Turn a trained network into the shipped files: safetensors, ONNX graphs and the zoo entry.
 
     python scripts/release_default.py --network runs/default/network.safetensors \
         --teacher mobilefacenet-ms1m.safetensors --cfp cfp-aligned-112.tar --glint glint24-aligned-112.tar \
@@ -38,7 +38,7 @@ CHUNK = 128
 
 
 def batches(corpus: Corpus) -> list[Tensor]:
-    """Cut the pictures into float batches."""
+    """Split the pictures into float batches."""
     return [corpus.pictures[i : i + CHUNK].float() for i in range(0, len(corpus.pictures), CHUNK)]
 
 
@@ -46,7 +46,7 @@ def batches(corpus: Corpus) -> list[Tensor]:
 def correlated_attention(
     network: XcosNetwork, teacher: nn.Module, corpus: Corpus, *, pairs: int, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:
-    """Measure P over random pairs of training pictures, half genuine and half impostor (every person alike)."""
+    """Measure P over random pairs of training pictures, half genuine and half impostor, people drawn uniformly."""
     grids = torch.cat([network.features(batch) for batch in batches(corpus)])
     embeddings = torch.cat([teacher(batch) for batch in batches(corpus)])
     rng = np.random.default_rng(seed)
@@ -67,12 +67,12 @@ def correlated_attention(
 
 
 def random_rows(corpus: Corpus, people: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-    """Draw one picture of each person named."""
+    """Draw one picture of each of these people."""
     return torch.stack([corpus.rows[p][rng.integers(len(corpus.rows[p]))] for p in people])
 
 
 def file_entry(path: Path) -> dict[str, object]:
-    """Describe a file as the zoo does."""
+    """Return the zoo's record of a file."""
     data = path.read_bytes()
     return {"file_name": path.name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 

@@ -4,7 +4,7 @@ r"""Train the default model: xCos-L on MobileFaceNet, distilled from its own FC 
         --cfp cfp-aligned-112.tar --glint glint24-aligned-112.tar \
         --overlap docs/studies/lfw_overlap.json --out runs/default
 
-Seeded; a killed run goes on from its last checkpoint when started again with the same arguments.
+Seeded; a killed run is resumed from its last checkpoint when started again with the same arguments.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from whyface.xcos.learned import LearnedAttention, XcosNetwork
 STEM_BLOCKS = 5
 """Inverted residuals before the 14 x 14 map: frozen in the first phase, where they cost most and matter least."""
 LATE_BLOCKS = 11
-"""Inverted residuals before the last 14 x 14 one. From here on the trunk has most to learn anew: it was trained for a
-head with weights of its own for every place, and now serves one that treats all places alike."""
+"""Inverted residuals before the last 14 x 14 one. The trunk has most to relearn after it: it was trained for a head
+with separate weights for every place, and now has one that treats all places alike."""
 
 
 def arguments() -> argparse.Namespace:
@@ -74,7 +74,7 @@ def arguments() -> argparse.Namespace:
 
 
 def build_student(teacher: dict[str, Tensor], args: argparse.Namespace) -> XcosNetwork:
-    """Make the student with the teacher's trunk, a grid head (from the teacher's, if placed) and fresh attention."""
+    """Return the student: the teacher's trunk, a grid head (from the teacher's, if placed) and a new attention."""
     torch.manual_seed(args.seed)
     trunk, head = MobileFaceNet(), GdcHead().eval()
     split_state(teacher, {"backbone": trunk, "head": head}, "the teacher")
@@ -92,9 +92,9 @@ def build_student(teacher: dict[str, Tensor], args: argparse.Namespace) -> XcosN
 
 @torch.no_grad()
 def settle_norms(network: XcosNetwork, faces: Tensor) -> None:
-    """Centre a placed head and give the fresh BatchNorms the statistics of real faces.
+    """Centre a placed head, and give the new BatchNorms the statistics of real faces.
 
-    All BatchNorms are used with fixed statistics from then on.
+    All BatchNorms then have fixed statistics.
     """
     if isinstance(network.head, PlacedGridHead):
         network.head.centre(torch.cat([network.features(part) for part in torch.split(faces, 128)]).mean(dim=0))
@@ -112,7 +112,7 @@ def settle_norms(network: XcosNetwork, faces: Tensor) -> None:
 
 
 def student_map(network: XcosNetwork, faces: Tensor, *, deep: bool, stem: bool) -> Tensor:
-    """Run the trunk in bfloat16; keep gradients for its late layers (``deep``) and its early ones (``stem``)."""
+    """Run the trunk in bfloat16, with gradients for its late layers (``deep``) and its early ones (``stem``)."""
     trunk = network.backbone
     assert isinstance(trunk, MobileFaceNet)
     with torch.autocast("cpu", torch.bfloat16):
@@ -125,7 +125,7 @@ def student_map(network: XcosNetwork, faces: Tensor, *, deep: bool, stem: bool) 
 
 @torch.no_grad()
 def validate(network: XcosNetwork, teacher: nn.Module, corpus: Corpus) -> dict[str, float]:
-    """Compare all pairs of held-out people: error to the teacher and verification AUC of teacher, U and L."""
+    """Compare all pairs of held-out people: error against the teacher, and verification AUC of teacher, U and L."""
     grids, embeddings = [], []
     for start in range(0, len(corpus.pictures), 128):
         faces = corpus.pictures[start : start + 128].float().contiguous(memory_format=torch.channels_last)
@@ -154,7 +154,7 @@ def validate(network: XcosNetwork, teacher: nn.Module, corpus: Corpus) -> dict[s
 
 
 class Run:
-    """Network, optimiser, average and random state: everything that a checkpoint holds."""
+    """Network, optimiser, average and random state: the content of a checkpoint."""
 
     def __init__(self, args: argparse.Namespace, network: XcosNetwork, margin: MarginHead) -> None:
         self.args, self.network, self.margin = args, network, margin

@@ -1,11 +1,11 @@
-r"""Make the model xcos-large: mobilefacenet-large as it is, with a grid head and attention that factorises.
+r"""Make the model xcos-large: the frozen mobilefacenet-large with a grid head and attention that factorises.
 
     python scripts/train_large.py --network mobilefacenet-large.onnx --celeba celeba290-aligned-112.tar \
         --cfp cfp-aligned-112.tar --glint glint24-aligned-112.tar --overlap docs/studies/lfw_overlap.json \
         --cache runs/large --out runs/large/xcos-large
 
-Maps of the training pictures are kept in the cache view by view, and the fitted head by its settings, so that a run
-that was stopped goes on where it was. Nobody is trained on who is or may be in LFW.
+The cache keeps the maps of the training pictures by view, and the fitted head by its settings, so that a run can be
+resumed. People who are or may be in LFW are not trained on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from whyface.train.corpus import people_left_out
 from whyface.train.objective import correlated_attention
 
 GRID: Final = "/m/PRelu_33_output_0"
-"""The last map, 64 x 7 x 7: behind the 1 x 1 convolution, in front of the FC layer."""
+"""The last map, 64 x 7 x 7: after the 1 x 1 convolution, before the FC layer."""
 
 CLEAN: Final = ("plain", "mirror")
 DEGRADED: Final = ("poor-1", "poor-2", "poor-3")
@@ -64,7 +64,7 @@ def fast_network(path: Path, cache: Path, threads: int) -> OnnxEmbedder:
 
 
 def training_sets(args: argparse.Namespace) -> list[PictureSet]:
-    """Name the training pictures: all of celeba290, and of CFP and glint24 without people who may be in LFW."""
+    """Return the training pictures: all of celeba290, and those of CFP and glint24 without people who may be in LFW."""
     left_out = people_left_out(args.overlap)
     sets = []
     for key, path, place in (("celeba", args.celeba, 1), ("cfp", args.cfp, 2), ("glint", args.glint, 1)):

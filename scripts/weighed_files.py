@@ -1,4 +1,4 @@
-"""A trunk and a head that gives weighed grids as small model files, and back in torch (needs the extra ``torch``).
+"""Write a trunk and a head that returns weighed grids as small model files (needs the extra ``torch``).
 
 The face graph holds most weights as int8: those of the trunk exactly, where they are whole numbers times a power of
 two, those of the head rounded. Whatever has no name of its own in the graph is in a small safetensors file beside it,
@@ -66,15 +66,15 @@ def write_weighed(
     Parameters
     ----------
     network
-        In eval mode; round its head first (:func:`round_placed`), so that the files hold just its numbers.
+        In eval mode; round its head first (:func:`round_placed`), so that the files hold exactly its numbers.
     folder
-        Made if it is not there.
+        Folder to write to; created if it does not exist.
     name
         The model's name.
     correlated
-        Raw P, (H, W), if the model is to have correlated attention.
+        Raw P, (H, W), for correlated attention; or None.
     licence, training_data, source, summary
-        For the description.
+        Texts of the description.
     about
         JSON values for the safetensors file's metadata.
 
@@ -96,7 +96,7 @@ def write_weighed(
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
     files = {"onnx": folder / f"{name}.onnx", "safetensors": folder / f"{name}.safetensors"}
-    # The description names what is there and comes last; an old one must not speak of new files.
+    # The description is written last, since it names the files; an old one must not describe new files.
     (folder / "model.json").unlink(missing_ok=True)
     faces = real_faces()
     network = network.eval()

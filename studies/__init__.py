@@ -1,1 +1,1 @@
-"""Studies that the project runs on itself; not installed."""
+"""Studies of the project's own models and methods; not installed."""

@@ -25,10 +25,10 @@ def apply_mask(
     mask
         (H, W) bool, True where covered.
     fill
-        ``"black"`` as in the xCos paper; ``"mean"``, the picture's mean colour; ``"noise"``, every value drawn evenly
-        from 0..255.
+        ``"black"`` as in the xCos paper; ``"mean"``, the picture's mean colour; ``"noise"``, every value drawn
+        uniformly from 0..255.
     rng
-        For the noise.
+        Source of randomness for the noise.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def apply_mask(
     Raises
     ------
     InputError
-        If picture and mask do not fit, the fill is unknown, or noise lacks its ``rng``.
+        If picture and mask do not fit, the fill is unknown, or ``rng`` is missing for noise.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(f"a picture must be H x W x 3 uint8, got {image.shape} {image.dtype}")

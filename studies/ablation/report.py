@@ -1,4 +1,4 @@
-"""The ablation's rows as Markdown tables, and its targets judged: U, P and L against the FC baseline of one recipe."""
+"""The ablation's rows as Markdown tables, and U, P and L compared with the FC baseline of the same recipe."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Cell:
     accuracy
         Percent, mean over seeds.
     error
-        Standard error over the folds, mean over seeds: how much another sample of pairs would change.
+        Standard error over the folds, mean over seeds: the variation over samples of pairs.
     spread
         Standard deviation over seeds; None with one seed.
     seeds
-        How many.
+        Number of seeds.
     """
 
     accuracy: float
@@ -61,12 +61,12 @@ def ablation_cells(rows: Sequence[Row]) -> dict[tuple[str, str, str], Cell]:
 
 
 def recipe_of(variant: str) -> str:
-    """Give the recipe that an xCos network and its baseline share: ``xcos-arcface-masked`` -> ``arcface-masked``."""
+    """Return the recipe that an xCos network and its baseline share: ``xcos-arcface-masked`` -> ``arcface-masked``."""
     return variant.partition("-")[2]
 
 
 def ablation_table(rows: Sequence[Row]) -> str:
-    """Write one Markdown table: a line per recipe and kind, a column per set."""
+    """Return one Markdown table: a line per recipe and kind, a column per set."""
     cells = ablation_cells(rows)
     recipes = list(dict.fromkeys(recipe for recipe, _, _ in cells))
     sets = list(dict.fromkeys(name for _, _, name in cells))
@@ -83,7 +83,7 @@ def ablation_table(rows: Sequence[Row]) -> str:
 
 
 def against_baseline(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
-    """Say how far P and L lead over FC, in points: recipe -> kind -> set; without recipes that lack one of both."""
+    """Return the lead of P and L over FC in points, recipe -> kind -> set, for recipes that have both networks."""
     cells = ablation_cells(rows)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for (recipe, kind, name), cell in cells.items():
@@ -95,7 +95,7 @@ def against_baseline(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float
 
 
 def lead_table(leads: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Write :func:`against_baseline` as a Markdown table, with the number of sets where the lead is not negative.
+    """Return :func:`against_baseline` as a Markdown table, with the number of sets where the lead is not negative.
 
     Raises
     ------

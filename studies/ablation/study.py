@@ -4,9 +4,9 @@ r"""Train and measure the ablation: FC baseline and xCos (U, P, L), ArcFace and 
         --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt --teacher mobilefacenet-ms1m.safetensors \
         --strong mobilefacenet-large.onnx --overlap docs/studies/lfw_overlap.json --runs runs/ablation --seeds 1 2 3
 
-The paper's Table 2 on what is at hand. Trained on the people of CFP's folds 1 to 6 and of a Glint360K sample, without
-those whom LFW has; tested on LFW and on CFP's folds 7 to 10, whose people nobody saw. Resumable: what is trained or
-measured already is not done again.
+The paper's Table 2 on the available data. Trained on the people of CFP's folds 1 to 6 and of a Glint360K sample,
+without those in LFW; tested on LFW and on CFP's folds 7 to 10, whose people were not trained on. A run can be resumed:
+finished trainings and measurements are not repeated.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
 
 
 def settings_of(variant: dict[str, Any], args: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """Write one run as a configuration."""
+    """Return the configuration of one run."""
     teacher = args.strong if variant.get("strong") else args.teacher
     return {
         "data": {
@@ -117,7 +117,7 @@ def settings_of(variant: dict[str, Any], args: argparse.Namespace, seed: int) ->
 
 
 def train_all(args: argparse.Namespace) -> None:
-    """Train what is missing, a process each."""
+    """Train the missing networks, each in its own process."""
     args.runs.mkdir(parents=True, exist_ok=True)
     _, protocol = open_protocol(parse_protocol("cfp-fp"), args.cfp)
     tested = np.isin(protocol.fold, TEST_FOLDS)
@@ -196,7 +196,7 @@ def correlate(network: Network, teacher: Teacher, pictures: torch.Tensor, seed: 
 
 
 def measure_all(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure all networks that there are; what was measured before is read from its run's folder."""
+    """Measure all networks; earlier measurements are read from the folders of their runs."""
     rows: list[dict[str, Any]] = []
     bench: Bench | None = None
     folders = sorted(folder for folder in args.runs.iterdir() if (folder / "network.safetensors").exists())
@@ -224,7 +224,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
 
 
 class Bench:
-    """The decoded pictures of all test sets, and what attention P is taken from."""
+    """The decoded pictures of all test sets, and those that attention P is measured on."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         people = set(json.loads((args.runs / "people.json").read_text(encoding="utf-8")))
@@ -265,7 +265,7 @@ def _file(path: Path) -> dict[str, str]:
 
 
 def write_configs(runs: Path, folder: Path) -> None:
-    """Write the configuration of every trained network, with file names instead of paths; seeds differ, one is kept."""
+    """Write the configuration of every trained network, with file names instead of paths; one of the seeds is kept."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(runs.glob("*/config.yaml")):
         if not (path.parent / "network.safetensors").exists():

@@ -2,7 +2,7 @@ r"""Put the tables of the explanation bench into its page, one for each network.
 
     python -m studies.bench.page docs/studies/bench.md docs/studies/bench/*-summary.json
 
-The summaries are those of ``whyface benchmark``. The best in bold, controls left aside.
+The summaries are those of ``whyface benchmark``. The best is in bold, not counting controls.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLUMNS: Final = {
 
 
 def table(found: dict[str, Any]) -> str:
-    """Lay out one network's methods, best first at undoing patches, controls last."""
+    """Return the table of one network's methods, ordered by undoing patches, with controls last."""
     methods: dict[str, Any] = found["methods"]
     shown = {key: name for key, name in COLUMNS.items() if any(key in m["merits"] for m in methods.values())}
     order = sorted(methods, key=lambda name: (name in CONTROLS, methods[name]["merits"]["replacement"]["value"]))

@@ -31,7 +31,7 @@ Features = NDArray[np.float32]
 """Embeddings (N, D) of unit length, or grids (N, C, H, W)."""
 
 RELIABLE: Final = "+r"
-"""Ends the name of a score whose attention heeds reliability: ``u+r``."""
+"""Suffix of the name of a score whose attention uses reliability: ``u+r``."""
 
 PERCENTS: Final = (10, 20, 30, 40, 50, 60)
 _BATCH: Final = 64
@@ -45,11 +45,11 @@ class Condition:
     Attributes
     ----------
     key
-        Short name: ``clean``, ``free-30``, ``sunglasses``.
+        Short name, such as ``clean``, ``free-30`` or ``sunglasses``.
     percent
         Share that free-form masks cover.
     accessory
-        What is put on instead.
+        The accessory, if there is one.
     """
 
     key: str
@@ -57,7 +57,7 @@ class Condition:
     accessory: Accessory | None = None
 
     def mask(self, rng: np.random.Generator) -> Mask | None:
-        """Draw a mask for an aligned face, (112, 112) bool; None where nothing is covered."""
+        """Draw a mask for an aligned face, (112, 112) bool; None if nothing is covered."""
         if self.accessory is not None:
             return landmark_mask(self.accessory)
         return free_form_mask(coverage=self.percent / 100, rng=rng) if self.percent else None
@@ -74,16 +74,16 @@ def study_conditions(percents: tuple[int, ...] = PERCENTS) -> tuple[Condition, .
 
 @dataclass(frozen=True, eq=False)
 class StudyModel:
-    """A model under a label, with what makes its attention heed reliability, if anything.
+    """A model with a label, and the reliabilities that its attention uses, if any.
 
     Attributes
     ----------
     label
-        What tables call it; also its folder's name.
+        Name of the model in tables and of its folder.
     scoring
         The model.
     reliability
-        By kind of attention.
+        Reliability by kind of attention.
     """
 
     label: str
@@ -92,12 +92,12 @@ class StudyModel:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The scores that it gives: its own, then those that heed reliability."""
+        """The kinds of scores: the model's own, then those that use reliability."""
         own = tuple(self.scoring.comparisons)
         return (*own, *(f"{kind}{RELIABLE}" for kind in own if kind in self.reliability))
 
     def features(self, batch: NDArray[np.uint8]) -> Features:
-        """Map faces (N, 3, 112, 112) to what is compared."""
+        """Return the features of faces (N, 3, 112, 112)."""
         comparison = self.scoring.comparison()
         features = comparison.features(batch)
         return l2_normalise(features) if comparison.attention is None else features
@@ -124,18 +124,18 @@ def open_study_model(
     directory: Path | None = None,
     threads: int | None = None,
 ) -> StudyModel:
-    """Open a known model by name, an ``.onnx`` network, or the folder of a model of one's own.
+    """Open a known model by name, an ``.onnx`` network, or the folder of your own model.
 
     Parameters
     ----------
     model
         Name, path of an ``.onnx`` file, or folder with ``model.json`` as ``whyface export`` writes it.
     label
-        What to call it; its name by default.
+        Label of the model; by default, its name.
     reliability
-        Fitted for this model, by kind of attention.
+        Reliability fitted for this model, by kind of attention.
     directory
-        Where known models that do not come with whyface lie.
+        Folder of models that are not part of whyface.
     threads
         Threads of ONNX Runtime.
 
@@ -144,19 +144,19 @@ def open_study_model(
     ModelError
         If the model is unknown or unusable.
     InputError
-        If a label is no plain name, or a network without grid is given reliability.
+        If a label is not a plain name, or reliability is given for a network without a grid.
     """
     scoring = open_model(model, directory=directory, threads=threads)
     name = label or scoring.name
     if not name or name.startswith(".") or "/" in name or "\\" in name:
         raise InputError(f"{name!r} cannot name a model's results; give a plain label as LABEL=MODEL")
     if reliability and scoring.comparison().attention is None:
-        raise InputError(f"{name} compares embeddings, so there are no cells whose reliability could be heeded")
+        raise InputError(f"{name} compares embeddings, so there are no cells whose reliability could be used")
     return StudyModel(name, scoring, dict(reliability or {}))
 
 
 def covered_sides(pairs: int, cover: Cover, seed: int) -> NDArray[np.bool_]:
-    """Say which faces of each pair are covered, (2, P) bool: one at random, or both."""
+    """Return which faces of each pair are covered, (2, P) bool: one at random, or both."""
     if cover == "both":
         return np.ones((2, pairs), bool)
     left = np.random.default_rng(seed).random(pairs) < 0.5
@@ -166,7 +166,7 @@ def covered_sides(pairs: int, cover: Cover, seed: int) -> NDArray[np.bool_]:
 def clean_features(
     model: StudyModel, source: PictureSource, protocol: PairProtocol, *, progress: ProgressCallback | None = None
 ) -> Features:
-    """Map all pictures of a protocol as they are, in its order."""
+    """Return the features of all pictures of a protocol, uncovered, in its order."""
     faces = (source.read(name) for name in protocol.pictures)
     return _stream(faces, len(protocol.pictures), model.features, progress)
 
@@ -185,22 +185,22 @@ def score_condition(
 ) -> dict[str, NDArray[np.float64]]:
     """Score all pairs of a protocol under one condition.
 
-    Every pair has a mask of its own; the same seed draws the same masks for every model.
+    Every pair has its own mask; the same seed draws the same masks for every model.
 
     Parameters
     ----------
     model, source, protocol, condition
-        What to score.
+        The model, the pictures and pairs, and the condition.
     clean
-        What :func:`clean_features` gave.
+        The result of :func:`clean_features`.
     cover
         Cover one face of each pair, drawn at random, or both (each with its own mask).
     fill
-        What covered pixels become.
+        Fill of the covered pixels.
     seed
-        Draws sides, masks and noise.
+        Seed of sides, masks and noise.
     progress
-        Called with pictures done and their total.
+        Called with the number of pictures done and the total.
 
     Returns
     -------
@@ -231,7 +231,7 @@ def _stream(
     features: Callable[[NDArray[np.uint8]], Features],
     progress: ProgressCallback | None,
 ) -> Features:
-    """Map pictures (112, 112, 3) in batches, so that only one batch of them is in memory."""
+    """Return the features of pictures (112, 112, 3), with only one batch of them in memory."""
     rows: Features | None = None
     for start in range(0, count, _BATCH):
         batch = np.stack([next(faces) for _ in range(min(_BATCH, count - start))]).transpose(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Figures of the occlusion study: accuracy over the covered share, and what the masks look like."""
+"""Figures of the occlusion study: accuracy by covered share, and examples of the masks."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ _ACCESSORIES: Final = ("sunglasses", "scarf")
 def occlusion_figure(
     lines: Mapping[str, Mapping[str, ConditionResult]], *, percents: Sequence[int], pairs: int, both: bool = False
 ) -> Figure:
-    """Draw accuracy over the covered share, with 95 % bands, and beside it that with sunglasses and scarf.
+    """Draw accuracy by covered share, with 95 % bands, and beside it accuracy with sunglasses and scarf.
 
     Parameters
     ----------
     lines
         Results by condition of each score, named ``LABEL:KIND``; one to six.
     percents
-        Covered shares, rising.
+        Covered shares, in ascending order.
     pairs, both
-        Pairs in the sample; whether both faces of a pair were covered.
+        Number of pairs; whether both faces of a pair were covered.
 
     Raises
     ------
     InputError
-        If there is nothing to draw or too much to be told apart.
+        If there are no scores, or too many to be distinguished.
     """
     if not 1 <= len(lines) <= MOST_LINES:
         raise InputError(f"the figure shows 1 to {MOST_LINES} scores, got {len(lines)}; choose with --draw")
@@ -106,7 +106,7 @@ def examples_figure(faces: Mapping[str, NDArray[np.uint8]]) -> Figure:
 
 
 def _floor(lines: Mapping[str, Mapping[str, ConditionResult]], keys: Sequence[str]) -> float:
-    """Give the multiple of 5 % below all intervals."""
+    """Return the multiple of 5 % below all intervals."""
     shown = [rows[key] for rows in lines.values() for key in keys]
     lowest = min(min(found.accuracy.interval.low, found.kept.interval.low) for found in shown)
     return max(0.0, float(np.floor(lowest * 20) / 20))

@@ -1,7 +1,7 @@
 """Sunglasses and a scarf as rectangles placed by the five landmarks.
 
-The xCos paper tests on faces of the AR database that wear sunglasses or a scarf. That database is not free to use, so
-these are what they hide, put on any face: the glasses hide the eyes and brows, the scarf everything below the nose
+The xCos paper tests on faces of the AR database with sunglasses or a scarf. That database is not freely available, so
+these masks cover the same parts of any face: the glasses cover the eyes and brows, the scarf everything below the nose
 tip. A. Martinez, R. Benavente, The AR face database, CVC TR 24 (1998).
 """
 
@@ -25,16 +25,16 @@ _BOXES: Final[dict[str, tuple[float, float, float]]] = {
     "sunglasses": (0.98, -0.32, 0.30),
     "scarf": (1.25, 0.52, 3.0),
 }
-# cv2 takes whole numbers; this many bits of them stand behind the point.
+# cv2 takes whole numbers; this many of their bits are after the point.
 _SHIFT: Final = 6
 
 
 def landmark_mask(
     accessory: Accessory, landmarks: ArrayLike | None = None, shape: tuple[int, int] = (FACE_SIZE, FACE_SIZE)
 ) -> NDArray[np.bool_]:
-    """Give the pixels that an accessory hides.
+    """Return the pixels that an accessory covers.
 
-    The rectangle turns with the eyes and grows with the face.
+    The rectangle rotates with the eyes and scales with the face.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def landmark_mask(
         ``"sunglasses"`` or ``"scarf"``.
     landmarks
         Left eye, right eye, nose tip, left and right mouth corner as seen in the picture, (5, 2), (x, y) pixels; by
-        default where alignment puts them.
+        default, those of an aligned face.
     shape
         Height and width of the picture.
 
@@ -63,7 +63,7 @@ def landmark_mask(
     left, right, mouth = points[0], points[1], (points[3] + points[4]) / 2
     middle, distance = (left + right) / 2, float(np.linalg.norm(right - left))
     if distance < 1:
-        raise InputError("the eyes fall together, so there is no face to put anything on; check the landmarks")
+        raise InputError("both eyes are at the same place, so there is no face; check the landmarks")
     across = (right - left) / distance
     down = np.array([-across[1], across[0]])
     height = float((mouth - middle) @ down)

@@ -1,12 +1,12 @@
-r"""How much could attention win back when a face is covered, if it knew everything? The occlusion study's "why".
+r"""How much accuracy could attention regain on covered faces if it knew what is covered? The "why" of the study.
 
     python -m studies.occlusion.limits --data lfw-aligned-112.tar --pairs lfw-pairs.txt --model xcos-mobilefacenet \
         --reliability studies/reliability/xcos-mobilefacenet-reliability.safetensors \
         --out docs/studies/occlusion-limits.json
 
-The same masks as in the study. Attention is weighed by what no system can know: the share of each cell's own pixels
-that is uncovered, or the cosine between the covered cell's feature and that of the same cell without the mask. The
-second one is what an ideal reliability would tell.
+The masks are those of the study. Attention is weighted by what no system can know: the share of each cell's own pixels
+that is uncovered, or the cosine between the cell's features with and without the mask. The second is what an ideal
+reliability would be.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from whyface.xcos.open_model import attention_kind
 Grids = NDArray[np.float32]
 BATCH = 64
 LEAST = 0.01
-"""Weight of a cell of which nothing is left, so that no map becomes empty."""
+"""Weight of a completely covered cell, so that no map becomes empty."""
 POWERS = (1, 2, 4)
 
 
 def main() -> None:
-    """Cover, weigh, judge, write."""
+    """Cover faces, weight attention, measure, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="aligned LFW, folder or tar")
     parser.add_argument("--pairs", type=Path, required=True, help="LFW's pairs.txt")
@@ -58,7 +58,7 @@ def main() -> None:
     model = open_study_model(args.model, threads=args.threads)
     method = model.scoring.model
     if not isinstance(method, XcosModel):
-        raise ModelError(f"{args.model}: has no grid, so there is no attention to weigh")
+        raise ModelError(f"{args.model}: has no grid, so there is no attention to weight")
     protocol = read_lfw_pairs(args.pairs)
     condition = Condition(f"free-{args.percent}", args.percent)
     with open_pictures(args.data) as source:
@@ -66,7 +66,7 @@ def main() -> None:
             clean = clean_features(model, source, protocol, progress=progress)
         sides, shares = covered(model, source, protocol, condition, clean, args.seed)
     whole = [clean[protocol.left], clean[protocol.right]]
-    # One face of a pair is covered; the other one's cells are as they were, and their weight is 1.
+    # One face of a pair is covered; the cells of the other are unchanged and have weight 1.
     kept = np.maximum(grid_cosine(sides[0], whole[0]) * grid_cosine(sides[1], whole[1]), LEAST)
     seen = np.maximum(shares, LEAST)
     rows: dict[str, dict[str, dict[str, float]]] = {}
@@ -109,7 +109,7 @@ def main() -> None:
 def covered(
     model: StudyModel, source: PictureSource, protocol: PairProtocol, condition: Condition, clean: Grids, seed: int
 ) -> tuple[list[Grids], NDArray[np.float64]]:
-    """Cover one face of each pair with the study's masks: both sides' grids, and each cell's uncovered share."""
+    """Cover one face of each pair with the study's masks; return both sides' grids and each cell's uncovered share."""
     sides = [clean[protocol.left], clean[protocol.right]]
     height, width = clean.shape[2:]
     shares = np.ones((len(protocol.genuine), height, width))

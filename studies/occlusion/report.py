@@ -14,7 +14,7 @@ from whyface.files.integrity import write_atomic
 Results = Mapping[str, Mapping[str, Mapping[str, ConditionResult]]]
 """By model's label, kind of score and condition."""
 Shares = Mapping[str, Mapping[str, Mapping[str, Rate]]]
-"""By model's label and kind of score: loss over the baseline's, thresholds chosen anew and kept."""
+"""By model's label and kind of score: loss relative to the baseline's, with thresholds chosen anew and kept."""
 
 START: Final = "<!-- results: written by studies/occlusion/study.py -->"
 END: Final = "<!-- end of results -->"
@@ -23,14 +23,14 @@ _NAMES: Final = {"cosine": "cosine", "u": "U", "p": "P", "l": "L"}
 
 
 def score_name(label: str, kind: str) -> str:
-    """Name a score for tables and figures: ``FC``, ``xCos U``, ``xCos U + reliability``."""
+    """Return the name of a score in tables and figures: ``FC``, ``xCos U``, ``xCos U + reliability``."""
     own = kind.removesuffix(RELIABLE)
     name = label if own == "cosine" else f"{label} {_NAMES.get(own, own)}"
     return f"{name} + reliability" if kind.endswith(RELIABLE) else name
 
 
 def condition_name(key: str) -> str:
-    """Name a condition: ``free-30`` becomes ``30 %``."""
+    """Return the name of a condition: ``free-30`` becomes ``30 %``."""
     return f"{key.removeprefix('free-')} %" if key.startswith("free-") else key
 
 
@@ -42,7 +42,7 @@ def occlusion_document(
     versions: Mapping[str, str],
     pairs: int,
 ) -> dict[str, Any]:
-    """Put everything into one document of plain JSON values."""
+    """Return all results as one document of plain JSON values."""
     return {
         "study": "accuracy while part of a face is covered",
         "pairs": pairs,
@@ -71,7 +71,7 @@ def occlusion_document(
 
 
 def occlusion_table(results: Results, shares: Shares, at: int) -> str:
-    """Write four Markdown tables: accuracy, accuracy with kept thresholds, EER, and the losses compared."""
+    """Return four Markdown tables: accuracy, accuracy with kept thresholds, EER, and the losses compared."""
     parts = [
         "Accuracy in percent, threshold chosen anew for every column (10 folds):\n",
         _grid(results, lambda result: _percent(result.accuracy.value)),
@@ -103,12 +103,12 @@ def occlusion_table(results: Results, shares: Shares, at: int) -> str:
 
 
 def put_between_marks(path: Path, text: str, start: str = START) -> None:
-    """Replace what stands between the two marks of a document, ``start`` and :data:`END`.
+    """Replace the text between the two marks of a document, ``start`` and :data:`END`.
 
     Raises
     ------
     DataError
-        If it cannot be read or has no marks.
+        If the document cannot be read or has no marks.
     OutputError
         If it cannot be written.
     """

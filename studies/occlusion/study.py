@@ -1,12 +1,12 @@
-r"""The occlusion study: what is lost when part of a face is covered, for any number of models.
+r"""The occlusion study: accuracy lost when part of a face is covered, for any number of models.
 
     python -m studies.occlusion.study --data lfw-aligned-112.tar --pairs lfw-pairs.txt --run runs/occlusion \
         --model FC=mobilefacenet-ms1m --model xCos=xcos-mobilefacenet --model-dir weights \
         --reliability xCos=studies/reliability/xcos-mobilefacenet-reliability.safetensors --docs docs
 
-A model is a known name, an ``.onnx`` network that gives embeddings, or the folder of a model of one's own (per-face
-graph, pair graph and ``model.json``). Scores go into the run folder, one file per model and condition: a run that was
-stopped goes on where it was, and a model that is added later only costs its own time. The first model is the baseline
+A model is a known name, an ``.onnx`` network that returns embeddings, or the folder of your own model (per-face graph,
+pair graph and ``model.json``). Scores are written to the run folder, one file per model and condition, so that an
+interrupted run can be resumed, and a model that is added later takes only its own time. The first model is the baseline
 of all others.
 """
 
@@ -54,7 +54,7 @@ DEMO = "obama-portrait.jpg"
 
 
 def main() -> None:
-    """Score what is missing, then sum up and draw."""
+    """Compute the missing scores, then summarise and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="aligned LFW, folder or tar")
     parser.add_argument("--pairs", type=Path, required=True, help="LFW's pairs.txt")
@@ -63,7 +63,7 @@ def main() -> None:
         "--model", action="append", required=True, metavar="LABEL=MODEL", help="several; baseline first"
     )
     parser.add_argument(
-        "--reliability", action="append", default=[], metavar="LABEL=FILE", help="for one of the models"
+        "--reliability", action="append", default=[], metavar="LABEL=FILE", help="reliability for one of the models"
     )
     parser.add_argument("--model-dir", type=Path, help="folder of models that are not part of the package")
     parser.add_argument("--percent", type=int, nargs="+", default=list(PERCENTS), help="shares to cover")
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do what the command line asks for."""
+    """Run the study with these arguments."""
     require_pyarrow()
     protocol = read_lfw_pairs(args.pairs)
     conditions = study_conditions(tuple(args.percent))
@@ -102,10 +102,10 @@ def run(args: argparse.Namespace) -> None:
             if reliability:
                 about[label]["reliability"] = record
                 if record.get("sha256") != about[label]["sha256"]:
-                    raise InputError(f"{label}: the reliability was fitted for another model; run fit_reliability.py")
+                    raise InputError(f"{label}: the reliability was fitted for another model; fit it again")
             scores[label] = score_model(model, source, protocol, conditions, args.run / label, settings, about[label])
     if files:
-        raise InputError(f"--reliability names {', '.join(files)}, which is no --model")
+        raise InputError(f"--reliability names {', '.join(files)}, which is not a --model")
 
     results, shares = sum_up(protocol, scores, f"free-{args.at}", args.replicates, args.seed)
     settings |= {"bootstrap_replicates": args.replicates, "compared_at_percent": args.at}
@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def command_of(args: argparse.Namespace) -> str:
-    """Write the command down without anybody's paths."""
+    """Return the command without local paths."""
     models = " ".join(f'--model "{label}={Path(name).name}"' for label, name in (m.split("=", 1) for m in args.model))
     shown = " ".join(map(str, args.percent)) + (" --no-accessories" if args.no_accessories else "")
     return (
@@ -142,11 +142,11 @@ def command_of(args: argparse.Namespace) -> str:
 
 
 def pick(results: dict[str, dict[str, dict[str, ConditionResult]]], line: str) -> dict[str, ConditionResult]:
-    """Find the results that LABEL:KIND means."""
+    """Return the results named LABEL:KIND."""
     label, _, kind = line.rpartition(":")
     if kind not in results.get(label, {}):
         known = ", ".join(f"{name}:{own}" for name, kinds in results.items() for own in kinds)
-        raise InputError(f"--draw {line}: there is no such score; there are {known}")
+        raise InputError(f"--draw {line}: there is no such score; known: {known}")
     return results[label][kind]
 
 
@@ -167,7 +167,7 @@ def score_model(
     settings: dict[str, Any],
     about: dict[str, Any],
 ) -> Scores:
-    """Score every condition that has no file yet, and read those that have."""
+    """Score every condition that has no file yet, and read the others."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = json.loads(json.dumps({**settings, **about}))
     found: Scores = {kind: {} for kind in model.kinds}
@@ -202,7 +202,7 @@ def score_model(
 def sum_up(
     protocol: PairProtocol, scores: dict[str, Scores], at: str, replicates: int, seed: int
 ) -> tuple[dict[str, dict[str, dict[str, ConditionResult]]], dict[str, dict[str, dict[str, Rate]]]]:
-    """Work out all results, and each score's loss as a share of the first one's."""
+    """Compute all results, and each score's loss relative to that of the first."""
     summary = OcclusionSummary(protocol, replicates=replicates, seed=seed)
     baseline = next(iter(next(iter(scores.values())).values()))
     results: dict[str, dict[str, dict[str, ConditionResult]]] = {}
@@ -221,7 +221,7 @@ def sum_up(
 
 
 def example_faces(conditions: tuple[Condition, ...], seed: int) -> dict[str, NDArray[np.uint8]]:
-    """Cover the demo face in every way."""
+    """Return the demo face covered in every way."""
     face = load_face(demo_photo(DEMO)).image
     shown = {}
     for condition in conditions:

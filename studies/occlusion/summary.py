@@ -1,4 +1,4 @@
-"""What covering costs: accuracy with a threshold chosen anew or kept, the points lost, and whose loss is how large."""
+"""The cost of covering: accuracy with a threshold chosen anew or kept, the points lost, and the losses compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rate:
-    """A share in [0, 1] (a difference of two lies in [-1, 1]) with its 95 % interval, by resampling people."""
+    """A share in [0, 1], or a difference of two in [-1, 1], with its 95 % interval, by resampling people."""
 
     value: float
     interval: Interval
@@ -37,14 +37,14 @@ class ConditionResult:
     Attributes
     ----------
     accuracy
-        Over the folds, each judged with the threshold that is best on the other folds of the same condition.
+        Accuracy over the folds, each with the threshold that is best on the other folds of the same condition.
     kept
         Accuracy with the thresholds that are best on the other folds of the clean set: a system that does not know
         that a face is covered.
     drop, kept_drop
-        Accuracy on the clean set less these.
+        Accuracy on the clean set minus these.
     eer, auc
-        Under this condition.
+        EER and AUC under this condition.
     """
 
     accuracy: Rate
@@ -64,14 +64,14 @@ _RATES: Final = ("accuracy", "kept", "drop", "kept_drop")
 
 
 class OcclusionSummary:
-    """Works out all results of one protocol from scores by condition.
+    """Computes all results of one protocol from scores by condition.
 
     Parameters
     ----------
     protocol
         The pairs.
     replicates, seed
-        Of the bootstrap over people; all models share the same replicates, so that differences are paired.
+        Replicates and seed of the bootstrap over people; all models share them, so that differences are paired.
     """
 
     def __init__(self, protocol: PairProtocol, *, replicates: int = 1000, seed: int = 0) -> None:
@@ -81,7 +81,7 @@ class OcclusionSummary:
         self._replicates, self._seed = replicates, seed
 
     def results(self, scores: Mapping[str, Scores]) -> dict[str, ConditionResult]:
-        """Work out the results of one kind of score, by condition; ``clean`` must be among them."""
+        """Return the results of one kind of score, by condition; ``clean`` must be among them."""
         clean = self._fold_thresholds(scores[CLEAN.key])
         before = accuracy_measure(scores[CLEAN.key], self._genuine, clean)
         found = {}
@@ -104,7 +104,7 @@ class OcclusionSummary:
     def share_of_drop(
         self, scores: Mapping[str, Scores], baseline: Mapping[str, Scores], condition: str
     ) -> dict[str, Rate]:
-        """Give this score's loss over the baseline's: ``drop`` with thresholds chosen anew, ``kept_drop`` with kept."""
+        """Return this score's loss relative to the baseline's: ``drop`` (new thresholds) or ``kept_drop`` (kept)."""
         measures: dict[str, Measure] = {}
         for name in ("drop", "kept_drop"):
             own, other = (self._drop(side, condition, kept=name == "kept_drop") for side in (scores, baseline))
@@ -136,7 +136,7 @@ def _difference(before: Measure, after: Measure) -> Measure:
 def _quotient(part: Measure, whole: Measure) -> Measure:
     def measure(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         below = whole(weights)
-        # Where the baseline loses nothing, no share of it can be given.
+        # If the baseline loses nothing, there is no share.
         return np.divide(part(weights), below, out=np.full_like(below, np.nan), where=below > 0)
 
     return measure

@@ -48,7 +48,7 @@ def test_reaches_beyond_the_picture_without_wrapping() -> None:
     [
         (np.zeros((4, 2)), "five finite"),
         (np.full((5, 2), np.nan), "five finite"),
-        (np.zeros((5, 2)), "fall together"),
+        (np.zeros((5, 2)), "at the same place"),
         (template()[[1, 0, 2, 4, 3]], "not below"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Plug in study."""
+"""The study of a plug-in on a frozen network."""

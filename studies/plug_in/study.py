@@ -1,12 +1,12 @@
-r"""Plug xCos into mobilefacenet-large, which stays as it is, and compare U, P and L with its own FC layer.
+r"""Plug xCos into the frozen mobilefacenet-large, and compare U, P and L with its own FC layer.
 
     python -m studies.plug_in.study --network mobilefacenet-large.onnx --cfp cfp-aligned-112.tar \
         --glint glint24-aligned-112.tar --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt \
         --overlap docs/studies/lfw_overlap.json --cache runs/plug-in-maps --model runs/plug-in-large
 
-Trained on CFP and a Glint360K sample without the people whom LFW has. LFW is measured with all of them; CFP with two
-fits, on the people of folds 1 to 5 and of folds 6 to 10, each of which is tested on the other five folds. Maps are kept
-in the cache, so that a second run needs no network.
+Trained on CFP and a Glint360K sample without the people in LFW. LFW is measured with a fit on all of them; CFP with two
+fits, on the people of folds 1 to 5 and of folds 6 to 10, each tested on the other five folds. Maps are cached, so that
+a second run does not need the network.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from whyface.xcos.grid import grid_cosine, normalise_attention, xcos_score
 
 Scores = dict[str, NDArray[np.floating[Any]]]
 GRID: Final = "/m/PRelu_33_output_0"
-"""The last map, 64 x 7 x 7: behind the 1 x 1 convolution, in front of the FC layer."""
+"""The last map, 64 x 7 x 7: after the 1 x 1 convolution, before the FC layer."""
 HALVES: Final = ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9))
 
 
 def people_of(names: tuple[str, ...]) -> list[str]:
-    """Take ``cfp/<id>`` from ``cfp/Images/<id>/frontal/01.jpg`` and ``glint/<name>`` from ``glint24/<name>/0.jpg``."""
+    """Return ``cfp/<id>`` for ``cfp/Images/<id>/frontal/01.jpg`` and ``glint/<name>`` for ``glint24/<name>/0.jpg``."""
     parts = [name.split("/") for name in names]
     return [f"cfp/{part[2]}" if part[0] == "cfp" else f"glint/{part[1]}" for part in parts]
 
@@ -51,7 +51,7 @@ def people_of(names: tuple[str, ...]) -> list[str]:
 def cached(
     cache: Path, key: str, network: OnnxEmbedder, path: Path, names: tuple[str, ...], *, mirror: bool
 ) -> FrozenMaps:
-    """Run the network over pictures, or read what it gave before."""
+    """Run the network over pictures, or read the cached result."""
     file = cache / f"{key}-{network.sha256[:12]}.npz"
     people = np.array(people_of(names)) if key == "train" else np.array(names)
     if file.exists():
@@ -68,7 +68,7 @@ def cached(
 
 
 def joined(parts: list[FrozenMaps], people: list[str]) -> tuple[FrozenMaps, NDArray[np.str_]]:
-    """Put sets of pictures into one."""
+    """Join sets of pictures."""
     names = np.array(people)
     maps = np.concatenate([part.maps for part in parts], axis=1)
     embeddings = np.concatenate([part.embeddings for part in parts], axis=1)
@@ -94,7 +94,7 @@ def scores_of(plug: PlugIn, frozen: FrozenMaps, protocol: PairProtocol, rows: ND
 
 
 def measures(scores: Scores, genuine: NDArray[np.bool_], folds: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Summarise scores; ``folds`` gives, for every pair, its fold and the part that its threshold may come from."""
+    """Summarise scores; ``folds`` has, for every pair, its fold and the part that its threshold may come from."""
     report: dict[str, Any] = {}
     accuracies: dict[str, NDArray[np.float64]] = {}
     for kind, values in scores.items():
@@ -137,7 +137,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Fit, measure, write."""
+    """Fit, measure, and write the results."""
     args = arguments()
     torch.set_num_threads(args.threads)
     console = Console(stderr=True)
@@ -220,7 +220,7 @@ def cross_fitted(
     fit: Any,
     sizes: dict[str, Any],
 ) -> dict[str, Any]:
-    """Measure CFP by two fits, none of which saw the people it is tested on."""
+    """Measure CFP by two fits, neither of which was trained on the people that it is tested on."""
     report: dict[str, Any] = {}
     maps = {
         kind: cached(args.cache, f"cfp-{kind.lower()}", network, args.cfp, protocol.pictures, mirror=False)

@@ -1,11 +1,11 @@
-"""Summarise an evaluation once more, for the pairs of people that the default model was not trained on.
+"""Summarise an evaluation again, for the pairs of people that the default model was not trained on.
 
     whyface evaluate --protocol cfp-fp --data cfp-aligned-112.tar --mirror --out runs/cfp-fp
     python -m studies.plug_in.unseen_people --scores runs/cfp-fp/scores.parquet \
         --people docs/studies/lfw_overlap.json --out docs/studies/evaluate/cfp-fp-unseen-xcos-mobilefacenet.json
 
-The people are those of CFP who were left out of its training because they are or may be in LFW: it never saw their
-pictures, neither for training nor for choosing a checkpoint.
+The people are those of CFP who were left out of its training because they are or may be in LFW: their pictures were
+used neither for training nor for choosing a checkpoint.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from whyface.files.integrity import write_atomic
 
 
 def main() -> None:
-    """Read scores, keep the pairs of the listed people, write a report of the same form."""
+    """Read scores, keep the pairs of the listed people, and write a report of the same form."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, required=True, help="scores.parquet of whyface evaluate")
     parser.add_argument("--people", type=Path, required=True, help="lfw_overlap.json, whose list 'cfp' is kept")

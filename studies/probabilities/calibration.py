@@ -1,7 +1,7 @@
-"""Fit probabilities to scores, and measure on people that the fit has not seen whether they can be trusted.
+"""Fit probabilities to scores, and measure on people outside the fit whether they can be trusted.
 
-Fitting needs scikit-learn (the extra ``evaluate``); what it gives,
-:class:`whyface.models.calibration.Calibration`, does not.
+Fitting needs scikit-learn (the extra ``evaluate``); its result, :class:`whyface.models.calibration.Calibration`,
+does not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def fit_platt(scores: ArrayLike, genuine: ArrayLike, dataset: str) -> Calibratio
     scores, genuine
         Shape (N,).
     dataset
-        What the pairs are from.
+        Name of the data set.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def fit_platt(scores: ArrayLike, genuine: ArrayLike, dataset: str) -> Calibratio
     """
     values, labels = checked_pairs(scores, genuine)
     linear = _library("sklearn.linear_model").LogisticRegression(C=1e6, tol=1e-8, max_iter=1000)
-    # On the scores' own scale the penalty's leftover is out of sight.
+    # The penalty is negligible on the scale of the scores.
     middle, spread = float(values.mean()), float(values.std()) or 1.0
     linear.fit(((values - middle) / spread)[:, None], labels)
     slope = float(linear.coef_[0, 0]) / spread
@@ -52,7 +52,7 @@ def fit_platt(scores: ArrayLike, genuine: ArrayLike, dataset: str) -> Calibratio
 
 
 def fit_isotonic(scores: ArrayLike, genuine: ArrayLike, dataset: str) -> Calibration:
-    """Fit the best curve that never falls (Zadrozny and Elkan, "Transforming Classifier Scores", KDD 2002).
+    """Fit the best non-decreasing curve (Zadrozny and Elkan, "Transforming Classifier Scores", KDD 2002).
 
     Parameters and errors as for :func:`fit_platt`.
     """
@@ -103,7 +103,7 @@ FITS: Final[dict[CalibrationKind, Fit]] = {"x-face": fit_xface, "isotonic": fit_
 def held_out_probabilities(
     fit: Fit, scores: ArrayLike, genuine: ArrayLike, fold: ArrayLike, *, dataset: str = "the other folds"
 ) -> NDArray[np.float64]:
-    """Fit on all folds but one and apply to that one, for each fold; people are held out where folds share none.
+    """Fit on all folds but one and apply to that one, for each fold; people are held out if folds share none.
 
     Returns
     -------
@@ -135,7 +135,7 @@ class Bin:
     low, high
         Bounds of the probability.
     pairs
-        How many.
+        Number of pairs.
     predicted, observed
         Mean probability, and share of pairs that are genuine.
     interval
@@ -152,7 +152,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class ReliabilityDiagram:
-    """How far probabilities can be trusted.
+    """Measures of how far probabilities can be trusted.
 
     Attributes
     ----------
@@ -163,7 +163,7 @@ class ReliabilityDiagram:
     ece
         Expected calibration error: mean over the pairs of |observed - predicted| of their bin.
     bins
-        The bins that hold pairs, :data:`BINS` of equal width over 0..1.
+        The non-empty bins, of :data:`BINS` of equal width over 0..1.
     """
 
     brier: float
@@ -178,11 +178,11 @@ def reliability(probabilities: ArrayLike, genuine: ArrayLike, *, bins: int = BIN
     Raises
     ------
     InputError
-        If the arrays do not fit, or a probability lies outside 0..1.
+        If the arrays do not fit, or a probability is outside 0..1.
     """
     p, labels = checked_pairs(probabilities, genuine)
     if p.min() < 0 or p.max() > 1:
-        raise InputError(f"probabilities lie between 0 and 1, got {p.min():g} to {p.max():g}")
+        raise InputError(f"probabilities must be between 0 and 1, got {p.min():g} to {p.max():g}")
     truth = labels.astype(np.float64)
     given = np.where(labels, p, 1 - p)
     number = np.minimum((p * bins).astype(np.intp), bins - 1)

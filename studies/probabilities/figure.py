@@ -1,4 +1,4 @@
-"""The reliability diagram: how many of the pairs that are called 80 % likely are genuine."""
+"""The reliability diagram: the share of genuine pairs by predicted probability."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _BETWEEN, _LEFT = 58, 40
 def reliability_figure(results: Mapping[str, ReliabilityDiagram], *, title: str, subtitle: str = "") -> Figure:
     """Draw one diagram for each way of making probabilities.
 
-    Above: the share of genuine pairs in each bin of probability with its 95 % interval, against the diagonal, on which
-    a trustworthy probability lies. Below: how many pairs each bin holds, on a logarithmic scale, since nearly all lie
-    at the ends.
+    Above: the share of genuine pairs in each bin of probability with its 95 % interval, and the diagonal, where a
+    trustworthy probability lies. Below: the number of pairs in each bin on a logarithmic scale, since nearly all are at
+    the ends.
 
     Parameters
     ----------
     results
         One to four, by name.
     title, subtitle
-        What they are of.
+        Title and subtitle.
 
     Raises
     ------

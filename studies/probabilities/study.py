@@ -2,8 +2,8 @@ r"""Fit probabilities to a zoo model's scores on LFW, measure them on held-out p
 
     python -m studies.probabilities.study --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt
 
-10 folds whose people are disjoint (checked): fitted on nine, measured on the tenth. What is written into the zoo is
-fitted on all ten.
+There are 10 folds of disjoint people (checked): each fit is on nine, and is measured on the tenth. The calibration that
+is written into the zoo is fitted on all ten.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check_disjoint(protocol: PairProtocol) -> None:
 
 
 def per_fold(values: NDArray[np.float64], fold: NDArray[np.intp]) -> tuple[float, float]:
-    """Mean over folds and its standard error."""
+    """Return the mean over folds and its standard error."""
     means = np.array([values[fold == number].mean() for number in np.unique(fold)])
     return float(means.mean()), float(means.std(ddof=1) / np.sqrt(len(means)))
 

@@ -1,8 +1,8 @@
 """The default model in 8-bit integers (needs the package onnx, part of the extra ``torch``).
 
-Static quantisation by ONNX Runtime: weights as 8-bit integers per channel, activations by the smallest and largest
-values that some faces show. The first convolutions, whose inputs are pixels, and the head, which makes the grid, stay
-as they are: quantising them costs most of the accuracy and wins little time.
+Static quantisation by ONNX Runtime: weights as 8-bit integers per channel, activations by their minimum and maximum on
+some faces. The first convolutions, whose inputs are pixels, and the head, which makes the grid, are not quantised:
+quantising them loses most of the accuracy and saves little time.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from whyface.onnx_runtime import onnx_runtime
 quantization: Any = onnx_runtime("quantization")
 
 FIRST: Final = 2
-"""Convolutions at the beginning that stay as they are."""
+"""Convolutions at the beginning that are not quantised."""
 
 HEAD: Final = 3
-"""Convolutions at the end that stay as they are."""
+"""Convolutions at the end that are not quantised."""
 
 
 class Faces(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """Faces for calibration, a few at a time."""
+    """Faces for the calibration, a few at a time."""
 
     def __init__(self, name: str, faces: NDArray[np.uint8], at_once: int = 8) -> None:
         self._name = name
         self._parts = iter([faces[i : i + at_once].astype(np.float32) for i in range(0, len(faces), at_once)])
 
     def get_next(self) -> dict[str, Any] | None:
-        """Give the next faces, None at the end."""
+        """Return the next faces, or None at the end."""
         part = next(self._parts, None)
         return None if part is None else {self._name: part}
 
@@ -52,7 +52,7 @@ def quantise(source: Path, target: Path, faces: NDArray[np.uint8], *, first: int
     faces
         (N, 3, 112, 112) uint8.
     first, head
-        How many convolutions stay as they are at either end.
+        Number of convolutions at either end that are not quantised.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def quantise(source: Path, target: Path, faces: NDArray[np.uint8], *, first: int
 
 
 def write_variant(folder: Path, network: Path) -> ModelEntry:
-    """Put a variant of the default model's network into a model folder, with the attention as it is.
+    """Write a variant of the default model's network into a model folder, with the original attention.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def write_variant(folder: Path, network: Path) -> ModelEntry:
     paths["onnx"].write_bytes(network.read_bytes())
     paths["pair"].write_bytes(entry.locate("pair").read_bytes())
     tensors = load_file(entry.locate("safetensors"))
-    # The backbone's and head's own tensors are not those of this network any more.
+    # The tensors of backbone and head are no longer those of this network.
     save_file({name: value for name, value in tensors.items() if "attention" in name}, paths["safetensors"])
     assert entry.grid is not None
     return write_entry(

@@ -3,8 +3,8 @@
     python -m studies.quantisation.study --faces faces.tar --out int8
     whyface verify one.jpg other.jpg --model int8 --threshold 0.35
 
-Calibrate with aligned faces of people who are in none of your tests. Thresholds do not carry over unseen; measure them
-with ``whyface evaluate``. See docs/studies/speed.md for what it wins and loses.
+Calibrate with aligned faces of people who are in none of your tests. Thresholds may not carry over; measure them with
+``whyface evaluate``. docs/studies/speed.md has the gain in time and the loss in accuracy.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="the model's folder")
     args = parser.parse_args()
-    # The quantiser advises a preparation step that changes nothing for this network.
+    # The quantiser recommends a preparation step that has no effect on this network.
     logging.getLogger().setLevel(logging.ERROR)
     faces = calibration_faces(args.faces, args.count, args.seed)
     with tempfile.TemporaryDirectory() as folder:

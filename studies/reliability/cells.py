@@ -1,13 +1,13 @@
-"""How much each cell of a face can be relied on, seen in its own features, and an attention that heeds it.
+"""The reliability of each cell of a face, estimated from its own features, and an attention that uses it.
 
-A covered place still has a feature, but one that is unusual there: too short or too long, and far from what clean
-faces have. Three lengths per cell tell so, and a logistic function of them is the cell's reliability r in (0, 1).
-Attention is then weighed anew with both faces' reliability::
+A covered place still has a feature, but an unusual one: too short or too long, and far from those of clean faces. Three
+lengths per cell show this, and a logistic function of them is the cell's reliability r in (0, 1). The attention is then
+weighted by both faces' reliability::
 
     W' = W * r_A * r_B / sum(W * r_A * r_B)
 
-so that W' sums to 1 and the score is still <S, W'>. Ours; not in the xCos paper. See
-:mod:`studies.reliability.fitting` for how it is fitted.
+so that W' sums to 1 and the score is still <S, W'>. This is not in the xCos paper. :mod:`studies.reliability.fitting`
+fits it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _RECORD: Final = "whyface"
 
 @dataclass(frozen=True, eq=False)
 class CellStatistics:
-    """What the grids of clean faces are like, place by place.
+    """Statistics of the grids of clean faces, place by place.
 
     Attributes
     ----------
     mean, deviation
-        Of each channel at each place, (C, H, W) float32; deviations are positive.
+        Mean and deviation of each channel at each place, (C, H, W) float32; deviations are positive.
     """
 
     mean: NDArray[np.float32]
@@ -60,12 +60,12 @@ class CellStatistics:
 
 
 def cell_statistics(grids: FloatArray) -> CellStatistics:
-    """Take the statistics of clean faces' grids (N, C, H, W); a channel that never varies gets a tiny deviation.
+    """Return the statistics of clean faces' grids (N, C, H, W); a channel that never varies gets a tiny deviation.
 
     Raises
     ------
     InputError
-        With fewer than two grids.
+        If there are fewer than two grids.
     """
     if grids.ndim != 4 or len(grids) < 2:
         raise InputError(f"statistics need at least two grids (N, C, H, W), got {grids.shape}")
@@ -75,7 +75,7 @@ def cell_statistics(grids: FloatArray) -> CellStatistics:
 
 
 def cell_lengths(grid: FloatArray, statistics: CellStatistics) -> NDArray[np.float64]:
-    """Describe every cell by three lengths.
+    """Return three lengths for every cell.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def cell_lengths(grid: FloatArray, statistics: CellStatistics) -> NDArray[np.flo
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """A logistic function of each cell's lengths, with weights of its own for every place.
+    """A logistic function of each cell's lengths, with separate weights for every place.
 
     Attributes
     ----------
@@ -124,18 +124,18 @@ class Reliability:
             raise InputError(f"weights {self.weight.shape} and bias {self.bias.shape} do not fit a grid of {places}")
 
     def __call__(self, grid: FloatArray) -> NDArray[np.float32]:
-        """Give the reliability of every cell, (N, C, H, W) -> (N, H, W) float32 in (0, 1)."""
+        """Return the reliability of every cell, (N, C, H, W) -> (N, H, W) float32 in (0, 1)."""
         logits = np.einsum("nkhw,khw->nhw", cell_lengths(grid, self.statistics), self.weight) + self.bias
         return np.asarray(logistic(logits), np.float32)
 
 
 def logistic(logits: FloatArray) -> FloatArray:
-    """Give 1 / (1 + exp(-x)) without overflow, kept off 0 and 1 so that its logarithm is finite."""
+    """Return 1 / (1 + exp(-x)) without overflow, kept away from 0 and 1 so that its logarithm is finite."""
     return np.asarray(np.clip(0.5 * (1 + np.tanh(logits / 2)), _TINY, 1 - _TINY))
 
 
 def reweigh(attention: FloatArray, reliability_a: FloatArray, reliability_b: FloatArray) -> NDArray[np.float32]:
-    """Weigh attention by both faces' reliability.
+    """Weight attention by both faces' reliability.
 
     Parameters
     ----------
@@ -146,12 +146,12 @@ def reweigh(attention: FloatArray, reliability_a: FloatArray, reliability_b: Flo
 
     Returns
     -------
-    W' (N, H, W) float32, each map summing to 1; W itself where both reliabilities are the same everywhere.
+    W' (N, H, W) float32, each map summing to 1; W itself if both reliabilities are constant.
 
     Raises
     ------
     InputError
-        If the shapes differ, or nothing is left of a map.
+        If the shapes differ, or the weights of a map vanish.
     """
     if attention.ndim != 3 or not attention.shape == reliability_a.shape == reliability_b.shape:
         shapes = f"{attention.shape}, {reliability_a.shape} and {reliability_b.shape}"
@@ -164,20 +164,20 @@ def reweigh(attention: FloatArray, reliability_a: FloatArray, reliability_b: Flo
 
 
 def apply_reliability(maps: XcosMaps, reliability_a: FloatArray, reliability_b: FloatArray) -> XcosMaps:
-    """Replace the attention and the score of compared pairs by those that heed reliability; S stays as it is."""
+    """Replace the attention and the score of compared pairs by those that use reliability; S is unchanged."""
     weights = reweigh(maps.attention, reliability_a, reliability_b)
     return XcosMaps(maps.similarity, weights, xcos_score(maps.similarity, weights))
 
 
 class ReliableXcos(XcosModel):
-    """An xCos model whose attention heeds reliability; used like any other.
+    """An xCos model whose attention uses reliability; it can be used like any other.
 
     Parameters
     ----------
     model
         The model.
     reliability
-        Fitted for this model, one for each kind of attention that is to heed it; the others stay as they are.
+        Reliability fitted for this model, by kind of attention; other kinds are unchanged.
     """
 
     def __init__(self, model: XcosModel, reliability: Mapping[AttentionKind, Reliability]) -> None:
@@ -198,12 +198,12 @@ class ReliableXcos(XcosModel):
 def save_reliability(
     path: Path | str, reliability: Mapping[AttentionKind, Reliability], record: Mapping[str, Any]
 ) -> None:
-    """Write reliabilities that share their statistics as safetensors, with how they came about in the metadata.
+    """Write reliabilities that share their statistics as safetensors, with a record of their fit in the metadata.
 
     Raises
     ------
     InputError
-        If there is none, or their statistics differ.
+        If there are none, or their statistics differ.
     OutputError
         If the file cannot be written.
     """
@@ -220,16 +220,16 @@ def save_reliability(
 
 
 def open_reliability(path: Path | str) -> tuple[dict[AttentionKind, Reliability], dict[str, Any]]:
-    """Read what :func:`save_reliability` wrote.
+    """Read a file written by :func:`save_reliability`.
 
     Returns
     -------
-    Reliability by kind of attention, and the record of how they came about.
+    Reliability by kind of attention, and the record of the fit.
 
     Raises
     ------
     ModelError
-        If the file cannot be read or is no such file.
+        If the file cannot be read or is not such a file.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -243,5 +243,5 @@ def open_reliability(path: Path | str) -> tuple[dict[AttentionKind, Reliability]
             if f"weight_{kind}" in tensors
         }
     except (OSError, SafetensorError, KeyError, ValueError, InputError) as error:
-        raise ModelError(f"{path}: no reliability that fit_reliability.py wrote ({error})") from error
+        raise ModelError(f"{path}: not a reliability written by studies/reliability/study.py ({error})") from error
     return fitted, record

@@ -1,7 +1,7 @@
-"""Fit per-cell reliability on covered faces: whatever weights tell people apart best (NumPy alone).
+"""Fit per-cell reliability on covered faces: the weights that tell people apart best (NumPy only).
 
-Nobody says which cells are covered. Pairs of a (mostly covered) and a clean face are drawn, half of them genuine, and
-the logistic loss of ``scale * <S, W'> + offset`` is brought down. The network stays as it is.
+The fit does not know which cells are covered. Pairs of a (mostly covered) face and a clean one are drawn, half of them
+genuine, and the logistic loss of ``scale * <S, W'> + offset`` is minimised. The network is unchanged.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from whyface.xcos.grid import grid_cosine
 
 Grids = NDArray[np.float32]
 AttentionOf = Callable[[Grids, Grids], NDArray[np.float32]]
-"""Gives W (N, H, W) of N pairs of grids."""
+"""Returns W (N, H, W) of N pairs of grids."""
 _Gradients = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How long and on what to fit.
+    """Settings of the fit.
 
     Attributes
     ----------
     steps, pairs
-        Steps, and pairs in each.
+        Number of steps, and of pairs in each.
     rate
-        Adam's step size at the start; it falls to 0 evenly.
+        Adam's initial step size; it falls linearly to 0.
     decay
         Weight of the squared weights in the loss.
     genuine
         Share of pairs that are drawn as genuine.
     seed
-        Draws the pairs.
+        Seed of the pairs.
     """
 
     steps: int = 600
@@ -68,15 +68,15 @@ def fit_reliability(
     covered
         The same faces under K masks each, (K, N, C, H, W).
     people
-        Who is in each picture, (N,).
+        The person in each picture, (N,).
     attention
-        The attention to be weighed.
+        The attention to weight.
     statistics
-        Of clean faces; taken from ``clean`` by default.
+        Statistics of clean faces; by default, those of ``clean``.
     settings
-        How to fit.
+        See :class:`FitSettings`.
     progress
-        Called after every step with the number of steps done and of all.
+        Called after every step with the number of steps done and the total.
 
     Returns
     -------
@@ -85,12 +85,12 @@ def fit_reliability(
     Raises
     ------
     InputError
-        If the arrays do not fit, or there are not two people, one of them with two pictures.
+        If the arrays do not fit, there are fewer than two people, or nobody has two pictures.
     """
     settings = settings or FitSettings()
     who, draw = _checked(clean, covered, people)
     statistics = statistics or cell_statistics(clean)
-    # Lengths on one scale, so that one step size fits all; folded into the weights at the end.
+    # Lengths are standardised so that one step size fits all; the scale is folded into the weights at the end.
     plain = cell_lengths(clean, statistics)
     centre, spread = plain.mean(axis=(0, 2, 3)), np.maximum(plain.std(axis=(0, 2, 3)), 1e-6)
 
@@ -141,7 +141,7 @@ def _loss(
     attention: NDArray[np.float32],
     genuine: NDArray[np.bool_],
 ) -> tuple[float, _Gradients]:
-    """Give the mean logistic loss of a batch, and its gradient."""
+    """Return the mean logistic loss of a batch, and its gradient."""
     sides = [logistic(np.einsum("nkhw,khw->nhw", side, values["weight"]) + values["bias"]) for side in lengths]
     weights = attention * sides[0] * sides[1]
     weights = weights / weights.sum(axis=(1, 2), keepdims=True)
@@ -183,7 +183,7 @@ _Draw = Callable[[np.random.Generator, int, float], tuple[NDArray[np.intp], NDAr
 
 
 def _checked(clean: Grids, covered: Grids, people: NDArray[Any]) -> tuple[NDArray[np.intp], _Draw]:
-    """Give every person a number, and a function that draws pairs of two different pictures."""
+    """Return the people as numbers, and a function that draws pairs of two different pictures."""
     if clean.ndim != 4 or covered.ndim != 5 or covered.shape[1:] != clean.shape or not len(covered):
         raise InputError(
             f"need clean grids (N, C, H, W) and covered ones (K, N, ...), got {clean.shape}, {covered.shape}"
@@ -203,7 +203,7 @@ def _checked(clean: Grids, covered: Grids, people: NDArray[Any]) -> tuple[NDArra
         for place in range(own):
             mine = rows[who[first[place]]]
             second[place] = rng.choice(mine[mine != first[place]])
-        # The rest are impostors but for chance; a picture is never paired with itself.
+        # The rest are impostors, except by chance; a picture is never paired with itself.
         second[second == first] = (second[second == first] + 1) % len(who)
         return first, second
 

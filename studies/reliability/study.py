@@ -1,11 +1,11 @@
-r"""Fit the per-cell reliability of an xCos model on covered training faces, and check it on people held out.
+r"""Fit the per-cell reliability of an xCos model on covered training faces, and check it on held-out people.
 
     python -m studies.reliability.study --model xcos-mobilefacenet --cfp cfp-aligned-112.tar \
         --glint glint24-aligned-112.tar --overlap docs/studies/lfw_overlap.json \
         --out studies/reliability/xcos-mobilefacenet-reliability.safetensors
 
-The network stays as it is; nobody in LFW (and nobody in the demo) is fitted on. Needs the extra ``torch``, for the list
-of training people only.
+The network is unchanged; nobody in LFW (or in the demo) is used for the fit. Needs the extra ``torch``, but only for
+the list of training people.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ BATCH = 64
 
 
 def main() -> None:
-    """Read, cover, fit, check, write."""
+    """Read and cover faces, fit, check, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="xcos-mobilefacenet", help="known xCos model, or folder of one's own")
+    parser.add_argument("--model", default="xcos-mobilefacenet", help="known xCos model, or folder of your own")
     parser.add_argument("--cfp", type=Path, required=True, help="aligned CFP, folder or tar")
     parser.add_argument("--glint", type=Path, required=True, help="aligned glint24, folder or tar")
     parser.add_argument("--overlap", type=Path, required=True, help="report of lfw_overlap.py")
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def read_faces(cfp: Path, glint: Path, left_out: frozenset[str], per_person: int) -> tuple[Pictures, NDArray[np.str_]]:
-    """Read frontal CFP faces and some of glint24, (N, 112, 112, 3), and who is in each."""
+    """Read frontal CFP faces and some of glint24, (N, 112, 112, 3), and the person in each."""
     pictures: list[Pictures] = []
     people: list[str] = []
     for path, prefix, part in ((cfp, "cfp", 2), (glint, "glint", 1)):
@@ -124,19 +124,19 @@ def read_faces(cfp: Path, glint: Path, left_out: frozenset[str], per_person: int
 
 
 def choose_people(people: NDArray[np.str_], count: int, seed: int) -> NDArray[np.bool_]:
-    """Say which pictures show one of the people held out; the same as in training for the same seed."""
+    """Return which pictures show held-out people; the same as in training for the same seed."""
     candidates = sorted({person for person in people.tolist() if person.startswith("cfp/")})
     return np.isin(people, np.random.default_rng(seed).choice(candidates, count, replace=False))
 
 
 def cover(pictures: Pictures, shares: NDArray[np.float64], rng: np.random.Generator) -> Pictures:
-    """Cover every picture with a mask of its own."""
+    """Cover every picture with its own mask."""
     pairs = zip(pictures, shares, strict=True)
     return np.stack([apply_mask(picture, free_form_mask(coverage=share, rng=rng)) for picture, share in pairs])
 
 
 def map_faces(model: StudyModel, pictures: Pictures, what: str) -> NDArray[np.float32]:
-    """Map pictures (N, 112, 112, 3) to grids."""
+    """Return the grids of pictures (N, 112, 112, 3)."""
     parts = []
     with progress_bar(what) as progress:
         for start in range(0, len(pictures), BATCH):

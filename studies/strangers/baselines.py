@@ -1,4 +1,4 @@
-"""What evidential heads are measured against, and which heads are tried (needs the extra ``torch``)."""
+"""The baselines of evidential heads, and the heads to try (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PUBLISHED: Final = "free relu {} at scale 200"
 
 
 def candidate_heads() -> dict[str, EvidentialSettings]:
-    """List the heads that the study tries: every way to fit, evidence and loss, and the published setting."""
+    """Return the heads that the study tries: every way of fitting, evidence and loss, and the published setting."""
     tried = {}
     for directions, kind, loss, divergence in product(("prototypes", "free"), EVIDENCE_KINDS, LOSS_KINDS, (0.0, 1.0)):
         name = f"{directions} {kind} {loss}{' + KL' if divergence else ''}"
@@ -39,14 +39,14 @@ def candidate_heads() -> dict[str, EvidentialSettings]:
 def fit_softmax(
     x: NDArray[np.float32], y: NDArray[np.int64], means: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
-    """Fit an ordinary softmax classifier as free heads are fitted, by cross-entropy.
+    """Fit an ordinary softmax classifier by cross-entropy, in the same way as free heads.
 
     Parameters
     ----------
     x, y
         Features (N, D) of unit length and labels (N,).
     means
-        Where the K people's directions start, (K, D).
+        Initial directions of the K people, (K, D).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The evidential uncertainty beside other scores of "is anybody known here?", and the verdicts that follow from them.
+"""The evidential uncertainty and other scores of "is this person known?", and the verdicts that follow from them.
 
 Used by studies/strangers/study.py (needs the extra ``torch``).
 """
@@ -42,7 +42,7 @@ Scored = dict[str, dict[str, NDArray[np.float64]]]
 def score_heads(
     heads: dict[str, EvidentialSettings], split: OpenSetSplit, grids: dict[str, dict[int, NDArray[np.float32]]]
 ) -> dict[str, Scored]:
-    """Condition -> method -> group -> scores, for heads and for the baselines that need no pairs."""
+    """Return condition -> method -> group -> scores, for heads and for the baselines that need no pairs."""
 
     def features(key: str, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return grid_features(np.stack([grids[key][int(row)] for row in rows]))
@@ -76,7 +76,7 @@ def score_heads(
 
 
 def verdicts_of(parts: Sequence[Scored], best: str, single: float, sized: Sequence[float]) -> dict[str, Any]:
-    """Count, at limits that a user would take, who is found and how many strangers are taken for somebody."""
+    """Count, at limits that a user would choose, who is found and how many strangers are taken for somebody."""
     ways: dict[str, tuple[Sequence[float], float | None]] = {
         "threshold of one comparison, FMR 1e-3": ([single] * len(parts), None),
         "threshold for this many faces, FPIR 1e-2": (sized, None),

@@ -1,4 +1,4 @@
-"""Figures of uncertainty: people in the gallery and strangers, and the words whose erasing raises it."""
+"""Figures of uncertainty: people in the gallery and strangers, and the words whose erasure raises it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def uncertainty_figure(
 
 
 def word_rises_figure(words: Mapping[str, Mapping[str, float]], *, least: int = 5, title: str, subtitle: str) -> Figure:
-    """Draw the mean rise of u by erasing each word's place, and by random places of that size.
+    """Draw the mean rise of u when each word's place is erased, and when random places of that size are.
 
     Parameters
     ----------

@@ -9,12 +9,12 @@ GROUPS: Final = ("known", "strangers", "loners")
 
 
 def open_set_table(document: dict[str, Any]) -> str:
-    """Write the rates of ``identify.json`` as Markdown tables.
+    """Return the rates of ``identify.json`` as Markdown tables.
 
     Parameters
     ----------
     document
-        What ``studies/strangers/study.py`` writes.
+        The document that ``studies/strangers/study.py`` writes.
     """
     report, best = document["reported_on"], document["chosen_on"]["best"]["name"]
     rates = report["rates"]

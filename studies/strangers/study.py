@@ -1,13 +1,13 @@
-r"""Does the evidential uncertainty know a stranger, better than plain similarity does? Measured on LFW people.
+r"""Does the evidential uncertainty recognise strangers better than plain similarity does? Measured on LFW people.
 
     python -m studies.strangers.study --lfw lfw-aligned-112.tar --choose lfw-peopleDevTest.txt \
         --report lfw-peopleDevTrain.txt --run runs/evidential --docs docs
 
-Settings are chosen on the people of one list and reported on those of the other, which has other people. Of the people
-with four pictures or more a random half is enrolled with half of their pictures; their other pictures are the probes,
-the other half of the people are strangers, and people with one picture are more strangers. Heads are fitted to enrolled
-pictures only. Every probe is taken as it is, and covered in three ways. Several random divisions, intervals by
-resampling people. Grids and results of finished parts stay in the run folder: a stopped run goes on where it was.
+Settings are chosen on the people of one list and reported on those of the other, which are different people. Of the
+people with at least four pictures, a random half is enrolled with half of their pictures. Their other pictures are the
+probes; the other half of the people, and people with one picture, are strangers. Heads are fitted to enrolled pictures
+only. Every probe is used uncovered, and covered in three ways. There are several random divisions; intervals are by
+resampling people. Grids and results of finished parts are kept in the run folder, so that a run can be resumed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ MARK: Final = "<!-- results: written by studies/strangers/study.py -->"
 
 
 def main() -> None:
-    """Choose, report, draw."""
+    """Choose the settings, measure them, and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lfw", type=Path, required=True, help="aligned LFW, folder or tar")
     parser.add_argument(
@@ -84,7 +84,7 @@ def main() -> None:
     lists = {"choose": people_of(args.choose), "report": people_of(args.report)}
     if set(lists["choose"]) & set(lists["report"]):
         raise DataError(
-            f"{args.choose} and {args.report} share people; what is chosen on people must not be reported on"
+            f"{args.choose} and {args.report} share people; settings must not be reported on people they were chosen on"
         )
     model = open_xcos(args.model)
     study = Study(model, args)
@@ -142,7 +142,7 @@ class Study:
         self._settings = {key: getattr(args, key) for key in KEPT}
 
     def part(self, name: str, make: Any) -> dict[str, Any]:
-        """Return a finished part, or finish it."""
+        """Return a part; it is made unless its file exists."""
         path = self.args.run / f"{name}.json"
         if path.exists():
             kept = json.loads(path.read_text(encoding="utf-8"))
@@ -154,7 +154,7 @@ class Study:
         return dict(kept["result"])
 
     def splits(self, people: Sequence[str], divisions: int) -> list[OpenSetSplit]:
-        """Divide people in as many ways as asked for."""
+        """Return random divisions of people."""
         splits = []
         for number in range(divisions):
             split = split_open_set(self.person_of, people, seed=self.args.seed + number)
@@ -163,7 +163,7 @@ class Study:
         return splits
 
     def grids(self, part: str, splits: Sequence[OpenSetSplit]) -> dict[str, dict[int, NDArray[np.float32]]]:
-        """Give condition -> picture's row -> grid; covered ones only of pictures that probe."""
+        """Return condition -> row of the picture -> grid; covered ones only for probes."""
         probing = {
             int(row) for split in splits for rows in (split.probes, split.strangers, split.loners) for row in rows
         }
@@ -197,7 +197,7 @@ class Study:
             progress(min(start + 64, len(rows)), len(rows))
 
     def scores(self, name: str, make: Callable[[], dict[str, Scored]]) -> dict[str, Scored]:
-        """Return one division's scores: condition -> method -> group, made or kept from before."""
+        """Return one division's scores, condition -> method -> group; they are computed unless their file exists."""
         path = self.args.run / f"scores-{name}.npz"
         if not path.exists():
             flat = {
@@ -244,8 +244,8 @@ class Study:
 def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
     """Try all heads; the best has the highest AUROC, averaged over conditions and divisions.
 
-    Only heads whose u means what it says can be the best: below 0.5 for half of the known people's clean photos and
-    above it for half of the strangers'.
+    Only heads with a meaningful u can be the best: below 0.5 for half of the known people's clean photos and above it
+    for half of the strangers'.
     """
     splits = study.splits(people, study.args.divisions)
     grids = study.grids("choose", splits)
@@ -270,7 +270,7 @@ def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
     meant = [name for name in heads if medians[name]["known"] < 0.5 < medians[name]["strangers"]]
     best = max(meant, key=lambda name: mean[name])
     softmax = max((name for name in mean if name.startswith(SOFTMAX)), key=lambda name: mean[name])
-    # One head per loss goes on to be reported, with and without the divergence, and the published setting.
+    # One head per loss is reported, with and without the divergence, and the published setting.
     reported = [best]
     for loss, divergence in product(LOSS_KINDS, (0.0, 1.0)):
         own = [
@@ -292,7 +292,7 @@ def choose(study: Study, people: Sequence[str]) -> dict[str, Any]:
 
 
 def report_on(study: Study, people: Sequence[str], chosen: dict[str, Any]) -> dict[str, Any]:
-    """Measure what was chosen on other people, with intervals and differences."""
+    """Measure the chosen settings on other people, with intervals and differences."""
     splits = study.splits(people, study.args.report_divisions)
     grids = study.grids("report", splits)
     heads = {name: settings for name, settings in candidate_heads().items() if name in chosen["reported"]}

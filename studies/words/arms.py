@@ -1,4 +1,4 @@
-"""Score many pairs with their words erased, under one setting after the other."""
+"""Score many pairs with their words erased, under different settings."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class WordArm:
     Attributes
     ----------
     name
-        What reports call it.
+        Name of the arm in reports.
     settings
         See :class:`~whyface.words.word_report.WordSettings`.
     is_random
-        Erase random places of the words' areas instead of the words.
+        Whether to erase random places of the words' areas instead of the words.
     with_genuine
-        Also erase in genuine pairs, what makes them alike.
+        Whether to erase in genuine pairs as well, namely what makes them alike.
     control
         Name of the arm that erases random places of the same areas with the same eraser; None if there is none.
     """
@@ -47,7 +47,7 @@ class WordArm:
 
 
 def word_arms() -> list[WordArm]:
-    """List the arms of the study: the default, the ablations, the erasers, the strategies, and chance."""
+    """Return the arms of the study: the default, the ablations, the erasers, the strategies, and chance."""
     plain = WordSettings()
     arms = [
         WordArm("words", plain, with_genuine=True, control="random places"),
@@ -72,18 +72,18 @@ def _with_chance(name: str, settings: WordSettings) -> list[WordArm]:
 
 @dataclass(frozen=True, eq=False)
 class PairSide:
-    """N faces of one side of the pairs, read once for all arms.
+    """N faces of one side of the pairs, prepared once for all arms.
 
     Attributes
     ----------
     batch
         (N, 3, 112, 112) uint8.
     features
-        What the score compares.
+        The features that the score compares.
     identity
-        What identity is read from, see :class:`~whyface.words.identity_evidence.IdentityCells`.
+        Input of the identity evidence, see :class:`~whyface.words.identity_evidence.IdentityCells`.
     evidence
-        What the attribute model says.
+        Evidence of the attribute model.
     """
 
     batch: Batch
@@ -98,7 +98,7 @@ def read_side(explainer: WordExplainer, batch: Batch) -> PairSide:
     Raises
     ------
     InputError
-        If the explainer does without identity.
+        If the explainer does not use identity.
     """
     if explainer.cells is None:
         raise InputError("the arms need a model that can be read place by place")
@@ -109,13 +109,13 @@ def read_side(explainer: WordExplainer, batch: Batch) -> PairSide:
 
 
 def candidate_words(explainer: WordExplainer, side: PairSide) -> NDArray[np.bool_]:
-    """Tell which words each face has, (N, K): present, learnt and allowed."""
+    """Return which words each face has, (N, K): present, learnt and allowed."""
     return np.asarray(side.evidence.present & explainer.allowed)
 
 
 @dataclass(frozen=True, eq=False)
 class ArmScores:
-    """What an arm found for N pairs and K words; NaN where a face has no such word.
+    """Results of an arm for N pairs and K words; NaN if a face has no such word.
 
     Attributes
     ----------
@@ -143,17 +143,17 @@ def arm_scores(
     Parameters
     ----------
     explainer
-        Opened with the arm's settings.
+        The explainer, opened with the arm's settings.
     arm
         The arm.
     sides
         First and second faces.
     numbers
-        The pairs' numbers (N,), which seed what is random.
+        The pairs' numbers (N,), used as seeds.
     direction
-        Of the counterfactual map.
+        Direction of the counterfactual map.
     seed
-        Of random places.
+        Seed of random places.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def arm_scores(
     area = np.full((count, 2, words), np.nan, np.float32)
     wanted = [candidate_words(explainer, side) for side in sides]
     if arm.settings.kind == "no attribute":
-        # The map is the same for all words, so that one stands for all.
+        # The map is the same for all words, so that one is enough.
         wanted = [np.zeros_like(one) for one in wanted]
         for one in wanted:
             one[:, 0] = True
@@ -202,7 +202,7 @@ def score_copies(
     places: Sequence[tuple[int, int]],
     sides: tuple[PairSide, PairSide],
 ) -> NDArray[np.float32]:
-    """Score erased copies against the other face of their pair as it was.
+    """Score erased copies against the original other face of their pair.
 
     Parameters
     ----------
@@ -211,9 +211,9 @@ def score_copies(
     copies
         Blocks of copies, M in all.
     places
-        For each copy the pair's row, and 0 if it is of the first face, 1 if of the second.
+        For each copy, the pair's row, and 0 for the first face or 1 for the second.
     sides
-        The faces as they were.
+        The original faces.
     """
     features = features_in_parts(comparison, np.concatenate(copies), _BATCH)
     rows = np.array([row for row, _ in places])

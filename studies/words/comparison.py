@@ -1,8 +1,8 @@
-"""Words beside other methods under one protocol: everybody erases the same number of pixels, with the same eraser.
+"""Compare words with other methods under one protocol: all erase the same number of pixels with the same eraser.
 
-Whoever erases more wins otherwise. A method orders the pixels of a face; of a pair of two people those that speak most
-against a match go first, of a genuine pair those that speak most for it. Words have one order for each word, so that
-the best of several is taken after looking at the score: chance is allowed the same choice.
+Otherwise, a method that erases more would win. A method orders the pixels of a face: in an impostor pair, those that
+count most against a match come first; in a genuine pair, those that count most for one. Words have one order for each
+word, and the best of several is chosen by the score, so that chance is given the same choice.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SHARES: Final = (0.05,)
 """Shares of a face's pixels that are erased."""
 
 WORD_KINDS: Final = ("words", "words anywhere", "words without counterfactual map")
-"""Of these the most telling of a face's words counts, chosen after looking at the score."""
+"""For these, the most telling of a face's words counts, chosen by the score."""
 
 _SMALL: Final = 1e-3
 
 
 def top_pixels(maps: NDArray[np.floating[Any]], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Mark the highest pixels of maps (N, 112, 112), exactly the same number in each; ties fall at random."""
+    """Return the highest pixels of maps (N, 112, 112), exactly the same number in each; ties are broken at random."""
     count = round(share * FACE_SIZE * FACE_SIZE)
     flat = maps.reshape(len(maps), FACE_SIZE * FACE_SIZE)
     masks = np.zeros(flat.shape, bool)
@@ -55,7 +55,7 @@ def compare_methods(
     Parameters
     ----------
     explainer
-        Words, and the score.
+        The explainer by words, which also has the score.
     methods
         Name -> method with signed maps; positive supports a match.
     sides, numbers, genuine
@@ -63,13 +63,13 @@ def compare_methods(
     shares
         Shares of the pixels.
     seed
-        Of what is random.
+        Seed of all random draws.
 
     Returns
     -------
     Name -> (N, 2, S): the score with the first face erased and with the second, for every share. :data:`WORD_KINDS`
     and ``"random, best of as many"`` are the most telling of several; ``"first word"`` is the word that the attribute
-    model is surest of, chosen before looking; ``"counterfactual map"`` is D without any word.
+    model is surest of, chosen beforehand; ``"counterfactual map"`` is D without any word.
     """
     names = [*methods, "counterfactual map", "first word", *WORD_KINDS, "random", "random, best of as many"]
     found = {name: np.full((len(numbers), 2, len(shares)), np.nan, np.float32) for name in names}
@@ -88,7 +88,7 @@ def compare_methods(
             place = to_pixels(counterfactual[side][None])[0]
             words = np.flatnonzero(allowed[side][row])
             evidence = sides[side].evidence.maps[row][words]
-            # Where a word's own places do not fill the share, the map without words fills it.
+            # If a word's own places do not fill the share, the map without words fills it.
             joint = _SMALL * place + np.concatenate(
                 [
                     joint_maps(counterfactual[side], evidence, places=places[words]),

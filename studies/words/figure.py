@@ -1,4 +1,4 @@
-"""The figure of the study of words: what each way of erasing does beyond chance."""
+"""The figure of the study of words: the effect of each way of erasing beyond chance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHANCE: Final = "#8b949e"
 
 @dataclass(frozen=True)
 class _Measure:
-    """What a column of the figure shows: keys of a row, and the axis's name."""
+    """A column of the figure: the keys of its rows, and the name of the axis."""
 
     value: str
     interval: str
@@ -36,15 +36,15 @@ _MEASURES: Final = (
 
 
 def words_study_figure(report: Mapping[str, Any]) -> Figure:
-    """Draw how far each method lies from its chance, one row a method: impostor pairs' mean similarity, and the AUC.
+    """Draw each method's difference from chance, one row per method: mean similarity of impostor pairs, and AUC.
 
-    Chance is random places of the same area, as many of them, with the same eraser.
+    Chance erases as many random places of the same area with the same eraser.
 
     Parameters
     ----------
     report
-        What ``studies/words/study.py`` wrote: ``words`` with ``arms``, and ``comparison`` with ``shares``; either may
-        be missing.
+        The report of ``studies/words/study.py``: ``words`` with ``arms``, and ``comparison`` with ``shares``; either
+        may be missing.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The study of words as Markdown: tables, and a reading of them that follows from the numbers."""
+"""The study of words as Markdown: tables, and an interpretation that follows from the numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMES: Final = {
 
 
 def words_markdown(report: Mapping[str, Any]) -> str:
-    """Write a report of ``studies/words/study.py`` as Markdown."""
+    """Return a report of ``studies/words/study.py`` as Markdown."""
     lines = [
         "# Do words say what tells two people apart?",
         "",
@@ -181,7 +181,7 @@ def _comparison(found: Mapping[str, Any]) -> list[str]:
 
 
 def _best(rows: Mapping[str, Any]) -> list[str]:
-    """Say which methods do more than chance, and which do not."""
+    """Return which methods do more than chance, and which do not."""
     methods = [name for name in rows if "mean_minus_control" in rows[name]]
     beyond = [name for name in methods if rows[name]["mean_minus_control_interval"][0] > 0]
     rest = [name for name in methods if name not in beyond]

@@ -1,4 +1,4 @@
-"""What the study's scores say: AUC before and after, TPR at FPR, and how often a word beats the score as it was."""
+"""Results from the study's scores: AUC before and after, TPR at FPR, and how often a word beats the original score."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from whyface.evaluate.rates import auc, supports_fmr, tar_at_fmr
 FloatArray = NDArray[np.floating[Any]]
 
 TARGETS: Final = (1e-3, 1e-2, 0.1, 0.2, 0.4)
-"""The published table's FPR that a few thousand pairs can show; it lists smaller ones too."""
+"""The published table's FPRs that a few thousand pairs can show; it also lists smaller ones."""
 
 
 def most_telling(plain: FloatArray, erased: FloatArray, *, genuine: bool) -> NDArray[np.float64]:
-    """Give each face's score after its most telling word, (N, 2, K) -> (N, 2).
+    """Return each face's score after its most telling word is erased, (N, 2, K) -> (N, 2).
 
-    Never less telling than the score as it was (N,), and that where a face has no word; as published.
+    As published, it is never less telling than the original score (N,), which is used if a face has no word.
     """
     before = np.repeat(plain[:, None], 2, axis=1).astype(np.float64)
     values = np.where(np.isnan(erased), before[..., None], erased)
@@ -39,7 +39,7 @@ def separation(
 ) -> dict[str, Any]:
     """Measure how well scores still tell impostor from genuine pairs.
 
-    Every pair counts twice, once for each face that was erased in; a genuine pair has its two scores too.
+    Every pair counts twice, once for each erased face; a genuine pair also has two scores.
 
     Parameters
     ----------
@@ -48,15 +48,15 @@ def separation(
     people, genuine_people
         Both people of each pair.
     control
-        Impostor scores (N, 2) of chance; the AUC's distance from it is given with an interval of its own.
+        Impostor scores (N, 2) of chance; the difference from its AUC has its own interval.
     replicates, seed
-        Of the bootstrap over people.
+        Replicates and seed of the bootstrap over people.
 
     Returns
     -------
     dict
-        ``auc``, ``mean_impostor_score`` and ``tpr_at_fpr``, and with a control how far the first two lie from the
-        control's; all but ``tpr_at_fpr`` with an interval.
+        ``auc``, ``mean_impostor_score`` and ``tpr_at_fpr``, and with a control the differences of the first two from
+        it; all except ``tpr_at_fpr`` have an interval.
     """
     scores = np.concatenate([impostors.ravel(), genuine.ravel()])
     labels = np.concatenate([np.zeros(impostors.size, bool), np.ones(genuine.size, bool)])
@@ -95,7 +95,7 @@ def attribute_rows(plain: FloatArray, erased: FloatArray, genuine: FloatArray, n
     Parameters
     ----------
     plain, erased
-        (N,) and (N, 2, K), NaN where a face has no such word.
+        (N,) and (N, 2, K), NaN if a face has no such word.
     genuine
         Scores of genuine pairs (M,).
     names

@@ -1,9 +1,9 @@
-r"""Judge words on LFW: whether they say what tells two people apart, better than chance and than other methods.
+r"""Do words say what tells two people apart, better than chance and other methods? Measured on LFW.
 
     python -m studies.words.study --lfw lfw-aligned-112.tar --pairs lfw-pairs.txt --work FOLDER
 
-The 3,000 pairs of the first five folds, whose people the attribute heads never saw. Parts of 20 pairs are kept in the
-work folder, so that a run that was cut off, or stopped by ``--seconds``, goes on where it was.
+The data are the 3,000 pairs of the first five folds, whose people the attribute heads were not trained on. Parts of 20
+pairs are kept in the work folder, so that a run that was interrupted, or stopped by ``--seconds``, can be resumed.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from whyface.xcos.open_model import open_model
 TEST_FOLDS = range(5)
 METHODS = ("xcos", "ebp", "xssab")
 GENUINE_COMPARED = 300
-"""Genuine pairs in which every method erases too; in the others only their score as it was is needed."""
+"""Number of genuine pairs in which every method erases; of the others only the original score is needed."""
 
 _CHUNK = 20
 _LEAST_PICTURES, _MOST_PICTURES = 8, 20
 
 
 def test_pairs(protocol: PairProtocol, seed: int) -> NDArray[np.intp]:
-    """Give the numbers of the pairs of people that the attribute heads never saw, genuine and impostor in turn."""
+    """Return pairs of people that the attribute heads were not trained on, by number, genuine and impostor in turn."""
     inside = np.isin(protocol.fold, list(TEST_FOLDS))
     rng = np.random.default_rng(seed)
     parts = [rng.permutation(np.flatnonzero(inside & (protocol.genuine == kind))) for kind in (True, False)]
@@ -59,7 +59,7 @@ def test_pairs(protocol: PairProtocol, seed: int) -> NDArray[np.intp]:
 
 
 def learn_people(verifier: Verifier, source: PictureSource, protocol: PairProtocol, cache: Path) -> IdentityClasses:
-    """Fit the identity classifier to people of LFW with enough pictures who are in no pair of the study."""
+    """Fit the identity classifier to people of LFW with enough pictures who are in none of the study's pairs."""
     if cache.is_file():
         with np.load(cache) as stored:
             return IdentityClasses(tuple(stored["names"].tolist()), stored["weights"])
@@ -86,7 +86,7 @@ def learn_people(verifier: Verifier, source: PictureSource, protocol: PairProtoc
 
 
 def run(args: argparse.Namespace, protocol: PairProtocol, numbers: NDArray[np.intp]) -> bool:
-    """Score all chunks that are missing; tell whether all are done."""
+    """Score the missing chunks; return whether all are done."""
     verifier = Verifier(threads=args.threads)
     reader = open_attributes(threads=args.threads)
     stop = time.monotonic() + args.seconds
@@ -154,7 +154,7 @@ def _comparison(
     with_genuine: bool,
     seed: int,
 ) -> dict[str, NDArray[Any]]:
-    """Compare methods on a chunk; genuine pairs stay NaN where they are left out."""
+    """Compare methods on a chunk; genuine pairs that are left out stay NaN."""
     rows = np.flatnonzero(~genuine | with_genuine)
     chosen = (_rows(sides[0], rows), _rows(sides[1], rows))
     found = compare_methods(explainer, methods, chosen, part[rows], genuine[rows], seed=seed)
@@ -201,7 +201,7 @@ def _read_parts(folder: Path) -> dict[str, NDArray[Any]]:
 
 
 def report_arms(parts: dict[str, NDArray[Any]], protocol: PairProtocol, explainer: WordExplainer) -> dict[str, Any]:
-    """Turn the arms' scores into numbers."""
+    """Return the results of the arms' scores."""
     number, plain = parts["number"], parts["score"].astype(np.float64)
     genuine = protocol.genuine[number]
     people = np.array(protocol.people)
@@ -250,7 +250,7 @@ def report_arms(parts: dict[str, NDArray[Any]], protocol: PairProtocol, explaine
 
 
 def report_comparison(parts: dict[str, NDArray[Any]], protocol: PairProtocol) -> dict[str, Any]:
-    """Turn the comparison's scores into numbers."""
+    """Return the results of the comparison's scores."""
     number, plain = parts["number"], parts["score"].astype(np.float64)
     genuine = protocol.genuine[number]
     people = np.array(protocol.people)
@@ -283,7 +283,7 @@ def report_comparison(parts: dict[str, NDArray[Any]], protocol: PairProtocol) ->
 
 
 def main() -> None:
-    """Run what is missing and report what is there."""
+    """Run the missing parts and report the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lfw", type=Path, required=True, help="aligned pictures, folder or tar")
     parser.add_argument("--pairs", type=Path, required=True, help="the official pairs.txt")

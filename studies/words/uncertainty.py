@@ -1,11 +1,11 @@
-r"""Which attribute words does an identification hang on, and what is left of it without them? Measured on LFW people.
+r"""Which attribute words does an identification depend on, and what remains without them? Measured on LFW people.
 
     python -m studies.words.uncertainty --lfw lfw-aligned-112.tar --people lfw-peopleDevTrain.txt \
         --study docs/studies/identify.json --photos 200 --out docs/studies/identify-words.json
 
-The head is the one that studies/strangers/study.py chose, on its first division of these people. In each of the
-photos, drawn from those that were not enrolled, the place of every word is erased in turn; then the three words whose
-erasing raises u most are erased together, and as many pixels at random places, always with the same filler.
+The head is the one that studies/strangers/study.py chose, on its first division of these people. In each of the photos,
+drawn from those that were not enrolled, the place of every word is erased in turn. Then the three words whose erasure
+raises u most are erased together, and as many pixels at random places, always with the same eraser.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ WAYS: Final = (
 def erase_together(
     face: NDArray[np.uint8], masks: Masks, names: Sequence[str], *, eraser: str = "black", seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Erase several words at once, and separately as many pixels at random places, with the same eraser.
+    """Erase several words at once, and in another copy as many pixels at random places, with the same eraser.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def erase_together(
 
 
 def main() -> None:
-    """Fit, erase, count."""
+    """Fit a head, erase words, and count the effects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lfw", type=Path, required=True, help="aligned LFW, folder or tar")
     parser.add_argument("--people", type=Path, required=True, help="lfw-peopleDevTrain.txt")
@@ -107,7 +107,7 @@ def main() -> None:
     name = chosen.pop("name")
     model = open_xcos(study["model"], threads=args.threads)
     if model.embedder.sha256 != study["sha256"]:
-        raise DataError(f"{args.study}: made with another version of {study['model']}; run evidential_study.py again")
+        raise DataError(f"{args.study}: made with another version of {study['model']}; run studies.strangers.study")
     listed = [line.split("\t")[0] for line in args.people.read_text(encoding="utf-8").splitlines() if "\t" in line]
     with open_pictures(args.lfw) as source:
         names = source.names()
@@ -185,7 +185,7 @@ def faces(source: PictureSource, names: list[str]) -> NDArray[np.uint8]:
 
 
 def features_of(model: XcosModel, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Map faces to what the head takes."""
+    """Return the features of faces that the head takes."""
     return grid_features(model.grid(np.ascontiguousarray(batch)))
 
 
@@ -198,10 +198,10 @@ def look(
     person: str,
     seed: int,
 ) -> dict[str, Any]:
-    """Erase the top words together, and random places beside it."""
+    """Erase the top words together, and random places for comparison."""
     top = told.top()
     erased, random = erase_together(face, masks, top, eraser=told.eraser, seed=seed)
-    # The top words are a choice among many; so are these: the worst of as many random places of the words' sizes.
+    # The top words are chosen from many; so are these: the worst of as many random places of the words' sizes.
     rng = np.random.default_rng((seed, 1))
     places = {name: random_blobs(int(mask.sum()), 1, rng)[0] for name, mask in masks.items()}
     u = head(
@@ -233,7 +233,7 @@ def look(
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Sum up one filler: accuracy and u before and after, and every word's mean rise of u."""
+    """Summarise one eraser: accuracy and u before and after, and every word's mean rise of u."""
     right = np.array([row["right"] for row in rows])
     u = np.array([row["u"] for row in rows])
     area = np.mean([row["area"] for row in rows], axis=0)
@@ -248,7 +248,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "area_erased": float(area[column]),
         }
     for column in (2, 3):
-        # Photos that only one of the two ways of erasing takes from the right person.
+        # Photos that are attributed wrongly after only one of the two ways of erasing.
         only = (right[:, column] & ~right[:, 1]).sum(), (right[:, 1] & ~right[:, column]).sum()
         found[f"lost by words only, or only {WAYS[column]}"] = [int(count) for count in only]
     by_word: dict[str, list[dict[str, Any]]] = {}
