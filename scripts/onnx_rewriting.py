@@ -133,7 +133,8 @@ def replace_prelu(model: ModelProto) -> int:
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes: list[NodeProto] = []
-    used: set[str] = set()
+    # A dict keeps the order, so that the same model gives the same bytes every time.
+    used: dict[str, None] = {}
     count = 0
     for node in model.graph.node:
         slopes = tensors.get(node.input[1]) if node.op_type == "PRelu" else None
@@ -142,7 +143,7 @@ def replace_prelu(model: ModelProto) -> int:
             nodes.append(node)
             continue
         nodes.extend(_rectified(node, int(slopes.dims[-3])))
-        used.add(slopes.name)
+        used[slopes.name] = None
         count += 1
     left = {name for node in nodes for name in node.input}
     for name in used:

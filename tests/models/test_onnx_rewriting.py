@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -142,6 +146,33 @@ def test_a_slope_for_all_channels_stays() -> None:
         model = network(whole_weights(), slopes)
         assert replace_prelu(model) == 0
         assert "PRelu" in {node.op_type for node in model.graph.node}
+
+
+def test_the_same_model_gives_the_same_bytes_in_every_process() -> None:
+    """The order of a set of names differs from process to process, and once decided the bytes of the file."""
+    code = """
+import hashlib
+from onnx import TensorProto, helper, numpy_helper
+import numpy as np
+from onnx_rewriting import replace_prelu
+slopes = [numpy_helper.from_array(np.full((4, 1, 1), 0.1 * i, np.float32), f"slopes {i}") for i in range(9)]
+nodes = [helper.make_node("PRelu", [f"x{i}", f"slopes {i}"], [f"x{i + 1}"]) for i in range(9)]
+ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, 7, 7]) for name in ("x0", "x9")]
+model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], slopes))
+assert replace_prelu(model) == 9
+print(hashlib.sha256(model.SerializeToString()).hexdigest())
+"""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
 
 
 def test_two_prelus_may_share_their_slopes() -> None:

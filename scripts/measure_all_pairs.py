@@ -1,0 +1,131 @@
+r"""Measure thresholds over all pairs of a data set's faces, and write them into the list of models.
+
+    python scripts/measure_all_pairs.py --lfw lfw-aligned-112.tar --wrong docs/studies/lfw_label_errors.json \
+        --model xcos-large --model xcos-mobilefacenet --cache runs/all-pairs --out docs/studies/all_pairs.json
+
+LFW has 87 million impostor pairs. Pictures as they are, no mirror images: the scores that ``verify`` sees. Pairs that
+``--wrong`` lists as label errors are left out. ``--highest N`` prints the highest impostor scores, to look at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.evaluate.all_pairs import AllPairs, compare_all, points_over_all
+from whyface.explain.verdict import software_versions
+from whyface.faces.pictures import open_pictures
+from whyface.files.integrity import write_atomic
+from whyface.files.progress import progress_bar
+from whyface.gallery.kernel import GalleryFeatures, score_records
+from whyface.models.catalogue import update_entry, zoo_path
+from whyface.xcos.open_model import open_model
+
+_AT_ONCE = 256
+
+
+def features_of(model: GalleryFeatures, source: Path, names: list[str], cache: Path) -> NDArray[np.float32]:
+    """Run the network on all pictures, or open what an earlier run left."""
+    path = cache / f"{model.embedder.name}-{model.embedder.sha256[:12]}.npy"
+    if path.exists():
+        return np.asarray(np.load(path), np.float32)
+    cache.mkdir(parents=True, exist_ok=True)
+    parts = []
+    with open_pictures(source) as pictures, progress_bar(f"Running {model.embedder.name}") as progress:
+        for start in range(0, len(names), _AT_ONCE):
+            faces = np.stack([pictures.read(name) for name in names[start : start + _AT_ONCE]])
+            parts.append(model.features(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))))
+            progress(min(start + _AT_ONCE, len(names)), len(names))
+    found = np.concatenate(parts)
+    np.save(path, found)
+    return found
+
+
+def all_pairs(model: GalleryFeatures, features: NDArray[np.float32], people: list[str], threads: int) -> AllPairs:
+    """Score all pairs as a gallery does, with unrounded features."""
+    records = model.records(model.layout(features.shape[1:], "float32"), 0, features)
+
+    def score(rows: slice, columns: slice) -> NDArray[np.float32]:
+        probes = model.probes(features[rows], None)
+        learned = None if probes.terms is None else model.attention
+        return score_records(records[columns], probes, learned, threads=threads)
+
+    with progress_bar(f"Scoring all pairs with {model.embedder.name}") as progress:
+        return compare_all(score, people, progress=progress)
+
+
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lfw", type=Path, required=True, help="aligned pictures, folder or tar: .../PERSON/PICTURE")
+    parser.add_argument("--wrong", type=Path, help="list of pictures with a wrong name")
+    parser.add_argument("--model", action="append", required=True, help="may be given several times")
+    parser.add_argument("--model-dir", type=Path, help="folder of models that are not part of the package")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for features")
+    parser.add_argument("--out", type=Path, required=True, help="report to write")
+    parser.add_argument(
+        "--zoo", type=Path, help=f"also write thresholds into this list of models, e.g. {zoo_path().name}"
+    )
+    parser.add_argument("--highest", type=int, default=0, help="how many of the highest impostor scores to print")
+    parser.add_argument("--replicates", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure every model asked for."""
+    args = arguments()
+    wrong = [] if args.wrong is None else json.loads(args.wrong.read_text(encoding="utf-8"))["pictures"]
+    left_out = {entry["picture"] for entry in wrong}
+    with open_pictures(args.lfw) as source:
+        names = [name for name in source.names() if "/".join(name.split("/")[-2:]) not in left_out]
+    people = [name.split("/")[-2] for name in names]
+    report: dict[str, Any] = {
+        "pictures": len(names),
+        "people": len(set(people)),
+        "left_out": sorted(left_out),
+        "software": software_versions(),
+        "settings": {"replicates": args.replicates, "seed": args.seed, "mirror": False},
+        "models": {},
+    }
+    for name in args.model:
+        opened = open_model(name, directory=args.model_dir, threads=args.threads)
+        model = GalleryFeatures(opened.model)
+        kind = model.default_kind if model.kinds else "cosine"
+        pairs = all_pairs(model, features_of(model, args.lfw, names, args.cache), people, args.threads)
+        points = points_over_all(
+            pairs,
+            dataset=f"LFW, all pairs of {len(names):,} pictures",
+            replicates=args.replicates,
+            seed=args.seed,
+        )
+        for one, (first, second) in zip(pairs.high[: args.highest], pairs.high_faces, strict=False):
+            print(f"{one:.4f} {names[first].split('/')[-1]} {names[second].split('/')[-1]}")
+        culprits = Counter(people[face] for face in pairs.high_faces[: pairs.impostors // 10_000].ravel())
+        report["models"][opened.name] = {
+            "sha256": model.sha256,
+            "attention": kind,
+            "genuine_pairs": len(pairs.genuine),
+            "impostor_pairs": pairs.impostors,
+            "points": [point.to_dict() for point in points],
+            "people_in_most_of_the_highest_1e-4": dict(culprits.most_common(10)),
+        }
+        for point in points:
+            print(opened.name, point.name, round(point.threshold, 4), f"FNMR {point.fnmr:.4f}", point.fmr_interval)
+        if args.zoo is not None and opened.entry is not None:
+            points_of = {key: [point.to_dict() for point in value] for key, value in opened.entry.thresholds.items()}
+            kept = [point for point in points_of.get(kind, []) if point["name"] == "EER"]
+            points_of[kind] = [*kept, *(point.to_dict() for point in points)]
+            update_entry(args.zoo, name, thresholds=points_of)
+    write_atomic(args.out, (json.dumps(report, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
