@@ -236,6 +236,8 @@ def open_pair_score(
         if correlated is None:
             raise ModelError(f"{path}: no correlated attention; use u or l")
         return XcosScore(embedder, torch.from_numpy(normalise_attention(correlated)), "p")
+    if entry.grid is not None and entry.grid.weighed:
+        return XcosScore(embedder, FactorisedAttention())
     return XcosScore(embedder, _learned(shape[0], path))
 
 

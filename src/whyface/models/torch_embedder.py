@@ -18,12 +18,19 @@ from torch.nn.parameter import is_lazy
 
 from whyface.errors import InputError, ModelError
 from whyface.faces.face import FACE_SIZE
-from whyface.models.backbones import MobileFaceNet
+from whyface.models.backbones import LargeMobileFaceNet, MobileFaceNet
 from whyface.models.catalogue import model_entry
 from whyface.models.embedder import Batch, Embedder, check_batch, l2_normalise
 from whyface.models.heads import GdcHead, PlacedGridHead
 from whyface.models.linear_head import LinearHead
-from whyface.models.placed_fc import place_weights, unnormalised
+from whyface.models.placed_fc import (
+    PlacedFcHead,
+    PlaceLogits,
+    WeighedHead,
+    WeighedNetwork,
+    place_weights,
+    unnormalised,
+)
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.models.torch_layers import (
     CalledPart,
@@ -34,12 +41,12 @@ from whyface.models.torch_layers import (
     split_at_layer,
     with_fast_pointwise,
 )
-from whyface.models.weights import load_safetensors
+from whyface.models.weights import load_safetensors, load_with_graph
 
 _CHUNK: Final = 32
 _FOLDED: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
-TORCH_MODELS: Final = ("xcos-mobilefacenet", "mobilefacenet-ms1m")
+TORCH_MODELS: Final = ("xcos-mobilefacenet", "xcos-large", "mobilefacenet-ms1m")
 """The known models that :func:`open_torch_embedder` opens."""
 
 
@@ -296,7 +303,8 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
     ----------
     name
         ``"mobilefacenet-ms1m"``: last map 512 x 7 x 7 and a depthwise head; ``"xcos-mobilefacenet"``: the last map is
-        the grid 32 x 7 x 7, and the embedding is the grid, flattened and L2-normalised.
+        the grid 32 x 7 x 7, and the embedding is the grid, flattened and L2-normalised; ``"xcos-large"``: likewise,
+        with a weighed grid.
     directory
         Folder of models that are not part of whyface.
     """
@@ -307,17 +315,21 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
             f"{', '.join(TORCH_MODELS)}"
         )
     path = entry.locate("safetensors", directory=directory)
-    backbone = MobileFaceNet()
-    trunk: nn.Module = backbone
-    head: nn.Module
-    if entry.kind == "xcos":
+    trunk: nn.Module = MobileFaceNet()
+    head: nn.Module = nn.Flatten()
+    if entry.grid is not None and entry.grid.weighed:
+        trunk = WeighedNetwork(
+            LargeMobileFaceNet(), WeighedHead(PlacedFcHead(64, (7, 7), 512, context=7), PlaceLogits())
+        )
+        load_with_graph(trunk, entry.locate("onnx", directory=directory), path)
+    elif entry.kind == "xcos":
         grid_head = PlacedGridHead()
-        load_safetensors(backbone, path, prefix="backbone.")
+        load_safetensors(trunk, path, prefix="backbone.")
         load_safetensors(grid_head, path, prefix="head.")
-        trunk, head = nn.Sequential(backbone, grid_head), nn.Flatten()
+        trunk = nn.Sequential(trunk, grid_head)
     else:
         head = GdcHead()
-        load_safetensors(backbone, path, strict=False)
+        load_safetensors(trunk, path, strict=False)
         load_safetensors(head, path, strict=False)
     return TorchEmbedder(
         trunk, head, name=name, sha256=entry.files["safetensors"].sha256, preprocessing=entry.preprocessing
