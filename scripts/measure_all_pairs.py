@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from whyface.xcos.open_model import open_model
 _AT_ONCE = 256
 
 
-def features_of(model: GalleryFeatures, source: Path, names: list[str], cache: Path) -> NDArray[np.float32]:
+def features_of(model: GalleryFeatures, source: Path, names: Sequence[str], cache: Path) -> NDArray[np.float32]:
     """Run the network on all pictures, or open what an earlier run left."""
     path = cache / f"{model.embedder.name}-{model.embedder.sha256[:12]}.npy"
     if path.exists():
@@ -85,7 +86,9 @@ def main() -> None:
     wrong = [] if args.wrong is None else json.loads(args.wrong.read_text(encoding="utf-8"))["pictures"]
     left_out = {entry["picture"] for entry in wrong}
     with open_pictures(args.lfw) as source:
-        names = [name for name in source.names() if "/".join(name.split("/")[-2:]) not in left_out]
+        every = source.names()
+    kept = [row for row, name in enumerate(every) if "/".join(name.split("/")[-2:]) not in left_out]
+    names = [every[row] for row in kept]
     people = [name.split("/")[-2] for name in names]
     report: dict[str, Any] = {
         "pictures": len(names),
@@ -99,7 +102,7 @@ def main() -> None:
         opened = open_model(name, directory=args.model_dir, threads=args.threads)
         model = GalleryFeatures(opened.model)
         kind = model.default_kind if model.kinds else "cosine"
-        pairs = all_pairs(model, features_of(model, args.lfw, names, args.cache), people, args.threads)
+        pairs = all_pairs(model, features_of(model, args.lfw, every, args.cache)[kept], people, args.threads)
         points = points_over_all(
             pairs,
             dataset=f"LFW, all pairs of {len(names):,} pictures",

@@ -106,9 +106,9 @@ def fitted_head(
     return fitted
 
 
-def arguments() -> argparse.Namespace:
+def arguments(description: str | None = __doc__) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("network", "celeba", "cfp", "glint", "overlap", "cache", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=SETTINGS.steps)
