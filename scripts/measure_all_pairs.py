@@ -124,8 +124,8 @@ def main() -> None:
             print(opened.name, point.name, round(point.threshold, 4), f"FNMR {point.fnmr:.4f}", point.fmr_interval)
         if args.zoo is not None and opened.entry is not None:
             points_of = {key: [point.to_dict() for point in value] for key, value in opened.entry.thresholds.items()}
-            kept = [point for point in points_of.get(kind, []) if point["name"] == "EER"]
-            points_of[kind] = [*kept, *(point.to_dict() for point in points)]
+            others = [point for point in points_of.get(kind, []) if point["name"] == "EER"]
+            points_of[kind] = [*others, *(point.to_dict() for point in points)]
             update_entry(args.zoo, name, thresholds=points_of)
     write_atomic(args.out, (json.dumps(report, indent=1) + "\n").encode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,19 @@ def test_it_is_small_and_says_where_it_comes_from() -> None:
     assert entry.grid.weighed
 
 
+def test_its_thresholds_rest_on_all_pairs_of_lfw() -> None:
+    entry = model_entry("xcos-large")
+    points = [entry.operating_point(fmr=rate) for rate in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)]
+    for low, high in pairwise(points):
+        assert low.threshold < high.threshold
+        assert low.fnmr < high.fnmr
+    for point in points:
+        assert (point.impostor_pairs or 0) > 86_000_000
+        assert point.target == pytest.approx(point.fmr, rel=0.02)
+        assert point.fmr_interval is not None
+        assert point.fmr_interval[0] < point.fmr < point.fmr_interval[1]
+
+
 def test_the_score_consists_of_its_places(model: XcosModel, grids: np.ndarray) -> None:
     first, second = grids[[0, 0, 1]], grids[[1, 2, 2]]
     maps, swapped = model.compare_grids(first, second), model.compare_grids(second, first)
@@ -64,12 +78,16 @@ def test_the_torch_network_is_the_same() -> None:
 def test_methods_with_gradients_run_on_it() -> None:
     pytest.importorskip("torch")
     from whyface.explain.methods import open_method
+    from whyface.explain.pair_method import PairMethod
     from whyface.verification import Verifier
 
     first, second = (load_face(demo_photo(name)) for name in PHOTOS[:2])
     assert method_entry("gradcam").needs
     verdict = Verifier("xcos-large", threshold=0.3).method
-    maps = open_method("gradcam", verdict).explain([(first, second)])[0]
+    method = open_method("gradcam", verdict)
+    assert isinstance(method, PairMethod)
+    maps = method.explain([(first, second)])[0]
+    assert maps.map_a is not None
     assert np.isfinite(maps.map_a).all()
     assert np.ptp(maps.map_a) > 0
 
