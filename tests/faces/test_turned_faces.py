@@ -13,6 +13,7 @@ from whyface.faces.centerface import CenterFaceDetector, CentreSettings, open_ce
 from whyface.faces.detection import Detection
 from whyface.faces.photo import read_photo
 from whyface.faces.quality import inter_eye_distance, roll_of
+from whyface.verification import Verifier
 
 PHOTOS = ("biden-portrait.jpg", "obama-portrait.jpg", "obama-speech.jpg")
 
@@ -80,3 +81,16 @@ def test_an_upright_photo_is_found_as_without_turning(name: str) -> None:
 def test_a_photo_without_a_face_has_none_in_any_orientation() -> None:
     rng = np.random.default_rng(0)
     assert detector().detect(rng.integers(0, 256, (200, 160, 3)).astype(np.uint8)) == []
+
+
+@cache
+def verifier() -> Verifier:
+    return Verifier(threads=1)
+
+
+@pytest.mark.parametrize("degrees", [45, 90, 135, 180])
+def test_a_turned_photo_gets_the_verdict_of_the_upright_one(degrees: float) -> None:
+    # Without a tag that says how the photo lies: the score was 0.08 at 135 degrees and 0.21 upside down.
+    speech, _ = turned(portrait("obama-speech.jpg")[0], degrees)
+    assert verifier()(portrait("obama-portrait.jpg")[0], speech).verdict == "match"
+    assert verifier()(portrait("biden-portrait.jpg")[0], speech).verdict == "no match"
