@@ -40,6 +40,8 @@ def write_results(
 ) -> Counter[str]:
     """Write all results to a temporary file and sync it; the caller renames it to the result's name.
 
+    Return the number of rows with each verdict; ``"failed"`` counts those without one.
+
     Parameters
     ----------
     out
@@ -48,10 +50,6 @@ def write_results(
         The rows, as pyarrow tables with this schema.
     metadata
         Settings, model and versions, as JSON values.
-
-    Returns
-    -------
-    Number of rows with each verdict; ``"failed"`` counts those without one.
     """
     if result_ending(out) == CSV:
         found = _write_csv(temporary, tables, schema.names)

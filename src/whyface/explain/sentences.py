@@ -43,17 +43,15 @@ _Listed = Sequence[tuple[str, str]]  # region, its share as text
 def describe(explanation: Explanation) -> tuple[str, ...]:
     """Describe what supports the verdict, what speaks against it, and how far it is from flipping.
 
-    Returns
-    -------
-    Two or more sentences. The first gives the verdict, the distance of the score from the threshold, and the regions
-    that support the verdict most, each with its exact share of that distance
+    Return two or more sentences. The first gives the verdict, the distance of the score from the threshold, and the
+    regions that support the verdict most, each with its exact share of that distance
     (:func:`whyface.explain.shares.explanation_shares`). The second gives the regions that speak against it and the
     fewest places that would flip it (:func:`whyface.explain.shares.fewest_to_flip`). With per-face maps only, the
     shares are those of the maps' weight (:func:`whyface.explain.shares.map_shares`); without maps, the sentences say
     that there are no reasons by region. With a grid, the third sentence compares the most telling and the highest
     similarity with what is usual there (:mod:`whyface.explain.usual`), or says that this is not on record. Places
-    outside a photo give no reasons; a further sentence counts them.
-    What is undecided gets the doubt and what to do about it.
+    outside a photo give no reasons; a further sentence counts them. What is undecided gets the doubt and what to do
+    about it.
     """
     if explanation.undecided:
         return _undecided(explanation)

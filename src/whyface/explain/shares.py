@@ -52,12 +52,7 @@ class Flip:
 def neutral_similarity(attention: FloatArray, threshold: float) -> float:
     """Return the similarity at which a place speaks neither for nor against a match: threshold / sum(W).
 
-    It is the threshold itself if W sums to 1, up to rounding.
-
-    Raises
-    ------
-    InputError
-        If the weights sum to 0.
+    It is the threshold itself if W sums to 1, up to rounding. Raise InputError if the weights sum to 0.
     """
     total = _weight(attention)
     return threshold if abs(total - 1) < _SUM_TO_ONE else threshold / total
@@ -79,6 +74,9 @@ def margin_shares(
 ) -> NDArray[np.float64]:
     """Split the margin over the places.
 
+    Return (h, w) float64: W * (S - usual) - (threshold - <W, usual>) * W / sum(W). Sums to <S, W> - threshold. Raise
+    InputError if the shapes differ or the weights sum to 0.
+
     Parameters
     ----------
     similarity, attention
@@ -87,15 +85,6 @@ def margin_shares(
         Divided among the places in proportion to W, so W need not sum to 1.
     usual
         Similarity that is neutral at each place, (h, w), up to a number that is the same for all; 0: all are equal.
-
-    Returns
-    -------
-    (h, w) float64: W * (S - usual) - (threshold - <W, usual>) * W / sum(W). Sums to <S, W> - threshold.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ or the weights sum to 0.
     """
     s, w = np.asarray(similarity, np.float64), np.asarray(attention, np.float64)
     if s.shape != w.shape:
@@ -130,10 +119,8 @@ def region_shares(shares: FloatArray, unseen: Mask | None = None) -> dict[str, f
 def map_shares(explanation: Explanation) -> dict[str, float] | None:
     """Sum the per-face maps by region, as fractions of their total weight; None without maps.
 
-    Returns
-    -------
-    Region -> number in [-1, 1], positive if the maps support "same person". Both maps count equally, whatever their
-    scale. The absolute values over all pixels sum to 1, so the absolute values over regions sum to at most 1.
+    Return region -> number in [-1, 1], positive if the maps support "same person". Both maps count equally, whatever
+    their scale. The absolute values over all pixels sum to 1, so the absolute values over regions sum to at most 1.
     """
     maps = []
     for face, given in enumerate((explanation.map_a, explanation.map_b)):
@@ -159,7 +146,9 @@ def ranked(shares: Mapping[str, float], *, positive: bool) -> list[tuple[str, fl
 def fewest_to_flip(shares: FloatArray, *, is_match: bool, unseen: Mask | None = None) -> Flip | None:
     """Find the fewest places that flip the verdict when they are set to the neutral similarity.
 
-    Shares are additive, so taking the largest first is exact: no smaller set flips the verdict.
+    Shares are additive, so taking the largest first is exact: no smaller set flips the verdict. Return the places, or
+    None if even all places that support the verdict do not flip it (a "no match" that nothing speaks against: at the
+    neutral similarity everywhere, the score is the threshold, and a match needs more).
 
     Parameters
     ----------
@@ -169,11 +158,6 @@ def fewest_to_flip(shares: FloatArray, *, is_match: bool, unseen: Mask | None = 
         The verdict to flip.
     unseen
         Places that do not change, bool (h, w), such as those outside a photo.
-
-    Returns
-    -------
-    The places, or None if even all places that support the verdict do not flip it (a "no match" that nothing speaks
-    against: at the neutral similarity everywhere, the score is the threshold, and a match needs more).
     """
     flat = np.asarray(shares, np.float64).ravel()
     support = flat if is_match else -flat

@@ -81,12 +81,8 @@ class Telling:
     def from_dict(cls, data: Any) -> Telling:
         """Build from the result of :meth:`to_dict`.
 
-        Raises
-        ------
-        ValueError, TypeError
-            If a value is missing or of the wrong kind; the message is a phrase that follows its name.
-        InputError
-            If the maps differ in shape.
+        Raise ValueError or TypeError if a value is missing or of the wrong kind; the message is a phrase that follows
+        its name. Raise InputError if the maps differ in shape.
         """
         given = json_values.mapping(data)
         missing = [field.name for field in fields(cls) if field.name not in given]
@@ -103,6 +99,8 @@ _MAPS: Final = ("log_odds", "strangers", "genuine", "neutral")
 class UsualSimilarity:
     """Similarities of strangers and of genuine pairs at each place of a model's grid.
 
+    Raise InputError if the shapes do not fit each other, quantiles fall, or a value is not finite.
+
     Attributes
     ----------
     strangers, genuine
@@ -114,11 +112,6 @@ class UsualSimilarity:
         Number of pairs of the rarer kind; no ratio exceeds it.
     source
         The pairs behind it.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit each other, quantiles fall, or a value is not finite.
     """
 
     strangers: Map
@@ -138,13 +131,7 @@ class UsualSimilarity:
             raise InputError("the usual similarities must be finite, rise with their levels and be of one grid")
 
     def judge(self, similarity: NDArray[np.floating[Any]]) -> Telling:
-        """Say how telling a pair's similarities (h, w) are.
-
-        Raises
-        ------
-        InputError
-            If they are of another grid.
-        """
+        """Say how telling a pair's similarities (h, w) are. Raise InputError if they are of another grid."""
         if similarity.shape != self.middle.shape:
             raise InputError(f"similarities of {similarity.shape} places, but {self.middle.shape} are on record")
         limit = float(np.log(self.pairs))
@@ -160,6 +147,8 @@ class UsualSimilarity:
 def find_usual(entry: ModelEntry | None, sha256: str) -> UsualSimilarity | None:
     """Return the usual similarities of a model; None if they are not on record.
 
+    Raise ModelError if the file cannot be read or belongs to another network.
+
     Parameters
     ----------
     entry
@@ -167,11 +156,6 @@ def find_usual(entry: ModelEntry | None, sha256: str) -> UsualSimilarity | None:
         :data:`FILE_NAME`.
     sha256
         SHA-256 of the network.
-
-    Raises
-    ------
-    ModelError
-        If the file cannot be read or belongs to another network.
     """
     if entry is None:
         return None
@@ -188,10 +172,7 @@ def shipped_usual(name: str) -> Path:
 def read_usual(path: Path | str, sha256: str) -> UsualSimilarity:
     """Read what :func:`save_usual` wrote.
 
-    Raises
-    ------
-    ModelError
-        If it cannot be read, or belongs to another network than the one with this SHA-256.
+    Raise ModelError if it cannot be read, or belongs to another network than the one with this SHA-256.
     """
     try:
         tensors, record = read_tensors(path, _TENSORS)
@@ -210,10 +191,7 @@ def read_usual(path: Path | str, sha256: str) -> UsualSimilarity:
 def save_usual(path: Path | str, usual: UsualSimilarity, record: Mapping[str, str]) -> None:
     """Write usual similarities with a record of their origin, which names the network's ``sha256``.
 
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
+    Raise OutputError if the file cannot be written.
     """
     from safetensors.numpy import save  # noqa: PLC0415 - start fast
 
