@@ -25,10 +25,7 @@ PIXELS: Final = FACE_SIZE * FACE_SIZE
 def to_pixels(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Resize maps (N, H, W) to (N, 112, 112), bilinearly.
 
-    Raises
-    ------
-    InputError
-        If the array is not 3-D, is empty, or has values that are not finite.
+    Raise InputError if the array is not 3-D, is empty, or has values that are not finite.
     """
     if maps.ndim != 3 or maps.size == 0:
         raise InputError(f"maps must be (N, H, W) with cells, got {maps.shape}; give one map per face")
@@ -104,12 +101,8 @@ def choose_pairs(protocol: PairProtocol, count: int, seed: int) -> NDArray[np.in
     """Draw genuine and impostor pairs alternately, and return their numbers in the order drawn.
 
     With the same seed, a smaller draw is the start of a larger one, so that a slow method can be compared on the first
-    pairs, and an interrupted run has measured a fair sample.
-
-    Raises
-    ------
-    InputError
-        If ``count`` is below 2 or the protocol has too few pairs of either kind.
+    pairs, and an interrupted run has measured a fair sample. Raise InputError if ``count`` is below 2 or the protocol
+    has too few pairs of either kind.
     """
     if count < 2:
         raise InputError(f"the bench needs at least 2 pairs, one genuine and one impostor, got {count}")
@@ -129,13 +122,7 @@ def choose_pairs(protocol: PairProtocol, count: int, seed: int) -> NDArray[np.in
 def read_chunks(
     protocol: PairProtocol, source: PictureSource, numbers: NDArray[np.intp], *, size: int, seed: int
 ) -> Iterator[PairChunk]:
-    """Read the pairs' faces, ``size`` pairs at a time.
-
-    Raises
-    ------
-    DataError
-        If a picture cannot be read.
-    """
+    """Read the pairs' faces, ``size`` pairs at a time. Raise DataError if a picture cannot be read."""
     people = np.asarray(protocol.people)
     for start in range(0, len(numbers), size):
         part = numbers[start : start + size]

@@ -30,12 +30,8 @@ _ORDER_PURPOSE, _FILL_PURPOSE = 4, 5
 def filled(faces: Faces, fill: ErasureFill, generators: list[np.random.Generator]) -> Faces:
     """Return what replaces erased pixels.
 
-    ``mean``: each face's mean colour; ``blur``: the face, blurred with sigma 10 pixels; ``noise``: uniform noise.
-
-    Raises
-    ------
-    InputError
-        If the fill is unknown.
+    ``mean``: each face's mean colour; ``blur``: the face, blurred with sigma 10 pixels; ``noise``: uniform noise. Raise
+    InputError if the fill is unknown.
     """
     if fill == "mean":
         return np.broadcast_to(faces.mean(axis=(2, 3), keepdims=True).round().astype(np.uint8), faces.shape).copy()
@@ -100,10 +96,7 @@ _PURPOSE: Final = 2
 def patch_mask(rng: np.random.Generator, *, patches: int = PATCHES, side: int = PATCH_SIDE) -> NDArray[np.bool_]:
     """Return a mask of random square patches, which may overlap; (112, 112) bool, True inside a patch.
 
-    Raises
-    ------
-    InputError
-        If a patch is larger than the face.
+    Raise InputError if a patch is larger than the face.
     """
     if not 1 <= side <= FACE_SIZE or patches < 0:
         raise InputError(f"{patches} patches of {side} x {side} do not fit a face of {FACE_SIZE} x {FACE_SIZE}")
@@ -130,10 +123,7 @@ def patched_faces(chunk: PairChunk) -> tuple[Faces, NDArray[np.bool_]]:
     """Patch the first face of every pair, so that the score moves to the wrong side.
 
     An impostor pair's patches come from the second face, a genuine pair's from a third person, at the same positions.
-
-    Returns
-    -------
-    The patched faces, and the masks (N, 112, 112) bool.
+    Return the patched faces, and the masks (N, 112, 112) bool.
     """
     masks = np.stack([patch_mask(rng) for rng in chunk.generators(_PURPOSE)])
     source = np.where(chunk.genuine[:, None, None, None], chunk.other, chunk.second)
@@ -195,9 +185,7 @@ _POINTING_PURPOSE: Final = 6
 def pasted_faces(chunk: PairChunk) -> tuple[Faces, NDArray[np.bool_]]:
     """Paste one part of a third person's face into each first face, at the same place, with a soft edge of 2 pixels.
 
-    Returns
-    -------
-    The faces, and where the pasted part is (N, 112, 112) bool.
+    Return the faces, and where the pasted part is (N, 112, 112) bool.
     """
     known = region_masks(FACE_SIZE, FACE_SIZE)
     parts = [np.logical_or.reduce([known[name] for name in names]) for names in PASTED]

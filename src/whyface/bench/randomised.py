@@ -34,7 +34,8 @@ def layers_from_the_top(score: PairScore) -> list[nn.Module]:
 def randomised_score(score: PairScore, share: float, *, seed: int = 0) -> PairScore:
     """Return a copy of a score with the values in each weight tensor of its topmost layers shuffled.
 
-    Shuffling keeps every layer's range, so that the network still returns finite numbers of the usual size.
+    Shuffling keeps every layer's range, so that the network still returns finite numbers of the usual size. Raise
+    InputError if the share is not in 0..1.
 
     Parameters
     ----------
@@ -42,13 +43,6 @@ def randomised_score(score: PairScore, share: float, *, seed: int = 0) -> PairSc
         The score; it is not changed.
     share
         Share of the layers, 0..1, rounded up.
-    seed
-        Seed of the shuffle.
-
-    Raises
-    ------
-    InputError
-        If the share is not in 0..1.
     """
     if not 0 <= share <= 1:
         raise InputError(f"the share of layers must be between 0 and 1, got {share:g}")
@@ -102,8 +96,6 @@ def open_on_torch(
 
     Parameters
     ----------
-    entry
-        The method.
     score
         The score, with any weights.
     threshold, seed, options

@@ -104,8 +104,6 @@ def run_chunk(
 
     Parameters
     ----------
-    chunk, subject, tests
-        The pairs, the method and model, and the tests.
     start
         Place of the chunk's first pair among all pairs of the run.
     limits

@@ -148,9 +148,7 @@ def paired_difference(
 ) -> Merit | None:
     """Compare two methods by ``replacement`` or one of :data:`ERASURES`, on the pairs that both have.
 
-    Returns
-    -------
-    The difference of the areas, first minus other, with its interval; None if they share fewer than two pairs.
+    Return the difference of the areas, first minus other, with its interval; None if they share fewer than two pairs.
     """
     areas = []
     for table in (one, other):
@@ -175,20 +173,14 @@ def differences(
 ) -> dict[str, dict[str, dict[str, Merit]]]:
     """Compare every method with every other one, each time on the pairs that both have.
 
+    Return the difference of the areas by method, by the method that it is compared with, and by name.
+
     Parameters
     ----------
-    tables
-        The results by method.
-    protocol
-        The protocol of the pairs.
     names
         Figures of merit, see :func:`paired_difference`; those not measured are left out.
     threshold, replicates, seed
         As for :func:`summarise_method`.
-
-    Returns
-    -------
-    The difference of the areas by method, by the method that it is compared with, and by name.
     """
     judged: dict[str, Any] = {"threshold": threshold, "replicates": replicates, "seed": seed}
     found: dict[str, dict[str, dict[str, Merit]]] = {}
@@ -272,17 +264,7 @@ def summary_document(
     summaries: Mapping[str, MethodSummary],
     differences: Mapping[str, Mapping[str, Mapping[str, Merit]]] | None = None,
 ) -> dict[str, Any]:
-    """Return the summaries as JSON values.
-
-    Parameters
-    ----------
-    settings
-        Settings of the bench.
-    summaries
-        The summaries by method.
-    differences
-        By method, then by the method that it is compared with on the same pairs, then by figure of merit.
-    """
+    """Return the summaries as JSON values."""
     return {
         "settings": dict(settings),
         "methods": {

@@ -60,10 +60,7 @@ class LabelledPictures:
     def without(self, names: Collection[str]) -> LabelledPictures:
         """Return the set without these pictures and without people who have none left; labels are renumbered.
 
-        Raises
-        ------
-        DataError
-            If nothing is left.
+        Raise DataError if nothing is left.
         """
         gone = frozenset(names)
         kept = {
@@ -84,8 +81,6 @@ def label_pictures(
 
     Parameters
     ----------
-    source
-        Where the pictures are read from.
     person_of
         The person in each picture, in the order of the result.
     people
@@ -127,19 +122,7 @@ def open_labelled(path: str | Path, *, folder: str | None = None) -> LabelledPic
 def label_by_folder(source: PictureSource, where: str, *, folder: str | None = None) -> LabelledPictures:
     """Label the pictures of an open source.
 
-    Parameters
-    ----------
-    source
-        Where the pictures are read from.
-    where
-        Name of the source in error messages.
-    folder
-        As for :func:`open_labelled`.
-
-    Raises
-    ------
-    DataError
-        As for :func:`open_labelled`.
+    Raise DataError as for :func:`open_labelled`.
     """
     names = source.names()
     if not names:

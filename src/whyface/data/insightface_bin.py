@@ -23,8 +23,6 @@ def join_people(count: int, genuine_pairs: Iterable[tuple[int, int]]) -> NDArray
 
     Parameters
     ----------
-    count
-        Number of pictures.
     genuine_pairs
         Numbers of two pictures of one person.
 
@@ -123,27 +121,16 @@ def picture_name(number: int) -> str:
 def read_bin(path: str | Path, *, folds: int = 10, name: str = "", max_bytes: int = LARGEST_BIN) -> BinSet:
     """Read a verification file.
 
-    The pairs are divided into ``folds`` contiguous blocks, as usual for such files and in
-    insightface's own evaluation.
+    The pairs are divided into ``folds`` contiguous blocks, as usual for such files and in insightface's own evaluation.
+    Raise DataError if the file cannot be read, is too large, cut off or malformed, has fewer pairs than folds, or
+    contains anything other than pictures and labels, and InputError if ``folds`` is below 1.
 
     Parameters
     ----------
     path
         The file, written by Python 2 or 3, with the labels in a list or a NumPy array.
-    folds
-        Number of folds, at least 1.
-    name
-        Name of the protocol; the file's stem by default.
     max_bytes
         Largest file that is read. It is held in memory, twice while it is read.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, is too large, cut off or malformed, has fewer pairs than folds, or contains
-        anything other than pictures and labels.
-    InputError
-        If ``folds`` is below 1.
     """
     path = Path(path)
     if folds < 1:

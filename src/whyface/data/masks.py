@@ -37,24 +37,13 @@ def free_form_mask(
 
     A stroke wanders from a place that is still free, with one brush width and a turn at every step. A quarter of the
     marks are ellipses instead. If the last mark would cover too much, only the pixels nearest to its start are kept.
+    Return (H, W) bool, True where covered; exactly ``round(coverage * H * W)`` pixels are. Raise InputError if the
+    shape has no pixels or the coverage is out of range.
 
     Parameters
     ----------
-    shape
-        Height and width in pixels.
     coverage
         Share of the pixels to cover, 0 to :data:`MOST_COVERED`.
-    rng
-        Source of randomness; equal states give equal masks.
-
-    Returns
-    -------
-    (H, W) bool, True where covered; exactly ``round(coverage * H * W)`` pixels are.
-
-    Raises
-    ------
-    InputError
-        If the shape has no pixels or the coverage is out of range.
     """
     height, width = shape
     if height < 1 or width < 1:

@@ -112,21 +112,14 @@ def read_protocol(
 ) -> PairProtocol:
     """Read a protocol with open pictures and check that none is missing.
 
+    Raise DataError or InputError as for :func:`open_protocol`.
+
     Parameters
     ----------
     name
         What :func:`parse_protocol` returned.
-    source
-        The pictures.
     data
         Folder or file of the pictures.
-    pairs, folds
-        As for :func:`open_protocol`.
-
-    Raises
-    ------
-    DataError, InputError
-        As for :func:`open_protocol`.
     """
     if pairs is not None and name.kind != "lfw":
         raise InputError(f"a separate pair file is for the protocol lfw, not {name.kind}; leave out --pairs")
@@ -230,17 +223,7 @@ class OpenedProtocol(Closing):
     def without(self, failed: Mapping[str, str]) -> OpenedProtocol:
         """Return the protocol without some pictures and the pairs that need them; the details say how many and why.
 
-        Parameters
-        ----------
-        failed
-            Reasons why pictures cannot be used, by name.
-
-        Raises
-        ------
-        DataError
-            If no pairs are left.
-        InputError
-            If fewer than two folds are left.
+        Raise DataError if no pairs are left, and InputError if fewer than two folds are left.
         """
         sets = None if self.sets is None else self.sets.without(failed)
         pairs = self.pairs.without(failed) if sets is None else sets.pairs

@@ -120,10 +120,7 @@ def build_protocol(name: str, pairs: Sequence[LabelledPair], people: dict[str, s
 def read_lines(path: Path) -> list[tuple[int, str]]:
     """Return the non-empty lines of a UTF-8 text file with their line numbers from 1.
 
-    Raises
-    ------
-    DataError
-        If the file cannot be read, is not UTF-8 or is empty.
+    Raise DataError if the file cannot be read, is not UTF-8 or is empty.
     """
     try:
         data = path.read_bytes()
@@ -135,10 +132,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 def decode_lines(data: bytes, where: str) -> Iterator[tuple[int, str]]:
     """Yield the non-empty lines of UTF-8 text, stripped, with their line numbers from 1.
 
-    Raises
-    ------
-    DataError
-        If the text is not UTF-8 or is empty.
+    Raise DataError if the text is not UTF-8 or is empty.
     """
     try:
         text = data.decode("utf-8-sig")

@@ -35,15 +35,12 @@ _MAGIC_BYTES: Final = MAGIC.to_bytes(4, "little")
 class RecordFile(Closing):
     """One ``.rec`` file, read at any position or from front to back. Several threads may read at once.
 
+    Raise DataError if the file cannot be opened or is empty.
+
     Parameters
     ----------
     path
         The file.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be opened or is empty.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -61,29 +58,19 @@ class RecordFile(Closing):
     def read_at(self, position: int, record: str, *, most: int | None = None) -> bytes:
         """Return the record that starts at a byte position.
 
+        Raise DataError if there is no complete record.
+
         Parameters
         ----------
-        position
-            Byte position of the start.
-        record
-            What to call it in an error message.
         most
             Read only about this many bytes, from the start.
-
-        Raises
-        ------
-        DataError
-            If there is no complete record.
         """
         return self._read(position, record, most)[0]
 
     def records(self) -> Iterator[tuple[int, bytes]]:
         """Yield position and content of every record from front to back.
 
-        Raises
-        ------
-        DataError
-            At the first record that is damaged or cut off, after those before it.
+        Raise DataError at the first record that is damaged or cut off, after those before it.
         """
         position = number = 0
         while position < self._size:
@@ -94,10 +81,7 @@ class RecordFile(Closing):
     def positions(self) -> dict[int, int]:
         """Find all records by reading the file once; keys are numbers from 0, as in the usual index.
 
-        Raises
-        ------
-        DataError
-            If a record is damaged or cut off.
+        Raise DataError if a record is damaged or cut off.
         """
         return {number: position for number, (position, _) in enumerate(self.records())}
 
@@ -151,15 +135,12 @@ class RecordFile(Closing):
 def read_index(path: str | Path) -> dict[int, int]:
     """Read an ``.idx`` file.
 
+    Raise DataError if the file cannot be read or is empty, or a line is not a new key and a position.
+
     Returns
     -------
     dict
         The byte position of each record by its key, in the order of the file.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read or is empty, or a line is not a new key and a position.
     """
     path = Path(path)
     positions: dict[int, int] = {}
@@ -194,23 +175,15 @@ class ImageHeader:
 def read_header(data: bytes, where: str, *, labels: int = _MOST_LABELS) -> tuple[ImageHeader, int]:
     """Read the header of a record.
 
+    Return the header, and where the picture starts. Raise DataError if the record is too short for its header or has
+    more than 1,024 labels.
+
     Parameters
     ----------
     data
         The record, or enough of its start.
-    where
-        Name of the record in error messages.
     labels
         Maximum number of labels to read.
-
-    Returns
-    -------
-    The header, and where the picture starts.
-
-    Raises
-    ------
-    DataError
-        If the record is too short for its header or has more than 1,024 labels.
     """
     if len(data) < _HEADER.size:
         raise DataError(f"{where}: {len(data)} bytes are too short for a header; fetch the file again")
@@ -225,6 +198,8 @@ def read_header(data: bytes, where: str, *, labels: int = _MOST_LABELS) -> tuple
 class RecordPictures(Closing):
     """The pictures of a record file, named after their keys, as in ``00000001``.
 
+    Raise DataError if a file cannot be read or is damaged, or there are no pictures.
+
     Parameters
     ----------
     path
@@ -232,11 +207,6 @@ class RecordPictures(Closing):
     index
         The ``.idx`` file; by default, the one with the same stem. If that is missing, the record file is read once from
         front to back instead.
-
-    Raises
-    ------
-    DataError
-        If a file cannot be read or is damaged, or there are no pictures.
     """
 
     def __init__(self, path: str | Path, index: str | Path | None = None) -> None:
@@ -268,10 +238,7 @@ class RecordPictures(Closing):
     def label(self, name: str) -> int:
         """Return the number of the person in a picture, without reading the picture.
 
-        Raises
-        ------
-        DataError
-            If the record is damaged or its label is not a whole number of at least 0.
+        Raise DataError if the record is damaged or its label is not a whole number of at least 0.
         """
         data = self._file.read_at(self._position(name), f"record {name}", most=_ENOUGH)
         value = read_header(data, self._where(name), labels=2)[0].labels[0]
@@ -314,17 +281,8 @@ class RecordPictures(Closing):
 def open_records(path: str | Path, index: str | Path | None = None) -> LabelledPictures:
     """Open a record file as labelled pictures; people are named by their numbers.
 
-    The header of every record is read once, the pictures are not.
-
-    Parameters
-    ----------
-    path, index
-        As for :class:`RecordPictures`.
-
-    Raises
-    ------
-    DataError
-        If a file cannot be read, a record is damaged or a label is not a whole number of at least 0.
+    The header of every record is read once, the pictures are not. Raise DataError if a file cannot be read, a record is
+    damaged or a label is not a whole number of at least 0.
     """
     source = RecordPictures(path, index)
     try:

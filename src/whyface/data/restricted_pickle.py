@@ -49,19 +49,8 @@ def restricted_loads(data: bytes, where: str) -> Any:
     """Read a pickle of tuples, lists, numbers, booleans, byte strings, and small NumPy values.
 
     Python 2's strings come back as bytes, NumPy's scalars as Python's, and its arrays (bool or integer) as
-    :class:`PickledArray`.
-
-    Parameters
-    ----------
-    data
-        The whole file.
-    where
-        Name of the file in error messages.
-
-    Raises
-    ------
-    DataError
-        If it is not a pickle, is cut off, or does anything that such data do not need.
+    :class:`PickledArray`. Raise DataError if it is not a pickle, is cut off, or does anything that such data do not
+    need.
     """
     _check_instructions(data, where)
     try:

@@ -41,20 +41,14 @@ class SetProtocol:
     def at_most(self, count: int) -> SetProtocol:
         """Return the protocol with at most ``count`` pictures of each set, evenly spaced.
 
-        Raises
-        ------
-        InputError
-            If ``count`` is below 1.
+        Raise InputError if ``count`` is below 1.
         """
         return SetProtocol(self.pairs, tuple(evenly_spaced(names, count) for names in self.frames))
 
     def without(self, names: Collection[str]) -> SetProtocol:
         """Return the protocol without these pictures and without pairs of sets that have none left.
 
-        Raises
-        ------
-        DataError
-            If no pairs are left.
+        Raise DataError if no pairs are left.
         """
         gone = frozenset(names)
         left = [tuple(name for name in frames if name not in gone) for frames in self.frames]
@@ -67,10 +61,7 @@ class SetProtocol:
 def evenly_spaced(names: tuple[str, ...], count: int) -> tuple[str, ...]:
     """Choose at most ``count`` of N names: the middles of ``count`` equal parts.
 
-    Raises
-    ------
-    InputError
-        If ``count`` is below 1.
+    Raise InputError if ``count`` is below 1.
     """
     if count < 1:
         raise InputError(f"at least one picture of each set is needed, got {count}")
@@ -85,11 +76,6 @@ _SPLIT: Final = re.compile(r"[0-9]{1,4}")
 
 def list_videos(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return the pictures of each folder that has any.
-
-    Parameters
-    ----------
-    names
-        Picture names, such as those of a source.
 
     Returns
     -------
@@ -107,27 +93,20 @@ def list_videos(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def read_video_sets(path: str | Path, names: Iterable[str], *, where: str, name: str = "") -> SetProtocol:
     """Read a list of pairs of videos and find their pictures.
 
+    Raise DataError if the list cannot be read, a line is malformed, contradicts the people's names or pairs a video
+    with itself, or a video has no pictures.
+
     Parameters
     ----------
     path
         The list (YouTube Faces calls it ``splits.txt``).
     names
         All picture names; one folder around all people is allowed.
-    where
-        Name of their source in error messages.
-    name
-        Name of the protocol; the list's stem by default.
 
     Returns
     -------
     SetProtocol
         Sets named ``person/video``, folds numbered from 0 in the order of their splits.
-
-    Raises
-    ------
-    DataError
-        If the list cannot be read, a line is malformed, contradicts the people's names or pairs a video with itself, or
-        a video has no pictures.
     """
     path = Path(path)
     rows = [_parse(line, f"{path}, line {number}") for number, line in _without_header(read_lines(path), path)]

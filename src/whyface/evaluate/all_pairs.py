@@ -68,10 +68,7 @@ class AllPairs:
     def threshold(self, fmr: float) -> float:
         """Return the lowest threshold whose FMR is at most ``fmr``.
 
-        Raises
-        ------
-        InputError
-            If there are too few impostor pairs to show such an FMR, or too few of them were kept.
+        Raise InputError if there are too few impostor pairs to show such an FMR, or too few of them were kept.
         """
         if not 0 < fmr < 1:
             raise InputError(f"the FMR must be between 0 and 1, got {fmr}")
@@ -105,6 +102,8 @@ def compare_all(
 ) -> AllPairs:
     """Score all pairs of N faces once.
 
+    Raise InputError if there are fewer than two people, nobody has two faces, or a score is not finite.
+
     Parameters
     ----------
     score
@@ -113,13 +112,6 @@ def compare_all(
         The person in each face, (N,): names or numbers.
     keep
         Minimum share of impostor pairs to keep, those with the highest scores.
-    progress
-        Called as ``progress(done, total)`` with numbers of pairs.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two people, nobody has two faces, or a score is not finite.
     """
     number = np.unique(np.asarray(people), return_inverse=True)[1].astype(np.intp)
     faces = np.bincount(number) if len(number) else np.zeros(1, int)
@@ -147,21 +139,13 @@ def points_over_all(
 ) -> tuple[OperatingPoint, ...]:
     """Measure thresholds for false match rates, with intervals over people.
 
+    Return a point for each rate, from high to low. Its FNMR is over all genuine pairs; its note has the mean over
+    people, in which a person with 500 photos counts as much as one with two.
+
     Parameters
     ----------
-    pairs
-        The result of :func:`compare_all`.
-    dataset
-        Name of the data set.
     rates
         The false match rates; those that need more impostor pairs are left out.
-    replicates, seed
-        Number of replicates and seed of the bootstrap.
-
-    Returns
-    -------
-    A point for each rate, from high to low. Its FNMR is over all genuine pairs; its note has the mean over people, in
-    which a person with 500 photos counts as much as one with two.
     """
     wanted = [rate for rate in sorted(rates, reverse=True) if supports_fmr(pairs.impostors, rate)]
     thresholds = [pairs.threshold(rate) for rate in wanted]

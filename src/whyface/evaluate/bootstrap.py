@@ -52,10 +52,6 @@ def person_weights(
     ----------
     people_a, people_b
         The two people of each pair, N each; the same person twice for a genuine pair.
-    replicates
-        Number of draws.
-    rng
-        Source of randomness.
 
     Yields
     ------
@@ -132,8 +128,6 @@ def accuracy_measure(scores: ArrayLike, genuine: ArrayLike, threshold: float | A
 
     Parameters
     ----------
-    scores, genuine
-        The pairs.
     threshold
         One number, or one per pair (the threshold of the pair's fold).
     """
@@ -208,14 +202,8 @@ def replicate_curves(
 
     Parameters
     ----------
-    scores, genuine
-        The pairs, N each.
-    people_a, people_b
-        The two people of each pair, N each.
     targets
         Target FMRs, shape (T,).
-    replicates, seed
-        Number of draws, and their seed.
     """
     values, labels = checked_pairs(scores, genuine)
     if len(people_a) != len(values):

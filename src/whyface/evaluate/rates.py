@@ -49,11 +49,8 @@ class Roc:
 def checked_pairs(scores: ArrayLike, genuine: ArrayLike) -> tuple[Scores, Labels]:
     """Return both as arrays of shape (N,), float64 and bool.
 
-    Raises
-    ------
-    InputError
-        If the shapes differ or are not (N,), a score is not finite, a label is not 0 or 1, or genuine or impostor
-        pairs are missing.
+    Raise InputError if the shapes differ or are not (N,), a score is not finite, a label is not 0 or 1, or genuine or
+    impostor pairs are missing.
     """
     values = np.asarray(scores, dtype=np.float64)
     labels = np.asarray(genuine)
@@ -269,15 +266,11 @@ def fold_accuracy(scores: ArrayLike, genuine: ArrayLike, fold: ArrayLike, *, gri
 def best_threshold(scores: ArrayLike, genuine: ArrayLike) -> float:
     """Return the threshold with the highest accuracy.
 
-    Accuracy changes only where the threshold passes a score, so there is one candidate per gap between
-    neighbouring distinct scores, and one on either side of all scores. Among the best gaps, the widest is chosen,
-    then the lowest; the threshold is its middle, as far as possible from both neighbours. A best threshold above
-    all scores is the highest score itself; one below all scores is the next number below the lowest.
-
-    Raises
-    ------
-    InputError
-        If the arrays do not fit (see :func:`whyface.evaluate.rates.checked_pairs`).
+    Accuracy changes only where the threshold passes a score, so there is one candidate per gap between neighbouring
+    distinct scores, and one on either side of all scores. Among the best gaps, the widest is chosen, then the lowest;
+    the threshold is its middle, as far as possible from both neighbours. A best threshold above all scores is the
+    highest score itself; one below all scores is the next number below the lowest. Raise InputError if the arrays do
+    not fit (see :func:`whyface.evaluate.rates.checked_pairs`).
     """
     values, labels = checked_pairs(scores, genuine)
     distinct, group = np.unique(values, return_inverse=True)
@@ -306,10 +299,7 @@ def published_grid() -> NDArray[np.float64]:
 def first_best_on_published_grid(scores: Scores, genuine: Labels) -> float:
     """Return the first threshold of :func:`published_grid` with the highest accuracy.
 
-    Raises
-    ------
-    InputError
-        If the arrays do not fit (see :func:`whyface.evaluate.rates.checked_pairs`).
+    Raise InputError if the arrays do not fit (see :func:`whyface.evaluate.rates.checked_pairs`).
     """
     values, labels = checked_pairs(scores, genuine)
     grid = published_grid()

@@ -52,21 +52,7 @@ def run_metadata(
     about: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the model, protocol and settings of an evaluation as plain JSON values.
-
-    Parameters
-    ----------
-    model, protocol
-        The model and the protocol.
-    data
-        Name of the folder or tar file with the pictures.
-    mirror, replicates, seed
-        Settings of the run.
-    about
-        Further information about the protocol, as plain JSON values.
-    settings
-        Further settings.
-    """
+    """Return the model, protocol and settings of an evaluation as plain JSON values."""
     genuine = int(protocol.genuine.sum())
     return {
         "model": {
@@ -151,15 +137,7 @@ def _versions() -> dict[str, str]:
 
 
 def report_text(metadata: Mapping[str, Any], summaries: Mapping[str, Summary]) -> str:
-    """Return the results as text, in percent, with a column per set of scores and notes below.
-
-    Parameters
-    ----------
-    metadata
-        From :func:`whyface.evaluate.report.run_metadata`.
-    summaries
-        Results by kind of score.
-    """
+    """Return the results as text, in percent, with a column per set of scores and notes below."""
     protocol, settings = metadata["protocol"], metadata["settings"]
     head = (
         f"{metadata['model']['name']} on {protocol['name']}: {protocol['genuine_pairs']} genuine and "
@@ -239,25 +217,13 @@ def write_scores(
     """Write one row per pair, in the protocol's order.
 
     The columns are ``left``, ``right`` (picture names), ``person_left``, ``person_right``, ``genuine``, ``fold``, and
-    ``score_KIND`` for each set of scores.
+    ``score_KIND`` for each set of scores. Raise InputError if pyarrow is missing, and OutputError if the file cannot be
+    written.
 
     Parameters
     ----------
-    path
-        File to write, completely or not at all.
-    protocol
-        The pairs.
-    scores
-        Scores (P,) by kind.
     metadata
         Plain JSON values, kept under :data:`METADATA_KEY`.
-
-    Raises
-    ------
-    InputError
-        If pyarrow is missing.
-    OutputError
-        If the file cannot be written.
     """
     arrow, parquet = parquet_modules()
     names = np.asarray(protocol.pictures)
@@ -280,16 +246,8 @@ def write_scores(
 def read_scores(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read a file written by :func:`write_scores`.
 
-    Returns
-    -------
-    The columns by name, and the metadata.
-
-    Raises
-    ------
-    DataError
-        If the file is not such a table.
-    InputError
-        If pyarrow is missing.
+    Return the columns by name, and the metadata. Raise DataError if the file is not such a table, and InputError if
+    pyarrow is missing.
     """
     arrow, parquet = parquet_modules()
     try:

@@ -31,14 +31,14 @@ def embed_all(
 ) -> NDArray[np.float32]:
     """Embed the named pictures in the order given.
 
-    Only one batch of pictures is in memory at a time.
+    Only one batch of pictures is in memory at a time. Raise InputError if ``names`` is empty or ``batch`` is below 1,
+    and DataError if a picture is missing, broken or not 112 x 112, and ModelError if the embedder returns another shape
+    than (n, D) or values that are not finite.
 
     Parameters
     ----------
     embedder
         Called with batches (n, 3, 112, 112) uint8 RGB.
-    source
-        Where the pictures are read from.
     names
         Names of N pictures; each is read once per occurrence.
     batch
@@ -46,22 +46,11 @@ def embed_all(
     mirror
         Also embed every picture mirrored left to right and return the mean of both features, scaled back to
         unit length. It takes twice the time.
-    progress
-        Called after every batch with the number of pictures done and N.
 
     Returns
     -------
     ndarray
         Shape (N, D) float32, unit length.
-
-    Raises
-    ------
-    InputError
-        If ``names`` is empty or ``batch`` is below 1.
-    DataError
-        If a picture is missing, broken or not 112 x 112.
-    ModelError
-        If the embedder returns another shape than (n, D) or values that are not finite.
     """
 
     def read(faces: Batch) -> Features:
@@ -109,15 +98,7 @@ def read_all(
 def pair_scores(
     embeddings: NDArray[np.float32], left: NDArray[np.intp], right: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Return the cosine of every pair, shape (P,) float64.
-
-    Parameters
-    ----------
-    embeddings
-        Shape (N, D), unit length.
-    left, right
-        Rows of ``embeddings`` that make up each pair, shape (P,).
-    """
+    """Return the cosine of every pair of rows of the embeddings (N, D), of unit length: (P,) float64."""
     one = embeddings[left].astype(np.float64)
     other = embeddings[right].astype(np.float64)
     return np.asarray(np.einsum("pd,pd->p", one, other), dtype=np.float64)
@@ -162,21 +143,12 @@ def score_grids(
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
     """Score every pair of a protocol with each of a model's attentions.
 
+    Return scores (P,) float32 by kind, and the mean attention map (H, W) by kind.
+
     Parameters
     ----------
     comparisons
         Comparisons by kind, all with places and of one model, see :func:`whyface.xcos.comparison.comparisons`.
-    source, protocol
-        Pictures and pairs.
-    mirror
-        Whether to mirror every picture.
-    progress
-
-        Called with the number of pictures done and the total.
-
-    Returns
-    -------
-    Scores (P,) float32 by kind, and the mean attention map (H, W) by kind.
     """
     network = next(iter(comparisons.values())).features
     read = (lambda batch: network(mirrored(batch))) if mirror else network

@@ -55,29 +55,15 @@ def score_sets(
 
     Memory holds one batch of pictures, the means of all sets and, for the scores of learned attention, ``cache_bytes``
     of grids. The cost of learned attention grows with n x m: choose few pictures of each set
-    (:meth:`SetProtocol.at_most`).
+    (:meth:`SetProtocol.at_most`). Raise InputError if there is no such aggregation, and DataError if a picture is
+    missing or damaged, and ModelError if the network's output is invalid.
 
     Parameters
     ----------
-    model, source, protocol
-        The model, the pictures and the pairs.
     aggregation
         ``"grids"`` or ``"scores"``, see this module's documentation.
-    mirror
-        Whether to use every picture mirrored as well: embeddings of both are added; for grids, scores are averaged.
-    progress
-        Called with the number of pictures done and the total; then, if all pictures are compared, with those of pairs.
     cache_bytes
         Maximum size of the grids cached for comparing all pictures.
-
-    Raises
-    ------
-    InputError
-        If there is no such aggregation.
-    DataError
-        If a picture is missing or damaged.
-    ModelError
-        If the network's output is invalid.
     """
     if aggregation not in AGGREGATIONS:
         raise InputError(f"aggregation must be one of {', '.join(AGGREGATIONS)}, got {aggregation!r}")

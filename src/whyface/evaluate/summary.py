@@ -50,19 +50,14 @@ def operating_points(
 ) -> tuple[OperatingPoint, ...]:
     """Return the operating points EER, FMR 1e-2 and FMR 1e-3, with Wilson's intervals, widened for shared people.
 
+    Raise InputError if the arrays or people do not match.
+
     Parameters
     ----------
     scores, genuine
         The pairs, shape (N,).
     people_a, people_b
         The two people of each pair, N each; the same person twice for genuine pairs.
-    dataset
-        Name of the data set.
-
-    Raises
-    ------
-    InputError
-        If the arrays or people do not match.
     """
     values, labels = checked_pairs(scores, genuine)
     first, second = np.asarray(people_a), np.asarray(people_b)

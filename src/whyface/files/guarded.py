@@ -39,10 +39,8 @@ class RefusedError(OSError):
 def read_guarded(path: Path | str, *, most: int = LARGEST_MODEL) -> bytes:
     """Read a plain file of at most ``most`` bytes.
 
-    Raises
-    ------
-    OSError
-        The file cannot be read; :class:`RefusedError` if it is not a plain file or too large. ``strerror`` says why.
+    Raise OSError if the file cannot be read; :class:`RefusedError` if it is not a plain file or too large. ``strerror``
+    says why.
     """
     size = check_plain(path, most=most)
     with Path(path).open("rb") as file:
@@ -69,25 +67,14 @@ def check_plain(path: Path | str, *, most: int = LARGEST_MODEL) -> int:
 
 
 def read_json(path: Path | str, *, most: int = LARGEST_TEXT) -> Any:
-    """Read a JSON file.
-
-    Raises
-    ------
-    OSError
-        See :func:`read_guarded`.
-    ValueError
-        See :func:`parse_json`.
-    """
+    """Read a JSON file. Raise what :func:`read_guarded` and :func:`parse_json` raise."""
     return parse_json(read_guarded(path, most=most))
 
 
 def parse_json(source: str | bytes) -> Any:
     """Parse strict JSON in UTF-8: no NaN, no infinity, no number beyond 64 bits.
 
-    Raises
-    ------
-    ValueError
-        If the text is not that; the message is one line.
+    Raise ValueError if the text is not that; the message is one line.
     """
     try:
         text = source.decode("utf-8") if isinstance(source, bytes) else source
@@ -99,10 +86,7 @@ def parse_json(source: str | bytes) -> Any:
 def parse_yaml(source: str) -> Any:
     """Parse YAML of plain values (needs the extra ``train``).
 
-    Raises
-    ------
-    ValueError
-        If the text is not that; the message is one line.
+    Raise ValueError if the text is not that; the message is one line.
     """
     import yaml  # noqa: PLC0415 - an extra
 
@@ -124,23 +108,13 @@ def read_tensors(
 ) -> tuple[dict[str, NDArray[Any]], Mapping[str, str]]:
     """Read a safetensors file.
 
+    Return tensors by name, and the metadata. Raise OSError as :func:`read_guarded` does, and ValueError if it is not a
+    safetensors file, or a tensor has a type that NumPy lacks, such as BF16.
+
     Parameters
     ----------
-    path
-        The file.
     names
         Names of the tensors to read; those that the file lacks are left out. None reads all.
-
-    Returns
-    -------
-    Tensors by name, and the metadata.
-
-    Raises
-    ------
-    OSError
-        See :func:`read_guarded`.
-    ValueError
-        If it is not a safetensors file, or a tensor has a type that NumPy lacks, such as BF16.
     """
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - start fast
 

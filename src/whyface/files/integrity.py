@@ -25,10 +25,7 @@ TEMPORARY: Final = ".whyface-tmp"
 def sha256_of(path: Path | str) -> str:
     """Return the SHA-256 of a file as 64 lower-case hexadecimal digits.
 
-    Raises
-    ------
-    ModelError
-        The file is missing or cannot be read.
+    Raise ModelError if the file is missing or cannot be read.
     """
     try:
         check_plain(path)
@@ -41,12 +38,7 @@ def sha256_of(path: Path | str) -> str:
 def check_sha256(path: Path | str, expected: str) -> str:
     """Return the SHA-256 of a file, after a comparison with the one on record.
 
-    Raises
-    ------
-    ModelIntegrityError
-        The two differ.
-    ModelError
-        The file is missing or cannot be read.
+    Raise ModelIntegrityError if the two differ, and ModelError if the file is missing or cannot be read.
     """
     actual = sha256_of(path)
     check_digest(actual, expected, path)
@@ -56,10 +48,7 @@ def check_sha256(path: Path | str, expected: str) -> str:
 def check_digest(actual: str, expected: str, path: Path | str) -> None:
     """Compare two SHA-256 values (64 hexadecimal digits, any case); `path` is for the message.
 
-    Raises
-    ------
-    ModelIntegrityError
-        The two differ.
+    Raise ModelIntegrityError if the two differ.
     """
     if actual.lower() != expected.lower():
         raise ModelIntegrityError(
@@ -69,13 +58,7 @@ def check_digest(actual: str, expected: str, path: Path | str) -> None:
 
 
 def read_model(path: Path | str) -> bytes:
-    """Read a whole model file.
-
-    Raises
-    ------
-    ModelError
-        The file is missing, empty or cannot be read.
-    """
+    """Read a whole model file. Raise ModelError if the file is missing, empty or cannot be read."""
     try:
         data = read_guarded(path)
     except OSError as error:
@@ -97,12 +80,8 @@ def unreadable(path: Path | str, error: OSError) -> ModelError:
 def write_atomic(path: Path | str, data: bytes) -> None:
     """Write to a temporary file next to the target, then rename it: readers see the old or the new file.
 
-    The file and its name are on the disk when this returns.
-
-    Raises
-    ------
-    OutputError
-        The folder is missing or cannot be written to.
+    The file and its name are on the disk when this returns. Raise OutputError if the folder is missing or cannot be
+    written to.
     """
     target = Path(path)
     temporary: Path | None = None
@@ -130,11 +109,7 @@ def folder_at_once(path: Path) -> Iterator[Path]:
     """Yield a folder to fill; it gets its name, and is on the disk, when the block ends without an error.
 
     Files written into it should be synced. Leftovers of killed processes that wrote a folder of this name are removed.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be created, or the name is taken.
+    Raise OSError if the folder cannot be created, or the name is taken.
     """
     remove_leftovers(path.parent, of=path.name)
     started = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=TEMPORARY))
@@ -193,11 +168,6 @@ def with_sorted_metadata(data: bytes) -> bytes:
     """Sort the metadata of a safetensors file by key.
 
     The library writes them in a random order, so that equal tensors would give files of different bytes and SHA-256.
-
-    Parameters
-    ----------
-    data
-        The whole file, as the library serialises it.
     """
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])

@@ -95,10 +95,8 @@ def array_from_lists(value: Any) -> NDArray[np.float32]:
 def freeze(value: Any) -> Any:
     """Return an immutable copy of a JSON value: objects become read-only mappings, lists tuples.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the value does not fit into JSON (a NaN, a number that is not a plain Python number, another type).
+    Raise TypeError or ValueError if the value does not fit into JSON (a NaN, a number that is not a plain Python
+    number, another type).
     """
     if value is None or isinstance(value, str | bool | int):
         return value

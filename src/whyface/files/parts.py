@@ -27,10 +27,7 @@ SETTINGS: Final = "settings.json"
 def require_pyarrow() -> None:
     """Check that Parquet can be written, before any work is done.
 
-    Raises
-    ------
-    InputError
-        If pyarrow is not installed; the message says what to install.
+    Raise InputError if pyarrow is not installed; the message says what to install.
     """
     parquet_modules()
 
@@ -38,10 +35,7 @@ def require_pyarrow() -> None:
 def parquet_modules() -> tuple[Any, Any]:
     """Import ``pyarrow`` and ``pyarrow.parquet``.
 
-    Raises
-    ------
-    InputError
-        If they are not installed; the message says what to install.
+    Raise InputError if they are not installed; the message says what to install.
     """
     try:
         import pyarrow as arrow  # noqa: PLC0415 - an extra
@@ -109,22 +103,15 @@ class ResultTable:
 def open_folder(folder: Path, settings: Mapping[str, Any], *, growing: str | None = None, step: int = 1) -> None:
     """Create the folder of a run, or check that it belongs to a run with the same settings.
 
+    Raise DataError if the folder holds results of other settings, and OutputError if it cannot be written.
+
     Parameters
     ----------
-    folder, settings
-        The folder and the settings of the run.
     growing
         Key of a number of pairs that may be larger than before, to continue a run with more of them; null stands for
         all.
     step
         Pairs per file: a run can continue only after complete files.
-
-    Raises
-    ------
-    DataError
-        If the folder holds results of other settings.
-    OutputError
-        If it cannot be written.
     """
     path = folder / SETTINGS
     text = json.dumps(settings, indent=1, sort_keys=True, allow_nan=False)
@@ -203,13 +190,7 @@ class Parts:
         return path
 
     def read(self, number: int) -> bytes:
-        """Return the bytes of a chunk's file.
-
-        Raises
-        ------
-        DataError
-            If it is missing, cannot be read or is damaged.
-        """
+        """Return the bytes of a chunk's file. Raise DataError if it is missing, cannot be read or is damaged."""
         path = self._paths.get(number)
         if path is None:
             raise DataError(f"{self.folder}: part {number} is missing; run the same command again to make it")
@@ -225,10 +206,7 @@ class Parts:
     def write(self, number: int, data: bytes) -> None:
         """Write a chunk's file completely or not at all; an existing one is replaced.
 
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
+        Raise OutputError if it cannot be written.
         """
         before = self._paths.get(number)
         path = self.folder / f"part-{number:05d}.{_digest(data)}.parquet"
@@ -247,13 +225,7 @@ def _digest(data: bytes) -> str:
 
 
 def part_bytes(results: Sequence[tuple[str, Rows]]) -> bytes:
-    """Return the rows of one chunk, (test, rows) each, as a Parquet file.
-
-    Raises
-    ------
-    InputError
-        If pyarrow is missing.
-    """
+    """Return the rows of one chunk, (test, rows) each, as a Parquet file. Raise InputError if pyarrow is missing."""
     arrow, parquet = parquet_modules()
     counts = [len(rows.value) for _, rows in results]
     columns = {
@@ -272,12 +244,7 @@ def part_bytes(results: Sequence[tuple[str, Rows]]) -> bytes:
 def read_results(folder: Path) -> ResultTable:
     """Read all parts of a run.
 
-    Raises
-    ------
-    DataError
-        If there are none or one is damaged.
-    InputError
-        If pyarrow is missing.
+    Raise DataError if there are none or one is damaged, and InputError if pyarrow is missing.
     """
     arrow, parquet = parquet_modules()
     parts = Parts(folder)

@@ -73,13 +73,7 @@ def describe_passed_over(reasons: Mapping[str, str]) -> str:
 
 
 def list_photos(folder: str | Path) -> PhotoFolder:
-    """List the photos of a folder, at any depth.
-
-    Raises
-    ------
-    DataError
-        If it is not a folder, or cannot be read.
-    """
+    """List the photos of a folder, at any depth. Raise DataError if it is not a folder, or cannot be read."""
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: not a folder; give a folder of photos")

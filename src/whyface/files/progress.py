@@ -25,17 +25,6 @@ def progress_bar(
     """Yield a callback that draws a progress bar once ``after`` seconds have passed.
 
     Shorter runs print nothing, and nothing is printed without a terminal.
-
-    Parameters
-    ----------
-    description
-        Text in front of the bar.
-    console
-        Console to draw on; standard error by default, so that standard output has only results.
-    after
-        Seconds before the bar appears.
-    clock
-        Returns the time in seconds.
     """
     # Imported here because modules that draw nothing need the type of the callbacks.
     from rich import console as consoles  # noqa: PLC0415
