@@ -111,7 +111,7 @@ class Verifier(FaceVerifier):
 
     Parameters
     ----------
-    model, attention, threshold, fmr, model_directory, grid, preprocessing, prior, accept_poor
+    model, attention, threshold, fmr, model_directory, grid, output, preprocessing, unchecked, prior, accept_poor
         As for :class:`~whyface.explain.verdict.FaceVerifier`.
     threads
         Threads of ONNX Runtime for the face detector and the model; None: ONNX Runtime's default.
@@ -135,7 +135,9 @@ class Verifier(FaceVerifier):
         fmr: float | None = None,
         model_directory: Path | str | None = None,
         grid: str | None = None,
-        preprocessing: Preprocessing | None = None,
+        output: str | None = None,
+        preprocessing: Preprocessing | str | None = None,
+        unchecked: bool = False,
         threads: int | None = None,
         detector: Detector | None = None,
         prior: float | None = None,
@@ -148,7 +150,9 @@ class Verifier(FaceVerifier):
             fmr=fmr,
             model_directory=model_directory,
             grid=grid,
+            output=output,
             preprocessing=preprocessing,
+            unchecked=unchecked,
             threads=threads,
             prior=prior,
             accept_poor=accept_poor,

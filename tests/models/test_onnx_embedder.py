@@ -172,9 +172,8 @@ def test_tensor_without_a_row_per_face(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": (3, 160, 160)}, "takes n x 3 x 160 x 160, but faces come as N x 3 x 112 x 112"),
-        ({"size": (112, 112, 3), "weights": np.ones((2, 3))}, "ONNX Runtime cannot use|takes n x 112"),
-        ({"size": (3, 112, 96)}, "takes n x 3 x 112 x 96"),
+        ({"size": (112, 112, 3), "weights": np.ones((2, 3))}, "ONNX Runtime cannot use"),
+        ({"size": (3, 112, 96)}, "takes 112 x 96 pixels; a face is a square"),
         ({"inputs": ("x", "x2")}, "has 2 inputs"),
         ({"elem": "INT32"}, r"takes tensor\(int32\)"),
         ({"elem": "DOUBLE"}, r"takes tensor\(double\)"),

@@ -34,7 +34,7 @@ class ComparerSettings:
 
     Attributes
     ----------
-    model, attention, threshold, fmr, prior, directory, grid, preprocessing, accept_poor
+    model, attention, threshold, fmr, prior, directory, grid, output, preprocessing, unchecked, accept_poor
         As for :class:`whyface.explain.verdict.FaceVerifier`.
     aligned
         Whether the photos are aligned 112 x 112 faces.
@@ -49,7 +49,9 @@ class ComparerSettings:
     prior: float | None = None
     directory: str | None = None
     grid: str | None = None
+    output: str | None = None
     preprocessing: Preprocessing | None = None
+    unchecked: bool = False
     aligned: bool = False
     maps: bool = False
     accept_poor: bool = False
@@ -133,7 +135,9 @@ class Comparer:
             fmr=settings.fmr,
             model_directory=settings.directory,
             grid=settings.grid,
+            output=settings.output,
             preprocessing=settings.preprocessing,
+            unchecked=settings.unchecked,
             prior=settings.prior,
             accept_poor=settings.accept_poor,
             threads=threads,

@@ -12,13 +12,10 @@ import typer
 
 from whyface.commands.options import (
     Attention,
-    GridTensor,
-    ModelFolder,
-    ModelName,
-    OwnPixels,
+    NetworkOptions,
     Reference,
-    Threads,
     reference_options,
+    takes_model,
 )
 from whyface.commands.verify import import_matplotlib
 from whyface.errors import InputError
@@ -37,11 +34,12 @@ class EffortChoice(StrEnum):
     LIGHT = "light"
 
 
+@takes_model
 def benchmark(
     data: Annotated[Path, typer.Option(help="Folder or uncompressed tar file of aligned 112 x 112 pictures.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; an interrupted run is resumed.")],
+    options: NetworkOptions,
     protocol: Annotated[str, typer.Option(help="Protocol of the pairs: lfw, cfp-ff, cfp-fp or pairs:FILE.")] = "lfw",
-    model: ModelName = "xcos-mobilefacenet",
     method: Annotated[
         str | None,
         typer.Option(help="Methods, comma-separated; by default all that fit the model.", show_default=False),
@@ -64,10 +62,6 @@ def benchmark(
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates for intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     reference: Reference = None,
-    model_dir: ModelFolder = None,
-    grid: GridTensor = None,
-    pixels: OwnPixels = None,
-    threads: Threads = None,
 ) -> None:
     """Measure explanation methods on a model: patches, erasure, pointing, stability, random weights, cost."""
     from whyface.bench.base import choose_pairs  # noqa: PLC0415
@@ -87,20 +81,13 @@ def benchmark(
         read_results,
     )
     from whyface.files.progress import progress_bar  # noqa: PLC0415
-    from whyface.xcos.open_model import open_model  # noqa: PLC0415
 
     parquet_modules()
     chosen_tests = open_tests(tests)
     work = EFFORTS[effort.value]
     wanted = None if method is None else parse_methods(method)
-    opened = open_model(
-        model,
-        attention=None if attention is None else attention.value,
-        directory=model_dir,
-        grid=grid,
-        preprocessing=None if pixels is None else pixels.preprocessing(),
-        threads=threads,
-    )
+    threads, model_dir = options.threads, options.model_dir
+    opened = options.open(attention)
     comparison = opened.comparison()
     source, pairing = open_protocol(parse_protocol(protocol), data, pairs=pair_file, folds=2)
     with source:
@@ -124,9 +111,9 @@ def benchmark(
             "seed": seed,
             "versions": software_versions(),
         }
-        tables, options = {}, {}
+        tables, efforts = {}, {}
         for name in names:
-            options[name] = dict(work.options.get(name, {}))
+            efforts[name] = dict(work.options.get(name, {}))
             subject = open_subject(
                 name,
                 opened,
@@ -135,7 +122,7 @@ def benchmark(
                 directory=model_dir,
                 seed=seed,
                 workers=threads or 2,
-                options={**options[name], **given.get(name, {})},
+                options={**efforts[name], **given.get(name, {})},
             )
             few = (slow_pairs or work.slow_pairs) if name in SLOW else None
             folder = out / name
@@ -157,7 +144,7 @@ def benchmark(
         judged: dict[str, Any] = {"threshold": threshold, "replicates": replicates, "seed": seed}
         summaries = {name: summarise_method(table, pairing, **judged) for name, table in tables.items()}
         compared = differences(tables, pairing, COMPARED, **judged)
-    document = summary_document({**common, "options": options}, summaries, compared)
+    document = summary_document({**common, "options": efforts}, summaries, compared)
     table = summary_table(summaries)
     _write(out, document, table)
     _draw(out, opened.name, pairing.name, len(numbers), summaries, [n for n in names if METHODS[n].is_control])

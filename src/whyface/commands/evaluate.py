@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.options import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Sets, Threads
+from whyface.commands.options import (
+    Attention,
+    NetworkOptions,
+    Sets,
+    takes_model,
+)
 from whyface.commands.verify import import_matplotlib
-from whyface.errors import OutputError
+from whyface.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,11 +26,13 @@ if TYPE_CHECKING:
     from whyface.data.open_protocol import OpenedProtocol
     from whyface.data.protocols import PairProtocol
     from whyface.evaluate.summary import Summary
+    from whyface.xcos.open_model import OpenedModel
 
 SCORES, REPORT, ROC, DET = "scores.parquet", "report.json", "roc.png", "det.png"
 _FIGURE_DPI: Final = 200
 
 
+@takes_model
 def evaluate(
     protocol: Annotated[
         str,
@@ -34,13 +41,13 @@ def evaluate(
             "ytf:FILE (pairs of videos)."
         ),
     ],
+    options: NetworkOptions,
     data: Annotated[
         Path | None,
         typer.Option(
             help="Folder or uncompressed tar file of aligned 112 x 112 pictures; not for bin:FILE.", show_default=False
         ),
     ] = None,
-    model: ModelName = "xcos-mobilefacenet",
     pairs: Annotated[
         Path | None,
         typer.Option(help="Protocol lfw: the pair file, if not next to the pictures.", show_default=False),
@@ -53,6 +60,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder for scores (Parquet), report (JSON), ROC and DET figures.", show_default=False),
     ] = None,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Write the thresholds into your own model's file; verify then needs no number."),
+    ] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Average over each picture and its mirror image.")] = False,
     folds: Annotated[int, typer.Option(min=2, help="Protocols pairs:FILE and bin:FILE: number of folds.")] = 10,
     sets: Annotated[
@@ -69,10 +80,6 @@ def evaluate(
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates for intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    model_dir: ModelFolder = None,
-    grid: GridTensor = None,
-    pixels: OwnPixels = None,
-    threads: Threads = None,
 ) -> None:
     """Measure a model on a verification protocol: accuracy, error rates, intervals, ROC and DET."""
     from whyface.data.open_protocol import open_any_protocol, parse_protocol  # noqa: PLC0415
@@ -85,17 +92,11 @@ def evaluate(
     from whyface.evaluate.set_scoring import score_sets  # noqa: PLC0415
     from whyface.evaluate.summary import summarise  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
-    from whyface.xcos.open_model import open_model  # noqa: PLC0415
 
     name = parse_protocol(protocol)
-    scoring = open_model(
-        model,
-        attention=None if attention is None else attention.value,
-        directory=model_dir,
-        grid=grid,
-        preprocessing=None if pixels is None else pixels.preprocessing(),
-        threads=threads,
-    )
+    if record and (mirror or name.kind == "ytf"):
+        raise InputError("--record is for scores as verify gives them; leave out --mirror and protocol ytf")
+    scoring = options.open(attention)
     opened = open_any_protocol(
         name,
         data,
@@ -104,7 +105,7 @@ def evaluate(
         frames=frames,
         align=align,
         align_cache=align_cache,
-        threads=threads,
+        threads=options.threads,
     )
     with opened:
         if out is not None:
@@ -150,7 +151,7 @@ def evaluate(
     command = _command(
         protocol=name.kind if name.file is None else f"{name.kind}:{name.file.name}",
         data=None if data is None else data.name,
-        model=Path(model).name,
+        model=Path(options.model).name,
         pairs=None if pairs is None else pairs.name,
         attention=None if attention is None else attention.value,
         mirror=mirror,
@@ -160,24 +161,52 @@ def evaluate(
         align=align,
         replicates=replicates,
         seed=seed,
-        grid=grid,
-        pixels=None if pixels is None else pixels.value,
+        grid=options.grid,
+        output=options.output,
+        pixels=None if options.pixels is None else options.pixels.value,
+        size=options.size,
+        unchecked=options.unchecked,
     )
     document = report_document(metadata, summaries, command=command)
     if out is not None:
         _write(out, pairing, scores, summaries, document)
+    recorded = _record(options.model, scoring, pairing, scores) if record else None
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
         return
     typer.echo(report_text(metadata, summaries))
     if out is not None:
         typer.echo(f"Written to {out}: {SCORES}, {REPORT}, {ROC}, {DET}")
+    if recorded is not None:
+        typer.echo(recorded)
 
 
-def _command(**options: str | float | bool | None) -> str:
+def _record(model: str, scoring: OpenedModel, protocol: PairProtocol, scores: Mapping[str, NDArray[Any]]) -> str:
+    """Write the thresholds that the pairs support into the model's file; say in one line which and where."""
+    from whyface.evaluate.summary import operating_points  # noqa: PLC0415
+    from whyface.models.catalogue import record_thresholds  # noqa: PLC0415
+
+    dataset = f"{protocol.name}, {len(protocol.genuine)} pairs"
+    points = {
+        kind: [
+            point
+            for point in operating_points(
+                values, protocol.genuine, protocol.people_left.tolist(), protocol.people_right.tolist(), dataset=dataset
+            )
+            # Too few impostor pairs for the rate.
+            if not point.note
+        ]
+        for kind, values in scores.items()
+    }
+    path = record_thresholds(model, scoring.comparison().embedder, points)
+    said = "; ".join(f"{kind}: {', '.join(point.name for point in found)}" for kind, found in points.items())
+    return f"Thresholds written to {path}: {said}"
+
+
+def _command(**given: str | float | bool | None) -> str:
     """Return the command line that was run, with file names but without folders."""
     words = ["whyface", "evaluate"]
-    for name, value in options.items():
+    for name, value in given.items():
         if value is True:
             words.append(f"--{name}")
         elif value is not None and value is not False:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.options import Attention, GridTensor, ModelFolder, ModelName, OwnPixels, Threads
+from whyface.commands.options import (
+    Attention,
+    ModelFolder,
+    NetworkOptions,
+    Threads,
+    takes_model,
+)
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,19 +59,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 
 @app.command()
+@takes_model
 def enroll(
     gallery: GalleryPath,
     folder: Annotated[Path, typer.Argument(help="Folder or tar file PERSON/PICTURE.", show_default=False)],
-    model: ModelName = "xcos-mobilefacenet",
+    options: NetworkOptions,
     aligned: Aligned = False,
     exact: Annotated[bool, typer.Option("--float32", help="The same as --bits 32.")] = False,
     bits: Annotated[Bits, typer.Option(help="Bits of a stored number; 32 stores features unrounded.")] = Bits.SIXTEEN,
     doubts: Annotated[bool, typer.Option(help="Search for people enrolled under two names.")] = True,
     as_json: AsJson = False,
-    model_dir: ModelFolder = None,
-    grid: GridTensor = None,
-    pixels: OwnPixels = None,
-    threads: Threads = None,
 ) -> None:
     """Enroll everybody in a folder; create the gallery if it does not exist. Run it again to add new pictures."""
     from whyface.faces.pictures import open_pictures  # noqa: PLC0415 - start fast
@@ -76,6 +79,7 @@ def enroll(
         people_of,
     )
 
+    threads = options.threads
     if not folder.exists():
         raise InputError(f"{folder}: no such folder or tar file")
     # Do not create a gallery if there is nobody to enroll.
@@ -83,11 +87,13 @@ def enroll(
         people_of(photos, folder)
     opened = open_or_create(
         gallery,
-        model,
+        options.model,
         storage="float32" if exact else bits.storage(),
-        directory=model_dir,
-        grid=grid,
-        preprocessing=None if pixels is None else pixels.preprocessing(),
+        directory=options.model_dir,
+        grid=options.grid,
+        output=options.output,
+        preprocessing=options.preprocessing,
+        unchecked=options.unchecked,
         threads=threads,
     )
     with opened, progress_bar("enrolling pictures") as progress:

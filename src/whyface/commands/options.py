@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from whyface.models.embedder import Embedder
     from whyface.models.preprocessing import Preprocessing
     from whyface.verification import Verifier
+    from whyface.xcos.open_model import OpenedModel
 
 
 class Attention(StrEnum):
@@ -41,17 +42,18 @@ class Sets(StrEnum):
 
 
 class Pixels(StrEnum):
-    """Preprocessing of a user's network."""
+    """Preprocessing of a user's network, by the names of :data:`whyface.models.preprocessing.PRESETS`."""
 
     RAW = "raw"
+    UNIT = "unit"
     ARCFACE = "arcface"
+    ARCFACE_128 = "arcface-128"
     IMAGENET = "imagenet"
-
-    def preprocessing(self) -> Preprocessing:
-        """Return the preprocessing."""
-        from whyface.models.preprocessing import ARCFACE, IMAGENET, RAW  # noqa: PLC0415 - start fast
-
-        return {Pixels.RAW: RAW, Pixels.ARCFACE: ARCFACE, Pixels.IMAGENET: IMAGENET}[self]
+    RAW_BGR = "raw-bgr"
+    UNIT_BGR = "unit-bgr"
+    ARCFACE_BGR = "arcface-bgr"
+    ARCFACE_128_BGR = "arcface-128-bgr"
+    IMAGENET_BGR = "imagenet-bgr"
 
 
 ModelName = Annotated[str, typer.Option(help="Name of a known model, or path of your own ONNX network.")]
@@ -65,7 +67,33 @@ GridTensor = Annotated[
     str | None, typer.Option(help="Your own network: name of the tensor with its last spatial map.", show_default=False)
 ]
 
-OwnPixels = Annotated[Pixels | None, typer.Option(help="Your own network: its preprocessing.", show_default=False)]
+OwnPixels = Annotated[
+    Pixels | None,
+    typer.Option(
+        help="Your own network: values of its pixels. raw 0..255 (default), unit 0..1, arcface -1..1, arcface-128 "
+        "(x - 127.5) / 128, imagenet mean and std; -bgr: blue first.",
+        show_default=False,
+    ),
+]
+
+OwnOutput = Annotated[
+    str | None,
+    typer.Option(help="Your own network: name of the output with the embedding, if not the first.", show_default=False),
+]
+
+OwnSize = Annotated[
+    int | None,
+    typer.Option(
+        min=16,
+        max=512,
+        help="Your own network: side of its input in pixels, if the network leaves it free; 112.",
+        show_default=False,
+    ),
+]
+
+Unchecked = Annotated[
+    bool, typer.Option("--unchecked", help="Your own network: do not try it on the demo photos first.")
+]
 
 AcceptPoor = Annotated[
     bool,
@@ -161,23 +189,50 @@ def reference_options(
 
 
 @dataclass(frozen=True)
-class ModelOptions:
-    """Model, attention and threshold; see the help of each option."""
+class NetworkOptions:
+    """A model and how to open it; see the help of each option."""
 
     model: ModelName = "xcos-mobilefacenet"
-    attention: AttentionKind = None
-    threshold: Threshold = None
-    fmr: Fmr = None
     model_dir: ModelFolder = None
     grid: GridTensor = None
+    output: OwnOutput = None
     pixels: OwnPixels = None
+    size: OwnSize = None
+    unchecked: Unchecked = False
     threads: Threads = None
-    accept_poor: AcceptPoor = False
 
     @property
     def preprocessing(self) -> Preprocessing | None:
         """Preprocessing of the user's network."""
-        return None if self.pixels is None else self.pixels.preprocessing()
+        from whyface.models.preprocessing import PRESETS, RAW  # noqa: PLC0415 - start fast
+
+        chosen = None if self.pixels is None else PRESETS[self.pixels.value]
+        return chosen if self.size is None else replace(chosen or RAW, side=self.size)
+
+    def open(self, attention: Attention | None) -> OpenedModel:
+        """Open the model without a threshold."""
+        from whyface.xcos.open_model import open_model  # noqa: PLC0415 - start fast
+
+        return open_model(
+            self.model,
+            attention=None if attention is None else attention.value,
+            directory=self.model_dir,
+            grid=self.grid,
+            output=self.output,
+            preprocessing=self.preprocessing,
+            unchecked=self.unchecked,
+            threads=self.threads,
+        )
+
+
+@dataclass(frozen=True)
+class ModelOptions(NetworkOptions):
+    """A model with attention and threshold; see the help of each option."""
+
+    attention: AttentionKind = None
+    threshold: Threshold = None
+    fmr: Fmr = None
+    accept_poor: AcceptPoor = False
 
     def verifier(self, *, prior: float | None = None, threads: int | None = None) -> Verifier:
         """Open the model.
@@ -198,7 +253,9 @@ class ModelOptions:
             fmr=self.fmr,
             model_directory=self.model_dir,
             grid=self.grid,
+            output=self.output,
             preprocessing=self.preprocessing,
+            unchecked=self.unchecked,
             threads=self.threads if threads is None else threads,
             prior=prior,
             accept_poor=self.accept_poor,
@@ -206,25 +263,24 @@ class ModelOptions:
 
 
 def takes_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a command: replace its parameter of type :class:`ModelOptions` by the fields as options."""
+    """Decorate a command: replace its parameter of type :class:`NetworkOptions`, or a subclass, by options."""
     hints = get_type_hints(command, include_extras=True)
-    shared = get_type_hints(ModelOptions, include_extras=True)
-    names = [field.name for field in fields(ModelOptions)]
+    (place,) = (name for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, NetworkOptions))
+    bundle = hints[place]
+    shared = get_type_hints(bundle, include_extras=True)
     parameters: list[Parameter] = []
-    place = ""
     for parameter in signature(command).parameters.values():
-        if hints[parameter.name] is ModelOptions:
-            place = parameter.name
+        if parameter.name == place:
             parameters += [
                 Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=shared[field.name])
-                for field in fields(ModelOptions)
+                for field in fields(bundle)
             ]
         else:
             parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[parameter.name]))
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        chosen = ModelOptions(**{name: values.pop(name) for name in names})
+        chosen = bundle(**{field.name: values.pop(field.name) for field in fields(bundle)})
         command(**{place: chosen}, **values)
 
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

@@ -237,8 +237,8 @@ class FaceVerifier:
         FMR of the operating point, 1e-2 or 1e-3 (the default) if measured.
     model_directory
         Folder of models that do not come with whyface.
-    grid, preprocessing
-        For your own ONNX network: the tensor with its last spatial map, and its preprocessing.
+    grid, output, preprocessing, unchecked
+        For your own ONNX network, see :func:`whyface.xcos.open_model.open_model`.
     threads
         Threads of ONNX Runtime; None: ONNX Runtime's default.
     prior
@@ -271,7 +271,9 @@ class FaceVerifier:
         fmr: float | None = None,
         model_directory: Path | str | None = None,
         grid: str | None = None,
-        preprocessing: Preprocessing | None = None,
+        output: str | None = None,
+        preprocessing: Preprocessing | str | None = None,
+        unchecked: bool = False,
         threads: int | None = None,
         prior: float | None = None,
         accept_poor: bool = False,
@@ -285,11 +287,12 @@ class FaceVerifier:
         self.threads = threads
         self.prior = prior
         self.accept_poor = accept_poor
-        entry = known_entry(model, grid=grid, preprocessing=preprocessing)
+        entry = known_entry(model, grid=grid, output=output, preprocessing=preprocessing)
         kind = attention or (entry.default_attention if entry is not None and entry.kind == "xcos" else None)
         # Report a threshold that is not on record before reading the files of a known model.
         measured = None
-        if entry is not None and threshold is None:
+        untrained = kind is not None and (entry is None or (entry.kind == "cosine" and not entry.measured(kind)))
+        if entry is not None and threshold is None and not untrained:
             measured = entry.operating_point(kind or COSINE, fmr=DEFAULT_FMR if fmr is None else fmr)
         self.calibration = None if entry is None else entry.confidence.get(kind or COSINE)
         if prior is not None and self.calibration is None:
@@ -299,14 +302,25 @@ class FaceVerifier:
             attention=kind,
             directory=model_directory,
             grid=grid,
+            output=output,
             preprocessing=preprocessing,
+            unchecked=unchecked,
             threads=threads,
         )
+        if untrained:
+            raise ModelError(
+                f"{model}: attention {kind} over a map that was not trained for it has scores on a scale of its own, "
+                "and no threshold for them is on record; measure one (whyface evaluate --record), or explain the "
+                "network's own score: whyface explain --method places"
+            )
         source = ThresholdSource("user", "set by the user")
         if measured is not None:
             threshold, source = measured.threshold, ThresholdSource.from_operating_point(measured)
         if threshold is None:
-            raise ModelError(f"{model}: no threshold was measured for this network; give one as a number")
+            raise ModelError(
+                f"{model}: no threshold was measured for this network; give one as a number, or measure it: whyface "
+                "evaluate --record"
+            )
         comparison = opened.comparison(kind)
         usual = None if comparison.attention is None else find_usual(entry, comparison.sha256)
         self.method = VerdictMethod(comparison, threshold=threshold, source=source, usual=usual)

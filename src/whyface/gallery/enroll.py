@@ -36,7 +36,9 @@ def open_or_create(
     storage: Storage = "int16",
     directory: Path | str | None = None,
     grid: str | None = None,
+    output: str | None = None,
     preprocessing: Preprocessing | None = None,
+    unchecked: bool = False,
     threads: int | None = None,
 ) -> Gallery:
     """Open a gallery for writing, or create it.
@@ -45,7 +47,7 @@ def open_or_create(
     ----------
     path
         The gallery.
-    model, directory, grid, preprocessing, threads
+    model, directory, grid, output, preprocessing, unchecked, threads
         As for :func:`whyface.xcos.open_model.open_model`.
     storage
         Storage of a new gallery.
@@ -57,7 +59,15 @@ def open_or_create(
     OutputError
         If the gallery cannot be written.
     """
-    opened = open_model(model, directory=directory, grid=grid, preprocessing=preprocessing, threads=threads)
+    opened = open_model(
+        model,
+        directory=directory,
+        grid=grid,
+        output=output,
+        preprocessing=preprocessing,
+        unchecked=unchecked,
+        threads=threads,
+    )
     path = Path(path)
     if (path / feature_file.FILE_NAME).is_file():
         gallery = Gallery.open(path, opened.model, writable=True)
@@ -68,6 +78,7 @@ def open_or_create(
     asked = {
         "model": model,
         "grid": grid,
+        "output": output,
         "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
     }
     write_atomic(path / MODEL_NAME, f"{json.dumps(asked, indent=1)}\n".encode())
@@ -108,13 +119,17 @@ def open_for_search(
     try:
         asked: dict[str, Any] = read_json(path / MODEL_NAME)
         where, grid, pixels = model or str(asked["model"]), asked["grid"], asked["preprocessing"]
+        output = asked.get("output")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path / MODEL_NAME}: cannot be read, so the gallery's model is not known") from error
     opened = open_model(
         where,
         directory=directory,
         grid=grid,
+        output=output,
         preprocessing=None if pixels is None else preprocessing_from_dict(pixels),
+        # It was tried when the gallery was created, and its SHA-256 must be the same.
+        unchecked=True,
         threads=threads,
     )
     return Gallery.open(path, opened.model, writable=writable)

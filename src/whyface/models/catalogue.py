@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from whyface.errors import ModelError
+from whyface.faces.face import FACE_SIZE
 from whyface.files.guarded import read_json
 from whyface.files.integrity import sha256_of, unreadable, write_atomic
+from whyface.models.embedder import Embedder
 from whyface.models.entry import FIELDS, FORMAT, Kind, ModelEntry, parse_entries
 from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.operating_point import OperatingPoint
 from whyface.models.preprocessing import RAW, Preprocessing
 
 DEFAULT_MODEL: Final = "xcos-mobilefacenet"
@@ -71,7 +77,7 @@ def find_entry(model: Path | str) -> ModelEntry | None:
 
     Returns
     -------
-    The entry; None for an ONNX file that no description names: a plain network.
+    The entry; None for an ONNX file that no description names and that has none next to it: a plain network.
 
     Raises
     ------
@@ -94,7 +100,8 @@ def find_entry(model: Path | str) -> ModelEntry | None:
         entry = read_entry(path.parent)
         if path.name in {record.file_name for record in entry.files.values()}:
             return entry
-    return None
+    beside = sidecar_path(path)
+    return replace(_read_description(beside), folder=path.parent, sidecar=beside) if beside.is_file() else None
 
 
 def open_embedder(
@@ -125,6 +132,7 @@ def open_embedder(
         entry.locate(role, directory=directory),
         preprocessing=entry.preprocessing,
         grid=entry.grid.tensor if entry.grid else None,
+        output=entry.output,
         sha256=entry.files[role].sha256,
         threads=threads,
         name=entry.name,
@@ -140,18 +148,104 @@ def read_entry(folder: Path | str) -> ModelEntry:
         The description is missing or malformed, or does not describe exactly one model.
     """
     path = Path(folder) / DESCRIPTION
+    if not path.exists():
+        raise ModelError(f"{folder}: no model here, {DESCRIPTION} is missing; whyface export writes one")
+    return replace(_read_description(path), folder=Path(folder))
+
+
+def _read_description(path: Path) -> ModelEntry:
     try:
         document = read_json(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder}: no model here, {DESCRIPTION} is missing; whyface export writes one") from error
     except OSError as error:
         raise unreadable(path, error) from error
     except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON ({error}); export the model again") from error
+        raise ModelError(f"{path}: not valid JSON ({error}); export the model or measure it again") from error
     entries = list(parse_entries(document, str(path)).values())
     if len(entries) != 1:
         raise ModelError(f"{path}: must describe one model, but describes {len(entries)}")
-    return replace(entries[0], folder=Path(folder))
+    return entries[0]
+
+
+def sidecar_path(network: Path | str) -> Path:
+    """Return where thresholds of a plain ONNX file are kept: next to it, with ``.json`` behind its name."""
+    return Path(network).with_name(f"{Path(network).name}.json")
+
+
+def record_thresholds(model: Path | str, embedder: Embedder, points: Mapping[str, Sequence[OperatingPoint]]) -> Path:
+    """Write measured thresholds into the file that describes one of your own models.
+
+    For a folder that is its ``model.json``. A plain ONNX file gets a file next to it, which also keeps its SHA-256,
+    preprocessing, output and grid. Thresholds of other attentions stay, unless the network is another one by now.
+
+    Parameters
+    ----------
+    model
+        Path of the folder or the ONNX file.
+    embedder
+        The network that was measured.
+    points
+        Attention, or ``"cosine"`` -> operating points.
+
+    Returns
+    -------
+    The file.
+
+    Raises
+    ------
+    ModelError
+        If it is a known model, whose thresholds are part of the package, or the file would be malformed.
+    OutputError
+        If the file cannot be written.
+    """
+    entry = find_entry(model)
+    measured = {kind: [point.to_dict() for point in found] for kind, found in points.items()}
+    if entry is not None and entry.sidecar is None:
+        if entry.folder is None or entry.shipped:
+            raise ModelError(f"{model}: thresholds of a known model are part of the package; --record is for your own")
+        before = {kind: [point.to_dict() for point in found] for kind, found in entry.thresholds.items()}
+        path = entry.folder / DESCRIPTION
+        update_entry(path, entry.name, thresholds={**before, **measured})
+        return path
+    if not isinstance(embedder, OnnxEmbedder):
+        raise ModelError(f"{model}: thresholds are recorded for ONNX networks only")
+    values = _describe_plain(embedder)
+    path = sidecar_path(embedder.path)
+    if entry is not None:
+        same = _read(path)["models"][0]
+        if all(same.get(key) == values[key] for key in ("files", "preprocessing", "output")):
+            values["grid"] = values["grid"] or same["grid"]
+            measured = {**same["thresholds"], **measured}
+    document = json.loads(json.dumps({"format": FORMAT, "models": [{**values, "thresholds": measured}]}))
+    parse_entries(document, str(path))
+    _write(path, document)
+    return path
+
+
+def _describe_plain(embedder: OnnxEmbedder) -> dict[str, Any]:
+    blank = np.zeros((1, 3, FACE_SIZE, FACE_SIZE), np.uint8)
+    size = embedder.embed(blank).shape[1]
+    grid = None
+    if embedder.grid_tensor is not None:
+        grid = {"tensor": embedder.grid_tensor, "shape": list(embedder.grid(blank).shape[1:])}
+    # The description stands next to the file and finds it by its place; the name on record is for reading only.
+    file_name = re.sub(r"[^A-Za-z0-9._-]", "_", embedder.path.name).lstrip("._-") or "network.onnx"
+    file = {"file_name": file_name, "sha256": embedder.sha256, "bytes": embedder.path.stat().st_size}
+    return {
+        "name": embedder.name,
+        "summary": "A network of one's own.",
+        "kind": "cosine",
+        "files": {"onnx": file},
+        "embedding_size": size,
+        "grid": grid,
+        "preprocessing": embedder.preprocessing.to_dict(),
+        "licence": NOT_STATED,
+        "training_data": NOT_STATED,
+        "source": NOT_STATED,
+        "shipped": False,
+        "default_attention": "cosine",
+        "results": {},
+        "output": embedder.output_tensor,
+    }
 
 
 def write_entry(

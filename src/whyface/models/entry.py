@@ -24,7 +24,7 @@ MODELS_VARIABLE: Final = "WHYFACE_MODELS"
 """The environment variable that names a folder with model files."""
 
 FORMAT: Final = 1
-ATTENTIONS: Final[Mapping[str, tuple[str, ...]]] = {"xcos": ("u", "p", "l"), "cosine": ("cosine",)}
+ATTENTIONS: Final[Mapping[str, tuple[str, ...]]] = {"xcos": ("u", "p", "l"), "cosine": ("cosine", "u")}
 """For each kind of model, the keys that its thresholds may have."""
 
 # Windows and Unix agree on these; no separators, so that a file cannot be looked for outside its folder.
@@ -86,6 +86,10 @@ class ModelEntry:
         Measured figures, not interpreted.
     confidence
         Attention -> calibration of its scores to probabilities; may be left out.
+    output
+        The network's output with the embedding; None for the first.
+    sidecar
+        The file next to a plain network that this was read from; None for other models.
     folder
         Folder of its files: the package's own for a model that is part of it, the folder with ``model.json``
         for one of your own. None for a known model that is not part of the package.
@@ -106,7 +110,9 @@ class ModelEntry:
     default_attention: str
     results: Mapping[str, Any]
     confidence: Mapping[str, Calibration] = field(default_factory=dict)
+    output: str | None = None
     folder: Path | None = None
+    sidecar: Path | None = None
 
     def locate(self, role: str, *, directory: Path | str | None = None) -> Path:
         """Return the path of one of the files, after a check of its SHA-256. Nothing is ever downloaded.
@@ -193,10 +199,10 @@ class ModelEntry:
         )
 
 
-FIELDS: Final = tuple(name for name in ModelEntry.__dataclass_fields__ if name != "folder")
+FIELDS: Final = tuple(name for name in ModelEntry.__dataclass_fields__ if name not in ("folder", "sidecar"))
 """The keys of a model in the JSON, in the order in which they are written."""
 
-OPTIONAL: Final = ("confidence",)
+OPTIONAL: Final = ("confidence", "output")
 """Those that may be left out."""
 
 
@@ -278,6 +284,7 @@ def _parse_entry(values: Any, where: str) -> ModelEntry:
         default_attention=values["default_attention"],
         results=values["results"],
         confidence=confidence,
+        output=None if values.get("output") is None else _text(values["output"], f"{where}.output"),
     )
 
 

@@ -28,7 +28,9 @@ _CHUNK: Final = 8
 
 
 class OnnxEmbedder:
-    """An ONNX face network with one image input (N, 3, H, W).
+    """An ONNX face network with one image input, (N, 3, H, W) or (N, H, W, 3).
+
+    A square input of another size than 112 is fed with the resized face.
 
     The file must be complete: tensors kept in other files are refused, so that its SHA-256 covers the whole network.
     It is read once, on construction; the ONNX Runtime session is made from those bytes on first use.
@@ -89,6 +91,7 @@ class OnnxEmbedder:
             check_digest(self._sha256, sha256, self.path)
         summary = read_summary(data, self.path)
         self._output = output or next((other for other in summary.outputs if other != grid), grid or "")
+        self._outputs = tuple(summary.outputs)
         self._hint = _hint(summary)
         wanted = [tensor for tensor in dict.fromkeys((self._output, grid)) if tensor is not None]
         for tensor in wanted:
@@ -111,6 +114,11 @@ class OnnxEmbedder:
     def output_tensor(self) -> str:
         """Name of the tensor that holds the embedding."""
         return self._output
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the declared outputs."""
+        return self._outputs
 
     @property
     def has_grid(self) -> bool:
@@ -181,6 +189,19 @@ class OnnxEmbedder:
         (embedding,) = self._run([self._output], batch)
         return _normalised(embedding)
 
+    def embed_otherwise(self, batch: Batch, preprocessing: Preprocessing) -> NDArray[np.float32]:
+        """Embed as :meth:`embed`, but with another preprocessing, to try it.
+
+        Raises
+        ------
+        ModelError
+            The network takes uint8 pixels, or as :meth:`embed`.
+        """
+        if not self._opened().takes_floats and not preprocessing.is_raw:
+            raise ModelError(f"{self.path}: the network takes uint8 pixels; use it without mean, std and divisor")
+        (embedding,) = self._run([self._output], batch, preprocessing)
+        return _normalised(embedding)
+
     def grid(self, batch: Batch) -> NDArray[np.float32]:
         """Map faces (N, 3, 112, 112), RGB, 0..255, to the spatial map (N, C, H, W) float32, not normalised.
 
@@ -225,7 +246,9 @@ class OnnxEmbedder:
                 self._model = b""
             return self._session
 
-    def _run(self, names: list[str], batch: Batch) -> list[NDArray[np.float32]]:
+    def _run(
+        self, names: list[str], batch: Batch, preprocessing: Preprocessing | None = None
+    ) -> list[NDArray[np.float32]]:
         faces = check_batch(batch)
         count = len(faces)
         if count == 0:
@@ -234,7 +257,7 @@ class OnnxEmbedder:
         session = self._opened()
         size = session.batch_size or _CHUNK
         parts = [
-            session.run(names, self.preprocessing.apply(faces[start : start + size]))
+            session.run(names, session.prepare(faces[start : start + size], preprocessing))
             for start in range(0, len(faces), size)
         ]
         joined = [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
 from whyface.files.integrity import read_model
+from whyface.models.embedder import Batch
 from whyface.models.onnx_limits import check_bounded
 from whyface.models.onnx_tap import Summary, add_output, summarise
-from whyface.models.preprocessing import RAW, Preprocessing
+from whyface.models.preprocessing import RAW, SIDES, Preprocessing
 from whyface.onnx_runtime import CPU, open_session
 
 if TYPE_CHECKING:
@@ -52,8 +54,21 @@ def read_summary(data: bytes, path: Path) -> Summary:
     return summary
 
 
+@dataclass(frozen=True)
+class _Input:
+    """The input of a network: its name and type, height and width, the order of its axes, a fixed batch or None."""
+
+    name: str
+    dtype: type[np.generic]
+    size: tuple[int, int]
+    channels_last: bool
+    batch: int | None
+
+
 class FaceSession:
-    """An ONNX Runtime session for a network with one input, (N, 3, H, W) pixels.
+    """An ONNX Runtime session for a network with one input: pixels (N, 3, H, W), or (N, H, W, 3).
+
+    A square input of another size than the face's is fed by resizing the face.
 
     Parameters
     ----------
@@ -62,7 +77,7 @@ class FaceSession:
     path
         The file that they were read from, for the messages.
     preprocessing
-        Says the size of the input, and whether it is plain pixel values.
+        The input's values, and its size where the network leaves it free.
     threads
         Threads within one operator; None leaves it to ONNX Runtime.
     providers
@@ -89,14 +104,35 @@ class FaceSession:
         providers: Sequence[str] = CPU,
     ) -> None:
         self._path = path
+        self._preprocessing = preprocessing
         try:
             self._session = open_session(model, threads=threads, providers=providers, limited=True)
         except Exception as error:  # ONNX Runtime's errors share no base class.
             raise _refused(path, error) from error
-        self._input, self._dtype, self.batch_size = _check_input(self._session, path, preprocessing)
+        self._input = _check_input(self._session, path, preprocessing)
+        self.batch_size = self._input.batch
+
+    @property
+    def takes_floats(self) -> bool:
+        """Whether the pixels may be normalised before; a network that takes uint8 does it itself."""
+        return self._input.dtype != np.uint8
+
+    def prepare(self, faces: Batch, preprocessing: Preprocessing | None = None) -> NDArray[np.float32]:
+        """Turn faces (N, 3, 112, 112), RGB, 0..255, into the network's input.
+
+        Parameters
+        ----------
+        faces
+            The faces.
+        preprocessing
+            Another one than the network was opened with, to try it; only its values count, not its size.
+        """
+        pixels = (preprocessing or self._preprocessing).apply(faces)
+        pixels = _resized(pixels, self._input.size)
+        return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if self._input.channels_last else pixels
 
     def run(self, names: list[str], pixels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Run the network on prepared pixels (N, 3, H, W), N at most `batch_size`.
+        """Run the network on what :meth:`prepare` gave, N at most `batch_size`.
 
         Returns
         -------
@@ -132,10 +168,11 @@ class FaceSession:
         count = len(pixels)
         padding = (self.batch_size or count) - count
         given = np.concatenate([pixels, np.repeat(pixels[-1:], padding, axis=0)]) if padding else pixels
-        if self._dtype == np.uint8:
+        if not self.takes_floats:
             given = np.clip(np.rint(given), 0, 255)
         try:
-            arrays: list[NDArray[Any]] = self._session.run(names, {self._input: given.astype(self._dtype, copy=False)})
+            feed = {self._input.name: given.astype(self._input.dtype, copy=False)}
+            arrays: list[NDArray[Any]] = self._session.run(names, feed)
         except Exception as error:
             raise _refused(self._path, error) from error
         return arrays
@@ -148,9 +185,18 @@ def _refused(path: Path, error: Exception) -> ModelError:
     return ModelError(f"{path}: ONNX Runtime cannot use this network ({reason}); export it again")
 
 
-def _check_input(
-    session: InferenceSession, path: Path, preprocessing: Preprocessing
-) -> tuple[str, type[np.generic], int | None]:
+def _resized(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize pictures (N, 3, H, W)."""
+    height, width = size
+    if pixels.shape[2:] == size:
+        return pixels
+    how = cv2.INTER_AREA if height < pixels.shape[2] else cv2.INTER_LINEAR
+    resized = [cv2.resize(one.transpose(1, 2, 0), (width, height), interpolation=how) for one in pixels]
+    # Interpolation at the edge may overshoot by a rounding error.
+    return np.ascontiguousarray(np.stack(resized).transpose(0, 3, 1, 2), np.float32)
+
+
+def _check_input(session: InferenceSession, path: Path, preprocessing: Preprocessing) -> _Input:
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise ModelError(f"{path}: the network has {len(inputs)} inputs; a face network takes one picture")
@@ -160,24 +206,39 @@ def _check_input(
         raise ModelError(f"{path}: the network takes {only.type}; export it for float32 pixels")
     if dtype == np.uint8 and not preprocessing.is_raw:
         raise ModelError(f"{path}: the network takes uint8 pixels; use it without mean, std and divisor")
-    expected = (3, *preprocessing.size)
-    shape = list(only.shape)
     # A free dimension is a name or None.
-    fits = len(shape) == 4 and all(
-        not isinstance(size, int) or size == want for size, want in zip(shape[1:], expected, strict=True)
-    )
-    if not fits:
+    shape = [size if isinstance(size, int) and size > 0 else None for size in only.shape]
+    channels_last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
+    if len(shape) != 4 or (not channels_last and shape[1] not in (3, None)):
         raise ModelError(
-            f"{path}: the network takes {_shape(shape)}, but faces come as {_shape(['N', *expected])}; "
-            f"only networks for {FACE_SIZE} x {FACE_SIZE} faces, channels first, can be used"
+            f"{path}: the network takes {_shape(only.shape)}, no batch of pictures; one for N x 3 x H x W or "
+            "N x H x W x 3 is needed"
         )
-    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+    size = _input_size(tuple(shape[1:3] if channels_last else shape[2:]), path, preprocessing)
+    batch = shape[0]
     if batch is not None and batch > _LARGEST_BATCH:
         raise ModelError(
             f"{path}: the network takes {batch} faces at once and no fewer, which no memory holds; "
             "export it with a free batch dimension"
         )
-    return only.name, dtype, batch
+    return _Input(only.name, dtype, size, channels_last, batch)
+
+
+def _input_size(sides: tuple[int | None, ...], path: Path, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Return height and width of the input: the network's own, where it says one, else the preprocessing's."""
+    wanted = preprocessing.size
+    given = {side for side in sides if side is not None}
+    if all(side in (None, want) for side, want in zip(sides, wanted, strict=True)):
+        return wanted
+    said = " x ".join(str(side or "any") for side in sides)
+    if preprocessing.side is not None or preprocessing.columns is not None:
+        raise ModelError(f"{path}: the network takes {said} pixels, but it was to be given {_shape(wanted)}")
+    if len(given) != 1 or not SIDES[0] <= min(given) <= SIDES[1]:
+        raise ModelError(
+            f"{path}: the network takes {said} pixels; a face is a square of {SIDES[0]} to {SIDES[1]} pixels a side, "
+            "or the columns of one that its preprocessing names"
+        )
+    return min(given), min(given)
 
 
 def _shape(sizes: Sequence[object]) -> str:
@@ -214,7 +275,7 @@ def list_grids(path: Path | str, *, preprocessing: Preprocessing = RAW) -> list[
     names = summary.spatial()
     inner = [name for name in names if name not in summary.outputs]
     session = FaceSession(add_output(data, *inner), file, preprocessing, threads=1)
-    blank = preprocessing.apply(np.zeros((1, 3, FACE_SIZE, FACE_SIZE), np.uint8))
+    blank = session.prepare(np.zeros((1, 3, FACE_SIZE, FACE_SIZE), np.uint8))
     found = []
     for name, shape in zip(names, session.shapes(names, blank), strict=True):
         if len(shape) == 4 and shape[2] * shape[3] > 1 and max(shape[2:]) <= _LARGEST_SIDE:

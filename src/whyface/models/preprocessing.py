@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -15,6 +16,9 @@ from whyface.models.embedder import check_batch
 
 ChannelOrder = Literal["rgb", "bgr"]
 Triple = tuple[float, float, float]
+
+SIDES: Final = (16, 512)
+"""Smallest and largest side of a network's input."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,15 @@ class Preprocessing:
     columns
         ``(start, stop)``: only these pixel columns are passed on, for networks with 112 x 96 input; None
         for all.
+    side
+        Side of the square that a network with a free input size is given, in pixels; None for 112, or what the network
+        says. The aligned face is resized.
 
     Raises
     ------
     InputError
         On construction: a divisor or std that is not positive, values that are not finite, an unknown order,
-        or columns outside the face.
+        columns outside the face, or a side that is out of range or given together with columns.
     """
 
     mean: Triple = (0.0, 0.0, 0.0)
@@ -45,6 +52,7 @@ class Preprocessing:
     divisor: float = 1.0
     order: ChannelOrder = "rgb"
     columns: tuple[int, int] | None = None
+    side: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.mean) != 3 or len(self.std) != 3:
@@ -57,10 +65,16 @@ class Preprocessing:
             raise InputError(f"preprocessing order must be 'rgb' or 'bgr', got {self.order!r}")
         if self.columns is not None and not 0 <= self.columns[0] < self.columns[1] <= FACE_SIZE:
             raise InputError(f"preprocessing columns must lie within 0..{FACE_SIZE}, got {self.columns}")
+        if self.side is not None and not SIDES[0] <= self.side <= SIDES[1]:
+            raise InputError(f"a network's input must have {SIDES[0]} to {SIDES[1]} pixels a side, got {self.side}")
+        if self.side is not None and self.columns is not None:
+            raise InputError("preprocessing takes either columns or a side, not both")
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the network's input."""
+        """Height and width of what the network is given, unless the network itself says otherwise."""
+        if self.side is not None:
+            return self.side, self.side
         start, stop = self.columns or (0, FACE_SIZE)
         return FACE_SIZE, stop - start
 
@@ -70,7 +84,7 @@ class Preprocessing:
         return self.mean == (0.0, 0.0, 0.0) and self.std == (1.0, 1.0, 1.0) and self.divisor == 1.0
 
     def apply(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Prepare a batch.
+        """Prepare a batch, without resizing it.
 
         Parameters
         ----------
@@ -80,7 +94,7 @@ class Preprocessing:
         Returns
         -------
         numpy.ndarray
-            (N, 3, H, W) float32 with (H, W) = `size`, C-contiguous.
+            (N, 3, 112, W) float32, C-contiguous; W is 112, or the number of columns.
 
         Raises
         ------
@@ -105,6 +119,7 @@ class Preprocessing:
             "divisor": self.divisor,
             "order": self.order,
             "columns": list(self.columns) if self.columns else None,
+            **({} if self.side is None else {"side": self.side}),
         }
 
 
@@ -120,7 +135,7 @@ def preprocessing_from_dict(values: Mapping[str, Any]) -> Preprocessing:
     InputError
         Unknown keys, or values that do not fit.
     """
-    unknown = set(values) - {"mean", "std", "divisor", "order", "columns"}
+    unknown = set(values) - {"mean", "std", "divisor", "order", "columns", "side"}
     if unknown:
         raise InputError(f"preprocessing has unknown keys: {', '.join(sorted(unknown))}")
     try:
@@ -131,6 +146,7 @@ def preprocessing_from_dict(values: Mapping[str, Any]) -> Preprocessing:
             divisor=float(values.get("divisor", 1)),
             order=values.get("order", "rgb"),
             columns=None if columns is None else (int(columns[0]), int(columns[1])),
+            side=None if values.get("side") is None else int(values["side"]),
         )
     except (TypeError, ValueError, LookupError) as error:
         raise InputError(f"preprocessing values do not fit: {error}") from error
@@ -152,3 +168,28 @@ ARCFACE_128: Final = Preprocessing(mean=(127.5,) * 3, std=(128.0,) * 3)
 
 IMAGENET: Final = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), divisor=255.0)
 """ImageNet's mean and standard deviation on ``x / 255``."""
+
+UNIT: Final = Preprocessing(divisor=255.0)
+"""To [0, 1]."""
+
+_RGB: Final = {"raw": RAW, "unit": UNIT, "arcface": ARCFACE, "arcface-128": ARCFACE_128, "imagenet": IMAGENET}
+
+PRESETS: Final[Mapping[str, Preprocessing]] = MappingProxyType(
+    _RGB | {f"{name}-bgr": replace(preset, order="bgr") for name, preset in _RGB.items()}
+)
+"""What networks commonly expect, by the names of ``--pixels``."""
+
+
+def as_preprocessing(value: Preprocessing | str | None) -> Preprocessing | None:
+    """Return a preprocessing by the name of a preset; anything else as it is.
+
+    Raises
+    ------
+    InputError
+        If there is no preset of that name.
+    """
+    if not isinstance(value, str):
+        return value
+    if value not in PRESETS:
+        raise InputError(f"unknown preprocessing {value!r}; use one of: {', '.join(PRESETS)}")
+    return PRESETS[value]

@@ -12,7 +12,8 @@ from whyface.errors import InputError, ModelError
 from whyface.models.catalogue import find_entry, open_embedder
 from whyface.models.entry import ModelEntry
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.preprocessing import RAW, Preprocessing
+from whyface.models.own_network import check_network
+from whyface.models.preprocessing import RAW, Preprocessing, as_preprocessing
 from whyface.xcos.comparison import FaceModel, SearchableComparison, comparisons
 from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import XcosModel, open_xcos
@@ -78,7 +79,11 @@ class OpenedModel:
 
 
 def known_entry(
-    model: str | Path, *, grid: str | None = None, preprocessing: Preprocessing | None = None
+    model: str | Path,
+    *,
+    grid: str | None = None,
+    output: str | None = None,
+    preprocessing: Preprocessing | str | None = None,
 ) -> ModelEntry | None:
     """Return the entry of a known model, or of the ``model.json`` in your own folder.
 
@@ -88,19 +93,27 @@ def known_entry(
     ----------
     model
         Name or path.
-    grid, preprocessing
-        As for :func:`open_model`, to refuse them for a model that has them on record.
+    grid, output, preprocessing
+        As for :func:`open_model`, to refuse them where they are on record.
 
     Raises
     ------
     ModelError
         If the model is unknown.
     InputError
-        If a known model is given a grid or preprocessing.
+        If a known model is given a grid, output or preprocessing.
     """
     entry = find_entry(model)
-    if entry is not None and (grid is not None or preprocessing is not None):
-        raise InputError("grid and pixels are for an ONNX file of your own; a known model has them on record")
+    given = {"grid": grid, "output": output, "pixels": as_preprocessing(preprocessing)}
+    if entry is None or all(value is None for value in given.values()):
+        return entry
+    if entry.sidecar is None:
+        raise InputError("grid, output and pixels are for an ONNX file of your own; a known model has them on record")
+    recorded = {"grid": entry.grid and entry.grid.tensor, "output": entry.output, "pixels": entry.preprocessing}
+    for key, value in given.items():
+        # A grid may be named that was not when the thresholds were measured; they do not depend on it.
+        if value is not None and recorded[key] is not None and value != recorded[key]:
+            raise InputError(f"{entry.sidecar} has another {key} on record; leave it out, or remove that file")
     return entry
 
 
@@ -110,7 +123,9 @@ def open_model(
     attention: str | None = None,
     directory: Path | str | None = None,
     grid: str | None = None,
-    preprocessing: Preprocessing | None = None,
+    output: str | None = None,
+    preprocessing: Preprocessing | str | None = None,
+    unchecked: bool = False,
     threads: int | None = None,
 ) -> OpenedModel:
     """Open a known model by its name, an exported one by its folder, or any network by its ``.onnx`` file.
@@ -124,22 +139,27 @@ def open_model(
         network compares embeddings.
     directory
         Folder of models that are not part of whyface.
-    grid, preprocessing
-        For your own network: the tensor with its last spatial map, and its preprocessing (raw by default).
+    grid, output, preprocessing
+        For your own network: the tensor with its last spatial map, the output with the embedding (the first by
+        default), and its preprocessing, or the name of a preset (raw by default).
+    unchecked
+        Your own network is opened without a trial on the demo photos
+        (:func:`whyface.models.own_network.check_network`).
     threads
         Threads of ONNX Runtime; None leaves it to ONNX Runtime.
 
     Raises
     ------
     ModelError
-        If the model is unknown or unusable, or lacks that attention.
+        If the model is unknown or unusable, or lacks that attention; or if a network of your own does not tell the demo
+        photos apart.
     InputError
-        If the attention does not exist, or a known model is given a grid or preprocessing.
+        If the attention does not exist, or a known model is given a grid, output or preprocessing.
     """
     kind = None if attention is None else attention_kind(attention)
-    entry = known_entry(model, grid=grid, preprocessing=preprocessing)
-    if entry is None:
-        return _open_own(Path(model), kind, grid, preprocessing or RAW, threads)
+    entry = known_entry(model, grid=grid, output=output, preprocessing=preprocessing)
+    if entry is None or entry.sidecar is not None:
+        return _open_own(Path(model), kind, entry, grid, output, as_preprocessing(preprocessing), unchecked, threads)
     if entry.kind != "xcos" and kind is None:
         embedder = open_embedder(entry, directory=directory, threads=threads)
         return OpenedModel(entry.name, embedder, entry, {"onnx": embedder.sha256}, entry.preprocessing)
@@ -165,14 +185,34 @@ def attention_kind(kind: str) -> AttentionKind:
 
 
 def _open_own(
-    path: Path, kind: AttentionKind | None, grid: str | None, preprocessing: Preprocessing, threads: int | None
+    path: Path,
+    kind: AttentionKind | None,
+    entry: ModelEntry | None,
+    grid: str | None,
+    output: str | None,
+    preprocessing: Preprocessing | None,
+    unchecked: bool,
+    threads: int | None,
 ) -> OpenedModel:
-    embedder = OnnxEmbedder(path, preprocessing=preprocessing, grid=grid, threads=threads)
+    if entry is None:
+        embedder = OnnxEmbedder(path, preprocessing=preprocessing or RAW, grid=grid, output=output, threads=threads)
+        if not unchecked:
+            check_network(embedder)
+    else:
+        # It was tried when its thresholds were measured.
+        embedder = OnnxEmbedder(
+            path,
+            preprocessing=entry.preprocessing,
+            grid=grid or (None if entry.grid is None else entry.grid.tensor),
+            output=entry.output,
+            sha256=entry.files["onnx"].sha256,
+            threads=threads,
+        )
     hashes = {"onnx": embedder.sha256}
     if kind is None:
-        return OpenedModel(embedder.name, embedder, None, hashes, preprocessing)
+        return OpenedModel(embedder.name, embedder, entry, hashes, embedder.preprocessing)
     if not embedder.has_grid:
         raise ModelError(f"{path}: attention needs a grid; name the tensor of the last spatial map (--grid)")
     xcos = XcosModel(embedder)
     xcos.require(kind)
-    return OpenedModel(embedder.name, xcos, None, hashes, preprocessing, kind)
+    return OpenedModel(embedder.name, xcos, entry, hashes, embedder.preprocessing, kind)
