@@ -14,11 +14,16 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from whyface.errors import InputError, ModelError
+
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession as InferenceSession  # noqa: PLC0414 - for other modules
 
 CPU: Final = ("CPUExecutionProvider",)
 """The execution provider that every build of ONNX Runtime has."""
+
+DEVICES: Final = {"cpu": CPU, "cuda": ("CUDAExecutionProvider", *CPU)}
+"""Execution providers by the short name of a device."""
 
 PRIVACY: Final = {"ORT_DISABLE_TELEMETRY": "1"}
 """The environment in which ONNX Runtime must be loaded, for processes that load it on their own."""
@@ -45,6 +50,34 @@ def onnx_runtime(part: str = "") -> Any:
 def usable_cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def as_providers(device: str | Sequence[str]) -> tuple[str, ...]:
+    """Return execution providers by the name of a device, ``"cpu"`` or ``"cuda"``, or by their own names.
+
+    Parameters
+    ----------
+    device
+        A device, names of providers with commas between, or a sequence of names, in order of preference.
+
+    Raises
+    ------
+    InputError
+        If a provider is not in the installed ONNX Runtime.
+    """
+    names = [name.strip() for name in device.split(",")] if isinstance(device, str) else list(device)
+    providers = tuple(dict.fromkeys(provider for name in names for provider in DEVICES.get(name.lower(), (name,))))
+    # The processor is always there, and asking would load the library before it is needed.
+    if providers == CPU:
+        return providers
+    there = onnx_runtime().get_available_providers()
+    missing = [provider for provider in providers if provider not in there]
+    if missing:
+        raise InputError(
+            f"this ONNX Runtime has no {missing[0] or 'provider without a name'}, but {', '.join(there)}; for NVIDIA "
+            "cards replace onnxruntime by onnxruntime-gpu: pip install 'whyface[gpu]'"
+        )
+    return providers
 
 
 @cache
@@ -84,6 +117,8 @@ def open_session(
 
     Raises
     ------
+    ModelError
+        The first provider cannot be started here, so that ONNX Runtime would go on with another in silence.
     Exception
         ONNX Runtime refuses the network; its errors share no base class.
     """
@@ -101,4 +136,11 @@ def open_session(
     if limited and len(model) <= _LARGEST_LIMITED:
         _limit_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
-    return runtime.InferenceSession(model, options, providers=list(providers))
+    session = runtime.InferenceSession(model, options, providers=list(providers))
+    used = session.get_providers()
+    if used[0] != providers[0]:
+        raise ModelError(
+            f"{providers[0]} could not be started here, only {', '.join(used)}; check the driver and the libraries of "
+            "the card, or use the processor (cpu)"
+        )
+    return session

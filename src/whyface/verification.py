@@ -115,6 +115,8 @@ class Verifier(FaceVerifier):
         As for :class:`~whyface.explain.verdict.FaceVerifier`.
     threads
         Threads of ONNX Runtime for the face detector and the model; None: ONNX Runtime's default.
+    providers
+        Where the network runs, see :func:`whyface.xcos.open_model.open_model`; the detector stays on the processor.
     detector
         The face detector; by default :func:`whyface.faces.load.default_detector`.
 
@@ -139,6 +141,7 @@ class Verifier(FaceVerifier):
         preprocessing: Preprocessing | str | None = None,
         unchecked: bool = False,
         threads: int | None = None,
+        providers: str | Sequence[str] = "cpu",
         detector: Detector | None = None,
         prior: float | None = None,
         accept_poor: bool = False,
@@ -154,6 +157,7 @@ class Verifier(FaceVerifier):
             preprocessing=preprocessing,
             unchecked=unchecked,
             threads=threads,
+            providers=providers,
             prior=prior,
             accept_poor=accept_poor,
         )

@@ -15,10 +15,11 @@ from helpers.tiny_networks import write_face_network
 from whyface import Verifier
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError, ModelIntegrityError
-from whyface.models.catalogue import find_entry, record_thresholds, sidecar_path, write_entry
+from whyface.models.catalogue import find_entry, sidecar_path, write_entry
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.operating_point import OperatingPoint
 from whyface.models.preprocessing import ARCFACE
+from whyface.models.recorded_thresholds import record_thresholds
 from whyface.xcos.open_model import open_model
 
 OBAMA, SPEECH, BIDEN = (str(demo_photo(f"{name}.jpg")) for name in ("obama-portrait", "obama-speech", "biden-portrait"))

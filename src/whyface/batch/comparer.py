@@ -34,7 +34,8 @@ class ComparerSettings:
 
     Attributes
     ----------
-    model, attention, threshold, fmr, prior, directory, grid, output, preprocessing, unchecked, accept_poor
+    model, attention, threshold, fmr, prior, directory, grid, output, preprocessing, unchecked, providers,
+    accept_poor
         As for :class:`whyface.explain.verdict.FaceVerifier`.
     aligned
         Whether the photos are aligned 112 x 112 faces.
@@ -52,6 +53,7 @@ class ComparerSettings:
     output: str | None = None
     preprocessing: Preprocessing | None = None
     unchecked: bool = False
+    providers: str = "cpu"
     aligned: bool = False
     maps: bool = False
     accept_poor: bool = False
@@ -138,6 +140,7 @@ class Comparer:
             output=settings.output,
             preprocessing=settings.preprocessing,
             unchecked=settings.unchecked,
+            providers=settings.providers,
             prior=settings.prior,
             accept_poor=settings.accept_poor,
             threads=threads,

@@ -74,6 +74,7 @@ def batch(
         output=options.output,
         preprocessing=options.preprocessing,
         unchecked=options.unchecked,
+        providers=options.device,
         aligned=aligned,
         maps=maps,
         accept_poor=options.accept_poor,

@@ -184,7 +184,7 @@ def evaluate(
 def _record(model: str, scoring: OpenedModel, protocol: PairProtocol, scores: Mapping[str, NDArray[Any]]) -> str:
     """Write the thresholds that the pairs support into the model's file; say in one line which and where."""
     from whyface.evaluate.summary import operating_points  # noqa: PLC0415
-    from whyface.models.catalogue import record_thresholds  # noqa: PLC0415
+    from whyface.models.recorded_thresholds import record_thresholds  # noqa: PLC0415
 
     dataset = f"{protocol.name}, {len(protocol.genuine)} pairs"
     points = {

@@ -94,6 +94,7 @@ def enroll(
         output=options.output,
         preprocessing=options.preprocessing,
         unchecked=options.unchecked,
+        providers=options.device,
         threads=threads,
     )
     with opened, progress_bar("enrolling pictures") as progress:

@@ -91,6 +91,16 @@ OwnSize = Annotated[
     ),
 ]
 
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        "--providers",
+        help="Where the network runs: cpu, cuda (whyface[gpu]), or execution providers of ONNX Runtime by name, with "
+        "commas between.",
+    ),
+]
+
 Unchecked = Annotated[
     bool, typer.Option("--unchecked", help="Your own network: do not try it on the demo photos first.")
 ]
@@ -199,6 +209,7 @@ class NetworkOptions:
     pixels: OwnPixels = None
     size: OwnSize = None
     unchecked: Unchecked = False
+    device: Device = "cpu"
     threads: Threads = None
 
     @property
@@ -221,6 +232,7 @@ class NetworkOptions:
             output=self.output,
             preprocessing=self.preprocessing,
             unchecked=self.unchecked,
+            providers=self.device,
             threads=self.threads,
         )
 
@@ -256,6 +268,7 @@ class ModelOptions(NetworkOptions):
             output=self.output,
             preprocessing=self.preprocessing,
             unchecked=self.unchecked,
+            providers=self.device,
             threads=self.threads if threads is None else threads,
             prior=prior,
             accept_poor=self.accept_poor,

@@ -241,6 +241,8 @@ class FaceVerifier:
         For your own ONNX network, see :func:`whyface.xcos.open_model.open_model`.
     threads
         Threads of ONNX Runtime; None: ONNX Runtime's default.
+    providers
+        Where the network runs: ``"cpu"``, ``"cuda"``, or execution providers of ONNX Runtime.
     prior
         Prior probability that two photos show the same person, in (0, 1); by default that of the calibration data.
         Models without a calibration give no probability.
@@ -275,6 +277,7 @@ class FaceVerifier:
         preprocessing: Preprocessing | str | None = None,
         unchecked: bool = False,
         threads: int | None = None,
+        providers: str | Sequence[str] = "cpu",
         prior: float | None = None,
         accept_poor: bool = False,
     ) -> None:
@@ -306,6 +309,7 @@ class FaceVerifier:
             preprocessing=preprocessing,
             unchecked=unchecked,
             threads=threads,
+            providers=providers,
         )
         if untrained:
             raise ModelError(

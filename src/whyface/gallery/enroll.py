@@ -40,6 +40,7 @@ def open_or_create(
     preprocessing: Preprocessing | None = None,
     unchecked: bool = False,
     threads: int | None = None,
+    providers: str | Sequence[str] = "cpu",
 ) -> Gallery:
     """Open a gallery for writing, or create it.
 
@@ -47,7 +48,7 @@ def open_or_create(
     ----------
     path
         The gallery.
-    model, directory, grid, output, preprocessing, unchecked, threads
+    model, directory, grid, output, preprocessing, unchecked, threads, providers
         As for :func:`whyface.xcos.open_model.open_model`.
     storage
         Storage of a new gallery.
@@ -67,6 +68,7 @@ def open_or_create(
         preprocessing=preprocessing,
         unchecked=unchecked,
         threads=threads,
+        providers=providers,
     )
     path = Path(path)
     if (path / feature_file.FILE_NAME).is_file():

@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from whyface.errors import ModelError
-from whyface.faces.face import FACE_SIZE
 from whyface.files.guarded import read_json
 from whyface.files.integrity import sha256_of, unreadable, write_atomic
-from whyface.models.embedder import Embedder
 from whyface.models.entry import FIELDS, FORMAT, Kind, ModelEntry, parse_entries
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.models.operating_point import OperatingPoint
 from whyface.models.preprocessing import RAW, Preprocessing
+from whyface.onnx_runtime import CPU
 
 DEFAULT_MODEL: Final = "xcos-mobilefacenet"
 """The model used by default."""
@@ -105,7 +100,12 @@ def find_entry(model: Path | str) -> ModelEntry | None:
 
 
 def open_embedder(
-    model: str | ModelEntry, *, role: str = "onnx", directory: Path | str | None = None, threads: int | None = None
+    model: str | ModelEntry,
+    *,
+    role: str = "onnx",
+    directory: Path | str | None = None,
+    threads: int | None = None,
+    providers: Sequence[str] = CPU,
 ) -> OnnxEmbedder:
     """Open a model's network, with its grid if it has one.
 
@@ -119,6 +119,8 @@ def open_embedder(
         Folder of models that are not part of whyface.
     threads
         Threads of ONNX Runtime; None leaves it to ONNX Runtime.
+    providers
+        Execution providers of ONNX Runtime, in order of preference.
 
     Raises
     ------
@@ -133,6 +135,7 @@ def open_embedder(
         preprocessing=entry.preprocessing,
         grid=entry.grid.tensor if entry.grid else None,
         output=entry.output,
+        providers=providers,
         sha256=entry.files[role].sha256,
         threads=threads,
         name=entry.name,
@@ -169,83 +172,6 @@ def _read_description(path: Path) -> ModelEntry:
 def sidecar_path(network: Path | str) -> Path:
     """Return where thresholds of a plain ONNX file are kept: next to it, with ``.json`` behind its name."""
     return Path(network).with_name(f"{Path(network).name}.json")
-
-
-def record_thresholds(model: Path | str, embedder: Embedder, points: Mapping[str, Sequence[OperatingPoint]]) -> Path:
-    """Write measured thresholds into the file that describes one of your own models.
-
-    For a folder that is its ``model.json``. A plain ONNX file gets a file next to it, which also keeps its SHA-256,
-    preprocessing, output and grid. Thresholds of other attentions stay, unless the network is another one by now.
-
-    Parameters
-    ----------
-    model
-        Path of the folder or the ONNX file.
-    embedder
-        The network that was measured.
-    points
-        Attention, or ``"cosine"`` -> operating points.
-
-    Returns
-    -------
-    The file.
-
-    Raises
-    ------
-    ModelError
-        If it is a known model, whose thresholds are part of the package, or the file would be malformed.
-    OutputError
-        If the file cannot be written.
-    """
-    entry = find_entry(model)
-    measured = {kind: [point.to_dict() for point in found] for kind, found in points.items()}
-    if entry is not None and entry.sidecar is None:
-        if entry.folder is None or entry.shipped:
-            raise ModelError(f"{model}: thresholds of a known model are part of the package; --record is for your own")
-        before = {kind: [point.to_dict() for point in found] for kind, found in entry.thresholds.items()}
-        path = entry.folder / DESCRIPTION
-        update_entry(path, entry.name, thresholds={**before, **measured})
-        return path
-    if not isinstance(embedder, OnnxEmbedder):
-        raise ModelError(f"{model}: thresholds are recorded for ONNX networks only")
-    values = _describe_plain(embedder)
-    path = sidecar_path(embedder.path)
-    if entry is not None:
-        same = _read(path)["models"][0]
-        if all(same.get(key) == values[key] for key in ("files", "preprocessing", "output")):
-            values["grid"] = values["grid"] or same["grid"]
-            measured = {**same["thresholds"], **measured}
-    document = json.loads(json.dumps({"format": FORMAT, "models": [{**values, "thresholds": measured}]}))
-    parse_entries(document, str(path))
-    _write(path, document)
-    return path
-
-
-def _describe_plain(embedder: OnnxEmbedder) -> dict[str, Any]:
-    blank = np.zeros((1, 3, FACE_SIZE, FACE_SIZE), np.uint8)
-    size = embedder.embed(blank).shape[1]
-    grid = None
-    if embedder.grid_tensor is not None:
-        grid = {"tensor": embedder.grid_tensor, "shape": list(embedder.grid(blank).shape[1:])}
-    # The description stands next to the file and finds it by its place; the name on record is for reading only.
-    file_name = re.sub(r"[^A-Za-z0-9._-]", "_", embedder.path.name).lstrip("._-") or "network.onnx"
-    file = {"file_name": file_name, "sha256": embedder.sha256, "bytes": embedder.path.stat().st_size}
-    return {
-        "name": embedder.name,
-        "summary": "A network of one's own.",
-        "kind": "cosine",
-        "files": {"onnx": file},
-        "embedding_size": size,
-        "grid": grid,
-        "preprocessing": embedder.preprocessing.to_dict(),
-        "licence": NOT_STATED,
-        "training_data": NOT_STATED,
-        "source": NOT_STATED,
-        "shipped": False,
-        "default_attention": "cosine",
-        "results": {},
-        "output": embedder.output_tensor,
-    }
 
 
 def write_entry(
@@ -316,7 +242,7 @@ def write_entry(
     }
     document = json.loads(json.dumps({"format": FORMAT, "models": [values]}))
     entry = parse_entries(document, str(path))[name]
-    _write(path, document)
+    write_document(path, document)
     return replace(entry, folder=Path(folder))
 
 
@@ -350,7 +276,7 @@ def update_entry(path: Path | str, name: str, **changes: Any) -> ModelEntry:
     OutputError
         The file cannot be written.
     """
-    document = _read(path)
+    document = read_document(path)
     names = list(parse_entries(document, str(path)))
     if name not in names:
         raise _unknown(name, names)
@@ -362,13 +288,13 @@ def update_entry(path: Path | str, name: str, **changes: Any) -> ModelEntry:
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: the change to {name!r} does not fit into JSON: {error}") from error
     entry = _with_folders(parse_entries(document, str(path)))[changes.get("name", name)]
-    _write(path, document)
+    write_document(path, document)
     return entry
 
 
 def _entries(path: Path | str | None) -> dict[str, ModelEntry]:
     path = zoo_path() if path is None else path
-    return _with_folders(parse_entries(_read(path), str(path)))
+    return _with_folders(parse_entries(read_document(path), str(path)))
 
 
 def _with_folders(entries: Mapping[str, ModelEntry]) -> dict[str, ModelEntry]:
@@ -376,13 +302,15 @@ def _with_folders(entries: Mapping[str, ModelEntry]) -> dict[str, ModelEntry]:
     return {name: replace(entry, folder=own) if entry.shipped else entry for name, entry in entries.items()}
 
 
-def _write(path: Path | str, document: Any) -> None:
+def write_document(path: Path | str, document: Any) -> None:
+    """Write a list of models; keys in the order of an entry's fields."""
     models = [{key: values[key] for key in FIELDS if key in values} for values in document["models"]]
     text = json.dumps({**document, "models": models}, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomic(path, f"{text}\n".encode())
 
 
-def _read(path: Path | str) -> Any:
+def read_document(path: Path | str) -> Any:
+    """Read a list of models as JSON values; raise ModelError if it cannot be read."""
     try:
         return read_json(path)
     except OSError as error:

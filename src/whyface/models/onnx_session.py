@@ -107,6 +107,8 @@ class FaceSession:
         self._preprocessing = preprocessing
         try:
             self._session = open_session(model, threads=threads, providers=providers, limited=True)
+        except ModelError:
+            raise
         except Exception as error:  # ONNX Runtime's errors share no base class.
             raise _refused(path, error) from error
         self._input = _check_input(self._session, path, preprocessing)

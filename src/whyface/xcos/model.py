@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,7 +19,7 @@ from whyface.models.catalogue import model_entry, open_embedder
 from whyface.models.embedder import Batch, GridEmbedder
 from whyface.models.entry import ModelEntry
 from whyface.models.onnx_session import read_summary
-from whyface.onnx_runtime import open_session
+from whyface.onnx_runtime import CPU, open_session
 from whyface.xcos.grid import (
     AttentionKind,
     factorised_maps,
@@ -223,7 +223,13 @@ class XcosModel:
         return XcosMaps(similarity, weights, xcos_score(similarity, weights))
 
 
-def open_xcos(model: str | ModelEntry, *, directory: Path | str | None = None, threads: int | None = None) -> XcosModel:
+def open_xcos(
+    model: str | ModelEntry,
+    *,
+    directory: Path | str | None = None,
+    threads: int | None = None,
+    providers: Sequence[str] = CPU,
+) -> XcosModel:
     """Open a model with all the attention that its files hold.
 
     Parameters
@@ -234,6 +240,8 @@ def open_xcos(model: str | ModelEntry, *, directory: Path | str | None = None, t
         Folder of models that are not part of whyface.
     threads
         Threads of ONNX Runtime; None leaves it to ONNX Runtime.
+    providers
+        Execution providers of ONNX Runtime for the backbone, in order of preference.
 
     Raises
     ------
@@ -245,7 +253,7 @@ def open_xcos(model: str | ModelEntry, *, directory: Path | str | None = None, t
     entry = model_entry(model) if isinstance(model, str) else model
     if entry.grid is None:
         raise ModelError(f"model {entry.name!r} has no grid on record, so there is no attention over it; leave it out")
-    embedder = open_embedder(entry, directory=directory, threads=threads)
+    embedder = open_embedder(entry, directory=directory, threads=threads, providers=providers)
     pair = tensors = None
     if entry.kind == "xcos" and "pair" in entry.files:
         pair = PairGraph(entry.locate("pair", directory=directory), sha256=entry.files["pair"].sha256)

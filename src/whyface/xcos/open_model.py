@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from whyface.models.entry import ModelEntry
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.own_network import check_network
 from whyface.models.preprocessing import RAW, Preprocessing, as_preprocessing
+from whyface.onnx_runtime import as_providers
 from whyface.xcos.comparison import FaceModel, SearchableComparison, comparisons
 from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import XcosModel, open_xcos
@@ -127,6 +128,7 @@ def open_model(
     preprocessing: Preprocessing | str | None = None,
     unchecked: bool = False,
     threads: int | None = None,
+    providers: str | Sequence[str] = "cpu",
 ) -> OpenedModel:
     """Open a known model by its name, an exported one by its folder, or any network by its ``.onnx`` file.
 
@@ -147,6 +149,8 @@ def open_model(
         (:func:`whyface.models.own_network.check_network`).
     threads
         Threads of ONNX Runtime; None leaves it to ONNX Runtime.
+    providers
+        Where the network runs: ``"cpu"``, ``"cuda"``, or execution providers of ONNX Runtime.
 
     Raises
     ------
@@ -157,13 +161,16 @@ def open_model(
         If the attention does not exist, or a known model is given a grid, output or preprocessing.
     """
     kind = None if attention is None else attention_kind(attention)
+    chosen = as_providers(providers)
     entry = known_entry(model, grid=grid, output=output, preprocessing=preprocessing)
     if entry is None or entry.sidecar is not None:
-        return _open_own(Path(model), kind, entry, grid, output, as_preprocessing(preprocessing), unchecked, threads)
+        return _open_own(
+            Path(model), kind, entry, grid, output, as_preprocessing(preprocessing), unchecked, threads, chosen
+        )
     if entry.kind != "xcos" and kind is None:
-        embedder = open_embedder(entry, directory=directory, threads=threads)
+        embedder = open_embedder(entry, directory=directory, threads=threads, providers=chosen)
         return OpenedModel(entry.name, embedder, entry, {"onnx": embedder.sha256}, entry.preprocessing)
-    xcos = open_xcos(entry, directory=directory, threads=threads)
+    xcos = open_xcos(entry, directory=directory, threads=threads, providers=chosen)
     if kind is not None:
         xcos.require(kind)
     hashes = {role: file.sha256 for role, file in entry.files.items()}
@@ -193,9 +200,17 @@ def _open_own(
     preprocessing: Preprocessing | None,
     unchecked: bool,
     threads: int | None,
+    providers: tuple[str, ...],
 ) -> OpenedModel:
     if entry is None:
-        embedder = OnnxEmbedder(path, preprocessing=preprocessing or RAW, grid=grid, output=output, threads=threads)
+        embedder = OnnxEmbedder(
+            path,
+            preprocessing=preprocessing or RAW,
+            grid=grid,
+            output=output,
+            threads=threads,
+            providers=providers,
+        )
         if not unchecked:
             check_network(embedder)
     else:
@@ -207,6 +222,7 @@ def _open_own(
             output=entry.output,
             sha256=entry.files["onnx"].sha256,
             threads=threads,
+            providers=providers,
         )
     hashes = {"onnx": embedder.sha256}
     if kind is None:
