@@ -186,7 +186,7 @@ def test_bad_photo(
         (["verify", PORTRAIT, SPEECH, "--aligned"], "112"),
         (["verify", PORTRAIT, SPEECH, "--model", "xcos-mobilfacenet"], "did you mean 'xcos-mobilefacenet'"),
         (["verify", PORTRAIT, SPEECH, "--model", "missing.onnx", "--threshold", "0.3"], "missing.onnx"),
-        (["verify", PORTRAIT, SPEECH, "--fmr", "1e-5"], "1e-05"),
+        (["verify", PORTRAIT, SPEECH, "--fmr", "1e-7"], "1e-07"),
         (["verify", PORTRAIT, SPEECH, "--fmr", "1e-2", "--threshold", "0.3"], "not both"),
         (["verify", PORTRAIT, SPEECH, "--threshold", "7"], "-1..1"),
         (["verify", PORTRAIT, SPEECH, "--attention", "q"], "--attention"),

@@ -74,6 +74,15 @@ def test_a_rate_too_small_to_tell_from_none() -> None:
         extrapolated_threshold({1e-20: 0.5, 1e-3: 0.3}, 1e-5)
 
 
+def test_a_rate_between_measured_ones_gets_a_threshold_between_theirs() -> None:
+    points = {1e-2: 0.2, 1e-3: 0.3, 1e-4: 0.34, 1e-5: 0.5}
+    for rate, threshold in points.items():
+        assert extrapolated_threshold(points, rate) == pytest.approx(threshold)
+    assert 0.3 < extrapolated_threshold(points, 5e-4) < 0.34
+    assert 0.34 < extrapolated_threshold(points, 5e-5) < 0.5
+    assert extrapolated_threshold(points, 1e-6) > 0.5
+
+
 def test_what_cannot_be_known_is_refused() -> None:
     entry = model_entry(DEFAULT_MODEL)
     with pytest.raises(InputError, match="between 0 and 1"):
@@ -82,8 +91,8 @@ def test_what_cannot_be_known_is_refused() -> None:
         extrapolated_threshold({1e-3: 0.3}, 1e-5)
     with pytest.raises(InputError, match="must rise"):
         extrapolated_threshold({1e-3: 0.3, 1e-2: 0.4}, 1e-5)
-    with pytest.raises(ModelError, match="measured: 0.001, 0.01"):
-        entry.operating_point("l", fmr=1e-6)
+    with pytest.raises(ModelError, match="measured: 1e-06, 1e-05, 0.0001, 0.001, 0.01"):
+        entry.operating_point("l", fmr=1e-7)
     with pytest.raises(ModelError, match="give --threshold"):
         gallery_threshold(entry, "cosine", 5)
 

@@ -134,7 +134,7 @@ def test_bad_input(
         "not several": (photo, "-g", where, "--aligned", "--threshold", "0.3", "--fmr", "1e-3"),
         "between 0 and 1": (photo, "-g", where, "--aligned", "--fpir", "2"),
         "must be in -1..1": (photo, "-g", where, "--aligned", "--threshold", "3"),
-        "measured: 0.001, 0.01": (photo, "-g", where, "--aligned", "--fmr", "1e-6"),
+        "measured: 1e-06, 1e-05, 0.0001, 0.001, 0.01": (photo, "-g", where, "--aligned", "--fmr", "1e-7"),
         "does not exist": (photo, "-g", where, "--figure", str(tmp_path / "no" / "f.png")),
         "no such file": (str(tmp_path / "none.jpg"), "-g", where),
     }.items():

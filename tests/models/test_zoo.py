@@ -253,7 +253,7 @@ def test_update_where_nothing_can_be_written(zoo_copy: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("name", "", r"models\[1\] \(\)\.name must be a text"),
+        ("name", "", r"models\[2\] \(\)\.name must be a text"),
         ("name", "xcos-mobilefacenet", "repeats"),
         ("summary", 3, "summary must be a text"),
         ("kind", ["xcos"], "kind must be one of"),
@@ -280,10 +280,11 @@ def test_update_where_nothing_can_be_written(zoo_copy: Path, monkeypatch: pytest
 )
 def test_malformed_fields(field: str, value: Any, message: str) -> None:
     document = json.loads(zoo_path().read_text(encoding="utf-8"))
-    document["models"][1][field] = value
+    number = [model["name"] for model in document["models"]].index("mobilefacenet-ms1m")
+    document["models"][number][field] = value
     with pytest.raises(ModelError, match=message) as caught:
         parse_entries(document, "zoo.json")
-    assert str(caught.value).startswith("zoo.json: models[1]")
+    assert str(caught.value).startswith(f"zoo.json: models[{number}]")
 
 
 @pytest.mark.parametrize(

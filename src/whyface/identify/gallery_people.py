@@ -7,9 +7,9 @@ be fitted to a gallery without its photos.
 
 For the threshold, every face in the gallery is another chance for a stranger to be accepted. The target is a false
 positive identification rate (FPIR). If N comparisons were independent, each could have an FMR of
-1 - (1 - FPIR)^(1 / N), which is soon below what any list of pairs can show. Its threshold is extrapolated from two
-measured ones, as if impostor scores were normally distributed. This is rough, since tails are not normal and
-comparisons not independent; docs/studies/identify.md has measured results.
+1 - (1 - FPIR)^(1 / N). Its threshold lies between measured ones, which go down to FMR 1e-6 for the models of the
+package, as if impostor scores were normally distributed between them; beyond, it is extrapolated from the lowest two.
+This is rough, since tails are not normal and comparisons not independent; docs/studies/identify.md has measurements.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def fmr_for(fpir: float, faces: int) -> float:
 
 
 def extrapolated_threshold(points: Mapping[float, float], fmr: float) -> float:
-    """Extrapolate two measured thresholds to another FMR, assuming normally distributed impostor scores.
+    """Return the threshold for an FMR between or beyond measured ones, assuming normally distributed impostor scores.
 
     Raise InputError if there are fewer than two points, they do not rise as the rate falls, or a rate is not between 0
     and 1.
@@ -163,14 +163,17 @@ def extrapolated_threshold(points: Mapping[float, float], fmr: float) -> float:
     Parameters
     ----------
     points
-        FMR -> threshold; the two lowest rates are used.
+        FMR -> threshold. The two rates around the FMR are used; beyond all rates, the two that are nearest.
     """
     if not all(0 < rate < 1 for rate in (fmr, *points)):
-        rates = ", ".join(f"{rate:g}" for rate in (fmr, *points))
-        raise InputError(f"false match rates must be between 0 and 1, got {rates}")
+        given = ", ".join(f"{rate:g}" for rate in (fmr, *points))
+        raise InputError(f"false match rates must be between 0 and 1, got {given}")
     if len(points) < 2:
         raise InputError(f"two measured thresholds are needed to extrapolate, got {len(points)}")
-    low, high = sorted(points)[:2]
+    rates = sorted(points)
+    below = sum(rate <= fmr for rate in rates)
+    start = min(max(below - 1, 0), len(rates) - 2)
+    low, high = rates[start : start + 2]
     quantile = NormalDist().inv_cdf
     if 1 - low == 1:
         raise InputError(f"a false match rate of {low:g} was never measured; give --threshold")
@@ -205,12 +208,13 @@ def gallery_threshold(
     lowest = min((rate for rate in thresholds if rate >= _LOWEST), default=max(thresholds))
     if fmr >= lowest:
         return thresholds[lowest], ThresholdSource.from_operating_point(measured[lowest])
+    how = "extrapolated" if fmr < min(thresholds) else "interpolated"
     return extrapolated_threshold(thresholds, fmr), ThresholdSource(
         kind="operating point",
         name=f"FPIR {fpir:g} among {faces} faces",
-        dataset=f"{measured[lowest].dataset}, extrapolated",
+        dataset=f"{measured[lowest].dataset}, {how}",
         fmr=fmr,
-        note="extrapolated from thresholds for single comparisons, see whyface.identify.gallery_people",
+        note=f"{how} from thresholds for single comparisons, see whyface.identify.gallery_people",
     )
 
 
