@@ -15,6 +15,7 @@ from helpers.tiny_networks import write_face_network
 from whyface import Verifier
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError, ModelIntegrityError
+from whyface.explain.usual import FILE_NAME
 from whyface.models.catalogue import find_entry, sidecar_path, write_entry
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.operating_point import OperatingPoint
@@ -155,3 +156,9 @@ def test_the_record_says_how_to_open_it(tmp_path: Path) -> None:
     ).shape == (1, 2)
     with pytest.raises(InputError, match="has another output on record"):
         open_model(network, output="norm")
+
+
+def test_the_record_of_another_model_in_the_folder_is_not_this_network_s(network: Path) -> None:
+    record_thresholds(network, OnnxEmbedder(network, preprocessing=ARCFACE, grid="map"), {"u": [POINT]})
+    (network.parent / FILE_NAME).write_bytes(b"of another model")
+    assert Verifier(network, attention="u").method.threshold == 0.4

@@ -157,7 +157,8 @@ def find_usual(entry: ModelEntry | None, sha256: str) -> UsualSimilarity | None:
     sha256
         SHA-256 of the network.
     """
-    if entry is None:
+    # The folder of a plain network with thresholds beside it may hold another model's record.
+    if entry is None or entry.sidecar is not None:
         return None
     own = entry.folder is not None and not entry.shipped
     path = entry.folder / FILE_NAME if own and entry.folder is not None else shipped_usual(entry.name)
