@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TEST_VENV ?= .venv-test
 
-.PHONY: demo test test-slow fuzz lint format docs clean
+.PHONY: demo test test-slow test-lowest fuzz audit sbom lint format docs clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/whyface demo
@@ -21,6 +21,32 @@ N ?= 20000
 SEED ?= 0
 fuzz: $(TEST_VENV)/.installed
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m hostile.fuzz --count $(N) --seed $(SEED) --keep out/fuzz
+
+# The lowest versions that pyproject.toml allows. PyTorch's are left out: they are gigabytes.
+LOWEST_VENV ?= .venv-lowest
+test-lowest: $(LOWEST_VENV)/.installed
+	$(LOWEST_VENV)/bin/python -m pytest tests/files tests/faces tests/gallery tests/batch tests/evaluate tests/hostile \
+		tests/models/test_onnx_embedder.py tests/cli/test_cli.py
+
+$(LOWEST_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(LOWEST_VENV)
+	$(LOWEST_VENV)/bin/python -m pip install --quiet uv
+	$(LOWEST_VENV)/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --resolution lowest-direct \
+		--editable '.[evaluate,ann,heif]' 'onnx>=1.16' 'pytest>=8.2' 'pytest-xdist>=3.5' 'hypothesis>=6.100'
+	touch $@
+
+# Known weaknesses of the libraries (status 77: its service was not reached), and the bill of materials, out/sbom.json.
+TOOLS_VENV ?= .venv-tools
+audit: $(VENV)/.installed $(TOOLS_VENV)/.installed
+	.ci/audit $(VENV) $(TOOLS_VENV)
+
+sbom: $(VENV)/.installed $(TOOLS_VENV)/.installed
+	.ci/sbom $(VENV) $(TOOLS_VENV) out/sbom.json
+
+$(TOOLS_VENV)/.installed:
+	$(PYTHON) -m venv $(TOOLS_VENV)
+	$(TOOLS_VENV)/bin/python -m pip install --quiet 'pip-audit>=2.7' 'cyclonedx-bom>=4'
+	touch $@
 
 lint: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/ruff check .
@@ -51,4 +77,4 @@ $(TEST_VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(TEST_VENV) build dist site
+	rm -rf $(VENV) $(TEST_VENV) $(LOWEST_VENV) $(TOOLS_VENV) build dist site

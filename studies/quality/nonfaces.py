@@ -14,6 +14,7 @@ from PIL import Image
 from whyface.errors import FaceError
 from whyface.faces.align import align
 from whyface.faces.detection import Detector
+from whyface.faces.photo import read_photo
 from whyface.faces.quality import FaceQuality
 from whyface.faces.quality_meter import QualityMeter
 
@@ -43,10 +44,8 @@ def photos(folders: Sequence[Path]) -> Iterator[tuple[str, Photo]]:
                 continue
             if any(part in path.as_posix() for part in PEOPLE_FOLDERS):
                 continue
-            with Image.open(path) as file:
-                layer = file.convert("RGBA")
-            ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-            picture = Image.alpha_composite(ground, layer).convert("RGB")
+            # What is transparent lies on white.
+            picture = Image.fromarray(read_photo(path))
             picture.thumbnail((_LONGEST, _LONGEST))
             pixels = np.asarray(picture, np.uint8)
             if min(pixels.shape[:2]) >= 32:
