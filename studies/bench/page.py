@@ -1,8 +1,9 @@
-r"""Put the tables of the explanation bench into its page, one for each network.
+r"""Put the tables of the explanation bench into its page, one for each network, and draw its figures.
 
     python -m studies.bench.page docs/studies/bench.md docs/studies/bench/*-summary.json
 
-The summaries are those of ``whyface benchmark``. The best is in bold, not counting controls.
+The summaries are those of ``whyface benchmark``; ``NAME-merits.png`` and ``NAME-curves.png`` are written beside
+``NAME-summary.json``. The best is in bold, not counting controls.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from studies.occlusion.report import put_between_marks
-from whyface.bench.summary import LOWER_IS_BETTER
+from whyface.bench.summary import LOWER_IS_BETTER, Curve, Merit, MethodSummary
+from whyface.commands.benchmark import draw_figures
+from whyface.evaluate.intervals import Interval
 
 MARK: Final = "<!-- results: written by studies/bench/page.py -->"
 CONTROLS: Final = ("random", "centre")
@@ -57,8 +62,28 @@ def _cell(merit: dict[str, Any] | None, *, bold: bool) -> str:
     return f"**{text}**" if bold else text
 
 
+def read_summaries(found: dict[str, Any]) -> dict[str, MethodSummary]:
+    """Return the summaries by method from their JSON."""
+    return {
+        name: MethodSummary(
+            merits={
+                key: Merit(merit["value"], None if merit["interval"] is None else Interval(*merit["interval"]))
+                for key, merit in method["merits"].items()
+            },
+            curves={
+                key: Curve(*(np.array(curve[part]) for part in ("steps", "genuine", "impostor")))
+                for key, curve in method["curves"].items()
+            },
+            rates=method["rates"],
+            randomisation=tuple((share, value) for share, value in method["randomisation"]),
+            pairs=method["pairs"],
+        )
+        for name, method in found["methods"].items()
+    }
+
+
 def main() -> None:
-    """Write the tables."""
+    """Write the tables and the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=Path)
     parser.add_argument("summaries", type=Path, nargs="+")
@@ -66,7 +91,11 @@ def main() -> None:
     parts = []
     for path in args.summaries:
         found = json.loads(path.read_text(encoding="utf-8"))
-        parts.append(f"### {found['settings']['model']['name']}\n\n{table(found)}\n")
+        model = found["settings"]["model"]["name"]
+        parts.append(f"### {model}\n\n{table(found)}\n")
+        summaries, pairs = read_summaries(found), found["settings"]["pairs"]
+        start = str(path).removesuffix("summary.json")
+        draw_figures(start, model, found["settings"]["protocol"], pairs, summaries, CONTROLS)
     put_between_marks(args.page, "\n".join(parts), MARK)
 
 

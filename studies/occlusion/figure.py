@@ -27,8 +27,8 @@ MOST_LINES: Final = len(_COLORS)
 _SIDE, _LEFT, _TOP, _PANEL, _GAP, _LOW = 40, 92, 132, 330, 92, 88
 _NARROW: Final = 200
 _PANELS: Final = (
-    ("accuracy", "Threshold set for covered faces", "the best that can be had"),
-    ("kept", "Threshold kept from clean faces", "a system that does not know"),
+    ("accuracy", "Threshold set for covered faces", "the best possible"),
+    ("kept", "Threshold kept from clean faces", "a system that is unaware of the cover"),
 )
 _ACCESSORIES: Final = ("sunglasses", "scarf")
 
@@ -56,7 +56,7 @@ def occlusion_figure(
         raise InputError(f"the figure shows 1 to {MOST_LINES} scores, got {len(lines)}; choose with --draw")
     width = _LEFT + 2 * (_PANEL + _GAP) + _NARROW + 200
     sheet = Sheet(width, _TOP + _PANEL + _LOW)
-    sheet.text(_SIDE, 44, "How much is lost when part of a face is covered", size=15, weight="bold")
+    sheet.text(_SIDE, 44, "Accuracy when part of a face is covered", size=15, weight="bold")
     whose = "both faces" if both else "one of the two faces"
     subtitle = f"{pairs:,} LFW pairs; black masks on {whose} of every pair. 50 % is guessing. Bands: 95 %."
     sheet.text(_SIDE, 70, subtitle, size=9.5, color=MUTED)
@@ -71,7 +71,7 @@ def occlusion_figure(
             _draw(axes, rows, percents, measure, position)
     x = _LEFT + 2 * (_PANEL + _GAP)
     axes = _panel(
-        sheet, x, _NARROW, "Sunglasses and scarf", "threshold kept; a scale of its own", _floor(lines, _ACCESSORIES)
+        sheet, x, _NARROW, "Sunglasses and scarf", "threshold kept; different scale", _floor(lines, _ACCESSORIES)
     )
     _accessories(axes, lines)
     _key(sheet, x + _NARROW + 28, list(lines))
@@ -119,7 +119,7 @@ def _panel(sheet: Sheet, x: float, width: float, heading: str, small: str, floor
     axes.set_ylim(floor, 1)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     dress(axes)
-    axes.set_ylabel("Pairs judged right", size=10, color=INK, family=FONT, labelpad=8)
+    axes.set_ylabel("Accuracy", size=10, color=INK, family=FONT, labelpad=8)
     return axes
 
 

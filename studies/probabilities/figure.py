@@ -78,7 +78,7 @@ def _diagram(sheet: Sheet, x: float, name: str, result: ReliabilityDiagram, most
     counts.minorticks_off()
     powers = [10**power for power in range(0, 9, 1 if most < 100 else 3) if 10**power <= 2 * most]
     counts.set_yticks(powers, [str(power) for power in powers])
-    axes.set_ylabel("pairs that are genuine", size=8.5, color=INK, family=FONT)
-    axes.set_xlabel("probability given", size=8.5, color=INK, family=FONT)
+    axes.set_ylabel("share of genuine pairs", size=8.5, color=INK, family=FONT)
+    axes.set_xlabel("predicted probability", size=8.5, color=INK, family=FONT)
     counts.set_ylabel("pairs", size=8.5, color=INK, family=FONT)
     sheet.text(x, _TOP + _SIDE + _BETWEEN + _COUNTS + 44, errors, size=8.5)

@@ -100,7 +100,7 @@ def main() -> None:
             title = f"Can the probabilities of {args.model} be trusted?"
             subtitle = (
                 f"LFW, {len(genuine)} pairs, half of them genuine; every fold measured with a fit on the other nine, "
-                "whose people are others. Points on the line are right. Bars: 95 % intervals."
+                "which have other people. Points on the line are calibrated. Bars: 95 % intervals."
             )
             args.figure.parent.mkdir(parents=True, exist_ok=True)
             save_figure(reliability_figure(results, title=title, subtitle=subtitle), args.figure, dpi=150)

@@ -30,8 +30,8 @@ class _Measure:
 
 
 _MEASURES: Final = (
-    _Measure("mean_minus_control", "mean_minus_control_interval", "two people's similarity, above chance"),
-    _Measure("auc_minus_control", "auc_minus_control_interval", "AUC, above chance"),
+    _Measure("mean_minus_control", "mean_minus_control_interval", "similarity of two people, minus chance"),
+    _Measure("auc_minus_control", "auc_minus_control_interval", "AUC, minus chance"),
 )
 
 
@@ -57,7 +57,7 @@ def words_study_figure(report: Mapping[str, Any]) -> Figure:
     """
     panels: list[tuple[str, Mapping[str, Any]]] = []
     if "words" in report:
-        panels.append(("The most telling word of a face erased, areas as they come", report["words"]["arms"]))
+        panels.append(("The most telling word of each face erased; areas differ", report["words"]["arms"]))
     if "comparison" in report:
         panels += [
             (f"Every method erases the same {100 * float(share):g} % of the face", rows)
@@ -70,10 +70,10 @@ def words_study_figure(report: Mapping[str, Any]) -> Figure:
     sheet = Sheet(_WIDTH, int(height))
     sheet.text(_MARGIN, 52, "Do words say what tells two people apart?", size=19, weight="bold")
     rule = (
-        "Erasing what tells two people apart makes them more alike: their similarity rises and the AUC falls. Erasing "
-        "at random does so too, and the best of several tries more. So each row is measured from its own chance, the "
-        "grey line: random places of the same area, as many tries, the same eraser. Right of the line on the left, "
-        "and left of it on the right, a method has something to say. Bars: 95 % intervals over people."
+        "Erasing what tells two people apart makes them more similar, and the AUC falls. Random erasure does so too, "
+        "and the best of several tries does so more. Each row is therefore the difference from its own chance, the "
+        "grey line: as many random places of the same area, with the same eraser. A method does better than chance if "
+        "it is right of the line on the left, and left of it on the right. Bars: 95 % intervals over people."
     )
     sheet.text(_MARGIN, 84, sheet.wrap(rule, _WIDTH - 2 * _MARGIN, 10.5), size=10.5, color=MUTED)
     y: float = _TOP
@@ -115,6 +115,6 @@ def _label(name: str) -> str:
         "ebp": "excitation backprop (EBP)",
         "xssab": "xSSAB",
         "words": "words, the most telling",
-        "first word": "the word that is surest",
+        "first word": "the most certain word",
     }
     return names.get(name, name)

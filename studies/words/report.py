@@ -15,7 +15,7 @@ _NAMES: Final = {
     "ebp": "EBP",
     "xssab": "xSSAB",
     "words": "**words**",
-    "first word": "the word that is surest, chosen before looking",
+    "first word": "the most certain word, chosen beforehand",
     "random": "random place",
     "random places": "random, as words",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ from whyface.errors import InputError
 
 if TYPE_CHECKING:
     from whyface.bench.base import BenchTest
+    from whyface.bench.summary import MethodSummary
 
 TESTS = ("replacement", "erasure", "erasure-blur", "erasure-noise", "pointing", "stability", "randomisation")
 COMPARED = ("replacement", "deletion", "insertion", "deletion blur", "deletion noise")
@@ -147,7 +148,8 @@ def benchmark(
     document = summary_document({**common, "options": efforts}, summaries, compared)
     table = summary_table(summaries)
     _write(out, document, table)
-    _draw(out, opened.name, pairing.name, len(numbers), summaries, [n for n in names if METHODS[n].is_control])
+    controls = [name for name in names if METHODS[name].is_control]
+    draw_figures(f"{out}/", opened.name, pairing.name, len(numbers), summaries, controls)
     typer.echo(table)
     typer.echo(f"Written to {out}: summary.json, summary.md, merits.png, curves.png, and one folder per method")
 
@@ -200,15 +202,17 @@ def _write(out: Path, document: Mapping[str, Any], table: str) -> None:
     write_atomic(out / "summary.md", f"{table}\n".encode())
 
 
-def _draw(out: Path, model: str, protocol: str, pairs: int, summaries: dict[str, Any], controls: list[str]) -> None:
+def draw_figures(
+    start: str, model: str, protocol: str, pairs: int, summaries: Mapping[str, MethodSummary], controls: Sequence[str]
+) -> None:
+    """Write ``merits.png`` and, if curves were measured, ``curves.png``; ``start`` precedes these names."""
     from whyface.figures.bench import curves_figure, merits_figure  # noqa: PLC0415
     from whyface.figures.style import save_figure  # noqa: PLC0415
 
     import_matplotlib()
     title, subtitle = f"Which explanation tells the truth? {model}", _whose(protocol, pairs, summaries)
     merits = merits_figure(summaries, title=title, subtitle=subtitle, controls=frozenset(controls))
-    save_figure(merits, out / "merits.png", dpi=200)
+    save_figure(merits, Path(f"{start}merits.png"), dpi=200)
     if any(found.curves for found in summaries.values()):
-        save_figure(
-            curves_figure(summaries, title=title, subtitle=subtitle, controls=controls), out / "curves.png", dpi=200
-        )
+        curves = curves_figure(summaries, title=title, subtitle=subtitle, controls=controls)
+        save_figure(curves, Path(f"{start}curves.png"), dpi=200)
