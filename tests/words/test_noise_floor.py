@@ -32,7 +32,7 @@ def test_blobs_differ_and_hang_together() -> None:
     # Compact: few of the pixels are at an edge of the blob.
     edges = (blobs[:, 1:] != blobs[:, :-1]).sum(axis=(1, 2))
     assert edges.max() < 250
-    with pytest.raises(InputError, match="an area lies between"):
+    with pytest.raises(InputError, match="an area must be between"):
         random_blobs(-1, 1, np.random.default_rng(0))
 
 

@@ -2,7 +2,7 @@
 
 A threshold for FMR 1e-3 out of 3,000 impostor pairs rests on three errors. All faces of LFW against each other are 87
 million impostor pairs; where a model's score is two matrix products (:mod:`whyface.xcos.grid`, or a cosine),
-they take minutes. Only the highest impostor scores are kept, with the faces behind them, so that label errors show.
+they take minutes. Only the highest impostor scores are kept, with their two faces, so that label errors can be found.
 
 Intervals resample people. Here every person is paired with every other one, so that the weight of an impostor pair is
 the product of how often its two people were drawn, the design that product weights are made for.

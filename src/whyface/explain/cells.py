@@ -127,7 +127,7 @@ class CellsMethod(BatchedPairMethod):
     network cannot be explained place by place without retraining, as xCos does.
 
     Works without gradients: on torch networks, and on ONNX networks whose grid is named. Raise ModelError if the
-    embedder has no grid, or the head behind it is not affine.
+    embedder has no grid, or the head after it is not affine.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class GradCamMethod(GradientMethod):
     of a place is the sum over channels of weight times F_cij. The xCos authors' comparison swapped the gradients of the
     two faces and inverted the map; here each face keeps its own gradient.
 
-    Assumption: one weight per channel is valid for the whole face. This is exact behind average pooling. Behind a
+    Assumption: one weight per channel is valid for the whole face. This is exact if average pooling follows. With a
     depthwise or fully connected head each place has its own weights, which the mean blurs (the method ``cells`` keeps
     them). The map does not depend on the threshold.
 

@@ -26,7 +26,7 @@ class MethodEntry:
         The class, or its path ``"package.module:Class"``, which is imported only when the method is opened.
     needs
         ``"any embedder"``: only scores, of any network; ``"xcos"``: a model with attention over a grid; ``"linear
-        head"``: a network whose head behind the last map is linear; ``"torch"``: gradients, so PyTorch and a torch
+        head"``: a network whose head after the last map is linear; ``"torch"``: gradients, so PyTorch and a torch
         network.
     unit
         ``"points"``: the map is in units of the score, 1 point is 0.01; ``"density"``: the same per pixel;

@@ -159,7 +159,7 @@ class PlacesMethod(BatchedPairMethod):
     Assumption: a feature vector describes its place, and the threshold of the cosine also applies to a place.
 
     Works without gradients: on torch networks, and on ONNX networks whose grid is named. Raise ModelError if the
-    embedder has no grid, the head behind it is not affine, or its mean map is not known, and InputError if the mean map
+    embedder has no grid, the head after it is not affine, or its mean map is not known, and InputError if the mean map
     does not fit, or ``sigma`` is not positive.
 
     Parameters

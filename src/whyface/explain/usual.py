@@ -152,7 +152,7 @@ def find_usual(entry: ModelEntry | None, sha256: str) -> UsualSimilarity | None:
     Parameters
     ----------
     entry
-        A known model, whose record comes with whyface, or one of your own, whose record lies in its folder as
+        A known model, whose record is part of whyface, or your own, whose record is in its folder as
         :data:`FILE_NAME`.
     sha256
         SHA-256 of the network.

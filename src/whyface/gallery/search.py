@@ -325,7 +325,7 @@ def explain_cells(gallery: Searched, face: NDArray[np.uint8], candidates: Sequen
     InputError
         If the gallery holds grids: its candidates have S and W.
     ModelError
-        If the network has no grid, or the head behind it is not affine.
+        If the network has no grid, or the head after it is not affine.
     """
     if gallery.layout.kind != "embedding":
         raise InputError("candidates from grids already have maps; cells are for embeddings")

@@ -35,7 +35,7 @@ def random_blobs(area: int, count: int, rng: np.random.Generator, *, size: int =
     (count, size, size) bool. Raise InputError if the area is out of range.
     """
     if not 0 <= area <= size * size:
-        raise InputError(f"an area lies between 0 and {size * size} pixels, got {area}")
+        raise InputError(f"an area must be between 0 and {size * size} pixels, got {area}")
     masks = np.zeros((count, size * size), bool)
     for row in range(count):
         one, other = (cv2.resize(rng.random((_CELLS, _CELLS)), (size, size)) for _ in range(2))

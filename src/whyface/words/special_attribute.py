@@ -76,7 +76,7 @@ class SpecialAttributes:
     threshold, matches
         Match iff score > threshold; number of others that match the probe and may be the same person.
     model, attributes
-        The network behind the score, and the one behind the attributes.
+        The network of the score, and that of the attributes.
     settings, versions
         Settings, and versions of the software.
     """
