@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studies.quality.discard import Decisions, discard_curve, discard_figure
-from studies.quality.faces import ROWS, Faces, cfp_names, features_of, measure_all, people_of, read_faces
+from studies.quality.faces import CFP_TRAINING, ROWS, Faces, cfp_names, features_of, measure_all, people_of, read_faces
 from studies.quality.nonfaces import drawn_face, false_finds, photos
 from whyface.data.degradations import draw_degradation
 from whyface.data.pair_lists import read_cfp_pairs, read_lfw_pairs
@@ -32,8 +32,10 @@ from whyface.faces.pictures import open_pictures
 from whyface.faces.quality import FaceQuality
 from whyface.faces.quality_meter import QualityMeter, open_meter
 from whyface.figures.style import save_figure
+from whyface.files.guarded import read_json
 from whyface.files.integrity import write_atomic
 
+PARTS: Final = ("clean", "rows", "false-finds", "decisions")
 DRAWN: Final = 120
 DETECTION_SCORE: Final = 0.3
 """Below the detector's default, 0.5, so that there are more false finds to judge."""
@@ -133,8 +135,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="the official pairs.txt")
     parser.add_argument("--cfp", type=Path, required=True, help="aligned CFP")
     parser.add_argument("--non-faces", type=Path, nargs="+", required=True, help="folders of pictures without people")
-    parser.add_argument("--faces", type=int, default=120, help="strangers of each row; all their pairs are compared")
-    parser.add_argument("--decisions", type=int, default=400, help="pairs of each kind for the curves")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="others stay as they are in --out")
+    parser.add_argument("--faces", type=int, default=80, help="strangers of each row; all their pairs are compared")
+    parser.add_argument("--decisions", type=int, default=200, help="pairs of each kind for the curves")
     parser.add_argument("--clean", type=int, default=4000, help="clean pictures of each set, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--figure", type=Path, default=Path("docs/figures/quality.png"))
@@ -143,57 +146,67 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     meter, method = open_meter(), FaceVerifier(threads=1).method
-    rng = np.random.default_rng(args.seed)
+    record: dict[str, Any] = read_json(args.out) if args.out.exists() else {}
+    record |= {
+        "command": "python -m studies.quality.study --lfw ... --pairs ... --cfp ... --non-faces ...",
+        "model": method.comparison.name,
+        "threshold": method.threshold,
+        "limit": meter.limit,
+        "seed": args.seed,
+        "versions": software_versions(),
+    }
     lfw = people_of(args.lfw)
+    if "clean" in args.parts:
+        record["clean"] = measure_clean(meter, lfw, args)
+    if "rows" in args.parts:
+        strangers = np.random.default_rng(args.seed).choice(sorted(lfw), args.faces, replace=False)
+        faces = read_faces(args.lfw, [lfw[name][0] for name in strangers])
+        record["strangers_made_worse_alike"] = strangers_made_worse(meter, method, faces, args.seed)
+    if "false-finds" in args.parts:
+        detector = CenterFaceDetector(open_centerface(threads=1), CentreSettings(threshold=DETECTION_SCORE))
+        drawn = ((f"drawn {seed}", drawn_face(seed)) for seed in range(DRAWN))
+        finds = false_finds(detector, meter, chain(photos(args.non_faces), drawn))
+        record["false_finds"] = judge_false_finds(method, finds)
+    if "decisions" in args.parts:
+        decisions = decide_sets(meter, method, args)
+        curves = {name: discard_curve(made) for name, made in decisions.items()}
+        record["error_versus_discard"] = {name: curve.to_dict() for name, curve in curves.items()}
+        record["unified_against_decisions"] = {name: made.by_unified() for name, made in decisions.items()}
+        record["at_the_limit"] = {name: made.at_limit(meter.limit) for name, made in decisions.items()}
+        turned = {name: made.turned_away(meter.limit) for name, made in decisions.items()}
+        save_figure(discard_figure(curves, turned), args.figure, dpi=150)
+    write_atomic(args.out, f"{json.dumps(record, indent=1)}\n".encode())
+
+
+def measure_clean(meter: QualityMeter, lfw: dict[str, list[str]], args: argparse.Namespace) -> dict[str, Any]:
+    """Measure clean pictures of people whom the fit has not seen."""
     sets = {
         "LFW": (args.lfw, list(chain.from_iterable(lfw.values()))),
         "CFP frontal, people 101-500": (args.cfp, cfp_names(args.cfp, "frontal", training=False)),
         "CFP profile, people 101-500": (args.cfp, cfp_names(args.cfp, "profile", training=False)),
     }
+    rng = np.random.default_rng(args.seed)
     clean = {}
     for name, (path, names) in sets.items():
         sample = sorted(rng.choice(names, min(args.clean, len(names)), replace=False).tolist())
         clean[name] = turned_away(meter, path, sample)
         print(name, clean[name], flush=True)
+    return clean
 
-    strangers = rng.choice(sorted(lfw), args.faces, replace=False)
-    rows = strangers_made_worse(meter, method, read_faces(args.lfw, [lfw[name][0] for name in strangers]), args.seed)
 
-    detector = CenterFaceDetector(open_centerface(threads=1), CentreSettings(threshold=DETECTION_SCORE))
-    drawn = ((f"drawn {seed}", drawn_face(seed)) for seed in range(DRAWN))
-    finds = false_finds(detector, meter, chain(photos(args.non_faces), drawn))
-    nobody = judge_false_finds(method, finds)
-    print("false finds", nobody, flush=True)
-
+def decide_sets(meter: QualityMeter, method: VerdictMethod, args: argparse.Namespace) -> dict[str, Decisions]:
+    """Decide pairs of LFW, as they are and made worse, and of CFP's people of whom the fit has seen nothing."""
     protocol = read_lfw_pairs(args.pairs)
     chosen = choose(protocol, args.decisions, args.seed)
     with open_pictures(args.cfp) as source:
         profiles = read_cfp_pairs(source, "FP")
-    unseen = np.array([int(name.split("/")[-3]) > 100 for name in profiles.pictures])
-    both = unseen[profiles.left] & unseen[profiles.right]
-    decisions = {
+    unseen = np.array([int(name.split("/")[-3]) > CFP_TRAINING for name in profiles.pictures])
+    both = choose(profiles, args.decisions, args.seed, unseen[profiles.left] & unseen[profiles.right])
+    return {
         "LFW": decide(meter, method, args.lfw, protocol, chosen),
         "LFW, made worse": decide(meter, method, args.lfw, protocol, chosen, worse=args.seed),
-        "CFP frontal-profile": decide(meter, method, args.cfp, profiles, choose(profiles, args.decisions, 2, both)),
+        "CFP frontal-profile": decide(meter, method, args.cfp, profiles, both),
     }
-    curves = {name: discard_curve(made) for name, made in decisions.items()}
-    record = {
-        "command": "python -m studies.quality.study --lfw ... --pairs ... --cfp ... --non-faces ...",
-        "model": method.comparison.name,
-        "threshold": method.threshold,
-        "limit": meter.limit,
-        "clean": clean,
-        "strangers_made_worse_alike": rows,
-        "false_finds": nobody,
-        "error_versus_discard": {name: curve.to_dict() for name, curve in curves.items()},
-        "unified_against_decisions": {name: made.by_unified() for name, made in decisions.items()},
-        "at_the_limit": {name: made.at_limit(meter.limit) for name, made in decisions.items()},
-        "seed": args.seed,
-        "versions": software_versions(),
-    }
-    write_atomic(args.out, f"{json.dumps(record, indent=1)}\n".encode())
-    turned = {name: made.turned_away(meter.limit) for name, made in decisions.items()}
-    save_figure(discard_figure(curves, turned), args.figure, dpi=150)
 
 
 if __name__ == "__main__":

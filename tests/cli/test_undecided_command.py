@@ -92,3 +92,28 @@ def test_explain_gives_no_reasons_for_what_is_undecided(
     code, out, _ = run(monkeypatch, capsys, "explain", *photos, "-m", "xcos", "--accept-poor", "--json")
     (only,) = json.loads(out)["explanations"]
     assert code == 0 and only["similarity"] is not None and "too blurred" in only["doubt"]
+
+
+def test_words_galleries_and_searches_leave_poor_photos_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    good, poor = str(poor_photo(tmp_path, BIDEN, "good")), str(poor_photo(tmp_path, OBAMA, "blurred"))
+    code, out, err = run(monkeypatch, capsys, "words", good, poor)
+    assert (code, err) == (3, "")
+    assert out.startswith("UNDECIDED: the second face is too blurred to compare\n")
+    code, out, _ = run(monkeypatch, capsys, "words", good, poor, "--json")
+    assert (code, json.loads(out)["verdict"]) == (3, "undecided")
+
+    (tmp_path / "people" / "Biden").mkdir(parents=True)
+    Path(good).rename(tmp_path / "people" / "Biden" / "1.png")
+    gallery = str(tmp_path / "gallery")
+    assert run(monkeypatch, capsys, "gallery", "enroll", gallery, str(tmp_path / "people"))[0] == 0
+    code, out, err = run(monkeypatch, capsys, "gallery", "add", gallery, "Obama", poor)
+    assert (code, out) == (2, "") and "the face is too blurred to compare" in err and "--accept-poor" in err
+    code, out, _ = run(monkeypatch, capsys, "gallery", "search", gallery, poor)
+    assert (code, out) == (3, "UNDECIDED: the face is too blurred to compare\n")
+    code, out, _ = run(monkeypatch, capsys, "gallery", "search", gallery, poor, "--accept-poor")
+    assert code == 0 and "Biden" in out and "Accepted as asked" in out
+    code, out, _ = run(monkeypatch, capsys, "identify", poor, "--gallery", gallery)
+    assert code == 3 and out.startswith("UNDECIDED: the face is too blurred to compare\n") and "Biden" not in out
+    assert run(monkeypatch, capsys, "gallery", "add", gallery, "Obama", poor, "--accept-poor")[0] == 0

@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from importlib import resources
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from whyface.data.degradations import add_noise, blur, darken, motion_blur, shrink
 from whyface.errors import InputError, ModelError, ModelIntegrityError
 from whyface.faces import quality_meter
 from whyface.faces.align import template
@@ -152,6 +155,32 @@ def spoilt(kind: str) -> NDArray[np.uint8]:
 )
 def test_crops_that_tell_nothing_are_said_to_and_why(kind: str, word: str) -> None:
     assert default_meter().measure(spoilt(kind)).shortcoming == word
+
+
+ROWS = {
+    **{f"blur {sigma}": partial(blur, sigma=sigma) for sigma in (3, 4, 6)},
+    **{f"{side} px": partial(shrink, side=side) for side in (20, 16, 12)},
+    **{
+        f"motion {length} px, {degrees} degrees": partial(motion_blur, length=length, angle=np.deg2rad(degrees))
+        for length in (13, 21, 25)
+        for degrees in (0, 30, 45, 90, 120)
+    },
+    **{f"noise {sigma}": partial(add_noise, deviation=sigma, rng=np.random.default_rng(1)) for sigma in (60, 120)},
+    **{f"dark {gain}": partial(darken, gain=gain, rng=np.random.default_rng(1)) for gain in (0.04, 0.01)},
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_what_made_strangers_match_is_turned_away_with_its_reason(row: str) -> None:
+    face = ROWS[row](spoilt("as it is"))
+    word = {"noise": "too noisy", "dark": "too dark"}.get(row.split(" ", maxsplit=1)[0], "too blurred")
+    assert default_meter().measure(face).shortcoming == word
+
+
+@pytest.mark.parametrize("name", ["drawn-face-17.png", "drawn-face-29.png"])
+def test_drawn_faces_that_a_detector_finds_are_no_faces(name: str) -> None:
+    for face in find_faces(read_photo(Path(__file__).parents[1] / "cases" / name)):
+        assert face.quality is not None and face.quality.shortcoming is not None
 
 
 def test_a_face_that_is_half_outside_the_photo_cannot_support_a_verdict() -> None:

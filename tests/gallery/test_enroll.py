@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import tarfile
+from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from helpers.gallery_models import faces, tiny_xcos
+from whyface.demo import demo_photo
 from whyface.errors import DataError, OutputError
+from whyface.faces.load import load_face
+from whyface.faces.photo import read_photo
 from whyface.gallery import enroll
-from whyface.gallery.enroll import enroll_folder
 from whyface.gallery.gallery import Gallery
+
+# The pictures here are random blocks, in which there is nothing to recognise.
+enroll_folder = partial(enroll.enroll_folder, accept_poor=True)
 
 
 def write(root: Path, names: list[str], *, seed: int = 0, same: bool = False) -> Path:
@@ -37,6 +44,33 @@ def test_folders_and_tars_alike(tmp_path: Path) -> None:
             assert gallery.names() == {"ann": 1, "bob": 2}
         assert (report.added, report.people, report.failures, report.without_photo) == (3, 2, {}, [])
         assert steps[-1] == (3, 3)
+
+
+def test_faces_that_tell_nothing_are_refused_and_listed(tmp_path: Path) -> None:
+    face = load_face(demo_photo("obama-portrait.jpg")).image
+    root = write(tmp_path / "people", ["noise/1.png", "mixed/1.png"])
+    Image.fromarray(face).save(root / "mixed" / "2.png")
+    Image.fromarray(np.full_like(face, 3)).save(root / "mixed" / "3.png")
+    with Gallery.create(tmp_path / "g", tiny_xcos()) as gallery:
+        report = enroll.enroll_folder(gallery, root, aligned=True)
+        assert gallery.names() == {"mixed": 1}
+        assert report.refused.keys() == {"noise/1.png", "mixed/1.png", "mixed/3.png"}
+        assert report.refused["mixed/3.png"] == "the face is too dark"
+        assert report.without_photo == ["noise"] and report.to_dict()["refused"] == report.refused
+        assert enroll_folder(gallery, root, aligned=True).added == 3
+        assert gallery.names() == {"mixed": 3, "noise": 1}
+        with pytest.raises(DataError, match="the first: other/1.png: the face is "):
+            enroll.enroll_folder(gallery, write(tmp_path / "poor", ["other/1.png"]), aligned=True)
+
+
+def test_photos_are_judged_where_the_face_is_found(tmp_path: Path) -> None:
+    photo = read_photo(demo_photo("obama-portrait.jpg"))
+    (tmp_path / "people" / "ann").mkdir(parents=True)
+    Image.fromarray(photo).save(tmp_path / "people" / "ann" / "1.png")
+    Image.fromarray(cv2.GaussianBlur(photo, (0, 0), 12)).save(tmp_path / "people" / "ann" / "2.png")
+    with Gallery.create(tmp_path / "g", tiny_xcos()) as gallery:
+        report = enroll.enroll_folder(gallery, tmp_path / "people")
+        assert (report.added, report.refused) == (1, {"ann/2.png": "the face is too blurred"})
 
 
 def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ from whyface.faces.load import find_faces
 from whyface.faces.photo import read_photo
 from whyface.figures.identify import group_figure
 from whyface.gallery.enroll import open_for_search
-from whyface.identify.identification import identify, identify_group
+from whyface.identify.group import identify_group
+from whyface.identify.identification import identify
 
 MINE = ThresholdSource()
 

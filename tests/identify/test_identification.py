@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,13 @@ from whyface.explain.provenance import ThresholdSource
 from whyface.faces.face import Face
 from whyface.figures.identify import identification_figure
 from whyface.gallery.gallery import Gallery
+from whyface.identify import identification
 from whyface.identify.gallery_people import gallery_head, gallery_people, head_features, head_path
-from whyface.identify.identification import identify, sentences
+from whyface.identify.identification import sentences
 from whyface.train.evidential_fit import fit_gallery_head
+
+# The faces here are noise, in which there is nothing to recognise.
+identify = partial(identification.identify, accept_poor=True)
 
 USER = ThresholdSource(kind="user", name="set by the user")
 
@@ -26,6 +31,19 @@ def photos_of(person: int, count: int = 3) -> NDArray[np.uint8]:
     rng = np.random.default_rng(person)
     base = faces(1, seed=100 + person).astype(float)
     return np.clip(base + rng.normal(0, 30, (count, 3, 112, 112)), 0, 255).astype(np.uint8)
+
+
+def test_a_face_that_tells_nothing_is_compared_with_nobody(tmp_path: Path) -> None:
+    with Gallery.create(tmp_path / "g", tiny_xcos()) as gallery:
+        gallery.add(gallery.features(photos_of(1)), ["ann"] * 3, ["1", "2", "3"])
+        probe = a_face(photos_of(1)[0])
+        found = identification.identify(gallery, probe, threshold=-1.0, source=USER)
+        assert (found.verdict, found.name, found.gap, found.candidates) == ("undecided", None, None, ())
+        assert sentences(found) == ("UNDECIDED: the face is too noisy to compare", identification.POOR_ADVICE)
+        accepted = identify(gallery, probe, threshold=-1.0, source=USER)
+        assert (accepted.verdict, accepted.name) == ("known", "ann")
+        assert accepted.doubt == "the face is too noisy to compare"
+        assert any("Accepted as asked" in line for line in sentences(accepted))
 
 
 def a_face(pixels: NDArray[np.uint8]) -> Face:

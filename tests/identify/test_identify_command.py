@@ -60,8 +60,19 @@ def test_somebody_and_nobody(
     assert "whyface identify --fit" in out
 
     code, out, _ = ask("stranger.png")
+    assert (code, out.splitlines()[0]) == (3, "UNDECIDED: the face is too noisy to compare")
+    assert "Biden" not in out and "Obama" not in out
+
+    code, out, _ = ask("stranger.png", "--json", "--figure", str(gallery / "poor.png"))
+    document = json.loads(out)
+    assert (code, document["verdict"], document["name"], document["score"]) == (3, "undecided", None, None)
+    assert document["candidates"] == [] and document["doubt"] == "the face is too noisy to compare"
+    assert not (gallery / "poor.png").exists()
+
+    code, out, _ = ask("stranger.png", "--accept-poor")
     assert code == 1
     assert out.startswith("NOBODY IN THE GALLERY")
+    assert "Accepted as asked, although the face is too noisy to compare" in out
 
     code, out, _ = ask("probe.png", "--threshold", "0.99")
     assert code == 1

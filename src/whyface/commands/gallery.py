@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.options import (
-    Attention,
-    ModelFolder,
-    NetworkOptions,
-    Threads,
-    takes_model,
-)
-from whyface.errors import InputError
+from whyface.commands.options import AcceptPoor, Attention, ModelFolder, NetworkOptions, Threads, takes_model
+from whyface.commands.verify import UNDECIDED
+from whyface.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from whyface.faces.face import Face
@@ -55,6 +50,8 @@ class Bits(StrEnum):
 
 FaceIndex = Annotated[int, typer.Option(min=0, help="Index of the face in a photo; 0 is the largest.")]
 
+KeepPoor = Annotated[bool, typer.Option("--accept-poor", help="Add also faces that are too poor to be recognised by.")]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -68,16 +65,13 @@ def enroll(
     exact: Annotated[bool, typer.Option("--float32", help="The same as --bits 32.")] = False,
     bits: Annotated[Bits, typer.Option(help="Bits of a stored number; 32 stores features unrounded.")] = Bits.SIXTEEN,
     doubts: Annotated[bool, typer.Option(help="Search for people enrolled under two names.")] = True,
+    accept_poor: KeepPoor = False,
     as_json: AsJson = False,
 ) -> None:
     """Enroll everybody in a folder; create the gallery if it does not exist. Run it again to add new pictures."""
     from whyface.faces.pictures import open_pictures  # noqa: PLC0415 - start fast
     from whyface.files.progress import progress_bar  # noqa: PLC0415
-    from whyface.gallery.enroll import (  # noqa: PLC0415
-        enroll_folder,
-        open_or_create,
-        people_of,
-    )
+    from whyface.gallery.enroll import enroll_folder, open_or_create, people_of  # noqa: PLC0415
 
     threads = options.threads
     if not folder.exists():
@@ -98,7 +92,15 @@ def enroll(
         threads=threads,
     )
     with opened, progress_bar("enrolling pictures") as progress:
-        report = enroll_folder(opened, folder, aligned=aligned, find_doubts=doubts, threads=threads, progress=progress)
+        report = enroll_folder(
+            opened,
+            folder,
+            aligned=aligned,
+            find_doubts=doubts,
+            accept_poor=accept_poor,
+            threads=threads,
+            progress=progress,
+        )
         faces, people = len(opened), len(opened.names())
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
@@ -116,28 +118,32 @@ def add(
     photos: Annotated[list[Path], typer.Argument(help="Photos of that person.", show_default=False)],
     aligned: Aligned = False,
     face: FaceIndex = 0,
+    accept_poor: KeepPoor = False,
     model: OtherModel = None,
     model_dir: ModelFolder = None,
     threads: Threads = None,
 ) -> None:
     """Add photos of one person to an existing gallery, and warn about similar people with another name."""
-    from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415 - start fast
+    from whyface.explain.verdict import doubt_about_face  # noqa: PLC0415 - start fast
+    from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
-    from whyface.gallery.enroll import (  # noqa: PLC0415
-        EnrolReport,
-        enroll_faces,
-        open_for_search,
-    )
+    from whyface.gallery.enroll import EnrolReport, enroll_faces, open_for_search  # noqa: PLC0415
 
     faces = [load_face(photo, aligned=aligned, index=face, threads=threads) for photo in photos]
-    batch = stack_faces(faces)
+    poor = {} if accept_poor else {one.source: fault for one in faces if (fault := doubt_about_face(one)) is not None}
+    good = [one for one in faces if one.source not in poor]
+    if not good:
+        source, reason = next(iter(poor.items()))
+        raise DataError(f"{source}: {reason}; give better photos, or --accept-poor to add it all the same")
+    batch = stack_faces(good)
     with open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads) as opened:
-        report = EnrolReport()
-        enroll_faces(opened, list(batch), [name] * len(batch), [str(photo) for photo in photos], report)
+        report = EnrolReport(refused=poor)
+        enroll_faces(opened, list(batch), [name] * len(batch), [one.source for one in good], report)
         typer.echo(f"{name}: added {_count(report.added, 'face')}, {_count(opened.names()[name], 'face')} in all")
         for line in filter(None, map(describe_choice, faces)):
             typer.echo(line)
         _print_skipped(report)
+        _print_refused(report)
         _print_doubts(report.doubts)
 
 
@@ -179,12 +185,17 @@ def search(
     ] = None,
     aligned: Aligned = False,
     face: FaceIndex = 0,
+    accept_poor: AcceptPoor = False,
     as_json: AsJson = False,
     model: OtherModel = None,
     model_dir: ModelFolder = None,
     threads: Threads = None,
 ) -> None:
-    """Find the most similar people, each with the reasons; exact, unless --shortlist is given."""
+    """Find the most similar people, each with the reasons; exact, unless --shortlist is given.
+
+    Exit status 3 if the face is too poor to be looked for.
+    """
+    from whyface.explain.verdict import doubt_about_face  # noqa: PLC0415 - start fast
     from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
@@ -193,6 +204,11 @@ def search(
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
     probe = load_face(photo, aligned=aligned, index=face, threads=threads)
+    doubt = doubt_about_face(probe)
+    if doubt is not None and not accept_poor:
+        document = {"photo": probe.source, "verdict": "undecided", "doubt": doubt, "candidates": []}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else f"UNDECIDED: {doubt}")
+        raise typer.Exit(UNDECIDED)
     batch = stack_faces([probe])
     with open_for_search(gallery, model=model, directory=model_dir, threads=threads) as opened:
         kind = None if attention is None else attention_kind(attention.value)
@@ -217,11 +233,13 @@ def search(
             )
         found = with_cells(opened, batch[0], found)
         if as_json:
-            typer.echo(json.dumps(_search_document(opened, probe, found), indent=2, ensure_ascii=False))
+            typer.echo(json.dumps(_search_document(opened, probe, doubt, found), indent=2, ensure_ascii=False))
         else:
             if (line := describe_choice(probe)) is not None:
                 typer.echo(line)
             _print_candidates(found)
+            if doubt is not None:
+                typer.echo(f"Accepted as asked, although {doubt}: poor faces resemble anybody's")
             if opened.damaged:
                 typer.echo(f"Left out: {_count(len(opened.damaged), 'damaged record')} (whyface gallery info --check)")
 
@@ -302,6 +320,7 @@ def _print_report(report: EnrolReport) -> None:
     _print_skipped(report)
     for name, reason in report.failures.items():
         typer.echo(f"not used: {name}: {reason}")
+    _print_refused(report)
     if report.passed_over:
         typer.echo(describe_passed_over(report.passed_over))
     for name, count in report.several_faces.items():
@@ -314,6 +333,13 @@ def _print_report(report: EnrolReport) -> None:
 def _print_skipped(report: EnrolReport) -> None:
     if report.skipped:
         typer.echo(f"{_count(len(report.skipped), 'picture')} skipped: already in the gallery")
+
+
+def _print_refused(report: EnrolReport) -> None:
+    for name, reason in report.refused.items():
+        typer.echo(f"refused: {name}: {reason}")
+    if report.refused:
+        typer.echo("Such faces look like anybody's; --accept-poor adds them all the same")
 
 
 def _print_doubts(doubts: Sequence[Doubt]) -> None:
@@ -350,11 +376,12 @@ def _damaged(gallery: Gallery, number: int) -> dict[str, Any]:
     return {"record": number, "name": row.name if row else None, "source": row.source if row else None}
 
 
-def _search_document(gallery: Gallery, probe: Face, found: Sequence[Candidate]) -> dict[str, Any]:
+def _search_document(gallery: Gallery, probe: Face, doubt: str | None, found: Sequence[Candidate]) -> dict[str, Any]:
     from whyface.explain.verdict import software_versions  # noqa: PLC0415 - start fast
 
     return {
         "photo": probe.source,
+        "doubt": doubt,
         "face": {"index": probe.index, "count": probe.count},
         "gallery": {"faces": len(gallery), "people": len(gallery.names()), "storage": gallery.layout.storage},
         "model": gallery.layout.model,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from whyface.commands.options import Attention, Figure, ModelFolder, Threads
-from whyface.commands.verify import check_writable, import_matplotlib
+from whyface.commands.options import AcceptPoor, Attention, Figure, ModelFolder, Threads
+from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
 from whyface.errors import InputError, ModelError, WhyfaceError
 from whyface.files.guarded import read_json
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from whyface.gallery.gallery import Gallery
     from whyface.gallery.search import Candidate
     from whyface.identify.evidential import EvidentialHead
-    from whyface.identify.identification import GroupIdentification, Identification
+    from whyface.identify.group import GroupIdentification
+    from whyface.identify.identification import Identification
     from whyface.identify.uncertainty_words import UncertaintyWords
 
 SOMEBODY: Final = 0
@@ -104,6 +105,7 @@ def identify(
             min=0, help="Only this face of the photo; 0 is the largest. All faces if not given.", show_default=False
         ),
     ] = None,
+    accept_poor: AcceptPoor = False,
     seed: Annotated[int, typer.Option(min=0, help="With --words: seed of the random places.")] = 0,
     model: Annotated[
         str | None, typer.Option(help="New path of the gallery's model, if it was moved.", show_default=False)
@@ -113,10 +115,10 @@ def identify(
 ) -> None:
     """Identify the person or all people in a photo, with reasons.
 
-    Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input.
+    Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input, 3 undecided.
     """
     from whyface.gallery.enroll import open_for_search  # noqa: PLC0415 - start fast
-    from whyface.identify.identification import identify_group  # noqa: PLC0415
+    from whyface.identify.group import identify_group  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
     if gallery is None:
@@ -137,24 +139,45 @@ def identify(
                 raise InputError(
                     f"--words is for one face, but {photo} shows {len(probes)}; add --face, 0 is the largest"
                 )
-            group = identify_group(opened, probes, threshold=value, source=source, k=k, attention=kind, threads=threads)
+            group = identify_group(
+                opened,
+                probes,
+                threshold=value,
+                source=source,
+                k=k,
+                attention=kind,
+                accept_poor=accept_poor,
+                threads=threads,
+            )
             _tell_group(group, photo, figure, as_json=as_json)
         probe = probes[0]
         found, told = _answer(
-            opened, probe, value, source, k=k, kind=kind, words=words, sensitive=sensitive, seed=seed, threads=threads
+            opened,
+            probe,
+            value,
+            source,
+            k=k,
+            kind=kind,
+            words=words,
+            sensitive=sensitive,
+            seed=seed,
+            accept_poor=accept_poor,
+            threads=threads,
         )
-    if figure is not None:
+    if found.undecided:
+        figure = None  # Nobody was compared, so there is nothing to draw.
+    elif figure is not None:
         _save_figure(found, probe, figure, photos, aligned=aligned, threads=threads)
     if told is None:
         words_figure = None
     elif words_figure is not None:
         _save_words(told, probe, words_figure)
-    said = None if not words else NO_WORD if told is None else told.describe()
+    said = None if not words or found.undecided else NO_WORD if told is None else told.describe()
     if as_json:
         typer.echo(json.dumps(_document(found, told, said), indent=2, ensure_ascii=False))
     else:
         _print(found, said, k, [path for path in (figure, words_figure) if path is not None])
-    raise typer.Exit(SOMEBODY if found.is_known else NOBODY)
+    raise typer.Exit(UNDECIDED if found.undecided else SOMEBODY if found.is_known else NOBODY)
 
 
 def _check_figures(figure: Path | None, words_figure: Path | None, *, words: bool) -> None:
@@ -189,7 +212,7 @@ def _tell_group(group: GroupIdentification, photo: Path, figure: Path | None, *,
             typer.echo(line)
         if figure is not None:
             typer.echo(f"Figure: {figure}")
-    raise typer.Exit(SOMEBODY if group.names else NOBODY)
+    raise typer.Exit(UNDECIDED if group.undecided else SOMEBODY if group.names else NOBODY)
 
 
 def _fit(gallery: Gallery, loss: Loss, divergence: float, *, quiet: bool) -> None:
@@ -247,13 +270,23 @@ def _answer(
     words: bool,
     sensitive: bool,
     seed: int,
+    accept_poor: bool,
     threads: int | None,
 ) -> tuple[Identification, UncertaintyWords | None]:
     from whyface.identify.gallery_people import gallery_head  # noqa: PLC0415 - start fast
     from whyface.identify.identification import identify as look_up  # noqa: PLC0415
 
-    found = look_up(gallery, probe, threshold=threshold, source=source, k=k, attention=kind, threads=threads)
-    if not words:
+    found = look_up(
+        gallery,
+        probe,
+        threshold=threshold,
+        source=source,
+        k=k,
+        attention=kind,
+        accept_poor=accept_poor,
+        threads=threads,
+    )
+    if not words or found.undecided:
         return found, None
     head, why = gallery_head(gallery)
     if head is None:
@@ -292,20 +325,29 @@ def _document(found: Identification, told: UncertaintyWords | None, said: str | 
 
 def _print(found: Identification, said: str | None, k: int, figures: list[Path]) -> None:
     from whyface.faces.face import describe_choice  # noqa: PLC0415 - start fast
-    from whyface.identify.identification import notes, reason_sentence, uncertainty_sentence, verdict_sentence  # noqa: PLC0415 - start fast
+    from whyface.identify.identification import (  # noqa: PLC0415
+        POOR_ADVICE,
+        notes,
+        reason_sentence,
+        uncertainty_sentence,
+        verdict_sentence,
+    )
 
     typer.echo(verdict_sentence(found))
     if found.face is not None and (line := describe_choice(found.face)) is not None:
         typer.echo(line)
+    if found.undecided:
+        typer.echo(POOR_ADVICE)
     shown = found.candidates[:k]
-    width = max(len(candidate.name) for candidate in shown)
+    width = max((len(candidate.name) for candidate in shown), default=0)
     for rank, candidate in enumerate(shown, start=1):
         belief = found.beliefs.get(candidate.name)
         share = "" if belief is None else f"  belief {100 * belief:5.1f} %"
         above = "+" if candidate.score > found.threshold else " "
         typer.echo(f"{rank:3d}. {candidate.name:{width}s}  {candidate.score:7.4f} {above}{share}  {candidate.source}")
-    for line in (reason_sentence(found), uncertainty_sentence(found), *notes(found)):
-        typer.echo(line)
+    if not found.undecided:
+        for line in (reason_sentence(found), uncertainty_sentence(found), *notes(found)):
+            typer.echo(line)
     if said is not None:
         typer.echo(said)
     for path in figures:

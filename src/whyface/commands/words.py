@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -17,7 +17,7 @@ from whyface.commands.options import (
     ModelOptions,
     takes_model,
 )
-from whyface.commands.verify import check_writable, import_matplotlib, print_choices, verdict_line
+from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib, print_choices, verdict_line
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ def _pair(
 
     explainer = open_words(verifier, settings=settings, classes=classes)
     verification = verifier(*photos, aligned=aligned, face_a=which[0], face_b=which[1])
+    if verification.explanation.undecided:
+        _leave_open(verification.explanation.doubt or "", verification.sentences[1], as_json=as_json)
     with progress_bar("erasing") as progress:
         report = explainer(verification.face_a, verification.face_b, progress=progress)
     if figure is not None:
@@ -154,21 +156,31 @@ def _pair(
         save_figure(words_figure(report, verification.face_a.image, verification.face_b.image), figure)
     if as_json:
         document = words_document(report)
+        document["whyface"]["doubt"] = verification.explanation.doubt
         document["whyface"]["faces"] = [face.to_dict() for face in verification.explanation.faces or ()]
         typer.echo(json.dumps(document, indent=4, allow_nan=False))
         return
     typer.echo(verdict_line(verification.explanation))
     print_choices(verification.explanation)
-    for sentence in (*describe_words(report), same_picture(verification.explanation)):
+    mark = verification.sentences[-1] if verification.explanation.doubt is not None else None
+    for sentence in (*describe_words(report), same_picture(verification.explanation), mark):
         if sentence is not None:
             typer.echo(sentence)
     if figure is not None:
         typer.echo(f"Figure: {figure}")
 
 
+def _leave_open(doubt: str, advice: str, *, as_json: bool) -> NoReturn:
+    """Say why there are no words, and end with the exit status of an undecided verdict."""
+    document = {"verdict": "undecided", "doubt": doubt}
+    typer.echo(json.dumps(document, indent=4) if as_json else f"UNDECIDED: {doubt}\n{advice}")
+    raise typer.Exit(UNDECIDED)
+
+
 def _against_many(
     verifier: Verifier, settings: WordSettings, photo: Path, folder: Path, *, aligned: bool, face: int, as_json: bool
 ) -> None:
+    from whyface.explain.verdict import doubt_about_face  # noqa: PLC0415 - start fast
     from whyface.faces.face import describe_choice, describe_choices  # noqa: PLC0415
     from whyface.faces.load import load_face, other_photos  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
@@ -177,15 +189,28 @@ def _against_many(
 
     explainer = open_words(verifier, settings=settings)
     probe = load_face(photo, aligned=aligned, index=face, threads=verifier.threads)
+    doubt = doubt_about_face(probe)
+    if doubt is not None and not verifier.accept_poor:
+        _leave_open(doubt, "Give a better photo, or accept poor ones (--accept-poor).", as_json=as_json)
     with progress_bar("reading faces") as progress:
         others, left_out = other_photos(
             folder, besides=[photo], aligned=aligned, threads=verifier.threads, progress=progress
         )
+    if not verifier.accept_poor:
+        poor = {one.source: fault for one in others if (fault := doubt_about_face(one)) is not None}
+        others = [one for one in others if one.source not in poor]
+        left_out = [*left_out, *(f"{source}: {fault}" for source, fault in poor.items())]
     with progress_bar("erasing") as progress:
         found = special_attributes(explainer, probe, others, progress=progress)
     if as_json:
         several = {face.source: face.count for face in (probe, *others) if face.count > 1}
-        document = {**found.to_dict(), "left_out": left_out, "face": probe.index, "several_faces": several}
+        document = {
+            **found.to_dict(),
+            "doubt": doubt,
+            "left_out": left_out,
+            "face": probe.index,
+            "several_faces": several,
+        }
         typer.echo(json.dumps(document, indent=4, allow_nan=False))
         return
     for line in (describe_choice(probe), describe_choices(others)):
@@ -193,6 +218,8 @@ def _against_many(
             typer.echo(line)
     for sentence in describe_special(found):
         typer.echo(sentence)
+    if doubt is not None:
+        typer.echo(f"Accepted as asked, although {doubt}: poor faces resemble anybody's")
     for reason in left_out:
         typer.echo(f"Left out: {reason}")
 

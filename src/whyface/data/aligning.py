@@ -64,6 +64,8 @@ class AligningPictures(Closing):
     several
         Number of faces, by name, of the photographs with more than one that were aligned here and not taken from the
         cache.
+    poor
+        Why a face cannot support a verdict, by name, of the photographs that were aligned here.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class AligningPictures(Closing):
         self._cache = None if cache is None else _made(cache)
         self.failures: dict[str, str] = {}
         self.several: dict[str, int] = {}
+        self.poor: dict[str, str] = {}
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all photographs, sorted."""
@@ -182,7 +185,11 @@ class AligningPictures(Closing):
         faces = find_faces(photo, source=name, max_pixels=self._max_pixels, detector=self._finder)
         if len(faces) > 1:
             self.several[name] = len(faces)
-        return faces[0].image if faces else "no face found"
+        if not faces:
+            return "no face found"
+        if faces[0].quality is not None and faces[0].quality.shortcoming is not None:
+            self.poor[name] = faces[0].quality.shortcoming
+        return faces[0].image
 
     def _fail(self, name: str, reason: str) -> NDArray[np.uint8]:
         self.failures[name] = reason

@@ -83,6 +83,13 @@ def doubt_about(faces: Sequence[FaceQuality | None]) -> str | None:
     return " and ".join(said) or None
 
 
+def doubt_about_face(face: Face) -> str | None:
+    """Say why one face cannot support a verdict, such as ``"the face is too blurred to compare"``; None if it can."""
+    quality = measured(face).quality
+    fault = None if quality is None else quality.shortcoming
+    return None if fault is None else f"the face is {_to_compare(fault)}"
+
+
 def with_doubt(explanation: Explanation, *, accept_poor: bool = False) -> Explanation:
     """Return the explanation, undecided where a face cannot support a verdict.
 

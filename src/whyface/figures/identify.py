@@ -13,8 +13,8 @@ from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
 from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet
+from whyface.identify.group import GroupIdentification
 from whyface.identify.identification import (
-    GroupIdentification,
     Identification,
     contributions,
     notes,
@@ -55,6 +55,8 @@ def identification_figure(
     """
     if face.shape != (FACE_SIZE, FACE_SIZE, 3) or face.dtype != np.uint8:
         raise InputError(f"the face must be aligned, 112 x 112 x 3 uint8, got {face.shape} {face.dtype}")
+    if found.undecided:
+        raise InputError(f"there is nothing to draw: {found.doubt}, so it was compared with nobody")
     shown = found.candidates[:2]
     difference = found.difference()
     lines = _wrapped(found)
@@ -381,7 +383,7 @@ def _boxed_face(axes: Axes, sheet: Sheet, number: int, one: Identification, scal
     axes.add_patch(
         Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=2, label=f"face {number}")
     )
-    name = f"{number} {one.name or 'nobody'}"
+    name = f"{number} {one.name or ('undecided' if one.undecided else 'nobody')}"
     shown = sheet.shorten(name, max((x1 - x0) * scale, _LEAST_LABEL), _LABEL)
     label = {"facecolor": color, "edgecolor": "none", "pad": 2.5}
     axes.text(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from whyface.data.aligning import AligningPictures
 from whyface.errors import DataError
 from whyface.faces.pictures import FolderPictures, PictureSource, TarPictures, open_pictures
+from whyface.faces.quality_meter import default_meter
 from whyface.files.guarded import read_json
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import ProgressCallback
@@ -175,6 +176,8 @@ class EnrolReport:
         Pictures that were already in the gallery under the same name.
     failures
         Why a picture could not be enrolled, by picture.
+    refused
+        Why a face is too poor to be recognised by, by picture.
     passed_over
         Why a file in the folder was ignored, by name; hidden files are not listed.
     several_faces
@@ -189,6 +192,7 @@ class EnrolReport:
     people: int = 0
     skipped: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
     several_faces: dict[str, int] = field(default_factory=dict)
     without_photo: list[str] = field(default_factory=list)
@@ -201,6 +205,7 @@ class EnrolReport:
             "people": self.people,
             "skipped": self.skipped,
             "failures": self.failures,
+            "refused": self.refused,
             "passed_over": self.passed_over,
             "several_faces": self.several_faces,
             "people_without_usable_photo": self.without_photo,
@@ -214,6 +219,7 @@ def enroll_folder(
     *,
     aligned: bool = False,
     find_doubts: bool = True,
+    accept_poor: bool = False,
     threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> EnrolReport:
@@ -233,6 +239,8 @@ def enroll_folder(
         Whether the pictures are aligned faces of 112 x 112 pixels; otherwise the largest face of each is aligned.
     find_doubts
         Whether to look for one person under two names, by comparing every new face with all others.
+    accept_poor
+        Whether to add faces that cannot support a verdict, too. They are like anybody's, so they are refused otherwise.
     threads
         Threads of ONNX Runtime for the face detector; None leaves it to ONNX Runtime.
     progress
@@ -251,10 +259,13 @@ def enroll_folder(
         report.passed_over = photos.listed().passed_over
         finder = None if aligned else AligningPictures(photos, threads=threads, keep=False)
         source: PictureSource = photos if finder is None else finder
+        done = 0
         for batch in _batches(list(person_of)):
-            _enroll_batch(gallery, source, {name: person_of[name] for name in batch}, report, find_doubts)
+            people = {name: person_of[name] for name in batch}
+            _enroll_batch(gallery, source, people, report, find_doubts=find_doubts, accept_poor=accept_poor)
+            done += len(batch)
             if progress is not None:
-                progress(report.added + len(report.skipped) + len(report.failures), len(person_of))
+                progress(done, len(person_of))
         if finder is not None:
             report.several_faces = finder.several
     there = gallery.names()
@@ -262,7 +273,7 @@ def enroll_folder(
     report.people = sum(name in there for name in everybody)
     report.without_photo = [name for name in everybody if name not in there]
     if not report.people:
-        first = next(iter(report.failures.items()), None)
+        first = next(iter((report.failures | report.refused).items()), None)
         why = "" if first is None else f", the first: {first[0]}: {first[1]}"
         raise DataError(f"{folder}: none of {len(person_of)} pictures could be used{why}")
     return report
@@ -292,18 +303,36 @@ def _batches(names: list[str]) -> Iterator[list[str]]:
 
 
 def _enroll_batch(
-    gallery: Gallery, source: PictureSource, person_of: dict[str, str], report: EnrolReport, find_doubts: bool
+    gallery: Gallery,
+    source: PictureSource,
+    person_of: dict[str, str],
+    report: EnrolReport,
+    *,
+    find_doubts: bool,
+    accept_poor: bool,
 ) -> None:
     read: list[str] = []
     faces: list[NDArray[np.uint8]] = []
     for name in person_of:
         try:
-            faces.append(source.read(name).transpose(2, 0, 1))
+            picture = source.read(name)
         except DataError as error:
             report.failures[name] = str(error).removeprefix(f"{name}: ")
-        else:
-            read.append(name)
+            continue
+        fault = None if accept_poor else _shortcoming(source, name, picture)
+        if fault is not None:
+            report.refused[name] = f"the face is {fault}"
+            continue
+        faces.append(picture.transpose(2, 0, 1))
+        read.append(name)
     enroll_faces(gallery, faces, [person_of[name] for name in read], read, report, find_doubts=find_doubts)
+
+
+def _shortcoming(source: PictureSource, name: str, picture: NDArray[np.uint8]) -> str | None:
+    """Return why a face cannot support a verdict: measured with its photo, or from the crop that is all there is."""
+    if isinstance(source, AligningPictures):
+        return source.poor.get(name)
+    return default_meter().measure(picture).shortcoming
 
 
 def enroll_faces(

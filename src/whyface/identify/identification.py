@@ -1,12 +1,8 @@
-"""Identification: a gallery's best candidates, a verdict that may be "nobody", and why the first beats the second.
-
-A group photo is identified face by face, with a warning where a name was given twice.
-"""
+"""Identification: a gallery's best candidates, a verdict that may be "nobody", and why the first beats the second."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +13,7 @@ from whyface.errors import InputError
 from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import distance, points
 from whyface.explain.shares import ranked, region_shares
-from whyface.explain.verdict import software_versions
+from whyface.explain.verdict import doubt_about_face, measured, software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.regions import has_side, region_phrase
 from whyface.gallery.gallery import Gallery, pixel_digest
@@ -27,7 +23,6 @@ from whyface.identify.gallery_people import fpir_of, gallery_head, head_features
 from whyface.xcos.grid import AttentionKind
 
 SCHEMA: Final = "whyface/identification/1"
-GROUP_SCHEMA: Final = "whyface/group-identification/1"
 
 NOTABLE_FPIR: Final = 0.011
 """The report warns if the expected FPIR exceeds this."""
@@ -40,7 +35,7 @@ class Identification:
     Attributes
     ----------
     candidates
-        The best face of each of the best people, best first.
+        The best face of each of the best people, best first; none where the identification is undecided.
     people, faces
         Size of the gallery.
     threshold, threshold_source
@@ -58,6 +53,8 @@ class Identification:
         The model, the face and the software versions.
     same_picture
         Name and photo of the gallery's faces with the very same pixels.
+    doubt
+        Why the face cannot support a verdict; None if it can. Without ``accept_poor`` the identification is undecided.
     """
 
     candidates: tuple[Candidate, ...]
@@ -73,6 +70,7 @@ class Identification:
     attention: AttentionKind | None = None
     face: FaceInfo | None = None
     same_picture: tuple[str, ...] = ()
+    doubt: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -83,7 +81,19 @@ class Identification:
     @property
     def is_known(self) -> bool:
         """Whether a person is named."""
-        return self.best.score > self.threshold
+        return not self.undecided and self.best.score > self.threshold
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the face cannot support a verdict, so that it was not compared with anybody."""
+        return self.doubt is not None and not self.candidates
+
+    @property
+    def verdict(self) -> str:
+        """``"known"``, ``"nobody in the gallery"`` or ``"undecided"``."""
+        if self.undecided:
+            return "undecided"
+        return "known" if self.is_known else "nobody in the gallery"
 
     @property
     def name(self) -> str | None:
@@ -111,9 +121,10 @@ class Identification:
         """Return plain values, ready for JSON."""
         return {
             "schema": SCHEMA,
-            "verdict": "known" if self.is_known else "nobody in the gallery",
+            "verdict": self.verdict,
+            "doubt": self.doubt,
             "name": self.name,
-            "score": self.best.score,
+            "score": None if self.undecided else self.best.score,
             "threshold": self.threshold,
             "threshold_source": self.threshold_source.to_dict(),
             "expected_fpir": self.expected_fpir,
@@ -152,6 +163,7 @@ def identify(
     k: int = 5,
     attention: AttentionKind | None = None,
     head: EvidentialHead | None = None,
+    accept_poor: bool = False,
     threads: int | None = None,
 ) -> Identification:
     """Identify a face in a gallery.
@@ -172,6 +184,8 @@ def identify(
         ``"u"``, ``"p"`` or ``"l"``; by default the best available.
     head
         An evidential head of the gallery's people; by default the one in the gallery's folder.
+    accept_poor
+        Whether to look up also a face that cannot support a verdict; the doubt then marks the result.
     threads
         Number of cores to use.
 
@@ -184,14 +198,23 @@ def identify(
     """
     if k < 1:
         raise InputError(f"at least one candidate is returned, got k = {k}")
+    face = measured(face)
     batch = stack_faces([face])
+    doubt = doubt_about_face(face)
+    open_question = doubt is not None and not accept_poor
     features = gallery.features(batch)
-    found = gallery.search(features, max(k, 2), attention=attention, threads=threads, one_per_person=True)[0]
-    if not found:
+    found = (
+        []
+        if open_question
+        else gallery.search(features, max(k, 2), attention=attention, threads=threads, one_per_person=True)[0]
+    )
+    if not found and not open_question:
         raise InputError(f"{gallery.path}: no face of this gallery can be read; enroll them again")
     people = gallery.names()
     note = ""
-    if head is None:
+    if open_question:
+        head = None
+    elif head is None:
         head, note = gallery_head(gallery)
     uncertainty, beliefs = None, {}
     if head is not None:
@@ -217,6 +240,7 @@ def identify(
         same_picture=tuple(
             f"{row.name} ({row.source})" for row in gallery.names_table.of_digest(pixel_digest(batch[0]))
         ),
+        doubt=doubt,
         versions=software_versions(),
     )
 
@@ -229,8 +253,16 @@ HARDLY_ANY: Final = 0.95
 5 % of known people's clean photos are above 0.93, 95 % of strangers' above 0.99)."""
 
 
+POOR_ADVICE: Final = (
+    "Such a face resembles anybody's, so it was compared with nobody; give a better photo, or accept poor ones "
+    "(--accept-poor)"
+)
+
+
 def verdict_sentence(found: Identification) -> str:
     """Return the verdict in one sentence, with the score, the threshold and its source."""
+    if found.undecided:
+        return f"UNDECIDED: {found.doubt}"
     best = found.best
     where = f"threshold {found.threshold:.4f} ({found.threshold_source.describe()})"
     if found.is_known:
@@ -282,6 +314,8 @@ def uncertainty_sentence(found: Identification) -> str:
 def notes(found: Identification) -> tuple[str, ...]:
     """Return caveats about this gallery."""
     said = []
+    if found.doubt is not None:
+        said.append(f"Accepted as asked, although {found.doubt}: poor faces resemble anybody's")
     if found.same_picture:
         said.append(f"This very picture is in the gallery, as {', '.join(found.same_picture)}: its score says nothing")
     if found.people == 1:
@@ -305,80 +339,11 @@ def notes(found: Identification) -> tuple[str, ...]:
 
 def sentences(found: Identification) -> tuple[str, ...]:
     """Return all sentences: verdict, reason, uncertainty, notes."""
+    if found.undecided:
+        return verdict_sentence(found), POOR_ADVICE
     return (verdict_sentence(found), reason_sentence(found), uncertainty_sentence(found), *notes(found))
 
 
 def _listed(shares: list[tuple[str, float]]) -> str:
     parts = [f"{region_phrase(name)} ({points(share)})" for name, share in shares[:MOST_NAMED]]
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-@dataclass(frozen=True, eq=False)
-class GroupIdentification:
-    """The identifications of a photo's faces.
-
-    Attributes
-    ----------
-    photo
-        The photo.
-    found
-        One identification per face, the largest face first.
-    """
-
-    photo: str
-    found: tuple[Identification, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Everybody who was named, each once, in the order of the faces."""
-        return tuple(dict.fromkeys(one.name for one in self.found if one.name is not None))
-
-    def sentences(self) -> tuple[str, ...]:
-        """Say who is in the photo and what to beware of; the faces' own sentences are with them."""
-        nobody = sum(one.name is None for one in self.found)
-        who = ", ".join(self.names) or "nobody whom the gallery knows"
-        rest = f"; {nobody} without a name" if nobody and self.names else ""
-        said = [f"{self.photo}: {len(self.found)} faces: {who}{rest}"]
-        for name, count in Counter(one.name for one in self.found if one.name is not None).items():
-            if count > 1:
-                where = ", ".join(str(number) for number, one in enumerate(self.found) if one.name == name)
-                said.append(f"{name} was named for {count} faces ({where}): at least {count - 1} of them must be wrong")
-        said.append("The threshold's rates are those of one face: each further face is another chance for a wrong name")
-        return tuple(said)
-
-    def lines(self) -> tuple[str, ...]:
-        """Return one line per face: its index and its verdict with score and threshold."""
-        return tuple(f"{number}. {verdict_sentence(one)}" for number, one in enumerate(self.found))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON; ``faces`` has one identification per face."""
-        return {
-            "schema": GROUP_SCHEMA,
-            "photo": self.photo,
-            "names": list(self.names),
-            "faces": [{**one.to_dict(), "sentences": list(sentences(one))} for one in self.found],
-            "sentences": list(self.sentences()),
-        }
-
-
-def identify_group(
-    gallery: Gallery,
-    faces: Sequence[Face],
-    *,
-    threshold: float,
-    source: ThresholdSource,
-    k: int = 5,
-    attention: AttentionKind | None = None,
-    threads: int | None = None,
-) -> GroupIdentification:
-    """Identify several faces of one photo, each on its own.
-
-    Raise InputError if there are no faces, or as :func:`whyface.identify.identification.identify`.
-    """
-    if not faces:
-        raise InputError("there are no faces to identify; give at least one")
-    found = (
-        identify(gallery, face, threshold=threshold, source=source, k=k, attention=attention, threads=threads)
-        for face in faces
-    )
-    return GroupIdentification(faces[0].source or "the photo", tuple(found))
