@@ -97,6 +97,39 @@ def fit_xface(scores: ArrayLike, genuine: ArrayLike, dataset: str) -> Calibratio
     return _calibration("x-face", found, labels, dataset)
 
 
+def fit_platt_quality(scores: ArrayLike, quality: ArrayLike, genuine: ArrayLike, dataset: str) -> Calibration:
+    """Fit a logistic curve whose slope and intercept depend on the quality of the poorer face.
+
+    Parameters
+    ----------
+    scores, quality, genuine
+        Shape (N,); qualities in [0, 1].
+    dataset
+        What the pairs are from.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit, or scikit-learn is missing.
+    """
+    values, labels = checked_pairs(scores, genuine)
+    poor = 1 - np.asarray(quality, np.float64)
+    if poor.shape != values.shape or not ((poor >= 0) & (poor <= 1)).all():
+        raise InputError("each pair needs a quality between 0 and 1")
+    terms = np.stack([values, poor, values * poor], axis=1)
+    middle, spread = terms.mean(axis=0), np.where(terms.std(axis=0) > 0, terms.std(axis=0), 1.0)
+    linear = _library("sklearn.linear_model").LogisticRegression(C=1e6, tol=1e-8, max_iter=5000)
+    linear.fit((terms - middle) / spread, labels)
+    slope, quality_intercept, quality_slope = (linear.coef_[0] / spread).tolist()
+    found = {
+        "slope": slope,
+        "intercept": float(linear.intercept_[0]) - float((linear.coef_[0] / spread) @ middle),
+        "quality_slope": quality_slope,
+        "quality_intercept": quality_intercept,
+    }
+    return _calibration("platt-quality", found, labels, dataset)
+
+
 FITS: Final[dict[CalibrationKind, Fit]] = {"x-face": fit_xface, "isotonic": fit_isotonic, "platt": fit_platt}
 
 

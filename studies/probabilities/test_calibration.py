@@ -12,6 +12,7 @@ from studies.probabilities.calibration import (
     FITS,
     fit_isotonic,
     fit_platt,
+    fit_platt_quality,
     fit_xface,
     held_out_probabilities,
     reliability,
@@ -27,6 +28,18 @@ def logistic_sample(count: int = 20000, seed: int = 0) -> tuple[Any, Any]:
     rng = np.random.default_rng(seed)
     scores = rng.uniform(-0.5, 1, count)
     return scores, rng.random(count) < 1 / (1 + np.exp(-(8 * scores - 2)))
+
+
+def test_quality_changes_the_curve_as_it_made_the_labels() -> None:
+    rng = np.random.default_rng(0)
+    scores, quality = rng.uniform(-0.5, 1, 40000), rng.uniform(0, 1, 40000)
+    poor = 1 - quality
+    genuine = rng.random(40000) < 1 / (1 + np.exp(-((8 - 4 * poor) * scores - 2 - poor)))
+    found = fit_platt_quality(scores, quality, genuine, "made up").parameters
+    expected = {"slope": 8, "intercept": -2, "quality_slope": -4, "quality_intercept": -1}
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=0.4)
+    with pytest.raises(InputError, match="quality between 0 and 1"):
+        fit_platt_quality(scores, quality + 1, genuine, "made up")
 
 
 def test_platt_finds_the_curve_that_made_the_labels() -> None:
