@@ -346,23 +346,16 @@ def enroll_faces(
 ) -> None:
     """Add faces that are not yet enrolled under the same name, and look for one person under two names.
 
+    The gallery is open for writing, and the report is updated. Raise OutputError if the gallery cannot be written to.
+
     Parameters
     ----------
-    gallery
-        The gallery, opened with its model for writing.
     faces
         Aligned faces, RGB uint8, (3, 112, 112) each.
     people, sources
         Name and source of each face.
-    report
-        The report to update.
     find_doubts
         Whether to compare every new face with all others; the same picture under two names is always reported.
-
-    Raises
-    ------
-    OutputError
-        If the gallery cannot be written to.
     """
     kept: list[int] = []
     digests = [pixel_digest(face) for face in faces]
