@@ -225,16 +225,13 @@ def enroll_folder(
 ) -> EnrolReport:
     """Add all people of a folder or tar file ``person/picture``.
 
-    Pictures at the folder's top level belong to no person and are ignored; one folder around all people is allowed.
-    Each batch is on disk before the next starts, so an interrupted run can resume: pictures that are already in the
-    gallery under the same name are skipped.
+    Pictures at the folder's top level belong to no person; one folder around all people is allowed. Each batch is on
+    disk before the next starts, so an interrupted run can resume: pictures that are there already are skipped.
 
     Parameters
     ----------
-    gallery
-        The gallery, opened with its model for writing.
-    folder
-        The folder or tar file.
+    gallery, folder
+        The gallery, opened with its model for writing, and the folder or tar file.
     aligned
         Whether the pictures are aligned faces of 112 x 112 pixels; otherwise the largest face of each is aligned.
     find_doubts
