@@ -218,10 +218,10 @@ def test_files_keep_everything(tmp_path: Path) -> None:
 
 def test_refuses_other_files(tmp_path: Path) -> None:
     path = tmp_path / "r.safetensors"
-    with pytest.raises(ModelError, match="no reliability"):
+    with pytest.raises(ModelError, match="not a reliability"):
         open_reliability(path)
     path.write_bytes(b"no tensors")
-    with pytest.raises(ModelError, match="no reliability"):
+    with pytest.raises(ModelError, match="not a reliability"):
         open_reliability(path)
     with pytest.raises(InputError, match="nothing|no reliability"):
         save_reliability(path, {}, {})

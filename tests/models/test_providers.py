@@ -13,6 +13,7 @@ from helpers.tiny_networks import flat_faces, write_face_network, write_tiny
 from whyface import OnnxEmbedder, Verifier, onnx_runtime
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError
+from whyface.faces import load
 from whyface.onnx_runtime import CPU, as_providers
 from whyface.xcos.open_model import open_model
 
@@ -81,6 +82,7 @@ def test_the_installed_library_says_so_in_one_line(
 
 def test_the_network_gets_the_providers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = pretend(monkeypatch, (CUDA, *CPU), (CUDA, *CPU))
+    load._kept_detector.cache_clear()
     network = write_face_network(tmp_path / "net.onnx")
     Verifier(network, threshold=0.5, providers="cuda")(*PHOTOS)
     # The detector stays on the processor.

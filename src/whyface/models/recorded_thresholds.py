@@ -12,6 +12,7 @@ import numpy as np
 
 from whyface.errors import ModelError
 from whyface.faces.face import FACE_SIZE
+from whyface.files.guarded import parse_json
 from whyface.models.catalogue import (
     DESCRIPTION,
     NOT_STATED,
@@ -71,7 +72,7 @@ def record_thresholds(model: Path | str, embedder: Embedder, points: Mapping[str
         if all(same.get(key) == values[key] for key in ("files", "preprocessing", "output")):
             values["grid"] = values["grid"] or same["grid"]
             measured = {**same["thresholds"], **measured}
-    document = json.loads(json.dumps({"format": FORMAT, "models": [{**values, "thresholds": measured}]}))
+    document = parse_json(json.dumps({"format": FORMAT, "models": [{**values, "thresholds": measured}]}))
     parse_entries(document, str(path))
     write_document(path, document)
     return path
