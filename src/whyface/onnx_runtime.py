@@ -136,7 +136,8 @@ def open_session(
     if limited and len(model) <= _LARGEST_LIMITED:
         _limit_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
-    session = runtime.InferenceSession(model, options, providers=list(providers))
+    # Without a second try, which ONNX Runtime announces on standard output.
+    session = runtime.InferenceSession(model, options, providers=list(providers), enable_fallback=0)
     used = session.get_providers()
     if used[0] != providers[0]:
         raise ModelError(

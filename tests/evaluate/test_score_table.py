@@ -63,6 +63,15 @@ def test_tables_of_others_are_refused(tmp_path: Path) -> None:
         read_scores(path)
 
 
+def test_a_damaged_name_of_a_column(protocol: PairProtocol, tmp_path: Path) -> None:
+    """It ended in a UnicodeDecodeError."""
+    path = tmp_path / "scores.parquet"
+    write_scores(path, protocol, {"u": np.array([0.9, 0.1])}, {})
+    path.write_bytes(path.read_bytes().replace(b"person_left", b"person\xffleft"))
+    with pytest.raises(DataError, match="not a table of scores"):
+        read_scores(path)
+
+
 def test_nowhere_to_write(protocol: PairProtocol, tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         write_scores(tmp_path / "no" / "scores.parquet", protocol, {"u": np.array([0.9, 0.1])}, {})

@@ -25,6 +25,7 @@ PHOTOS = [str(demo_photo("obama-portrait.jpg")), str(demo_photo("biden-portrait.
         ("bigint-threshold-model.json", "a number beyond 64 bits"),
         ("deep-model-json/model.json", "nested too deeply"),
         ("op-not-utf8.onnx", "ONNX"),
+        ("error-not-utf8.onnx", "ONNX Runtime cannot use this network"),
     ],
 )
 def test_models(

@@ -35,9 +35,11 @@ class Runtime:
     def get_available_providers(self) -> list[str]:
         return list(self.there)
 
-    def InferenceSession(self, model: bytes, options: Any, providers: list[str]) -> Any:  # noqa: N802 - as the library
+    def InferenceSession(  # noqa: N802 - as the library
+        self, model: bytes, options: Any, providers: list[str], **others: Any
+    ) -> Any:
         self.asked.append(providers)
-        real = self.real.InferenceSession(model, options, providers=list(CPU))
+        real = self.real.InferenceSession(model, options, providers=list(CPU), **others)
         return SimpleNamespace(
             get_providers=lambda: [one for one in providers if one in self.started],
             get_inputs=real.get_inputs,

@@ -254,6 +254,8 @@ def read_scores(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         # The bytes are read here: with a path, pyarrow would take folder names like "fold=1" for columns.
         table = parquet.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
         metadata = parse_json((table.schema.metadata or {})[METADATA_KEY])
+        # Damaged names of columns need not be UTF-8.
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
     except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
         raise DataError(f"{path}: not a table of scores written by whyface; run the evaluation again") from error
-    return {name: table.column(name).to_numpy() for name in table.column_names}, metadata
+    return columns, metadata
