@@ -27,7 +27,8 @@ from whyface.explain.verdict import software_versions
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.models.linear_head import linear_head
-from whyface.xcos.grid import grid_cosine, place_lengths
+from whyface.xcos.grid import grid_cosine
+from whyface.xcos.learned import FactorisedXcos
 
 TRIED: Final[tuple[dict[str, Any], ...]] = (
     {"sigma": 1.2, "steps": 400, "head_lr": 1e-3, "identity": 0.1, "place": 1.0, "degraded": 0.2},
@@ -41,9 +42,7 @@ TRIED: Final[tuple[dict[str, Any], ...]] = (
 
 def scores(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compare all pairs of weighed grids."""
-    flat = [grids.reshape(len(grids), -1) for grids in (first, second)]
-    weights = [place_lengths(grids).reshape(len(grids), -1) for grids in (first, second)]
-    return np.asarray((flat[0] @ flat[1].T) / (weights[0] @ weights[1].T), np.float32)
+    return np.asarray(FactorisedXcos().scores(torch.from_numpy(first), torch.from_numpy(second)), np.float32)
 
 
 def measured(found: NDArray[np.float32], same: NDArray[np.bool_], pairs: NDArray[np.bool_]) -> dict[str, Any]:
