@@ -6,21 +6,24 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from whyface.models.protobuf import messages, text
+from whyface.models.protobuf import (
+    ATTRIBUTE_GRAPHS,
+    FUNCTION_NODE,
+    GRAPH_NODE,
+    MODEL_FUNCTIONS,
+    MODEL_GRAPH,
+    NODE_ATTRIBUTE,
+    NODE_OP_TYPE,
+    messages,
+    text,
+)
 
 MOST_NODES: Final = 20_000
 """Maximum number of operators, with every function expanded at its calls; the largest face networks have 2,000."""
 
-_MODEL_GRAPH: Final = 7
-_MODEL_FUNCTIONS: Final = 25
-_GRAPH_NODE: Final = 1
 _FUNCTION_NAME: Final = 1
-_FUNCTION_NODE: Final = 7
 _FUNCTION_DOMAIN: Final = 10
-_NODE_OP_TYPE: Final = 4
-_NODE_ATTRIBUTE: Final = 5
 _NODE_DOMAIN: Final = 7
-_ATTRIBUTE_GRAPHS: Final = (6, 11)
 
 _Name = tuple[str, str]
 
@@ -35,12 +38,12 @@ def check_bounded(model: bytes) -> None:
     main: Counter[_Name] = Counter()
     functions: dict[_Name, Counter[_Name]] = {}
     for field, value in messages(memoryview(model)):
-        if field == _MODEL_GRAPH:
-            main.update(_operators(value, _GRAPH_NODE))
-        elif field == _MODEL_FUNCTIONS:
+        if field == MODEL_GRAPH:
+            main.update(_operators(value, GRAPH_NODE))
+        elif field == MODEL_FUNCTIONS:
             name = _last(value, _FUNCTION_DOMAIN), _last(value, _FUNCTION_NAME)
             # Overloads share a name; all of them count.
-            functions.setdefault(name, Counter()).update(_operators(value, _FUNCTION_NODE))
+            functions.setdefault(name, Counter()).update(_operators(value, FUNCTION_NODE))
     sizes: dict[_Name, int] = {}
     if _unfolded(main, functions, sizes, ()) > MOST_NODES:
         raise ValueError(f"it has more than {MOST_NODES} operators")
@@ -66,9 +69,9 @@ def _operators(graph: memoryview, part: int) -> Iterator[_Name]:
     for field, node in messages(graph):
         if field != part:
             continue
-        op = _last(node, _NODE_OP_TYPE)
+        op = _last(node, NODE_OP_TYPE)
         for kind, attribute in messages(node):
-            if kind == _NODE_ATTRIBUTE and any(inner in _ATTRIBUTE_GRAPHS for inner, _ in messages(attribute)):
+            if kind == NODE_ATTRIBUTE and any(inner in ATTRIBUTE_GRAPHS for inner, _ in messages(attribute)):
                 raise ValueError(f"its operator {op[:60]!r} is control flow, which could run for ever")
         yield _last(node, _NODE_DOMAIN), op
 

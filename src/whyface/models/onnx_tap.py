@@ -11,6 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from whyface.models.protobuf import (
+    ATTRIBUTE_GRAPHS,
+    FUNCTION_NODE,
+    GRAPH_NODE,
+    MODEL_FUNCTIONS,
+    MODEL_GRAPH,
+    NODE_ATTRIBUTE,
+    NODE_OP_TYPE,
     UINT32,
     VARINT,
     copied,
@@ -23,12 +30,8 @@ from whyface.models.protobuf import (
 )
 
 # Field numbers of onnx.proto.
-_MODEL_GRAPH: Final = 7
 _MODEL_TRAINING: Final = 20
-_MODEL_FUNCTIONS: Final = 25
 _TRAINING_GRAPHS: Final = (1, 2)
-_FUNCTION_NODE: Final = 7
-_GRAPH_NODE: Final = 1
 _GRAPH_INITIALIZER: Final = 5
 _GRAPH_INPUT: Final = 11
 _GRAPH_OUTPUT: Final = 12
@@ -41,10 +44,7 @@ _TENSOR_ELEMENT: Final = 1
 _FLOAT: Final = 1
 _NODE_INPUT: Final = 1
 _NODE_OUTPUT: Final = 2
-_NODE_OP_TYPE: Final = 4
-_NODE_ATTRIBUTE: Final = 5
 _ATTRIBUTE_TENSORS: Final = (5, 10)
-_ATTRIBUTE_GRAPHS: Final = (6, 11)
 _ATTRIBUTE_SPARSE: Final = (22, 23)
 _TENSOR_INT64: Final = 7
 _TENSOR_NAME: Final = 8
@@ -125,7 +125,7 @@ def summarise(model: bytes) -> Summary:
     external: list[str] = []
     graphs = 0
     for field, value in messages(memoryview(model)):
-        if field == _MODEL_GRAPH:
+        if field == MODEL_GRAPH:
             graphs += 1
             _read_main_graph(value, outputs, tensors)
             external += _external_in_graph(value)
@@ -133,9 +133,9 @@ def summarise(model: bytes) -> Summary:
             for part, inner in messages(value):
                 if part in _TRAINING_GRAPHS:
                     external += _external_in_graph(inner)
-        elif field == _MODEL_FUNCTIONS:
+        elif field == MODEL_FUNCTIONS:
             for part, inner in messages(value):
-                if part == _FUNCTION_NODE:
+                if part == FUNCTION_NODE:
                     external += _external_in_node(inner, 0)
     if not graphs or not tensors:
         raise ValueError("it holds no graph")
@@ -148,7 +148,7 @@ def add_output(model: bytes, *names: str) -> bytes:
     Type and shape are left out: ONNX Runtime infers them.
     """
     graph = b"".join(field_bytes(_GRAPH_OUTPUT, field_bytes(_VALUE_NAME, name.encode())) for name in names)
-    return model + field_bytes(_MODEL_GRAPH, graph)
+    return model + field_bytes(MODEL_GRAPH, graph)
 
 
 def cut_graph(model: bytes, start: str, end: str) -> bytes:
@@ -164,7 +164,7 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
         The tensor that becomes the only input, float32.
     """
     rest, graph = _main_graph(model)
-    nodes = [(index, *_ends(value)) for index, (field, value) in enumerate(graph) if field == _GRAPH_NODE]
+    nodes = [(index, *_ends(value)) for index, (field, value) in enumerate(graph) if field == GRAPH_NODE]
     constants = {
         _name(value, _TENSOR_NAME) for field, value in graph if field in (_GRAPH_INITIALIZER, _GRAPH_SPARSE_INITIALIZER)
     }
@@ -179,14 +179,14 @@ def cut_graph(model: bytes, start: str, end: str) -> bytes:
     outside = wanted - made - constants - {start, ""}
     if not reached or outside:
         raise ValueError(f"tensor {end!r} is not made from {start!r} alone")
-    dropped = (_GRAPH_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUES)
+    dropped = (GRAPH_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUES)
     tensor = field_bytes(_TYPE_TENSOR, varint_bytes(_TENSOR_ELEMENT << 3 | VARINT) + varint_bytes(_FLOAT))
     parts = [copied(*entry) for index, entry in enumerate(graph) if index in kept or entry[0] not in dropped]
     parts += [
         field_bytes(_GRAPH_INPUT, field_bytes(_VALUE_NAME, start.encode()) + field_bytes(_VALUE_TYPE, tensor)),
         field_bytes(_GRAPH_OUTPUT, field_bytes(_VALUE_NAME, end.encode())),
     ]
-    return rest + field_bytes(_MODEL_GRAPH, b"".join(parts))
+    return rest + field_bytes(MODEL_GRAPH, b"".join(parts))
 
 
 def free_batch(model: bytes, batch: int) -> bytes:
@@ -195,19 +195,17 @@ def free_batch(model: bytes, batch: int) -> bytes:
     Whether each row is still one face is not checked. Raise ValueError if a shape cannot be read.
     """
     rest, graph = _main_graph(model)
-    nodes = [value for field, value in graph if field == _GRAPH_NODE and isinstance(value, memoryview)]
-    shapes = {
-        _ends(node)[0][1] for node in nodes if _name(node, _NODE_OP_TYPE) == "Reshape" and len(_ends(node)[0]) > 1
-    }
+    nodes = [value for field, value in graph if field == GRAPH_NODE and isinstance(value, memoryview)]
+    shapes = {_ends(node)[0][1] for node in nodes if _name(node, NODE_OP_TYPE) == "Reshape" and len(_ends(node)[0]) > 1}
     parts = []
     for field, value in graph:
         if field == _GRAPH_INITIALIZER and isinstance(value, memoryview) and _name(value, _TENSOR_NAME) in shapes:
             parts.append(field_bytes(field, _freed(value, batch)))
-        elif field == _GRAPH_NODE and isinstance(value, memoryview) and shapes & set(_ends(value)[1]):
+        elif field == GRAPH_NODE and isinstance(value, memoryview) and shapes & set(_ends(value)[1]):
             parts.append(field_bytes(field, _freed_node(value, batch)))
         else:
             parts.append(copied(field, value))
-    return rest + field_bytes(_MODEL_GRAPH, b"".join(parts))
+    return rest + field_bytes(MODEL_GRAPH, b"".join(parts))
 
 
 def _main_graph(model: bytes) -> tuple[bytes, list[tuple[int, int | memoryview]]]:
@@ -215,7 +213,7 @@ def _main_graph(model: bytes) -> tuple[bytes, list[tuple[int, int | memoryview]]
     rest = b""
     graph: list[tuple[int, int | memoryview]] = []
     for field, value in fields(memoryview(model)):
-        if field == _MODEL_GRAPH and isinstance(value, memoryview):
+        if field == MODEL_GRAPH and isinstance(value, memoryview):
             graph += fields(value)
         else:
             rest += copied(field, value)
@@ -226,7 +224,7 @@ def _freed_node(node: memoryview, batch: int) -> bytes:
     """Free the tensor of a Constant node."""
     parts = []
     for field, value in fields(node):
-        if field == _NODE_ATTRIBUTE and isinstance(value, memoryview):
+        if field == NODE_ATTRIBUTE and isinstance(value, memoryview):
             inner = (
                 field_bytes(part, _freed(one, batch))
                 if part == _ATTRIBUTE_TENSORS[0] and isinstance(one, memoryview)
@@ -274,13 +272,13 @@ def _read_main_graph(graph: memoryview, outputs: list[str], tensors: dict[str, s
     for field, value in messages(graph):
         if field == _GRAPH_OUTPUT:
             outputs += [text(inner) for part, inner in messages(value) if part == _VALUE_NAME]
-        elif field == _GRAPH_NODE:
+        elif field == GRAPH_NODE:
             made: list[str] = []
             op = ""
             for part, inner in messages(value):
                 if part == _NODE_OUTPUT:
                     made.append(text(inner))
-                elif part == _NODE_OP_TYPE:
+                elif part == NODE_OP_TYPE:
                     op = text(inner)
             tensors.update((name, op) for name in made if name)
 
@@ -294,7 +292,7 @@ def _external_in_graph(graph: memoryview, depth: int = 0) -> list[str]:
             found += _external_in_tensor(value)
         elif field == _GRAPH_SPARSE_INITIALIZER:
             found += _external_in_sparse(value)
-        elif field == _GRAPH_NODE:
+        elif field == GRAPH_NODE:
             found += _external_in_node(value, depth)
     return found
 
@@ -302,14 +300,14 @@ def _external_in_graph(graph: memoryview, depth: int = 0) -> list[str]:
 def _external_in_node(node: memoryview, depth: int) -> list[str]:
     found: list[str] = []
     for field, attribute in messages(node):
-        if field != _NODE_ATTRIBUTE:
+        if field != NODE_ATTRIBUTE:
             continue
         for part, value in messages(attribute):
             if part in _ATTRIBUTE_TENSORS:
                 found += _external_in_tensor(value)
             elif part in _ATTRIBUTE_SPARSE:
                 found += _external_in_sparse(value)
-            elif part in _ATTRIBUTE_GRAPHS:
+            elif part in ATTRIBUTE_GRAPHS:
                 found += _external_in_graph(value, depth + 1)
     return found
 

@@ -1,4 +1,4 @@
-"""Read and write the fields of protobuf messages, which ONNX files consist of."""
+"""Read and write the fields of protobuf messages, and the numbers of the fields of ONNX that several readers need."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ VARINT: Final = 0
 _LENGTH: Final = 2
 _FIXED: Final = {1: 8, 5: 4}
 UINT32: Final = 0xFFFFFFFF
+
+# Field numbers of onnx.proto.
+MODEL_GRAPH: Final = 7
+MODEL_FUNCTIONS: Final = 25
+FUNCTION_NODE: Final = 7
+GRAPH_NODE: Final = 1
+NODE_OP_TYPE: Final = 4
+NODE_ATTRIBUTE: Final = 5
+ATTRIBUTE_GRAPHS: Final = (6, 11)
 
 
 def messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
