@@ -161,6 +161,18 @@ def test_json_says_what_a_reader_looks_for() -> None:
     assert plain["attention"][0][0] == float("0.020408163")
 
 
+def test_operating_points_come_back_and_may_be_missing_or_damaged() -> None:
+    one = explanation(operating_points=(POINT,))
+    again = Explanation.from_json(one.to_json())
+    assert again == one
+    assert again.operating_points[0].fnmr_interval == (0.008, 0.018)
+    plain = one.to_dict()
+    del plain["operating_points"]
+    assert Explanation.from_dict(plain).operating_points == ()
+    with pytest.raises(DataError, match="'operating_points' of the file holds a damaged point"):
+        Explanation.from_dict(one.to_dict() | {"operating_points": [{"name": "FMR 1e-3"}]})
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     arrays(np.float32, (4, 3), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)),
@@ -200,7 +212,7 @@ def test_malformed_json_is_refused_in_one_line(source: str, message: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", sorted(set(explanation().to_dict()) - {"margin"}))
+@pytest.mark.parametrize("key", sorted(set(explanation().to_dict()) - {"margin", "operating_points"}))
 def test_every_key_is_needed(key: str) -> None:
     plain = explanation().to_dict()
     del plain[key]

@@ -11,12 +11,13 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import DataError, InputError
+from whyface.errors import DataError, InputError, ModelError
 from whyface.explain.provenance import NO_GRID, Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
 from whyface.explain.usual import Telling
 from whyface.files import json_values as values
 from whyface.files.guarded import parse_json
 from whyface.models.calibration import Bound
+from whyface.models.operating_point import OperatingPoint
 from whyface.xcos.grid import AttentionKind
 
 SCHEMA: Final = "whyface/explanation/2"
@@ -80,6 +81,8 @@ class Explanation:
     undecided
         Whether the doubt leaves the verdict open; without it, a doubt only marks a verdict that was asked for all the
         same. There are no reasons and no probability for what is undecided.
+    operating_points
+        The model's measured thresholds with their error rates, for whoever asks what another threshold would do.
 
     Raises
     ------
@@ -114,6 +117,7 @@ class Explanation:
     telling: Telling | None = None
     doubt: str | None = None
     undecided: bool = False
+    operating_points: tuple[OperatingPoint, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("score", "threshold", "probability"):
@@ -216,6 +220,7 @@ class Explanation:
             array = getattr(self, name)
             plain[name] = None if array is None else values.array_to_lists(array)
         plain["telling"] = None if self.telling is None else self.telling.to_dict()
+        plain["operating_points"] = [point.to_dict() for point in self.operating_points]
         return plain
 
     def to_json(self, *, indent: int | None = None) -> str:
@@ -258,6 +263,7 @@ class Explanation:
                 doubt=None if first else read_key(part, data, "doubt", _text_or_none),
                 undecided=verdict == "undecided",
                 telling=None if schema == READABLE[0] else read_key(part, data, "telling", _telling),
+                operating_points=read_key(part, {"operating_points": [], **data}, "operating_points", _points),
                 **read,
             )
         except InputError as error:
@@ -362,6 +368,13 @@ def _text_or_none(value: Any) -> str | None:
 
 def _telling(value: Any) -> Telling | None:
     return values.optional(Telling.from_dict, value)
+
+
+def _points(value: Any) -> tuple[OperatingPoint, ...]:
+    try:
+        return tuple(OperatingPoint.from_dict(item) for item in values.items(value))
+    except ModelError as error:
+        raise ValueError(f"holds a damaged point ({error})") from error
 
 
 def _faces(value: Any) -> tuple[FaceInfo, FaceInfo] | None:

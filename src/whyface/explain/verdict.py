@@ -20,7 +20,7 @@ from whyface.faces.quality import FaceQuality
 from whyface.faces.quality_meter import default_meter
 from whyface.models.calibration import Calibration
 from whyface.models.catalogue import DEFAULT_MODEL
-from whyface.models.operating_point import DEFAULT_FMR
+from whyface.models.operating_point import DEFAULT_FMR, OperatingPoint
 from whyface.models.preprocessing import Preprocessing
 from whyface.xcos.comparison import COSINE, SearchableComparison
 from whyface.xcos.grid import AttentionKind
@@ -164,6 +164,8 @@ class VerdictMethod:
         Origin of the threshold.
     usual
         What similarity is usual at each place, or None.
+    points
+        The model's measured thresholds.
 
     References
     ----------
@@ -177,9 +179,11 @@ class VerdictMethod:
         threshold: float,
         source: ThresholdSource,
         usual: UsualSimilarity | None = None,
+        points: Sequence[OperatingPoint] = (),
     ) -> None:
         self.comparison = comparison
         self.usual = usual
+        self.points = tuple(points)
         self.threshold = threshold
         self.source = source
         self.name = "cosine" if comparison.attention is None else "xcos"
@@ -222,6 +226,7 @@ class VerdictMethod:
                 telling=None if maps is None or self.usual is None else self.usual.judge(maps.similarity[row]),
                 settings={} if attention is None else {"attention": attention},
                 versions=software_versions(),
+                operating_points=self.points,
                 faces=(FaceInfo.from_face(pair[0], grid), FaceInfo.from_face(pair[1], grid)),
             )
             explanations.append(replace(explanation, sentences=describe(explanation)))
@@ -334,7 +339,8 @@ class FaceVerifier:
             )
         comparison = opened.comparison(kind)
         usual = None if comparison.attention is None else find_usual(entry, comparison.sha256)
-        self.method = VerdictMethod(comparison, threshold=threshold, source=source, usual=usual)
+        points = () if entry is None else entry.thresholds.get(kind or COSINE, ())
+        self.method = VerdictMethod(comparison, threshold=threshold, source=source, usual=usual, points=points)
 
     def explain(self, face_a: Face, face_b: Face) -> Explanation:
         """Verify two aligned faces and say why; undecided where a face cannot support a verdict."""
