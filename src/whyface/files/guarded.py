@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -78,7 +79,7 @@ def parse_json(source: str | bytes) -> Any:
     """
     try:
         text = source.decode("utf-8") if isinstance(source, bytes) else source
-        return json.loads(text, parse_constant=_no_constant, parse_int=_whole)
+        return json.loads(text, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -142,6 +143,13 @@ def _whole(digits: str) -> int:
     value = int(digits) if len(digits) < 25 else LARGEST_NUMBER
     if abs(value) >= LARGEST_NUMBER:
         raise ValueError("a number beyond 64 bits")
+    return value
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError("a number too large for a float")
     return value
 
 
