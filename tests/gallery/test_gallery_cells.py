@@ -7,6 +7,9 @@ from typing import Literal
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="needs the extra torch")
+
 from torch import nn
 
 from helpers.gallery_models import tiny_xcos

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("pyarrow", reason="needs the extra evaluate")
+pytest.importorskip("yaml", reason="needs the extra train")
 
 from helpers.face_folders import write_config, write_faces
 from helpers.gallery_models import TinyGrids, faces
