@@ -20,6 +20,7 @@ from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
 from whyface.commands.gallery import app as gallery
 from whyface.commands.identify import identify
+from whyface.commands.patch import app as patch
 from whyface.commands.train import export, train
 from whyface.commands.verify import demo, models, verify
 from whyface.commands.words import words
@@ -64,6 +65,7 @@ app.command()(export)
 app.command()(benchmark)
 app.command()(batch)
 app.add_typer(gallery, name="gallery")
+app.add_typer(patch, name="patch")
 
 
 def main() -> None:

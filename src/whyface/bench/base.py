@@ -123,10 +123,9 @@ def read_chunks(
     protocol: PairProtocol, source: PictureSource, numbers: NDArray[np.intp], *, size: int, seed: int
 ) -> Iterator[PairChunk]:
     """Read the pairs' faces, ``size`` pairs at a time. Raise DataError if a picture cannot be read."""
-    people = np.asarray(protocol.people)
     for start in range(0, len(numbers), size):
         part = numbers[start : start + size]
-        others = [_somebody_else(people, protocol, int(number), seed) for number in part]
+        others = [third_person(protocol, int(number), seed) for number in part]
         yield PairChunk(
             numbers=part,
             first=_read(source, protocol, protocol.left[part]),
@@ -137,7 +136,12 @@ def read_chunks(
         )
 
 
-def _somebody_else(people: NDArray[np.str_], protocol: PairProtocol, number: int, seed: int) -> int:
+def third_person(protocol: PairProtocol, number: int, seed: int) -> int:
+    """Return a picture of somebody who is not in a pair, by its row in the protocol, drawn at random.
+
+    Raise InputError if the protocol has only two people.
+    """
+    people = protocol.people
     pair = {people[protocol.left[number]], people[protocol.right[number]]}
     rng = np.random.default_rng((seed, 1, number))
     if set(people) <= pair:

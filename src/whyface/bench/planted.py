@@ -8,6 +8,7 @@ that mislead the model, and parts of a stranger in a genuine pair.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import cv2
@@ -98,12 +99,21 @@ def patch_mask(rng: np.random.Generator, *, patches: int = PATCHES, side: int = 
 
     Raise InputError if a patch is larger than the face.
     """
-    if not 1 <= side <= FACE_SIZE or patches < 0:
-        raise InputError(f"{patches} patches of {side} x {side} do not fit a face of {FACE_SIZE} x {FACE_SIZE}")
     mask = np.zeros((FACE_SIZE, FACE_SIZE), np.bool_)
-    for top, left in rng.integers(0, FACE_SIZE - side + 1, (patches, 2)):
+    for top, left in _corners(rng, patches, side):
         mask[top : top + side, left : left + side] = True
     return mask
+
+
+def patch_corners(chunk: PairChunk) -> list[NDArray[np.intp]]:
+    """Return for each pair the top left corners (row, column) of the patches of :func:`patched_faces`, (27, 2)."""
+    return [_corners(rng, PATCHES, PATCH_SIDE) for rng in chunk.generators(_PURPOSE)]
+
+
+def _corners(rng: np.random.Generator, patches: int, side: int) -> NDArray[np.intp]:
+    if not 1 <= side <= FACE_SIZE or patches < 0:
+        raise InputError(f"{patches} patches of {side} x {side} do not fit a face of {FACE_SIZE} x {FACE_SIZE}")
+    return rng.integers(0, FACE_SIZE - side + 1, (patches, 2))
 
 
 def patch_chance(*, patches: int = PATCHES, side: int = PATCH_SIDE) -> NDArray[np.float64]:
@@ -137,6 +147,36 @@ POINTED: Final = 0.1
 _REPLACEMENT_PURPOSE, _TRUTH_PURPOSE = 3, 7
 
 
+def replaced_scores(
+    chunk: PairChunk, patched: Faces, maps: NDArray[np.float32], subject: Subject, shares: Sequence[float]
+) -> tuple[NDArray[np.float64], list[Faces]]:
+    """Put original pixels back into patched first faces, those first that a method's maps call most telling.
+
+    A match gives up the pixels most for it, any other pair those most against it. Return the scores (N, 1 + S), without
+    replacement first, and the replaced faces of each pair, (S, 3, 112, 112).
+
+    Parameters
+    ----------
+    patched
+        The patched first faces.
+    maps
+        The method's maps of them.
+    shares
+        Shares of the pixels.
+    """
+    features, score = subject.comparison.features, subject.comparison.scores
+    second = features(chunk.second)
+    values = np.empty((len(chunk), 1 + len(shares)))
+    values[:, 0] = score(features(patched), second)
+    orders = subject.most_telling_first(maps, values[:, 0] > subject.threshold, chunk.generators(_REPLACEMENT_PURPOSE))
+    faces = []
+    for row, order in enumerate(orders):
+        masks = [first_pixels(order, share) for share in shares]
+        faces.append(np.stack([np.where(mask, chunk.first[row], patched[row]) for mask in masks]))
+        values[row, 1:] = score(features(faces[-1]), second[row : row + 1])
+    return values, faces
+
+
 class ReplacementTest(BenchTest):
     """Scores along the replacement curve, 0 to 95 % of the pixels, and whether the map finds the patches.
 
@@ -151,22 +191,12 @@ class ReplacementTest(BenchTest):
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""
         patched, masks = patched_faces(chunk)
-        second = subject.comparison.features(chunk.second)
-        before = subject.comparison.scores(subject.comparison.features(patched), second)
         found = explain(patched, chunk.second)
-        orders = subject.most_telling_first(
-            found.map_a, before > subject.threshold, chunk.generators(_REPLACEMENT_PURPOSE)
-        )
+        values, _ = replaced_scores(chunk, patched, found.map_a, subject, STEPS[1:])
         truth = subject.most_telling_first(found.map_a, ~chunk.genuine, chunk.generators(_TRUTH_PURPOSE))
         pointed = np.stack([first_pixels(order, POINTED) for order in truth])
         precision, chance = ((where * pointed).sum(axis=(1, 2)) / pointed[0].sum() for where in (masks, patch_chance()))
-        values = np.empty((len(chunk), len(STEPS)))
-        for row, order in enumerate(orders):
-            values[row, 0] = before[row]
-            masks_of_steps = [first_pixels(order, step) for step in STEPS[1:]]
-            replaced = np.stack([np.where(mask, chunk.first[row], patched[row]) for mask in masks_of_steps])
-            values[row, 1:] = subject.comparison.scores(subject.comparison.features(replaced), second[row : row + 1])
-        clean = subject.comparison.scores(subject.comparison.features(chunk.first), second).astype(np.float64)
+        clean = subject.scores(chunk.first, chunk.second)
         return [
             rows("score", chunk, STEPS, values),
             rows("clean", chunk, (0.0,), clean),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from whyface.bench.patch_set import PatchCurve
 from whyface.bench.summary import MethodSummary
 from whyface.errors import InputError
 from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet, dress
@@ -91,18 +92,71 @@ def _draw_panel(
 
 
 def _draw_key(sheet: Sheet, x: float, methods: Sequence[str], controls: Sequence[str]) -> None:
+    _key(
+        sheet,
+        x,
+        [
+            (method, *_stroke(method, methods, controls), MUTED if method in controls else INK)
+            for method in (*methods, *controls)
+        ],
+    )
+
+
+def _key(sheet: Sheet, x: float, lines: Sequence[tuple[str, str, tuple[float, ...], str]]) -> None:
+    """Draw the key: label, colour of the line, its dashes, and colour of the label."""
     from matplotlib.lines import Line2D  # noqa: PLC0415 - slow to import
 
     y = float(_TOP + 12)
-    for method in (*methods, *controls):
-        color, dashes = _stroke(method, methods, controls)
+    for label, color, dashes, ink in lines:
         height = 1 - (y - 4) / sheet.height
         mark = Line2D([x / sheet.width, (x + 28) / sheet.width], [height, height], color=color, lw=2)
         if dashes:
             mark.set_dashes(dashes)
         sheet.figure.add_artist(mark)
-        sheet.text(x + 38, y, method, size=10, color=MUTED if method in controls else INK)
+        sheet.text(x + 38, y, label, size=10, color=ink)
         y += 22
+
+
+def patch_figure(curves: Sequence[PatchCurve]) -> Figure:
+    """Draw FMR and FNMR while patched pixels are replaced: a method's order solid, a random order dashed.
+
+    Raises
+    ------
+    InputError
+        If there are no curves, or too many to tell apart.
+    """
+    methods = list(dict.fromkeys((one.model, one.method) for one in curves if one.strategy != "random"))
+    models = list(dict.fromkeys(one.model for one in curves))
+    if not curves or len(methods) > len(_COLORS) or len(models) > len(_COLORS):
+        raise InputError(f"draw 1 to {len(_COLORS)} curves of methods at once, got {len(methods)}")
+    strokes: list[tuple[str, str, tuple[float, ...], str]] = []
+    for one in curves:
+        if one.strategy == "random":
+            strokes.append((f"random, {one.model}", _COLORS[models.index(one.model)], (3, 2), MUTED))
+        else:
+            name = one.method if len(models) == 1 else f"{one.method}, {one.model}"
+            strokes.append((name, _COLORS[methods.index((one.model, one.method))], (), INK))
+    width = _LEFT + 2 * (_PANEL + _GAP) + _KEY + 100
+    sheet = Sheet(width, max(_TOP + _PANEL + 72, _TOP + 22 * len(curves) + 40))
+    sheet.text(_SIDE, 46, "Undoing patches", size=15, weight="bold")
+    subtitle = f"{curves[0].protocol}, {curves[0].pairs:,} pairs; solid: in the order of a method, dashed: at random"
+    sheet.text(_SIDE, 72, subtitle, size=9.5, color=MUTED)
+    for number, name in enumerate(("FMR", "FNMR")):
+        x = _LEFT + number * (_PANEL + _GAP)
+        axes = sheet.figure.add_axes(sheet.box(x, _TOP, _PANEL, _PANEL))
+        axes.set_label(name)
+        for one, (label, color, dashes, _) in zip(curves, strokes, strict=True):
+            rates = one.fmr if name == "FMR" else one.fnmr
+            (line,) = axes.plot(100 * np.array(one.shares), 100 * np.array(rates), color=color, lw=1.7, label=label)
+            if dashes:
+                line.set_dashes(dashes)
+        axes.set_xlim(0, None)
+        axes.set_ylim(0, None)
+        dress(axes)
+        axes.set_xlabel("Share of the pixels replaced, %", size=10, color=INK, family=FONT, labelpad=8)
+        axes.set_ylabel(f"{name}, %", size=10, color=INK, family=FONT, labelpad=8)
+    _key(sheet, _LEFT + 2 * (_PANEL + _GAP) - 20, strokes)
+    return sheet.figure
 
 
 @dataclass(frozen=True)
