@@ -23,6 +23,7 @@ LAYERS = (
     ("train",),
     ("figures",),
     ("verification",),
+    ("record_check",),
     ("commands",),
     ("cli",),
     ("__main__",),

@@ -16,6 +16,7 @@ import typer
 from whyface import __version__
 from whyface.commands.batch import batch
 from whyface.commands.benchmark import benchmark
+from whyface.commands.check import check
 from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
 from whyface.commands.gallery import app as gallery
@@ -54,6 +55,7 @@ def _options(
 
 
 app.command()(verify)
+app.command()(check)
 app.command()(demo)
 app.command()(models)
 app.command()(evaluate)

@@ -11,6 +11,7 @@ import numpy as np
 
 from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
+from whyface.explain.record import Clock, utc_now
 from whyface.explain.verdict import FaceVerifier, doubt_about, measured
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face, load_faces
@@ -111,7 +112,7 @@ class Verifier(FaceVerifier):
 
     Parameters
     ----------
-    model, attention, threshold, fmr, model_directory, grid, output, preprocessing, unchecked, prior, accept_poor
+    model, attention, threshold, fmr, model_directory, grid, output, preprocessing, unchecked, prior, accept_poor, clock
         As for :class:`~whyface.explain.verdict.FaceVerifier`.
     threads
         Threads of ONNX Runtime for the face detector and the model; None: ONNX Runtime's default.
@@ -145,6 +146,7 @@ class Verifier(FaceVerifier):
         detector: Detector | None = None,
         prior: float | None = None,
         accept_poor: bool = False,
+        clock: Clock = utc_now,
     ) -> None:
         super().__init__(
             model,
@@ -160,6 +162,7 @@ class Verifier(FaceVerifier):
             providers=providers,
             prior=prior,
             accept_poor=accept_poor,
+            clock=clock,
         )
         self._detector = detector
 
@@ -174,6 +177,7 @@ class Verifier(FaceVerifier):
         any_face: bool = False,
         bgr: bool = False,
         max_pixels: int = MAX_PIXELS,
+        note: str = "",
     ) -> Verification:
         """Verify two photos.
 
@@ -192,6 +196,8 @@ class Verifier(FaceVerifier):
             The channels of arrays are in OpenCV's order: blue, green, red.
         max_pixels
             Maximum number of pixels, checked before a photo is decoded.
+        note
+            The operator's note, kept in the record of the explanation.
 
         Raises
         ------
@@ -216,7 +222,7 @@ class Verifier(FaceVerifier):
                 )
                 for photo in (photo_a, photo_b)
             )
-            return self.best_pair(first, second)
+            return self.best_pair(first, second, note=note)
         faces = [
             load_face(
                 photo,
@@ -229,9 +235,9 @@ class Verifier(FaceVerifier):
             )
             for photo, index in ((photo_a, face_a), (photo_b, face_b))
         ]
-        return self.compare(faces[0], faces[1])
+        return self.compare(faces[0], faces[1], note=note)
 
-    def best_pair(self, faces_a: Sequence[Face], faces_b: Sequence[Face]) -> Verification:
+    def best_pair(self, faces_a: Sequence[Face], faces_b: Sequence[Face], *, note: str = "") -> Verification:
         """Verify the most alike pair of faces, one from each side.
 
         Faces that cannot support a verdict are passed over as long as there are others. With more than one comparison
@@ -241,6 +247,8 @@ class Verifier(FaceVerifier):
         ----------
         faces_a, faces_b
             Aligned faces, such as all of a photo.
+        note
+            The operator's note, kept in the record.
 
         Raises
         ------
@@ -256,7 +264,7 @@ class Verifier(FaceVerifier):
         fit = np.array([[doubt_about([a.quality, b.quality]) is None for b in sides[1]] for a in sides[0]])
         chosen = scores if self.accept_poor or not fit.any() else np.where(fit, scores, -np.inf)
         row, column = np.unravel_index(int(chosen.argmax()), chosen.shape)
-        found = self.compare(sides[0][row], sides[1][column])
+        found = self.compare(sides[0][row], sides[1][column], note=note)
         if scores.size == 1:
             return found
         explanation = replace(
@@ -269,10 +277,10 @@ class Verifier(FaceVerifier):
         )
         return replace(found, explanation=explanation)
 
-    def compare(self, face_a: Face, face_b: Face) -> Verification:
-        """Verify two aligned faces; undecided where a face cannot support a verdict."""
+    def compare(self, face_a: Face, face_b: Face, *, note: str = "") -> Verification:
+        """Verify two aligned faces, with a note for the record; undecided where a face cannot support a verdict."""
         face_a, face_b = measured(face_a), measured(face_b)
-        return Verification(self.explain(face_a, face_b), face_a, face_b)
+        return Verification(self.explain(face_a, face_b, note=note), face_a, face_b)
 
 
 def _choice(found: Verification, faces: tuple[int, ...], poor: int) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ WAYS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("way", sorted(WAYS))
 def test_the_same_pixels_every_way(way: str) -> None:
-    pixels, name = read_picture(WAYS[way]())
+    pixels, name, _ = read_picture(WAYS[way]())
     np.testing.assert_array_equal(pixels, colours())
     assert pixels.flags.c_contiguous and name
     face = load_face(WAYS[way](), aligned=True)
@@ -86,7 +86,7 @@ def test_paths_and_open_files(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded())
     for given in (path, str(path)):
-        pixels, name = read_picture(given)
+        pixels, name, _ = read_picture(given)
         np.testing.assert_array_equal(pixels, colours())
         assert name == str(path)
     with path.open("rb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -126,7 +127,7 @@ def explain(
         with progress_bar(opened.name) as progress:
             if isinstance(opened, BlackBoxMethod):
                 opened.progress = progress
-            found.append(verifier.judged(opened(faces)))
+            found.append(replace(verifier.judged(opened(faces)), record=verification.explanation.record))
     if figure is not None:
         import_matplotlib()
         from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import

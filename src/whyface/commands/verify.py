@@ -59,6 +59,7 @@ def verify(
         bool, typer.Option("--any-face", help="Compare all faces of both photos and take the most alike pair.")
     ] = False,
     max_megapixels: Annotated[float, typer.Option(min=0.01, help="Refuse larger photos.")] = 50.0,
+    note: Annotated[str, typer.Option(help="A note for the record in the JSON.", show_default=False)] = "",
 ) -> None:
     """Decide whether two photos show the same person, with reasons.
 
@@ -78,6 +79,7 @@ def verify(
         face_b=face_b,
         any_face=any_face,
         max_pixels=int(max_megapixels * 1e6),
+        note=note,
     )
     if figure is not None:
         import_matplotlib()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, ModelError
 from whyface.explain.provenance import NO_GRID, Cost, FaceInfo, ModelInfo, ThresholdSource, read_key, string_mapping
+from whyface.explain.record import Record
 from whyface.explain.usual import Telling
 from whyface.files import json_values as values
 from whyface.files.guarded import parse_json
@@ -83,6 +84,8 @@ class Explanation:
         same. There are no reasons and no probability for what is undecided.
     operating_points
         The model's measured thresholds with their error rates, for whoever asks what another threshold would do.
+    record
+        When and with which files and settings the verdict came about; None if that was not kept.
 
     Raises
     ------
@@ -118,6 +121,7 @@ class Explanation:
     doubt: str | None = None
     undecided: bool = False
     operating_points: tuple[OperatingPoint, ...] = ()
+    record: Record | None = None
 
     def __post_init__(self) -> None:
         for name in ("score", "threshold", "probability"):
@@ -221,6 +225,7 @@ class Explanation:
             plain[name] = None if array is None else values.array_to_lists(array)
         plain["telling"] = None if self.telling is None else self.telling.to_dict()
         plain["operating_points"] = [point.to_dict() for point in self.operating_points]
+        plain["record"] = None if self.record is None else self.record.to_dict()
         return plain
 
     def to_json(self, *, indent: int | None = None) -> str:
@@ -262,8 +267,9 @@ class Explanation:
                 sentences=read_key(part, data, "sentences", lambda v: tuple(map(values.text, values.items(v)))),
                 doubt=None if first else read_key(part, data, "doubt", _text_or_none),
                 undecided=verdict == "undecided",
-                telling=None if schema == READABLE[0] else read_key(part, data, "telling", _telling),
                 operating_points=read_key(part, {"operating_points": [], **data}, "operating_points", _points),
+                telling=None if first else read_key(part, data, "telling", _telling),
+                record=read_key(part, {"record": None, **data}, "record", _record),
                 **read,
             )
         except InputError as error:
@@ -375,6 +381,10 @@ def _points(value: Any) -> tuple[OperatingPoint, ...]:
         return tuple(OperatingPoint.from_dict(item) for item in values.items(value))
     except ModelError as error:
         raise ValueError(f"holds a damaged point ({error})") from error
+
+
+def _record(value: Any) -> Record | None:
+    return values.optional(Record.from_dict, value)
 
 
 def _faces(value: Any) -> tuple[FaceInfo, FaceInfo] | None:

@@ -13,6 +13,7 @@ import numpy as np
 from whyface.errors import DataError, InputError
 from whyface.faces.face import Face
 from whyface.faces.quality import FaceQuality
+from whyface.files.integrity import ContentHash
 from whyface.files.json_values import count, items, mapping, number, numbers, optional, text
 from whyface.models.operating_point import OperatingPoint
 
@@ -188,6 +189,12 @@ class FaceInfo:
     outside
         Row and column of each place that lies outside the photo, on the explanation's grid, or on 7 x 7 places if it
         has none; these carry no reason.
+    transform
+        Rows of the affine map (2, 3) from crop pixels to photo pixels; None for an aligned crop.
+    photo_size
+        Height and width of the photo in pixels; None for an aligned crop.
+    file
+        Hash and size of the picture file, as it was read; None where it was no file.
     """
 
     source: str = ""
@@ -199,6 +206,9 @@ class FaceInfo:
     quality: FaceQuality | None = None
     sha256: str | None = None
     outside: tuple[tuple[int, int], ...] = ()
+    transform: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    photo_size: tuple[int, int] | None = None
+    file: ContentHash | None = None
 
     def __post_init__(self) -> None:
         if self.landmarks is not None and (len(self.landmarks) != 5 or any(len(p) != 2 for p in self.landmarks)):
@@ -222,6 +232,9 @@ class FaceInfo:
             quality=face.quality,
             sha256=face.sha256,
             outside=tuple((int(row), int(column)) for row, column in np.argwhere(face.outside(*grid))),
+            transform=None if face.to_photo is None else _transform(face.to_photo.tolist()),
+            photo_size=face.photo_size,
+            file=face.file,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -230,11 +243,15 @@ class FaceInfo:
         plain["box"] = None if self.box is None else list(self.box)
         plain["landmarks"] = None if self.landmarks is None else [list(point) for point in self.landmarks]
         plain["outside"] = [list(place) for place in self.outside]
+        plain["transform"] = None if self.transform is None else [list(row) for row in self.transform]
+        plain["photo_size"] = None if self.photo_size is None else list(self.photo_size)
         return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FaceInfo:
         """Build from the result of :meth:`to_dict`; raise DataError if a value is missing or invalid."""
+        # These came later than the first files.
+        data = {**dict.fromkeys(("quality", "sha256", "transform", "photo_size", "file")), "outside": [], **data}
         return _built(
             lambda: cls(
                 source=read_key("face", data, "source", text),
@@ -243,9 +260,12 @@ class FaceInfo:
                 score=read_key("face", data, "score", _maybe(number)),
                 index=read_key("face", data, "index", count),
                 count=read_key("face", data, "count", count),
-                quality=read_key("face", {"quality": None, **data}, "quality", _maybe(_quality)),
-                sha256=read_key("face", {"sha256": None, **data}, "sha256", _maybe(text)),
-                outside=read_key("face", {"outside": [], **data}, "outside", _places),
+                quality=read_key("face", data, "quality", _maybe(_quality)),
+                sha256=read_key("face", data, "sha256", _maybe(text)),
+                outside=read_key("face", data, "outside", _places),
+                transform=read_key("face", data, "transform", _maybe(_transform)),
+                photo_size=read_key("face", data, "photo_size", _maybe(_size)),
+                file=read_key("face", data, "file", _maybe(_file)),
             )
         )
 
@@ -255,6 +275,28 @@ def _places(value: Any) -> tuple[tuple[int, int], ...]:
     if any(len(place) != 2 for place in places):
         raise ValueError("must hold a row and a column for each place")
     return tuple((row, column) for row, column in places)
+
+
+def _transform(value: Any) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    first, second = (numbers(row, 3) for row in items(value))
+    return (first[0], first[1], first[2]), (second[0], second[1], second[2])
+
+
+def _size(value: Any) -> tuple[int, int]:
+    height, width = (count(side) for side in items(value))
+    return height, width
+
+
+def _file(value: Any) -> ContentHash:
+    found = mapping(value)
+    return ContentHash(hexadecimal(found.get("sha256")), count(found.get("size")))
+
+
+def hexadecimal(value: Any) -> str:
+    """Read a SHA-256 as 64 lower-case hexadecimal digits."""
+    if not _SHA256.fullmatch(text(value)):
+        raise ValueError("must be a SHA-256 of 64 hexadecimal digits")
+    return text(value)
 
 
 def _quality(value: Any) -> FaceQuality:

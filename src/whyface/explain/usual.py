@@ -157,12 +157,18 @@ def find_usual(entry: ModelEntry | None, sha256: str) -> UsualSimilarity | None:
     sha256
         SHA-256 of the network.
     """
+    path = usual_path(entry)
+    return None if path is None else read_usual(path, sha256)
+
+
+def usual_path(entry: ModelEntry | None) -> Path | None:
+    """Return the file with the usual similarities of a model; None if they are not on record."""
     # The folder of a plain network with thresholds beside it may hold another model's record.
     if entry is None or entry.sidecar is not None:
         return None
     own = entry.folder is not None and not entry.shipped
     path = entry.folder / FILE_NAME if own and entry.folder is not None else shipped_usual(entry.name)
-    return read_usual(path, sha256) if path.is_file() else None
+    return path if path.is_file() else None
 
 
 def shipped_usual(name: str) -> Path:

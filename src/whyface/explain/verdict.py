@@ -13,6 +13,7 @@ from whyface import __version__
 from whyface.errors import InputError, ModelError
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import NO_GRID, Cost, FaceInfo, ModelInfo, ThresholdSource
+from whyface.explain.record import Clock, Record, model_files, utc_now
 from whyface.explain.sentences import describe
 from whyface.explain.usual import UsualSimilarity, find_usual
 from whyface.faces.face import Face, stack_faces
@@ -21,7 +22,7 @@ from whyface.faces.quality_meter import default_meter
 from whyface.models.calibration import Calibration
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.models.operating_point import DEFAULT_FMR, OperatingPoint
-from whyface.models.preprocessing import Preprocessing
+from whyface.models.preprocessing import Preprocessing, as_preprocessing
 from whyface.xcos.comparison import COSINE, SearchableComparison
 from whyface.xcos.grid import AttentionKind
 from whyface.xcos.open_model import known_entry, open_model
@@ -143,7 +144,10 @@ def _to_compare(fault: str) -> str:
 
 def measured(face: Face) -> Face:
     """Return the face with its quality, measured from the crop if it was not measured where it was loaded."""
-    return face if face.quality is not None else replace(face, quality=default_meter().measure(face.image))
+    if face.quality is not None:
+        return face
+    meter = default_meter()
+    return replace(face, quality=meter.measure(face.image), made_with=(*face.made_with, *meter.files))
 
 
 FacePair = tuple[Face, Face]
@@ -260,6 +264,8 @@ class FaceVerifier:
         Models without a calibration give no probability.
     accept_poor
         Decide also about faces that cannot support a verdict; the doubt then marks the verdict.
+    clock
+        Returns the time for records; by default that of the computer, in UTC.
 
     Attributes
     ----------
@@ -292,6 +298,7 @@ class FaceVerifier:
         providers: str | Sequence[str] = "cpu",
         prior: float | None = None,
         accept_poor: bool = False,
+        clock: Clock = utc_now,
     ) -> None:
         if threshold is not None and fmr is not None:
             raise InputError("give a threshold or an FMR, not both")
@@ -302,6 +309,21 @@ class FaceVerifier:
         self.threads = threads
         self.prior = prior
         self.accept_poor = accept_poor
+        self.clock = clock
+        pixels = as_preprocessing(preprocessing)
+        self.request = {
+            "model": str(model),
+            "attention": attention,
+            "threshold": threshold,
+            "fmr": fmr,
+            "grid": grid,
+            "output": output,
+            "preprocessing": None if pixels is None else pixels.to_dict(),
+            "prior": prior,
+            "accept_poor": accept_poor,
+            "providers": providers if isinstance(providers, str) else list(providers),
+            "threads": threads,
+        }
         entry = known_entry(model, grid=grid, output=output, preprocessing=preprocessing)
         kind = attention or (entry.default_attention if entry is not None and entry.kind == "xcos" else None)
         # Report a threshold that is not on record before reading the files of a known model.
@@ -341,10 +363,20 @@ class FaceVerifier:
         usual = None if comparison.attention is None else find_usual(entry, comparison.sha256)
         points = () if entry is None else entry.thresholds.get(kind or COSINE, ())
         self.method = VerdictMethod(comparison, threshold=threshold, source=source, usual=usual, points=points)
+        self.files = model_files(opened, comparison.attention)
 
-    def explain(self, face_a: Face, face_b: Face) -> Explanation:
-        """Verify two aligned faces and say why; undecided where a face cannot support a verdict."""
-        return self.judged(self.method((measured(face_a), measured(face_b))))
+    def explain(self, face_a: Face, face_b: Face, *, note: str = "") -> Explanation:
+        """Verify two aligned faces and say why, with a record; undecided where a face cannot support a verdict.
+
+        Parameters
+        ----------
+        note
+            The operator's note, kept in the record.
+        """
+        pair = measured(face_a), measured(face_b)
+        files = (*self.files, *pair[0].made_with, *pair[1].made_with)
+        record = Record.now(self.clock, files=files, request=self.request, note=note)
+        return replace(self.judged(self.method(pair)), record=record)
 
     def judged(self, explanation: Explanation) -> Explanation:
         """Add the probability to an explanation of this model, or leave it undecided; point out identical pictures."""

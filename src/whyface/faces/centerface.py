@@ -20,6 +20,7 @@ from whyface.errors import FaceError, InputError, ModelError, ModelIntegrityErro
 from whyface.faces.align import apply_affine, invert_affine, warp
 from whyface.faces.detection import Detection, check_photo, largest_first, suppress_overlaps
 from whyface.faces.quality import roll_of
+from whyface.files.integrity import HashedFile
 from whyface.onnx_runtime import open_session
 
 Tensor = NDArray[np.float32]
@@ -92,9 +93,14 @@ class CenterFaceDetector:
         The network; :func:`whyface.faces.centerface.open_centerface` opens the one that comes with whyface.
     settings
         Search settings.
+    file
+        The file that the network is from, for records; None if it has none.
     """
 
-    def __init__(self, network: Network, settings: CentreSettings | None = None) -> None:
+    def __init__(
+        self, network: Network, settings: CentreSettings | None = None, *, file: HashedFile | None = None
+    ) -> None:
+        self.file = file
         self._network = network
         self._settings = settings if settings is not None else CentreSettings()
 
@@ -258,6 +264,9 @@ ASSET: Final = "assets/detector/centerface.onnx"
 """Path of the network's file in the package; see NOTICE.md next to it."""
 
 SHA256: Final = "5f9d0c07eee7d7daef429829ae7ad720f1662b21b18bc7fb8f6247de66fb34fe"
+
+
+FILE: Final = HashedFile("detector", "centerface.onnx", SHA256)
 
 
 def open_centerface(*, threads: int | None = None) -> Network:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
+from whyface.files.integrity import HashedFile
 
 Measure = Literal["union", "smaller"]
 """Divide the intersection of two boxes by the area of their union, or by that of the smaller box."""
@@ -88,6 +89,12 @@ class Detector(Protocol):
     def detect(self, photo: NDArray[np.uint8]) -> list[Detection]:
         """Return the faces of a photo (RGB uint8, shape (H, W, 3)), the largest box first; empty if there are none."""
         ...
+
+
+def detector_file(detector: Detector) -> HashedFile:
+    """Return the file behind a detector; of one that has none on record, the name of its class."""
+    file = getattr(detector, "file", None)
+    return file if isinstance(file, HashedFile) else HashedFile("detector", type(detector).__name__, None)
 
 
 def largest_first(detections: Iterable[Detection]) -> list[Detection]:

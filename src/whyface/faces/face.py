@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from whyface.errors import InputError
 from whyface.faces.quality import FaceQuality, inside_photo
 from whyface.faces.regions import FACE_SIZE
+from whyface.files.integrity import ContentHash, HashedFile
 
 __all__ = ["FACE_SIZE", "Face", "PlacedFace", "describe_choice", "describe_choices", "stack_faces"]
 
@@ -45,6 +46,10 @@ class Face:
         Measures of the crop and its photo, and whether the face can support a verdict; None if it was not measured.
     photo_size
         Height and width of the photo; None for an aligned crop.
+    file
+        Hash and size of the picture file, as it was read; None for a face from an array.
+    made_with
+        The files behind detection and quality.
     """
 
     image: NDArray[np.uint8]
@@ -57,6 +62,8 @@ class Face:
     count: int = 1
     quality: FaceQuality | None = None
     photo_size: tuple[int, int] | None = None
+    file: ContentHash | None = None
+    made_with: tuple[HashedFile, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image.shape != (FACE_SIZE, FACE_SIZE, 3) or self.image.dtype != np.uint8:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from whyface.errors import FaceError, InputError, PhotoError, shortened
 from whyface.faces.align import align
-from whyface.faces.detection import Detection, Detector
+from whyface.faces.detection import Detection, Detector, detector_file
 from whyface.faces.face import FACE_SIZE, Face
 from whyface.faces.photo import MAX_PIXELS
-from whyface.faces.picture_input import PictureInput, read_picture
+from whyface.faces.picture_input import PictureInput, ReadPicture, read_picture
 from whyface.faces.quality_meter import default_meter
 from whyface.files.photo_folder import describe_passed_over, list_photos
 from whyface.files.progress import ProgressCallback
@@ -44,9 +44,9 @@ def open_detector(name: str = DETECTORS[0], *, threads: int | None = None) -> De
     """
     # Imported late: a detector that is not used should cost nothing, nor should ONNX Runtime.
     if name == "centerface":
-        from whyface.faces.centerface import CenterFaceDetector, open_centerface  # noqa: PLC0415
+        from whyface.faces.centerface import FILE, CenterFaceDetector, open_centerface  # noqa: PLC0415
 
-        return CenterFaceDetector(open_centerface(threads=threads))
+        return CenterFaceDetector(open_centerface(threads=threads), file=FILE)
     if name == "mtcnn":
         from whyface.faces.mtcnn import MtcnnDetector, load_networks  # noqa: PLC0415
 
@@ -142,12 +142,12 @@ def load_faces(
     """
     if isinstance(picture, Face):
         return [picture]
-    pixels, name = read_picture(picture, bgr=bgr, max_pixels=max_pixels)
-    faces = find_faces(pixels, source=name, max_pixels=max_pixels, detector=detector, threads=threads)
+    read = read_picture(picture, bgr=bgr, max_pixels=max_pixels)
+    faces = _faces_in(read, default_detector(threads=threads) if detector is None else detector)
     if not faces:
         raise FaceError(
-            f"{shortened(name)}: no face found; use a photo with a larger, complete, frontal face, or set 'aligned' if "
-            f"the picture already is an aligned face of {FACE_SIZE} x {FACE_SIZE} pixels"
+            f"{shortened(read.name)}: no face found; use a photo with a larger, complete, frontal face, or set "
+            f"'aligned' if the picture already is an aligned face of {FACE_SIZE} x {FACE_SIZE} pixels"
         )
     return faces
 
@@ -179,14 +179,19 @@ def find_faces(
     """
     if isinstance(picture, Face):
         return [picture]
-    photo, name = read_picture(picture, bgr=bgr, max_pixels=max_pixels)
-    source = name if source is None else source
-    found = (detector if detector is not None else default_detector(threads=threads)).detect(photo)
+    read = read_picture(picture, bgr=bgr, max_pixels=max_pixels)
+    read = read if source is None else read._replace(name=source)
+    return _faces_in(read, default_detector(threads=threads) if detector is None else detector)
+
+
+def _faces_in(read: ReadPicture, detector: Detector) -> list[Face]:
+    photo, meter = read.pixels, default_meter()
+    found = detector.detect(photo)
     cut = [(detection, *crop) for detection in found if (crop := _aligned_or_none(photo, detection)) is not None]
     return [
         Face(
             image=crop,
-            source=source,
+            source=read.name,
             box=detection.box,
             landmarks=detection.landmarks,
             score=detection.score,
@@ -194,7 +199,9 @@ def find_faces(
             photo_size=(photo.shape[0], photo.shape[1]),
             index=index,
             count=len(cut),
-            quality=default_meter().measure(
+            file=read.file,
+            made_with=(detector_file(detector), *meter.files),
+            quality=meter.measure(
                 crop,
                 to_photo=crop_to_photo,
                 photo_size=(photo.shape[0], photo.shape[1]),
@@ -227,9 +234,16 @@ def _aligned_face(picture: PictureInput, index: int, bgr: bool, max_pixels: int)
                 "leave out 'aligned' to find and align the face"
             )
 
-    pixels, name = read_picture(picture, bgr=bgr, max_pixels=max_pixels, check_size=check)
-    # An array may still be changed by its owner.
-    return Face(image=pixels.copy(), source=name, quality=default_meter().measure(pixels))
+    read = read_picture(picture, bgr=bgr, max_pixels=max_pixels, check_size=check)
+    meter = default_meter()
+    return Face(
+        # An array may still be changed by its owner.
+        image=read.pixels.copy(),
+        source=read.name,
+        quality=meter.measure(read.pixels),
+        file=read.file,
+        made_with=meter.files,
+    )
 
 
 def _called(picture: PictureInput) -> str:

@@ -88,14 +88,26 @@ def read_photo(
         RGB uint8, shape (H, W, 3), C-contiguous.
     """
     _check_limit(max_pixels)
+    return decode_photo(photo_bytes(path), shortened(str(path)), max_pixels=max_pixels, check_size=check_size)
+
+
+def photo_bytes(path: str | Path) -> bytes:
+    """Return the content of a picture file: what is hashed and what is decoded are the same bytes.
+
+    Raise PhotoError if the file is missing, a folder, empty, too large or unreadable.
+    """
     _check_file(path)
+    name = shortened(str(path))
     try:
         with Path(path).open("rb") as file:
-            return _decode(file, shortened(str(path)), max_pixels, check_size)
+            data = file.read(LARGEST_PHOTO + 1)
     except PermissionError as error:
-        raise PhotoError(f"{shortened(str(path))}: no permission to read it; change the file's permissions") from error
+        raise PhotoError(f"{name}: no permission to read it; change the file's permissions") from error
     except OSError as error:
-        raise _damaged(shortened(str(path)), error) from error
+        raise _damaged(name, error) from error
+    if len(data) > LARGEST_PHOTO:
+        raise PhotoError(f"{name}: it grew beyond the limit of {LARGEST_PHOTO} bytes while it was read; try again")
+    return data
 
 
 def decode_photo(

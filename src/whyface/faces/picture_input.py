@@ -8,14 +8,15 @@ import io
 import os
 import re
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from whyface.errors import InputError, PhotoError, shortened
-from whyface.faces.photo import MAX_PIXELS, SizeCheck, check_pixels, decode_photo, decode_picture, read_photo
+from whyface.faces.photo import MAX_PIXELS, SizeCheck, check_pixels, decode_photo, decode_picture, photo_bytes
+from whyface.files.integrity import ContentHash
 from whyface.files.photo_folder import LARGEST_PHOTO
 
 PictureInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
@@ -31,9 +32,27 @@ _URI: Final = re.compile(r"data:[^,]{0,200}?;base64,", re.IGNORECASE)
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
+class ReadPicture(NamedTuple):
+    """A picture and where it comes from.
+
+    Attributes
+    ----------
+    pixels
+        RGB uint8, (H, W, 3), C-contiguous.
+    name
+        The path, or what else the picture was, for messages.
+    file
+        Hash and size of the picture file, as it was read; None for arrays and pictures of Pillow.
+    """
+
+    pixels: NDArray[np.uint8]
+    name: str
+    file: ContentHash | None = None
+
+
 def read_picture(
     picture: PictureInput, *, bgr: bool = False, max_pixels: int = MAX_PIXELS, check_size: SizeCheck | None = None
-) -> tuple[NDArray[np.uint8], str]:
+) -> ReadPicture:
     """Read a picture from what a user holds.
 
     Raise InputError if it is none of these; the message says what works. Raise PhotoError if it is a picture that
@@ -48,37 +67,31 @@ def read_picture(
         The array's channels are in OpenCV's order: blue, green, red.
     max_pixels, check_size
         As for :func:`whyface.faces.photo.read_photo`.
-
-    Returns
-    -------
-    pixels : ndarray
-        RGB uint8, (H, W, 3), C-contiguous.
-    name : str
-        The path, or what else the picture was, for messages.
     """
     if bgr and not isinstance(picture, np.ndarray):
         raise InputError(f"bgr is for arrays; {_kind(picture)} says the order of its channels, so leave bgr out")
     limits: dict[str, Any] = {"max_pixels": max_pixels, "check_size": check_size}
     if isinstance(picture, np.ndarray):
         name = "the array"
-        return _array(picture, bgr, max_pixels, check_size), name
+        return ReadPicture(_array(picture, bgr, max_pixels, check_size), name)
     if isinstance(picture, Image.Image):
         name = getattr(picture, "filename", "") or "the picture of Pillow"
-        return decode_picture(picture, shortened(str(name)), **limits), str(name)
+        return ReadPicture(decode_picture(picture, shortened(str(name)), **limits), str(name))
     if isinstance(picture, bytes | bytearray | memoryview):
-        name = "the bytes"
-        return decode_photo(bytes(picture), name, **limits), name
+        return _decoded(bytes(picture), "the bytes", **limits)
     if isinstance(picture, str) and picture[:5].lower() == "data:":
-        name = "the data URI"
-        return decode_photo(_data_of(picture), name, **limits), name
+        return _decoded(_data_of(picture), "the data URI", **limits)
     if isinstance(picture, str | os.PathLike):
         path = os.fspath(picture)
         if isinstance(path, str):
-            return read_photo(_local(path), **limits), path
+            return _decoded(photo_bytes(_local(path)), path, **limits)
     if callable(getattr(picture, "read", None)):
-        name = "the open file"
-        return decode_photo(_content(picture), name, **limits), name
+        return _decoded(_content(picture), "the open file", **limits)
     raise InputError(f"{_kind(picture)} is not a picture; {WHAT_WORKS}")
+
+
+def _decoded(data: bytes, name: str, **limits: Any) -> ReadPicture:
+    return ReadPicture(decode_photo(data, shortened(name), **limits), name, ContentHash.of(data))
 
 
 def _array(array: NDArray[Any], bgr: bool, max_pixels: int, check_size: SizeCheck | None) -> NDArray[np.uint8]:

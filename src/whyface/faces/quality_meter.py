@@ -30,6 +30,7 @@ from whyface.faces.quality import (
     measure_crop,
     share_outside,
 )
+from whyface.files.integrity import HashedFile
 from whyface.onnx_runtime import open_session
 
 ASSETS: Final = "assets/quality"
@@ -122,6 +123,8 @@ class QualityMeter:
         Estimates recognisability; None: leave it out.
     scale
         From the product of the components to the unified score; None: the product itself.
+    files
+        The files behind the parameters and the recogniser, for records.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class QualityMeter:
         limit: float,
         recogniser: Recogniser | None = None,
         scale: Scale | None = None,
+        files: tuple[HashedFile, ...] = (),
     ) -> None:
         unknown = set(components) - set(_FAULTS)
         if unknown:
@@ -141,6 +145,7 @@ class QualityMeter:
         self.limit = limit
         self.scale = scale
         self.recogniser = recogniser
+        self.files = files
 
     def measure(
         self,
@@ -205,7 +210,11 @@ def open_meter(*, threads: int | None = 1) -> QualityMeter:
         scale, limit = Scale(**numbers["scale"]), float(numbers["limit"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{ASSETS}/quality.json: cannot be read; install whyface again") from error
-    return QualityMeter(components, limit=limit, recogniser=_open_lightqnet(threads), scale=scale)
+    files = (
+        HashedFile("quality", "quality.json", hashlib.sha256(record).hexdigest()),
+        HashedFile("recognisability", LIGHTQNET, SHA256),
+    )
+    return QualityMeter(components, limit=limit, recogniser=_open_lightqnet(threads), scale=scale, files=files)
 
 
 @cache

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,38 @@ from whyface.files.guarded import check_plain, read_guarded
 
 TEMPORARY: Final = ".whyface-tmp"
 """Suffix of the names of files and folders that are still being written."""
+
+
+@dataclass(frozen=True)
+class HashedFile:
+    """A file that a result depends on.
+
+    Attributes
+    ----------
+    role
+        What it is for, such as ``"embedder"`` or ``"detector"``.
+    name
+        Its name without folders, or the name of what has no file.
+    sha256
+        SHA-256 of its content (64 lower-case hexadecimal digits); None if it has no file.
+    """
+
+    role: str
+    name: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class ContentHash:
+    """SHA-256 (64 lower-case hexadecimal digits) and size in bytes of a file's content."""
+
+    sha256: str
+    size: int
+
+    @classmethod
+    def of(cls, data: bytes) -> ContentHash:
+        """Return those of a content."""
+        return cls(hashlib.sha256(data).hexdigest(), len(data))
 
 
 def sha256_of(path: Path | str) -> str:
