@@ -67,6 +67,38 @@ def test_a_shortcut_shares_by_what_each_branch_brings() -> None:
     torch.testing.assert_close(probabilities(Shortcut(), x, prior), prior)
 
 
+def test_a_matrix_for_each_place_shares_as_a_layer_does() -> None:
+    class Placed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = torch.bmm(x, torch.tensor([[[1.0], [2.0], [-5.0]]]))
+            return y
+
+    found = probabilities(Placed(), torch.tensor([[[1.0, -2.0, 3.0]]]), torch.ones(1, 1, 1))
+    torch.testing.assert_close(found, torch.tensor([[[0.0, 4 / 19, 15 / 19]]]))
+
+
+def test_a_difference_shares_by_what_each_side_brings() -> None:
+    class Difference(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, :1] - x[:, 1:]
+
+    # 3 - (-1) = 4: three quarters from the first. 1 - 3 = -2: what pushed it down is the second alone.
+    for x, expected in (([[3.0, -1.0]], [[0.75, 0.25]]), ([[1.0, 3.0]], [[0.0, 1.0]])):
+        found = probabilities(Difference(), torch.tensor(x), torch.ones(1, 1))
+        torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_the_weight_of_a_place_is_a_gate_and_gets_nothing() -> None:
+    class Weighed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+            y: Tensor = x * (length - length.amax()).exp()
+            return y
+
+    x, prior = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.25, 0.75]])
+    torch.testing.assert_close(probabilities(Weighed(), x, prior), prior)
+
+
 @pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1), nn.MaxPool2d(2)])
 def test_pools(pool: nn.Module) -> None:
     x = torch.tensor([[[[1.0, 2.0], [0.0, 5.0]]]])

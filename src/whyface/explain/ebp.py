@@ -24,19 +24,35 @@ Linear = Callable[..., Tensor]
 # Names of torch functions, without the underscores of operators and of in-place functions.
 # One input per output: the probability is passed on unchanged. A gate (the smaller factor of a product) gets none.
 _ACTIVATIONS: Final = ("relu", "relu6", "hardtanh", "prelu", "leaky_relu", "elu", "silu", "gelu", "sigmoid", "tanh")
-_HARD: Final = ("hardswish", "hardsigmoid", "clamp", "dropout", "batch_norm", "normalize")
+_HARD: Final = ("hardswish", "hardsigmoid", "clamp", "clamp_min", "exp", "log", "dropout", "batch_norm", "normalize")
 _PRODUCTS: Final = ("mul", "rmul", "imul", "div", "truediv", "itruediv", "neg")
 _DIFFERENCES: Final = ("sub", "isub", "rsub")
 _ONE_TO_ONE: Final = frozenset((*_ACTIVATIONS, *_HARD, *_PRODUCTS))
 _SUMS: Final = frozenset(("add", "radd", "iadd"))
 _WEIGHTED: Final = frozenset(("conv2d", "linear"))
+# Products of x with a matrix for each place.
+_PLACED: Final = frozenset(("bmm", "matmul"))
+# How long a feature is scales what follows, as a gate does, and gets no probability.
+_LENGTHS: Final = frozenset(("linalg_vector_norm", "vector_norm", "norm"))
 # Sums with positive weights, 1 or 1 / n.
 _AVERAGES: Final = frozenset(("avg_pool2d", "adaptive_avg_pool2d", "mean", "sum"))
 # Elements only move, or the largest takes all: what autograd does anyway.
 _SHAPES: Final = ("flatten", "view", "reshape", "unflatten", "permute", "transpose", "contiguous", "squeeze")
-_PARTS: Final = ("getitem", "cat", "concat", "stack", "tensor_split", "chunk", "split", "unbind", "unsqueeze", "expand")
+_PARTS: Final = (
+    "getitem",
+    "cat",
+    "concat",
+    "stack",
+    "tensor_split",
+    "chunk",
+    "split",
+    "unbind",
+    "unsqueeze",
+    "expand",
+    "view_as",
+)
 _CASTS: Final = ("to", "float", "double", "type", "type_as", "cpu", "cuda")
-_MOVES: Final = frozenset((*_SHAPES, *_PARTS, *_CASTS, "clone", "flip", "pad", "max_pool2d"))
+_MOVES: Final = frozenset((*_SHAPES, *_PARTS, *_CASTS, "clone", "view_as", "flip", "pad", "max_pool2d", "amax"))
 # Queries of a tensor, and new tensors that copy no values.
 _QUESTIONS: Final = ("get", "size", "dim", "numel", "is_floating_point", "is_contiguous", "len", "detach")
 _NEW: Final = ("new_tensor", "new_zeros", "new_ones", "new_full", "new_empty")
@@ -54,21 +70,36 @@ class ExcitationMode(TorchFunctionMode):
         """Replace one call of a torch function."""
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "").strip("_")
-        needing = [arg for arg in args if isinstance(arg, Tensor) and arg.requires_grad]
         if name in _PLAIN or name in _MOVES or not _any_needs(args):
             return func(*args, **kwargs)
-        if name in _WEIGHTED:
-            return _weighted(func, args, kwargs)
-        if name in _SUMS and len(needing) == 2:
-            return _shares(torch.add, torch.add, None, *needing)
-        if name in _AVERAGES:
-            average: Linear = lambda x: func(x, *args[1:], **kwargs)  # noqa: E731
-            return _shares(average, average, None, args[0])
-        if name in _ONE_TO_ONE or (name in (*_SUMS, *_DIFFERENCES) and len(needing) == 1):
-            return _one_to_one(func, args, kwargs)
+        if name in _LENGTHS:
+            return func(*(arg.detach() if isinstance(arg, Tensor) else arg for arg in args), **kwargs)
+        found = _ruled(name, func, args, kwargs)
+        if found is not None:
+            return found
         raise ModelError(
             f"excitation backprop has no rule for {name!r}, which this network uses; choose another method"
         )
+
+
+def _ruled(name: str, func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor | None:
+    """Call a function by its rule; return None if it has none."""
+    needing = [arg for arg in args if isinstance(arg, Tensor) and arg.requires_grad]
+    output: Tensor | None = None
+    if name in _WEIGHTED:
+        output = _weighted(func, args, kwargs)
+    elif name in _PLACED and len(needing) == 1 and needing[0] is args[0]:
+        output = _placed(func, *args)
+    elif name in _SUMS and len(needing) == 2:
+        output = _shares(torch.add, torch.add, None, *needing)
+    elif name in ("sub", "isub") and len(needing) == 2:
+        output = _shares(torch.sub, lambda x, y: x + 0 * y, lambda x, y: 0 * x - y, *needing)
+    elif name in _AVERAGES:
+        average: Linear = lambda x: func(x, *args[1:], **kwargs)  # noqa: E731
+        output = _shares(average, average, None, args[0])
+    elif name in _ONE_TO_ONE or (name in (*_SUMS, *_DIFFERENCES) and len(needing) == 1):
+        output = _one_to_one(func, args, kwargs)
+    return output
 
 
 def _any_needs(args: Any) -> bool:
@@ -88,6 +119,11 @@ def _weighted(func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
         return lambda x: func(x, chosen, None, *rest, **kwargs)
 
     return _shares(lambda x: func(x, weight, bias, *rest, **kwargs), part(1), part(-1), args[0])
+
+
+def _placed(func: Any, x: Tensor, weight: Tensor) -> Tensor:
+    chosen = weight.clamp(min=0), weight.clamp(max=0)
+    return _shares(lambda x: func(x, weight), lambda x: func(x, chosen[0]), lambda x: func(x, chosen[1]), x)
 
 
 def _one_to_one(func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
