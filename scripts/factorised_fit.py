@@ -211,7 +211,7 @@ def _train(
         index = people_batch(of_person, settings.people, settings.pictures, generator)
         pictures = torch.from_numpy(rows)[index]
         grids = head(_drawn_views(maps, pictures, settings.degraded, generator))
-        loss = _loss(grids, targets[pictures], labels[index], pictures, settings)
+        loss = pair_loss(grids, targets[pictures], labels[index], pictures, settings)
         factor = rate_factor(schedule, step, steps=settings.steps, epoch_steps=settings.steps)
         for group in optimiser.param_groups:
             group["lr"] = group["initial_lr"] * factor
@@ -239,8 +239,17 @@ def _drawn_views(maps: ViewedMaps, pictures: Tensor, degraded: float, generator:
     return torch.from_numpy(np.stack(parts).astype(np.float32))
 
 
-def _loss(grids: Tensor, targets: Tensor, labels: Tensor, pictures: Tensor, settings: FactorisedSettings) -> Tensor:
-    first, second = torch.triu_indices(len(grids), len(grids), 1).unbind()
+def pair_loss(grids: Tensor, targets: Tensor, labels: Tensor, pictures: Tensor, settings: FactorisedSettings) -> Tensor:
+    """Return the loss of all pairs of a batch.
+
+    Parameters
+    ----------
+    grids, targets
+        Weighed grids (N, C, H, W), and the teacher's unit embeddings (N, D).
+    labels, pictures
+        Numbers of the person and of the picture, (N,).
+    """
+    first, second = torch.triu_indices(len(grids), len(grids), 1, device=grids.device).unbind()
     genuine = labels[first] == labels[second]
     # A picture that was drawn twice is not compared with itself.
     counts = (pictures[first] != pictures[second]).float()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from whyface.errors import InputError, ModelError
 from whyface.models.weights import MINUS_ONE, NEGATED
@@ -114,6 +114,25 @@ def store_rounded_int8(model: ModelProto, name: str, *, axis: int) -> float:
     error = np.linalg.norm(whole * scales.reshape(shape) - weights)
     _replace(model, name, whole, scales, axis=axis)
     return float(error) / max(float(np.linalg.norm(weights)), float(np.finfo(np.float32).tiny))
+
+
+def store_float16(model: ModelProto) -> list[str]:
+    """Store as float16, in place, all weights that float16 holds exactly; round them before.
+
+    Only tensors of at least two dimensions and :data:`LEAST_NUMBERS` numbers are considered; return their names. ONNX
+    Runtime converts them back once, when it opens the file.
+    """
+    stored = []
+    for name, weights in list(_float_weights(model)):
+        half = weights.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), weights):
+            [old] = [tensor for tensor in model.graph.initializer if tensor.name == name]
+            model.graph.initializer.remove(old)
+            model.graph.initializer.append(numpy_helper.from_array(half, f"{name}.half"))
+            node = helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.float", to=TensorProto.FLOAT)
+            _set_nodes(model, [node, *model.graph.node])
+            stored.append(name)
+    return stored
 
 
 def replace_prelu(model: ModelProto) -> int:

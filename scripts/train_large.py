@@ -15,7 +15,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import onnx
@@ -31,12 +31,14 @@ from weighed_files import round_placed, write_weighed
 from whyface.faces.pictures import open_pictures
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
-from whyface.models.backbones import LargeMobileFaceNet
+from whyface.models.backbones import LargeMobileFaceNet, PreluMobileFaceNet
 from whyface.models.linear_head import LinearHead, linear_head
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.placed_fc import WeighedHead, WeighedNetwork
 from whyface.train.corpus import people_left_out
 from whyface.train.objective import correlated_attention
+
+Trunk = TypeVar("Trunk", bound=PreluMobileFaceNet)
 
 GRID: Final = "/m/PRelu_33_output_0"
 """The last map, 64 x 7 x 7: after the 1 x 1 convolution, before the FC layer."""
@@ -75,17 +77,25 @@ def training_sets(args: argparse.Namespace) -> list[PictureSet]:
     return sets
 
 
-def load_trunk(path: Path) -> LargeMobileFaceNet:
-    """Read the trunk from the published ONNX file; its layers are there in the order in which they run."""
+def load_trunk(path: Path, trunk: Trunk) -> Trunk:
+    """Read a trunk from a published ONNX file; its layers are there in the order in which they run."""
     graph = onnx.load(path).graph
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor).copy() for tensor in graph.initializer}
-    trunk = LargeMobileFaceNet()
+    found = [values for node in graph.node if (values := _layer(node, tensors))]
     layers = [module for module in trunk.modules() if isinstance(module, nn.Conv2d | nn.PReLU)]
-    nodes = [node for node in graph.node if node.op_type in {"Conv", "PRelu"}]
-    for layer, node in zip(layers, nodes, strict=True):
-        for parameter, name in zip(layer.parameters(), node.input[1:], strict=True):
-            parameter.data = torch.from_numpy(tensors[name]).reshape(parameter.shape)
+    # Behind the trunk, the file has the network's own head.
+    for layer, values in zip(layers, found[: len(layers)], strict=True):
+        for parameter, value in zip(layer.parameters(), values, strict=True):
+            parameter.data = torch.from_numpy(value).reshape(parameter.shape)
     return trunk.eval().requires_grad_(False)
+
+
+def _layer(node: onnx.NodeProto, tensors: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Return the tensors of a convolution or PReLU; TensorFlow's is relu(x) + slope / 2 * (x - |x|)."""
+    named = [tensors[name] for name in node.input if name in tensors]
+    if node.op_type in {"Conv", "PRelu"}:
+        return named
+    return [2 * named[0]] if node.op_type == "Mul" and named else []
 
 
 def fitted_head(
@@ -139,7 +149,7 @@ def main() -> None:
         "rounding_error": round(lost, 5),
     }
     entry = write_weighed(
-        WeighedNetwork(load_trunk(args.network), head),
+        WeighedNetwork(load_trunk(args.network, LargeMobileFaceNet()), head),
         args.out,
         name="xcos-large",
         correlated=correlated,

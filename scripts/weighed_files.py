@@ -1,8 +1,8 @@
 """Write a trunk and a head that returns weighed grids as small model files (needs the extra ``torch``).
 
-The face graph holds most weights as int8: those of the trunk exactly, where they are whole numbers times a power of
-two, those of the head rounded. Whatever has no name of its own in the graph is in a small safetensors file beside it,
-so that both together are the torch network again.
+The face graph holds most weights as int8 or float16: those of the trunk exactly, where they are whole numbers times a
+power of two, those of the head rounded. Whatever has no name of its own in the graph is in a small safetensors file
+beside it, so that both together are the torch network again.
 """
 
 from __future__ import annotations
@@ -49,6 +49,23 @@ def round_placed(head: WeighedHead) -> float:
     return error
 
 
+@torch.no_grad()
+def round_float16(network: WeighedNetwork) -> float:
+    """Round all tensors of two or more dimensions to float16, in place.
+
+    Returns
+    -------
+    The largest error of a tensor, as a share of its length.
+    """
+    largest = 0.0
+    for tensor in network.parameters():
+        if tensor.ndim >= 2:
+            rounded = tensor.half().float()
+            largest = max(largest, float((rounded - tensor).norm() / tensor.norm().clamp_min(1e-12)))
+            tensor.copy_(rounded)
+    return largest
+
+
 def write_weighed(
     network: WeighedNetwork,
     folder: Path,
@@ -66,7 +83,8 @@ def write_weighed(
     Parameters
     ----------
     network
-        In eval mode; round its head first (:func:`round_placed`), so that the files hold exactly its numbers.
+        In eval mode; round its head (:func:`round_placed`) or all of it (:func:`round_float16`) first, so that the
+        files hold exactly its numbers.
     folder
         Folder to write to; created if it does not exist.
     name
@@ -88,6 +106,7 @@ def write_weighed(
     from onnx_rewriting import (  # noqa: PLC0415 - imports onnx, which is slow
         replace_prelu,
         store_exact_int8,
+        store_float16,
         store_rounded_int8,
     )
 
@@ -107,6 +126,7 @@ def write_weighed(
     store_exact_int8(model)
     if PLACED in stored_tensors(model):
         store_rounded_int8(model, PLACED, axis=0)
+    store_float16(model)
     write_atomic(files["onnx"], model.SerializeToString())
     named = stored_tensors(model)
     state = {key: value.contiguous() for key, value in network.state_dict().items() if key not in named}

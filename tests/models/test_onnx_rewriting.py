@@ -21,6 +21,7 @@ from onnx_rewriting import (  # noqa: E402
     power_of_two_scale,
     replace_prelu,
     store_exact_int8,
+    store_float16,
     store_rounded_int8,
 )
 from whyface.models.weights import stored_tensors  # noqa: E402
@@ -209,3 +210,14 @@ def test_mobilefacenet_large_fits_into_3_6_megabytes_to_the_bit() -> None:
     [expected], [fast], [small] = (session.run(None, {"x": faces}) for session in (before, rewritten, stored))
     np.testing.assert_allclose(fast, expected, atol=2e-6)
     np.testing.assert_array_equal(small, fast)
+
+
+def test_float16_is_stored_only_where_it_is_exact() -> None:
+    halves = np.random.default_rng(0).normal(size=(16, 3, 3, 3)).astype(np.float16).astype(np.float32)
+    model = network(halves, slopes_per_channel())
+    expected, size = run(model), len(model.SerializeToString())
+    assert store_float16(model) == ["w"]
+    assert len(model.SerializeToString()) < size
+    assert np.array_equal(run(model), expected)
+    assert np.array_equal(stored_tensors(model)["w"], halves)
+    assert store_float16(network(halves + np.float32(1e-6), slopes_per_channel())) == []

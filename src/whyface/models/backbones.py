@@ -98,20 +98,27 @@ class MobileFaceNet(nn.Module):
         return early, nn.ModuleList([self.features[5:], self.conv2])
 
 
-def _conv_prelu(channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups)
-    return nn.Sequential(conv, nn.PReLU(channels_out))
+def _conv_prelu(
+    channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1, *, after: bool = False
+) -> nn.Sequential:
+    """Convolution and PReLU; ``after`` pads a stride of 2 as TensorFlow does: only below and to the right."""
+    layers: list[nn.Module] = []
+    padding = kernel // 2
+    if after and stride > 1:
+        layers, padding = [nn.ZeroPad2d((0, padding, 0, padding))], 0
+    layers.append(nn.Conv2d(channels_in, channels_out, kernel, stride, padding, groups=groups))
+    return nn.Sequential(*layers, nn.PReLU(channels_out))
 
 
 class _PreluBlock(nn.Module):
     """Pointwise, depthwise 3 x 3 and linear pointwise convolution with PReLUs; a shortcut where the shapes agree."""
 
-    def __init__(self, channels_in: int, hidden: int, channels_out: int, stride: int) -> None:
+    def __init__(self, channels_in: int, hidden: int, channels_out: int, stride: int, *, after: bool = False) -> None:
         super().__init__()
         self.shortcut = stride == 1 and channels_in == channels_out
         self.conv = nn.Sequential(
             _conv_prelu(channels_in, hidden, 1),
-            _conv_prelu(hidden, hidden, 3, stride, groups=hidden),
+            _conv_prelu(hidden, hidden, 3, stride, groups=hidden, after=after),
             nn.Conv2d(hidden, channels_out, 1),
         )
 
@@ -120,23 +127,32 @@ class _PreluBlock(nn.Module):
         return x + y if self.shortcut else y
 
 
-class LargeMobileFaceNet(nn.Module):
-    """The trunk of mobilefacenet-large, "MBF" of espressif/esp-dl (human_face_feat_mbf), with its BatchNorms folded.
+class PreluMobileFaceNet(nn.Module):
+    """A MobileFaceNet with PReLUs, whose BatchNorms are folded into its convolutions.
 
-    The normalisation ``(x - 127.5) / 127.5`` is part of the module, so it takes plain pixel values.
+    The normalisation ``(x - 127.5) / divisor`` is part of the module, so it takes plain pixel values.
 
-    Shapes
-    ------
-    input
-        (N, 3, 112, 112), RGB, 0..255, float32.
-    output
-        (N, 64, 7, 7) float32.
+    Shapes: (N, 3, 112, 112), RGB, 0..255, float32 -> (N, out_channels, 7, 7) float32.
     """
 
-    out_channels: Final = 64
+    out_channels: int
+    divisor: float
+    stem: nn.Sequential
+    blocks: nn.Sequential
+    last: nn.Sequential
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map faces (N, 3, 112, 112) in 0..255 to (N, out_channels, 7, 7)."""
+        y: Tensor = self.last(self.blocks(self.stem((x - 127.5) / self.divisor)))
+        return y
+
+
+class LargeMobileFaceNet(PreluMobileFaceNet):
+    """The trunk of mobilefacenet-large, "MBF" of espressif/esp-dl (human_face_feat_mbf); 64 channels."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.out_channels, self.divisor = 64, 127.5
         self.stem = nn.Sequential(_conv_prelu(3, 128, 3, 2), _conv_prelu(128, 128, 3, groups=128))
         blocks: list[nn.Module] = []
         channels = 128
@@ -155,10 +171,26 @@ class LargeMobileFaceNet(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.last = nn.Sequential(_conv_prelu(channels, 512, 1), _conv_prelu(512, self.out_channels, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map faces (N, 3, 112, 112) in 0..255 to (N, 64, 7, 7)."""
-        y: Tensor = self.last(self.blocks(self.stem((x - 127.5) / 127.5)))
-        return y
+
+class SmallMobileFaceNet(PreluMobileFaceNet):
+    """The trunk of mobilefacenet192, of sirius-ai/MobileFaceNet_TF; 512 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out_channels, self.divisor = 512, 128.0
+        # A pointwise convolution without activation behind the stem, as published.
+        self.stem = nn.Sequential(
+            _conv_prelu(3, 64, 3, 2, after=True), _conv_prelu(64, 64, 3, groups=64), nn.Conv2d(64, 64, 1)
+        )
+        blocks: list[nn.Module] = []
+        channels = 64
+        for expansion, width, repeats, stride in _STAGES:
+            for i in range(repeats):
+                step = stride if i == 0 else 1
+                blocks.append(_PreluBlock(channels, channels * expansion, width, step, after=True))
+                channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.last = nn.Sequential(_conv_prelu(channels, self.out_channels, 1))
 
 
 # Units per stage.

@@ -168,24 +168,40 @@ class PlacedGridHead(nn.Module):
 
         The embedding's part of every place is gathered over a Gaussian neighbourhood and rotated at random (which
         changes no cosine), so that all blocks carry equally much. An infinitely wide neighbourhood would give every
-        place the whole embedding. Call :meth:`centre` afterwards. Raise InputError if the sizes differ.
+        place the whole embedding. Call :meth:`centre` afterwards. Raise InputError if the head is too
+        large.
 
         Parameters
         ----------
         head
-            In eval mode; its embedding size must be ``tiles ** 2 * grid_channels``.
+            In eval mode; its embedding size must be at most ``tiles ** 2 * grid_channels``.
+        sigma
+            Width of the Gaussian in places.
+        """
+        inner, _ = _scale_and_shift(head.gdconv.bn)
+        outer, _ = _scale_and_shift(head.bn)
+        scale = head.gdconv.depthwise.weight[:, 0] * inner[:, None, None]
+        self.take_over_factors(scale, outer[:, None] * head.conv3.weight[:, :, 0, 0], sigma=sigma, generator=generator)
+
+    @torch.no_grad()
+    def take_over_factors(self, scale: Tensor, matrix: Tensor, *, sigma: float, generator: torch.Generator) -> None:
+        """Start from a global head given as its two factors; see :meth:`take_over`.
+
+        Parameters
+        ----------
+        scale
+            (C, cells, cells): the depthwise weights.
+        matrix
+            (D, C): the projection; D may be smaller than that of the grid head, over which the rotation spreads it.
         sigma
             Width of the Gaussian in places.
         """
         width = self.project.out_channels
-        if head.conv3.out_channels != width:
-            raise InputError(f"a head of {head.conv3.out_channels} numbers cannot fill a projection of {width}")
-        inner, _ = _scale_and_shift(head.gdconv.bn)
-        outer, _ = _scale_and_shift(head.bn)
-        matrix = head.conv3.weight[:, :, 0, 0]
-        rotation = torch.linalg.qr(torch.randn(width, width, generator=generator))[0]
-        self.scale.copy_(head.gdconv.depthwise.weight[:, 0] * inner[:, None, None])
-        self.project.weight.copy_((rotation @ (outer[:, None] * matrix))[:, :, None, None])
+        if len(matrix) > width:
+            raise InputError(f"a head of {len(matrix)} numbers does not fit into a projection of {width}")
+        rotation = torch.linalg.qr(torch.randn(width, width, generator=generator))[0][:, : len(matrix)]
+        self.scale.copy_(scale)
+        self.project.weight.copy_((rotation @ matrix)[:, :, None, None])
         self.context.weight.copy_(gaussian_kernel(self.context.kernel_size[0], sigma).expand_as(self.context.weight))
         self.bias.zero_()
 

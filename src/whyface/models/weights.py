@@ -70,7 +70,7 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
 def stored_tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
     """Read a network's tensors by the names that they had before ``scripts/onnx_rewriting.py`` rewrote it.
 
-    Return name -> numbers: int8 weights converted back to float32, and slopes (C,) of PReLUs that were rewritten.
+    Return name -> numbers: int8 and float16 weights as float32 again, and slopes (C,) of PReLUs that were rewritten.
     """
     from onnx import numpy_helper  # noqa: PLC0415 - slow to import
 
@@ -82,6 +82,8 @@ def stored_tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
             axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
             shape = [-1 if other == axis else 1 for other in range(whole.ndim)]
             tensors[node.output[0]] = whole.astype(np.float32) * (scale.reshape(shape) if scale.ndim else scale)
+        elif node.op_type == "Cast" and node.input[0] in tensors:
+            tensors[node.output[0]] = tensors.pop(node.input[0]).astype(np.float32)
     for name, values in tensors.items():
         if name.endswith(NEGATED):
             found[name.removesuffix(NEGATED)] = -values.reshape(-1)
@@ -98,7 +100,7 @@ def load_with_graph(module: nn.Module, graph: Path | str, path: Path | str) -> N
     Parameters
     ----------
     graph
-        An ONNX file, whose int8 tensors are restored (:func:`stored_tensors`).
+        An ONNX file, whose int8 and float16 tensors are restored (:func:`stored_tensors`).
     """
     import onnx  # noqa: PLC0415 - slow to import
 
