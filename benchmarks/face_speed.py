@@ -32,7 +32,7 @@ from whyface.evaluate.scoring import score_grids, summarise_scores
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
 from whyface.files.progress import progress_bar
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry
 from whyface.onnx_runtime import onnx_runtime, usable_cores
 from whyface.xcos.comparison import comparisons
 from whyface.xcos.model import open_xcos
@@ -52,7 +52,7 @@ LEVELS: Final = {
 
 def variants(folder: Path, faces: NDArray[np.uint8]) -> dict[str, Path]:
     """Write the network in all its number formats."""
-    plain = model_entry(DEFAULT_MODEL).locate("onnx")
+    plain = model_entry(FAST_MODEL).locate("onnx")
     paths = {"float32": plain} | {name: folder / f"{name}.onnx" for name in ("int8", "int8 everywhere")}
     quantise(plain, paths["int8"], faces)
     quantise(plain, paths["int8 everywhere"], faces, first=0, head=0)
@@ -200,7 +200,7 @@ def main() -> None:
         "cores": usable_cores(),
         "load_before": load,
         "processor": platform.machine(),
-        "model_sha256": model_entry(DEFAULT_MODEL).files["onnx"].sha256,
+        "model_sha256": model_entry(FAST_MODEL).files["onnx"].sha256,
         "versions": software_versions(),
     }
     publish(record, args.out)

@@ -42,7 +42,7 @@ from whyface.gallery.feature_file import HEADER, Storage
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.kernel import BLOCK, GalleryFeatures, score_records
 from whyface.gallery.name_database import UNKNOWN
-from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.models.catalogue import FAST_MODEL
 from whyface.onnx_runtime import usable_cores
 from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import PairGraph, XcosModel, open_xcos
@@ -176,7 +176,7 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     threads = usable_cores()
     load = os.getloadavg()[0]
-    model = open_xcos(DEFAULT_MODEL)
+    model = open_xcos(FAST_MODEL)
     assert model.pair is not None
     graph = PairGraph(model.pair.path, threads=threads)
     features = GalleryFeatures(model)

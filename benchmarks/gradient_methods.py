@@ -41,7 +41,7 @@ from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.files.progress import progress_bar
 from whyface.models.backbones import MobileFaceNet
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry
 from whyface.models.heads import GdcHead
 from whyface.models.torch_embedder import TorchEmbedder
 from whyface.models.torch_layers import PointwiseConv2d, keep_freed_memory
@@ -55,7 +55,7 @@ Times = NDArray[np.float64]
 def networks() -> tuple[nn.Module, TorchEmbedder]:
     """Return the network as a user has it, and as an embedder; the weights of the head do not change the cost."""
     backbone = MobileFaceNet()
-    load_safetensors(backbone, model_entry(DEFAULT_MODEL).locate("safetensors"), prefix="backbone.")
+    load_safetensors(backbone, model_entry(FAST_MODEL).locate("safetensors"), prefix="backbone.")
     torch.manual_seed(0)
     head = GdcHead()
     return nn.Sequential(backbone, head).eval(), TorchEmbedder(backbone, head, name="mobilefacenet, fc")

@@ -35,7 +35,7 @@ from whyface.explain.verdict import software_versions
 from whyface.explain.xface import XfaceMethod, patches
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
-from whyface.models.catalogue import DEFAULT_MODEL, open_embedder
+from whyface.models.catalogue import FAST_MODEL, open_embedder
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.onnx_runtime import usable_cores
 
@@ -89,7 +89,7 @@ def main() -> None:
     sizes, stride = tuple(args.sizes), args.stride
 
     faces = stack_faces([load_face(demo_photo(name)) for name in ("obama-portrait.jpg", "obama-speech.jpg")])
-    theirs, single = open_embedder(DEFAULT_MODEL), open_embedder(DEFAULT_MODEL, threads=1)
+    theirs, single = open_embedder(FAST_MODEL), open_embedder(FAST_MODEL, threads=1)
     cores = usable_cores()
 
     def ours(batch: int) -> XfaceMethod:

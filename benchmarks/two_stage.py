@@ -48,7 +48,7 @@ from whyface.files.progress import progress_bar
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.kernel import score_records
 from whyface.gallery.shortlist import Recipe, Shortlist, build_shortlist, faiss_module, probe_vectors, search_shortlist
-from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.models.catalogue import FAST_MODEL
 from whyface.onnx_runtime import usable_cores
 from whyface.xcos.model import XcosModel, open_xcos
 
@@ -324,7 +324,7 @@ def main() -> None:
     args = parser.parse_args()
     clock = Clock(args.minutes)
     args.work.mkdir(parents=True, exist_ok=True)
-    model = open_xcos(DEFAULT_MODEL, threads=usable_cores())
+    model = open_xcos(FAST_MODEL, threads=usable_cores())
     grids, names = lfw_grids(model, args.lfw, args.work)
     chosen, rest, sources = choose(names, args.probes, args.seed)
     probes = grids[chosen]

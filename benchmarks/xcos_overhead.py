@@ -26,7 +26,7 @@ from whyface.explain.verdict import software_versions
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
 from whyface.models.backbones import MobileFaceNet
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry
 from whyface.models.heads import GdcHead
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.train.networks import read_safetensors
@@ -36,7 +36,7 @@ from whyface.xcos.model import open_xcos
 
 def fc_network(path: Path) -> None:
     """Write the FC network's ONNX file."""
-    tensors = read_safetensors(model_entry(DEFAULT_MODEL).locate("safetensors"))
+    tensors = read_safetensors(model_entry(FAST_MODEL).locate("safetensors"))
     backbone = MobileFaceNet()
     own = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
     backbone.load_state_dict(own, strict=False)
@@ -67,7 +67,7 @@ def main() -> None:
 
     photos = ("obama-portrait.jpg", "obama-speech.jpg")
     first, second = (stack_faces([load_face(demo_photo(name))]) for name in photos)
-    xcos = open_xcos(DEFAULT_MODEL, threads=args.threads)
+    xcos = open_xcos(FAST_MODEL, threads=args.threads)
     rng = np.random.default_rng(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         fc_network(Path(folder) / "fc.onnx")

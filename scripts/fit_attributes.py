@@ -2,6 +2,8 @@ r"""Fit the attribute heads of the package, measure them on other people, and wr
 
     python scripts/fit_attributes.py --lfw lfw-aligned-112.tar --labels lfw-attributes.csv --pairs lfw-pairs.txt
 
+``--model`` chooses the network whose maps are read; the package ships the heads of the default.
+
 The split is by people: everybody in the first five folds of LFW's pairs is test data, so that words can be evaluated on
 these 3,000 pairs; a fifth of the others is for validation (penalty, calibration), the rest for training.
 """
@@ -29,25 +31,30 @@ from whyface.models.catalogue import DEFAULT_MODEL, model_entry, shipped_models
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.words.attribute_model import LEARNT_AUC, PRESENT, SHIPPED_NAME, AttributeHeads, save_attributes
 
-TENSORS = {"last map": "hardtanh_31", "grid": "grid"}
-"""Spatial maps of the default network that heads may read; the AUC on validation people chooses one."""
+TENSORS = {
+    "xcos-large": {"last wide map": "prelu_32", "last map": "prelu_33"},
+    "xcos-mobilefacenet": {"last map": "hardtanh_31", "grid": "grid"},
+}
+"""Spatial maps of a network that heads may read; the AUC on validation people chooses one."""
 
-PENALTIES = (3e-4, 1e-3, 3e-3)
+PENALTIES = (1e-3, 3e-3, 1e-2)
 TEST_FOLDS = range(5)
 _BATCH = 64
 
 
-def read_maps(tensor: str, pictures: Path, labels: AttributeLabels, cache: Path | None) -> NDArray[np.float16]:
+def read_maps(
+    model: str, tensor: str, pictures: Path, labels: AttributeLabels, cache: Path | None
+) -> NDArray[np.float16]:
     """Return the maps of all pictures, (N, C, 7, 7); they are kept in ``cache``."""
-    file = None if cache is None else cache / f"{DEFAULT_MODEL}-{tensor}.npy"
+    file = None if cache is None else cache / f"{model}-{tensor}.npy"
     if file is not None and file.is_file():
         found: NDArray[np.float16] = np.load(file, mmap_mode="r")
         if len(found) == len(labels.pictures):
             return found
-    entry = model_entry(DEFAULT_MODEL)
+    entry = model_entry(model)
     network = OnnxEmbedder(entry.locate("onnx"), preprocessing=entry.preprocessing, grid=tensor)
     parts = []
-    with open_pictures(pictures) as source, progress_bar(f"running {DEFAULT_MODEL}") as progress:
+    with open_pictures(pictures) as source, progress_bar(f"running {model}") as progress:
         names = [f"lfw/{person}/{name}" for person, name in zip(labels.people, labels.pictures, strict=True)]
         for start in range(0, len(names), _BATCH):
             batch = np.stack([source.read(name) for name in names[start : start + _BATCH]]).transpose(0, 3, 1, 2)
@@ -120,6 +127,7 @@ def main() -> None:
     parser.add_argument("--lfw", type=Path, required=True, help="aligned pictures, folder or tar")
     parser.add_argument("--labels", type=Path, required=True, help="table of attributes")
     parser.add_argument("--pairs", type=Path, required=True, help="the official pairs.txt")
+    parser.add_argument("--model", choices=sorted(TENSORS), default=DEFAULT_MODEL)
     parser.add_argument("--cache", type=Path, help="folder for the network's maps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=shipped_models() / SHIPPED_NAME)
@@ -135,14 +143,15 @@ def main() -> None:
 
     results: dict[str, dict[str, Any]] = {}
     fits = {}
-    for name, tensor in TENSORS.items():
+    tensors = TENSORS[args.model]
+    for name, tensor in tensors.items():
         print(f"{name} ({tensor})", flush=True)
-        features = np.asarray(read_maps(tensor, args.lfw, labels, args.cache), np.float32).mean(axis=(2, 3))
+        features = np.asarray(read_maps(args.model, tensor, args.lfw, labels, args.cache), np.float32).mean(axis=(2, 3))
         fits[name], tried = choose(features, parts, targets, truth)
         results[name] = {"tensor": tensor, "tried": tried}
     chosen = max(results, key=lambda name: max(row["validation_auc"] for row in results[name]["tried"]))
 
-    maps = read_maps(TENSORS[chosen], args.lfw, labels, args.cache)
+    maps = read_maps(args.model, tensors[chosen], args.lfw, labels, args.cache)
     features = np.asarray(maps, np.float32).mean(axis=(2, 3))
     fit = calibrated(fits[chosen], features[parts["validation"]], truth[parts["validation"]])
     chance = 1 / (1 + np.exp(-fit(features)))
@@ -164,14 +173,14 @@ def main() -> None:
         }
         measured[name] = row
         print(f"{name:22} AUC {row['auc']:.3f}  balanced {row['balanced_accuracy']:.3f}  ECE {row['ece']:.3f}")
-    entry = model_entry(DEFAULT_MODEL)
+    entry = model_entry(args.model)
     sizes = {
         part: {"pictures": int(rows.sum()), "people": len(np.unique(people[rows]))} for part, rows in parts.items()
     }
     record = {
-        "backbone": DEFAULT_MODEL,
+        "backbone": args.model,
         "backbone_sha256": entry.files["onnx"].sha256,
-        "tensor": TENSORS[chosen],
+        "tensor": tensors[chosen],
         "labels": "opinions of other models: FaRL (CelebA's 40 attributes), DeepFace (gender, race, age); LFW",
         "split": sizes,
         "test_people": "everybody in folds 1 to 5 of LFW's pairs.txt",

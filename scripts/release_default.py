@@ -24,7 +24,7 @@ from corpus import Corpus, load_corpus
 from norms import restate_norms
 from whyface.explain.verdict import software_versions
 from whyface.models.backbones import MobileFaceNet
-from whyface.models.catalogue import DEFAULT_MODEL, shipped_models, update_entry, zoo_path
+from whyface.models.catalogue import FAST_MODEL, shipped_models, update_entry, zoo_path
 from whyface.models.heads import GridHead, PlacedGridHead
 from whyface.models.weights import save_safetensors
 from whyface.train.corpus import people_left_out
@@ -112,17 +112,17 @@ def main() -> None:
     correlated, record = correlated_attention(network, teacher, corpus, pairs=args.pairs, seed=args.seed)
 
     files = {
-        role: args.out / f"{DEFAULT_MODEL}{suffix}"
+        role: args.out / f"{FAST_MODEL}{suffix}"
         for role, suffix in (("onnx", ".onnx"), ("pair", "-pair.onnx"), ("safetensors", ".safetensors"))
     }
     state = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
-    metadata = {"format": "pt", "model": DEFAULT_MODEL, "licence": "Apache-2.0", "head": type(head).__name__}
+    metadata = {"format": "pt", "model": FAST_MODEL, "licence": "Apache-2.0", "head": type(head).__name__}
     save_safetensors({**state, CORRELATED_TENSOR: correlated}, files["safetensors"], metadata)
     export_faces(network.backbone, network.head, files["onnx"])
     export_pair(network.xcos.attention, files["pair"])
     update_entry(
         args.zoo,
-        DEFAULT_MODEL,
+        FAST_MODEL,
         files={role: file_entry(path) for role, path in files.items()},
         grid={"tensor": "grid", "shape": [32, 7, 7]},
         thresholds={},
@@ -131,7 +131,7 @@ def main() -> None:
     record |= {
         "question": "Pearson correlation of each cell's S with the teacher's cosine, training pictures",
         "command": f"python scripts/release_default.py --network ... --pairs {args.pairs} --seed {args.seed}",
-        "model": DEFAULT_MODEL,
+        "model": FAST_MODEL,
         "sha256": file_entry(files["onnx"])["sha256"],
         "versions": {**software_versions(), "torch": torch.__version__},
     }

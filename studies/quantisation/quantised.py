@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from whyface.errors import InputError
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry, write_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry, write_entry
 from whyface.models.entry import ModelEntry
 from whyface.onnx_runtime import onnx_runtime
 
@@ -86,7 +86,7 @@ def write_variant(folder: Path, network: Path) -> ModelEntry:
     OutputError
         If it cannot be written.
     """
-    entry = model_entry(DEFAULT_MODEL)
+    entry = model_entry(FAST_MODEL)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {
         "onnx": folder / "model.onnx",
@@ -107,7 +107,7 @@ def write_variant(folder: Path, network: Path) -> ModelEntry:
         embedding_size=entry.embedding_size,
         grid=(entry.grid.tensor, entry.grid.shape),
         preprocessing=entry.preprocessing,
-        summary=f"{DEFAULT_MODEL} in another number format.",
+        summary=f"{FAST_MODEL} in another number format.",
         licence=entry.licence,
         training_data=entry.training_data,
         source=entry.source,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from studies.quantisation.quantised import quantise, write_variant
 from whyface.faces.pictures import open_pictures
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry
 
 
 def calibration_faces(path: Path, count: int, seed: int) -> NDArray[np.uint8]:
@@ -43,7 +43,7 @@ def main() -> None:
     faces = calibration_faces(args.faces, args.count, args.seed)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.onnx"
-        quantise(model_entry(DEFAULT_MODEL).locate("onnx"), target, faces)
+        quantise(model_entry(FAST_MODEL).locate("onnx"), target, faces)
         written = write_variant(args.out, target)
     sys.stdout.write(f"{written.folder}: {sum(file.bytes for file in written.files.values())} bytes\n")
 

@@ -12,7 +12,7 @@ from whyface.demo import demo_photo
 from whyface.errors import InputError
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry, read_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry, read_entry
 from whyface.xcos.model import open_xcos
 from whyface.xcos.separable import separable_attention
 
@@ -20,11 +20,11 @@ from whyface.xcos.separable import separable_attention
 def test_scores_stay_near(tmp_path: Path) -> None:
     photos = ("obama-portrait.jpg", "obama-speech.jpg", "biden-portrait.jpg")
     faces = stack_faces([load_face(demo_photo(name)) for name in photos])
-    plain = model_entry(DEFAULT_MODEL).locate("onnx")
+    plain = model_entry(FAST_MODEL).locate("onnx")
     quantise(plain, tmp_path / "int8.onnx", np.concatenate([faces, faces[..., ::-1]]))
     folder = write_variant(tmp_path / "int8", tmp_path / "int8.onnx")
     assert folder.files["onnx"].bytes < plain.stat().st_size / 2
-    model, original = open_xcos(read_entry(tmp_path / "int8")), open_xcos(DEFAULT_MODEL)
+    model, original = open_xcos(read_entry(tmp_path / "int8")), open_xcos(FAST_MODEL)
     assert model.embedder.sha256 != original.embedder.sha256
     for kind in ("u", "p", "l"):
         found = model.compare(faces[:2], faces[1:], kind).score

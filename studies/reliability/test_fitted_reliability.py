@@ -11,15 +11,15 @@ from studies.occlusion.landmark_masks import landmark_mask
 from studies.reliability.cells import apply_reliability, open_reliability
 from whyface.demo import demo_photo
 from whyface.faces.load import load_face
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry
 from whyface.xcos.model import open_xcos
 
 
 def test_it_was_fitted_for_the_shipped_model_and_sees_a_scarf() -> None:
-    fitted, record = open_reliability(Path(__file__).with_name(f"{DEFAULT_MODEL}-reliability.safetensors"))
-    files = model_entry(DEFAULT_MODEL).files
+    fitted, record = open_reliability(Path(__file__).with_name(f"{FAST_MODEL}-reliability.safetensors"))
+    files = model_entry(FAST_MODEL).files
     assert record["sha256"] == {role: file.sha256 for role, file in files.items()}
-    model = open_xcos(DEFAULT_MODEL)
+    model = open_xcos(FAST_MODEL)
     assert set(fitted) == set(model.attentions)
     names = ("biden-portrait.jpg", "obama-portrait.jpg", "obama-speech.jpg")
     faces = [load_face(demo_photo(name)).image for name in names]

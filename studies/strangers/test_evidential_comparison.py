@@ -15,7 +15,7 @@ from studies.strangers.comparison import (
     verdicts_of,
 )
 from studies.strangers.open_set import OpenSetSplit
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry
 from whyface.train.evidential_fit import EvidentialSettings
 
 
@@ -71,7 +71,7 @@ def test_accepted_but_doubted() -> None:
         XCOS: {"known": np.array([0.99, 0.99, 0.0]), "strangers": np.array([0.99]), "loners": np.array([0.0])},
         "u": {"known": -np.array([0.1, 0.99, 0.99]), "strangers": -np.array([0.97]), "loners": -np.array([0.99])},
     }
-    counts = accepted_but_doubted([scored, scored], "u", model_entry(DEFAULT_MODEL), [split_of(3, 2)] * 2)
+    counts = accepted_but_doubted([scored, scored], "u", model_entry(FAST_MODEL), [split_of(3, 2)] * 2)
     assert counts == {"known": [4, 2], "strangers": [2, 2], "loners": [0, 0]}
 
 

@@ -33,7 +33,7 @@ from whyface.figures.style import save_figure
 from whyface.files.integrity import write_atomic
 from whyface.files.parts import open_folder
 from whyface.files.progress import progress_bar
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry
 from whyface.verification import Verifier
 from whyface.words.attribute_model import AttributeReader, open_attributes
 from whyface.words.identity_evidence import IdentityClasses, fit_classes, identity_cells
@@ -171,7 +171,7 @@ def _rows(side: PairSide, rows: NDArray[np.intp]) -> PairSide:
 
 
 def _methods(verifier: Verifier) -> dict[str, PairMethod]:
-    model = open_model(DEFAULT_MODEL)
+    model = open_model(FAST_MODEL)
     comparison = verifier.method.comparison
     return {name: open_subject(name, model, comparison, threshold=verifier.method.threshold).method for name in METHODS}
 
@@ -299,9 +299,9 @@ def main() -> None:
 
     protocol = read_lfw_pairs(args.pairs)
     numbers = test_pairs(protocol, args.seed)[: args.limit]
-    entry = model_entry(DEFAULT_MODEL)
+    entry = model_entry(FAST_MODEL)
     settings = {
-        "model": DEFAULT_MODEL,
+        "model": FAST_MODEL,
         "sha256": entry.files["onnx"].sha256,
         "seed": args.seed,
         "arms": [arm.settings.to_dict() for arm in word_arms()],

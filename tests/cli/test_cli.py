@@ -217,13 +217,13 @@ def test_model_file_with_a_wrong_hash(
     copy = tmp_path / "models"
     shutil.copytree(shipped_models(), copy)
     monkeypatch.setattr("whyface.models.catalogue.shipped_models", lambda: copy)
-    graph = copy / "xcos-mobilefacenet.onnx"
+    graph = copy / "xcos-large.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"x")
     code, out, err = run(monkeypatch, capsys, "verify", PORTRAIT, SPEECH)
     assert code == 2
     assert out == ""
     assert "SHA-256" in err
-    assert "xcos-mobilefacenet.onnx" in err
+    assert "xcos-large.onnx" in err
 
 
 def test_cold_start_leaves_torch_and_matplotlib_alone() -> None:

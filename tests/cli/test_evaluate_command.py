@@ -139,7 +139,7 @@ def test_default_model_gives_each_attention(
     assert metadata["model"]["scores"] == kinds
     assert [name for name in columns if name.startswith("score_")] == [f"score_{kind}" for kind in kinds]
     assert ("Uniform (U)" in out) == ("u" in kinds)
-    assert set(metadata["model"]["sha256"]) >= {"onnx", "pair", "safetensors"}
+    assert set(metadata["model"]["sha256"]) == {"onnx", "safetensors"}
 
 
 def test_bad_protocol_and_data(

@@ -18,6 +18,7 @@ from whyface.batch.ray_engine import _Worker
 from whyface.demo import demo_photo
 from whyface.faces import load as detectors
 from whyface.faces.load import load_face
+from whyface.models.catalogue import FAST_MODEL
 from whyface.models.linear_head import linear_head
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.onnx_runtime import onnx_runtime
@@ -63,7 +64,7 @@ def people(tmp_path: Path) -> Path:
 
 
 def test_a_verifier_gives_its_threads_to_the_detector_too(sessions: Sessions) -> None:
-    Verifier(threads=1)(A, B)
+    Verifier(FAST_MODEL, threads=1)(A, B)
     assert sessions.has(DETECTOR, FACE, PAIR)
     assert sessions.threads == {1}
 

@@ -8,14 +8,14 @@ import pytest
 from helpers.tiny_torch import random_faces
 from whyface.errors import InputError, ModelError
 from whyface.explain.cells import XcosEvidenceMethod
-from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.models.catalogue import FAST_MODEL
 from whyface.xcos.comparison import CosineComparison, comparisons
 from whyface.xcos.model import XcosModel, open_xcos
 
 
 @pytest.fixture(scope="module")
 def model() -> XcosModel:
-    return open_xcos(DEFAULT_MODEL)
+    return open_xcos(FAST_MODEL)
 
 
 @pytest.mark.parametrize("attention", ["u", "p", "l"])

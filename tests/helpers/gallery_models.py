@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.models.catalogue import FAST_MODEL
 from whyface.models.embedder import Batch, l2_normalise
 from whyface.xcos.model import XcosModel, open_xcos
 
@@ -34,7 +34,7 @@ class TinyGrids:
 
 @lru_cache(1)
 def shipped() -> XcosModel:
-    return open_xcos(DEFAULT_MODEL)
+    return open_xcos(FAST_MODEL)
 
 
 def tiny_xcos(seed: int = 0) -> XcosModel:

@@ -7,7 +7,7 @@ import pytest
 
 from whyface.errors import InputError, ModelError
 from whyface.identify.gallery_people import extrapolated_threshold, fmr_for, fpir_of, gallery_threshold
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry
 from whyface.models.entry import ModelEntry
 
 
@@ -27,7 +27,7 @@ def test_normal_impostors_are_extrapolated_exactly() -> None:
 
 
 def test_threshold_grows_with_the_gallery_and_never_undercuts_verification() -> None:
-    entry = model_entry(DEFAULT_MODEL)
+    entry = model_entry(FAST_MODEL)
     single = entry.operating_point("l", fmr=1e-3).threshold
     thresholds = [gallery_threshold(entry, "l", faces)[0] for faces in (1, 5, 100, 10_000, 10**6)]
     assert thresholds[0] == thresholds[1] == single
@@ -42,7 +42,7 @@ def test_threshold_grows_with_the_gallery_and_never_undercuts_verification() -> 
 
 def with_points(rates: dict[str, float]) -> ModelEntry:
     """Give the default model other thresholds, by name."""
-    entry = model_entry(DEFAULT_MODEL)
+    entry = model_entry(FAST_MODEL)
     template = entry.thresholds["u"][0]
     points = tuple(replace(template, name=name, threshold=threshold) for name, threshold in rates.items())
     return replace(entry, thresholds={"u": points})
@@ -84,7 +84,7 @@ def test_a_rate_between_measured_ones_gets_a_threshold_between_theirs() -> None:
 
 
 def test_what_cannot_be_known_is_refused() -> None:
-    entry = model_entry(DEFAULT_MODEL)
+    entry = model_entry(FAST_MODEL)
     with pytest.raises(InputError, match="between 0 and 1"):
         fmr_for(1.0, 5)
     with pytest.raises(InputError, match="two measured"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
-from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.models.catalogue import FAST_MODEL
 from whyface.words.attribute_model import ATTRIBUTES
 from whyface.words.identity_evidence import (
     IdentityClasses,
@@ -189,7 +189,7 @@ def test_a_classifier_learns_people() -> None:
 
 
 def test_evidence_of_the_default_model_adds_up() -> None:
-    model = open_xcos(DEFAULT_MODEL, threads=1)
+    model = open_xcos(FAST_MODEL, threads=1)
     faces = np.random.default_rng(3).integers(0, 256, (2, 3, 112, 112), np.uint8)
     comparison = XcosComparison(model)
     cells = identity_cells(comparison)

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from helpers.attention_reference import learned_attention
 from whyface.errors import InputError, ModelError
-from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.models.catalogue import FAST_MODEL
 from whyface.xcos.learned import LearnedAttention
 from whyface.xcos.model import XcosModel, open_xcos
 from whyface.xcos.separable import PREFIX, prelu, read_attention, separable_attention, split_attention, unit_cells
@@ -64,7 +64,7 @@ def test_one_probe_against_many() -> None:
 
 
 def test_shipped_model_equals_its_pair_graph() -> None:
-    model = open_xcos(DEFAULT_MODEL)
+    model = open_xcos(FAST_MODEL)
     split = separable_attention(model)
     grids = np.random.default_rng(4).standard_normal((2, 9, 32, 7, 7)).astype(np.float32)
     found = split.weights(split.first_terms(grids[0]), split.second_terms(grids[1]))
@@ -72,7 +72,7 @@ def test_shipped_model_equals_its_pair_graph() -> None:
 
 
 def test_tensors_of_another_training_are_refused(tmp_path: Path) -> None:
-    model = open_xcos(DEFAULT_MODEL)
+    model = open_xcos(FAST_MODEL)
     assert model.tensors is not None
     tensors = read_attention(model.tensors)
     tensors["out.0.weight"] = tensors["out.0.weight"] * 1.5

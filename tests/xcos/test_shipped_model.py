@@ -12,7 +12,7 @@ from whyface.errors import InputError, ModelError
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face
 from whyface.models.backbones import MobileFaceNet
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue import FAST_MODEL, model_entry
 from whyface.models.heads import PlacedGridHead
 from whyface.train.networks import read_safetensors
 from whyface.xcos.grid import AttentionKind, flatten_grid, grid_cosine, xcos_score
@@ -22,7 +22,7 @@ from whyface.xcos.model import CORRELATED_TENSOR, XcosModel, open_xcos
 
 @pytest.fixture(scope="module")
 def model() -> XcosModel:
-    return open_xcos(DEFAULT_MODEL)
+    return open_xcos(FAST_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def faces() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def network() -> XcosNetwork:
-    tensors = read_safetensors(model_entry(DEFAULT_MODEL).locate("safetensors"))
+    tensors = read_safetensors(model_entry(FAST_MODEL).locate("safetensors"))
     tensors.pop(CORRELATED_TENSOR)
     network = XcosNetwork(MobileFaceNet(), PlacedGridHead(), LearnedAttention()).eval()
     missing, unexpected = network.load_state_dict(tensors, strict=False)
@@ -93,7 +93,7 @@ def test_identification_embedding(model: XcosModel, faces: np.ndarray) -> None:
 
 
 def test_the_zoo_describes_the_files() -> None:
-    entry = model_entry(DEFAULT_MODEL)
+    entry = model_entry(FAST_MODEL)
     assert set(entry.files) == {"onnx", "pair", "safetensors"}
     for role, file in entry.files.items():
         path = entry.locate(role)

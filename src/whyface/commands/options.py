@@ -202,7 +202,7 @@ def reference_options(
 class NetworkOptions:
     """A model and how to open it; see the help of each option."""
 
-    model: ModelName = "xcos-mobilefacenet"
+    model: ModelName = "xcos-large"
     model_dir: ModelFolder = None
     grid: GridTensor = None
     output: OwnOutput = None

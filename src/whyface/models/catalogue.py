@@ -22,8 +22,11 @@ from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.onnx_runtime import CPU
 
-DEFAULT_MODEL: Final = "xcos-mobilefacenet"
+DEFAULT_MODEL: Final = "xcos-large"
 """The model used by default."""
+
+FAST_MODEL: Final = "xcos-mobilefacenet"
+"""The fast model, whose attention looks at both faces at once, as in the paper."""
 
 DESCRIPTION: Final = "model.json"
 """Name of the description in a model's folder."""

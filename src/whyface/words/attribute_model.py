@@ -168,7 +168,7 @@ PRESENT: Final = 0.5
 LEARNT_AUC: Final = 0.75
 """Attributes with a lower AUC, measured on people not used for training, are not named in sentences."""
 
-SHIPPED_NAME: Final = "xcos-mobilefacenet-attributes.safetensors"
+SHIPPED_NAME: Final = "xcos-large-attributes.safetensors"
 _RECORD: Final = "whyface"
 _BATCH: Final = 64
 
