@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TEST_VENV ?= .venv-test
 
-.PHONY: demo test test-slow test-lowest fuzz audit sbom lint format docs clean
+.PHONY: demo browser test test-slow test-lowest fuzz audit sbom lint format docs clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/whyface demo
@@ -12,6 +12,11 @@ demo: $(VENV)/.installed
 # COVERAGE=1 also reports how much of the package the tests run; it takes half as long again.
 test: $(TEST_VENV)/.installed
 	OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest -n auto --dist loadfile $(if $(COVERAGE),--cov)
+
+# The tests of the page drive a real browser, the system's Chromium; without it they are skipped.
+browser:
+	@command -v chromium >/dev/null || (apt-get update -q && apt-get install -q -y --no-install-recommends chromium) \
+		|| echo "no Chromium and no way to install it: the tests of the page will be skipped"
 
 test-slow: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/python -m pytest -m slow

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +23,18 @@ def no_trial_of_networks(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     if request.node.get_closest_marker("trial") is None:
         # The package offers a function of the module's name.
         monkeypatch.setattr(import_module("whyface.xcos.open_model"), "check_network", lambda network: None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Open a real browser: the system's Chromium, driven by Playwright."""
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is missing: it comes with the extra test")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no Chromium here: run make browser")
+    with api.sync_playwright() as playwright:
+        # Chromium's own sandbox does not start as root, as which CI runs.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        opened = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield opened
+        opened.close()

@@ -22,6 +22,7 @@ LAYERS = (
     ("batch",),
     ("train",),
     ("figures",),
+    ("page",),
     ("verification",),
     ("record_check",),
     ("commands",),

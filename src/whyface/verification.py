@@ -106,6 +106,37 @@ class Verification:
 
         save_figure(self.figure(), path)
 
+    def report(self, *, language: str | None = None) -> str:
+        """Return the interactive report as HTML, see :func:`whyface.page.report.report_html`."""
+        from whyface.page.report import report_html  # noqa: PLC0415 - start fast
+
+        return report_html(self.explanation, self.face_a.image, self.face_b.image, language=language)
+
+    def save_report(self, path: Path | str, *, language: str | None = None) -> None:
+        """Write the report as one file: HTML, or PDF if the path ends so.
+
+        Parameters
+        ----------
+        language
+            ``"en"`` or ``"de"``; None: the reader's, and English in a PDF.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written, or there is no Chromium to print a PDF.
+        InputError
+            If there is no such language.
+        """
+        from whyface.page.printing import save_report  # noqa: PLC0415 - start fast
+
+        save_report(self.report(language=language), path)
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook, in a frame of its own."""
+        from whyface.page.report import notebook_frame  # noqa: PLC0415 - start fast
+
+        return notebook_frame(self.report())
+
 
 class Verifier(FaceVerifier):
     """Verify pairs of photos with a model that is opened once.

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -33,6 +34,19 @@ MATCH: Final = 0
 NO_MATCH: Final = 1
 UNDECIDED: Final = 3
 
+
+class LanguageName(StrEnum):
+    """The languages of a report."""
+
+    EN = "en"
+    DE = "de"
+
+
+Language = Annotated[
+    LanguageName | None,
+    typer.Option(help="Language that the report opens in; by default the reader's.", show_default=False),
+]
+
 Prior = Annotated[
     float | None,
     typer.Option(
@@ -51,6 +65,14 @@ def verify(
     options: ModelOptions,
     prior: Prior = None,
     figure: Figure = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write an interactive report that needs nothing else, .html, or the same on paper, .pdf.",
+            show_default=False,
+        ),
+    ] = None,
+    language: Language = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole explanation as JSON.")] = False,
     aligned: Aligned = False,
     face_a: FaceA = 0,
@@ -69,6 +91,8 @@ def verify(
         raise InputError(f"--max-megapixels must be a number, got {max_megapixels}")
     if figure is not None:
         check_writable(figure)
+    if report is not None:
+        check_report(report)
     if any_face and (aligned or face_a or face_b):
         raise InputError("--any-face compares all faces of both photos; leave out --aligned, --face-a and --face-b")
     result = options.verifier(prior=prior)(
@@ -84,10 +108,14 @@ def verify(
     if figure is not None:
         import_matplotlib()
         result.save_figure(figure)
+    if report is not None:
+        result.save_report(report, language=None if language is None else language.value)
     if as_json:
         typer.echo(result.explanation.to_json(indent=2))
     else:
         _print_result(result, figure)
+        if report is not None:
+            typer.echo(f"Report: {report}")
     raise typer.Exit(exit_status(result.explanation))
 
 
@@ -169,6 +197,14 @@ def check_writable(path: Path, what: str = "figure") -> None:
         raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: the folder {path.parent} cannot be written to; choose another")
+
+
+def check_report(path: Path) -> None:
+    """Check before the work that a report can be written."""
+    from whyface.page.printing import check_report_path  # noqa: PLC0415 - start fast
+
+    check_writable(path, "report")
+    check_report_path(path)
 
 
 def import_matplotlib() -> None:
