@@ -28,7 +28,8 @@ from whyface.models.catalogue import FAST_MODEL, shipped_models, update_entry, z
 from whyface.models.heads import GridHead, PlacedGridHead
 from whyface.models.weights import save_safetensors
 from whyface.train.corpus import people_left_out
-from whyface.train.networks import mobilefacenet_teacher, read_safetensors
+from whyface.train.networks import read_safetensors
+from whyface.train.teachers import mobilefacenet_teacher
 from whyface.xcos.export import export_faces, export_pair
 from whyface.xcos.grid import PearsonAttention
 from whyface.xcos.learned import LearnedAttention, XcosNetwork, grid_cosine

@@ -27,8 +27,9 @@ from whyface.models.backbones import MobileFaceNet
 from whyface.models.heads import GdcHead, GridHead, PlacedGridHead, flatten_grid
 from whyface.train.corpus import people_left_out
 from whyface.train.losses import MarginHead, WeightAverage, all_pairs, balanced_regression, compare_all, tie_pair_halves
-from whyface.train.networks import channels_last, mobilefacenet_teacher, read_safetensors, split_state
+from whyface.train.networks import channels_last, read_safetensors, split_state
 from whyface.train.picture_store import blend_people, jitter_geometry, jitter_light, occlude
+from whyface.train.teachers import mobilefacenet_teacher
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
 
 STEM_BLOCKS = 5

@@ -33,8 +33,9 @@ from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
 from whyface.files.integrity import sha256_of, write_atomic
 from whyface.files.progress import progress_bar
-from whyface.train.networks import Network, Teacher, mobilefacenet_teacher
+from whyface.train.networks import Network
 from whyface.train.run_files import load_trained
+from whyface.train.teachers import Teacher, mobilefacenet_teacher
 from whyface.xcos.grid import PearsonAttention, grid_cosine, normalise_attention, xcos_score
 from whyface.xcos.learned import XcosNetwork
 
@@ -148,10 +149,11 @@ def read_all(path: Path, protocol: PairProtocol) -> torch.Tensor:
 @torch.no_grad()
 def features_of(network: Network, pictures: torch.Tensor) -> NDArray[np.float32]:
     """Run a network: grids of xCos, embeddings of the baseline."""
+    device = next(network.parameters()).device
     parts = []
     for part in torch.split(pictures, 128):
-        faces = part.float().contiguous(memory_format=torch.channels_last)
-        parts.append(network.features(faces))
+        faces = part.to(device).float().contiguous(memory_format=torch.channels_last)
+        parts.append(network.features(faces).cpu())
     return torch.cat(parts).numpy()
 
 
@@ -174,7 +176,9 @@ def scores_of(
         if correlated is not None:
             weights = np.broadcast_to(normalise_attention(correlated), similarity.shape)
             found["p"].append(xcos_score(similarity, weights))
-        found["l"].append(network.xcos(torch.from_numpy(a), torch.from_numpy(b)).score.numpy())
+        device = next(network.parameters()).device
+        grids = torch.from_numpy(a).to(device), torch.from_numpy(b).to(device)
+        found["l"].append(network.scores(*grids).cpu().numpy())
     return {kind: np.concatenate(values) for kind, values in found.items() if values}
 
 

@@ -8,7 +8,8 @@ import torch
 
 from whyface.errors import InputError, ModelError
 from whyface.models.heads import FcHead, GdcHead, GridHead, PlacedGridHead, flatten_grid
-from whyface.train.networks import FrozenNetwork, split_state
+from whyface.train.networks import split_state
+from whyface.train.teachers import FrozenNetwork
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_placed_head_refuses_what_does_not_fit() -> None:
 
 
 def test_teacher_stays_in_eval_mode(features: torch.Tensor) -> None:
-    teacher = FrozenNetwork(FcHead(normalise=False))
+    teacher = FrozenNetwork(torch.nn.Identity(), FcHead(normalise=False))
     outer = torch.nn.Sequential(teacher).train()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     first, second = outer(features), outer(features)

@@ -21,7 +21,8 @@ from whyface.models.heads import GdcHead
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import RAW, Preprocessing
 from whyface.onnx_runtime import onnx_runtime
-from whyface.train.networks import mobilefacenet_teacher, read_safetensors, split_state
+from whyface.train.networks import read_safetensors, split_state
+from whyface.train.teachers import mobilefacenet_teacher
 
 WEIGHTS = Path(__file__).parents[2] / "../shared/weights"
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from corpus import Corpus, load_corpus, sample_batch
 from whyface.errors import DataError
-from whyface.train.corpus import people_left_out
+from whyface.train.corpus import bundle_singles, people_left_out
 
 
 def picture(path: Path, value: int) -> None:
@@ -92,3 +92,10 @@ def test_report_that_is_none(tmp_path: Path, text: str | None) -> None:
         report.write_text(text)
     with pytest.raises(DataError, match=r"lfw_overlap\.py"):
         people_left_out(report)
+
+
+def test_people_with_one_picture_are_drawn_in_groups() -> None:
+    rows = (torch.tensor([0, 1]), torch.tensor([2]), torch.tensor([3]), torch.tensor([4, 5]), torch.tensor([6]))
+    groups = [part.tolist() for part in bundle_singles(rows, 2)]
+    assert groups == [[0, 1], [4, 5], [2, 3], [6]]
+    assert bundle_singles(rows[:1], 2) == rows[:1]

@@ -20,9 +20,10 @@ from whyface.files.integrity import TEMPORARY
 from whyface.models.backbones import MobileFaceNet
 from whyface.models.heads import GdcHead, PlacedGridHead
 from whyface.train.config import LossConfig, NetworkConfig, read_config
-from whyface.train.networks import FcNetwork, OnnxTeacher, build_network, load_initial, open_teacher, settle
+from whyface.train.networks import FcNetwork, build_network, load_initial, settle
 from whyface.train.objective import Objective, build_margin
 from whyface.train.run_files import load_trained, trained_correlation
+from whyface.train.teachers import OnnxTeacher, open_teacher
 from whyface.train.trainer import Report, build_optimisers, tell_broken, train
 from whyface.xcos.learned import XcosNetwork
 

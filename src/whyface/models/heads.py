@@ -72,6 +72,21 @@ class GdcHead(nn.Module):
         return functional.normalize(self.bn(torch.flatten(self.conv3(self.gdconv(x)), 1)))
 
 
+class AffineHead(nn.Module):
+    """The head of mobilefacenet-large: one fully connected layer over the whole map.
+
+    Shapes: (N, C, 7, 7) -> (N, embedding_size), L2-normalised.
+    """
+
+    def __init__(self, channels: int, *, embedding_size: int = 512, cells: int = 7) -> None:
+        super().__init__()
+        self.fc = nn.Linear(channels * cells * cells, embedding_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, 7, 7) to (N, embedding_size)."""
+        return functional.normalize(self.fc(torch.flatten(x, 1)))
+
+
 class GridHead(nn.Module):
     """xCos's head: a 1 x 1 convolution that keeps the grid (512 -> 32, so 32 x 7 x 7).
 

@@ -63,8 +63,8 @@ class DataConfig(_Part):
     """Choose the best network on a protocol instead: ``lfw``, ``cfp-ff``, ``cfp-fp`` or ``pairs:FILE``."""
     protocol_data: Path | None = None
     """Pictures of the protocol."""
-    cache: bool = True
-    """Keep all decoded pictures in memory, 37 kB each."""
+    cache: bool | Literal["device"] = True
+    """Keep all decoded pictures in memory, 37 kB each; ``device``: in that of the GPU."""
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
@@ -78,9 +78,9 @@ class DataConfig(_Part):
 class NetworkConfig(_Part):
     """Backbone and head; ``init`` holds initial tensors, ``trainable`` says which part of the network is trained."""
 
-    backbone: Literal["mobilefacenet", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet152"] = (
-        "mobilefacenet"
-    )
+    backbone: Literal[
+        "mobilefacenet", "mobilefacenet-large", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet152"
+    ] = "mobilefacenet"
     """Network up to the last map."""
     se: bool = False
     """Squeeze and excitation, for an iresnet."""
@@ -122,12 +122,15 @@ class LossConfig(_Part):
     """Weight of the squared distance between the score and the teacher's cosine."""
     uniform: Weight = 0.0
     """The same for the unweighted mean of S."""
+    hint: Weight = 0.0
+    """Weight of the distance to what the teacher sees: to its last map from a 1 x 1 projection of the network's, and
+    between the embeddings that its head makes of both. It is for training from scratch on few pictures."""
     balanced: bool = False
     """Average the pairs that the teacher finds alike separately from the others."""
 
     @model_validator(mode="after")
     def _check(self) -> LossConfig:
-        if self.identification == self.similarity == self.uniform == 0:
+        if self.identification == self.similarity == self.uniform == self.hint == 0:
             raise ValueError("all losses have weight 0, so nothing would be learnt")
         return self
 
@@ -203,7 +206,8 @@ class TrainConfig(_Part):
     network: NetworkConfig = NetworkConfig()
     """Network."""
     teacher: str | None = None
-    """The teacher: ``.onnx``, ``.safetensors`` of a MobileFaceNet with FC head, or a known model."""
+    """The teacher: a run's folder or network, ``.onnx``, ``.safetensors`` of a MobileFaceNet with FC head, a model
+    folder, or a known model."""
     losses: LossConfig = LossConfig()
     """Losses."""
     batch: BatchConfig = BatchConfig()
@@ -235,8 +239,8 @@ class TrainConfig(_Part):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
-        if self.teacher is None and (self.losses.similarity or self.losses.uniform):
-            raise ValueError("the similarity branch needs a teacher; name one or set similarity and uniform to 0")
+        if self.teacher is None and (self.losses.similarity or self.losses.uniform or self.losses.hint):
+            raise ValueError("the similarity branch needs a teacher; name one or set similarity, uniform and hint to 0")
         return self
 
     def digest(self) -> str:
@@ -350,7 +354,7 @@ def _absolute(config: TrainConfig, base: Path) -> TrainConfig:
     )
     network = config.network.model_copy(update={"init": full(config.network.init)})
     teacher = config.teacher
-    if teacher is not None and teacher.endswith((".onnx", ".safetensors")):
+    if teacher is not None and (teacher.endswith((".onnx", ".safetensors")) or (base / teacher).is_dir()):
         teacher = str(base / teacher)
     return config.model_copy(update={"data": data, "network": network, "teacher": teacher})
 

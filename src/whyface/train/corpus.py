@@ -93,6 +93,17 @@ def draw_partners(
     return order[starts[chosen] + drawn]
 
 
+def bundle_singles(rows: Sequence[Tensor], pictures: int) -> tuple[Tensor, ...]:
+    """Put pictures of people with only one into groups, as if each group were a person.
+
+    :func:`people_batch` then draws different pictures instead of one again and again. It is for losses that do not ask
+    who is in a picture.
+    """
+    single = [part for part in rows if len(part) == 1]
+    groups = torch.split(torch.cat(single), pictures) if single else ()
+    return (*(part for part in rows if len(part) > 1), *groups)
+
+
 def people_batch(rows: Sequence[Tensor], people: int, pictures: int, generator: torch.Generator) -> Tensor:
     """Draw people, with probabilities as the root of their picture counts, and pictures of each: numbers (P * K,).
 

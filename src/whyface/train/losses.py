@@ -15,6 +15,7 @@ min(1, epoch / 10). Here it is optional for all three losses.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, get_args
 
 import torch
@@ -88,9 +89,9 @@ class PairIndices(NamedTuple):
     second: Tensor
 
 
-def all_pairs(count: int) -> PairIndices:
+def all_pairs(count: int, device: torch.device | None = None) -> PairIndices:
     """Return the indices of all unordered pairs of ``count`` pictures."""
-    first, second = torch.triu_indices(count, count, 1)
+    first, second = torch.triu_indices(count, count, 1, device=device)
     return PairIndices(first, second)
 
 
@@ -149,6 +150,43 @@ def tie_pair_halves(attention: LearnedAttention) -> None:
     with torch.no_grad():
         weight.copy_(mean_of_halves(weight))
     weight.register_hook(mean_of_halves)  # type: ignore[no-untyped-call]
+
+
+class Hint(nn.Module):
+    """Learn from what a teacher sees: its last map, and its embedding of the map that is learnt.
+
+    A 1 x 1 convolution predicts the teacher's map, standardised by channel. The loss is the mean squared error of the
+    prediction plus one minus the cosine of the embeddings that the teacher's own head makes of both maps. Unlike the
+    cosine of a pair, it says of every place of a single picture what to see there (Romero et al., "FitNets: Hints for
+    Thin Deep Nets", ICLR 2015).
+
+    Parameters
+    ----------
+    channels
+        Channels of the network's map.
+    maps
+        The teacher's maps of some faces (N, C, H, W), for their mean and deviation.
+    embed
+        Map -> L2-normalised embedding, the teacher's head.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int, maps: Tensor, embed: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, maps.shape[1], 1)
+        self.register_buffer("mean", maps.mean(dim=(0, 2, 3))[:, None, None].clone())
+        self.register_buffer("deviation", maps.std(dim=(0, 2, 3))[:, None, None].clamp_min(1e-6))
+        self.embed = embed
+
+    def forward(self, maps: Tensor, wanted: Tensor, embeddings: Tensor) -> Tensor:
+        """Return the loss for the network's maps and the teacher's maps and embeddings."""
+        predicted = self.project(maps)
+        distance = functional.mse_loss(predicted, (wanted - self.mean) / self.deviation)
+        cosine = (self.embed(predicted * self.deviation + self.mean) * embeddings).sum(dim=1)
+        loss: Tensor = distance + (1 - cosine).mean()
+        return loss
 
 
 class WeightAverage:

@@ -1,59 +1,23 @@
-"""Build networks from their configuration, and open the frozen teachers (needs the extra ``torch``)."""
+"""Build networks from their configuration, and load their initial tensors (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from whyface.errors import ModelError
 from whyface.files.guarded import check_plain
-from whyface.models.backbones import IResNet, MobileFaceNet
-from whyface.models.catalogue import open_embedder
-from whyface.models.embedder import Embedder
-from whyface.models.heads import FcHead, GdcHead, GridHead, PlacedGridHead
-from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.backbones import IResNet, LargeMobileFaceNet, MobileFaceNet
+from whyface.models.heads import AffineHead, FcHead, GdcHead, GridHead, PlacedGridHead
 from whyface.train.config import NetworkConfig
 from whyface.train.losses import tie_pair_halves
 from whyface.xcos.learned import LearnedAttention, XcosNetwork
-
-
-class Teacher(Protocol):
-    """Anything that embeds faces: (N, 3, 112, 112) float32 in 0..255 -> (N, D) float32, L2-normalised."""
-
-    def __call__(self, faces: Tensor) -> Tensor:
-        """Embed a batch."""
-        ...
-
-
-class FrozenNetwork(nn.Module):
-    """A torch network that always stays in eval mode and has no gradients.
-
-    The published training put the whole model into train mode. The teacher's BatchNorm then followed the batch and its
-    dropout was on, so that the supervising cosine was noisy and drifted. Here :meth:`train` does nothing.
-    """
-
-    def __init__(self, network: nn.Module, *, half: bool = False) -> None:
-        super().__init__()
-        self.network = network.eval().requires_grad_(False)
-        self.half_precision = half
-
-    def train(self, mode: bool = True) -> FrozenNetwork:
-        """Stay in eval mode."""
-        return self
-
-    @torch.no_grad()
-    def forward(self, faces: Tensor) -> Tensor:
-        """Embed a batch."""
-        with torch.autocast(faces.device.type, torch.bfloat16, enabled=self.half_precision):
-            embeddings = self.network(faces)
-        return functional.normalize(embeddings.float())
 
 
 def channels_last(module: nn.Module) -> None:
@@ -75,52 +39,6 @@ def split_state(tensors: Mapping[str, Tensor], parts: Mapping[str, nn.Module], s
         module.load_state_dict(own)
     if left:
         raise ModelError(f"{source} has {len(left)} tensors that no part takes, e.g. {min(left)}")
-
-
-def mobilefacenet_teacher(path: Path | str, *, half: bool = False) -> FrozenNetwork:
-    """Load a MobileFaceNet with its FC head from one safetensors file.
-
-    Raise ModelError if the file is missing or its tensors are not those of the network.
-    """
-    backbone, head = MobileFaceNet(), GdcHead()
-    split_state(read_safetensors(path), {"backbone": backbone, "head": head}, str(path))
-    network = nn.Sequential(backbone, head)
-    channels_last(network)
-    return FrozenNetwork(network, half=half)
-
-
-class OnnxTeacher:
-    """Any ONNX network as a teacher; it has no train mode and no gradients."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self.embedder = embedder
-
-    def __call__(self, faces: Tensor) -> Tensor:
-        """Embed a batch."""
-        embeddings = self.embedder.embed(faces.detach().cpu().contiguous().numpy().clip(0, 255))
-        return torch.from_numpy(embeddings).to(faces.device)
-
-
-def open_teacher(
-    name: str, *, directory: Path | None = None, half: bool = False, threads: int | None = None
-) -> Teacher:
-    """Open a teacher: ``.onnx``, ``.safetensors`` of a MobileFaceNet with its FC head, or a known model.
-
-    Raise ModelError if it is unknown, or its weights are missing or do not fit. There is no teacher without weights.
-
-    Parameters
-    ----------
-    name
-        Path or name.
-    half
-        Run a torch network in bfloat16.
-    """
-    path = Path(name)
-    if path.suffix == ".onnx":
-        return OnnxTeacher(OnnxEmbedder(path, threads=threads))
-    if path.suffix == ".safetensors":
-        return mobilefacenet_teacher(path, half=half)
-    return OnnxTeacher(open_embedder(name, directory=directory, threads=threads))
 
 
 def read_safetensors(path: Path | str) -> dict[str, Tensor]:
@@ -182,16 +100,24 @@ Network = XcosNetwork | FcNetwork
 
 def build_network(config: NetworkConfig) -> Network:
     """Return a network with random weights (seed torch before)."""
-    backbone: nn.Module = MobileFaceNet()
-    if config.backbone != "mobilefacenet":
-        backbone = ScaledPixels(IResNet(int(config.backbone.removeprefix("iresnet")), se=config.se))
+    backbone, fc = _backbone(config)
     if config.head == "fc":
-        return FcNetwork(backbone, GdcHead() if config.backbone == "mobilefacenet" else FcHead())
-    head = PlacedGridHead() if config.head == "placed" else GridHead(activation=config.activation)
+        return FcNetwork(backbone, fc)
+    channels = LargeMobileFaceNet.out_channels if config.backbone == "mobilefacenet-large" else 512
+    head = PlacedGridHead() if config.head == "placed" else GridHead(channels, activation=config.activation)
     network = XcosNetwork(backbone, head, LearnedAttention())
     if config.symmetric:
         tie_pair_halves(network.xcos.attention)
     return network
+
+
+def _backbone(config: NetworkConfig) -> tuple[nn.Module, nn.Module]:
+    """Return a backbone for pixels in 0..255, and the FC head that belongs to it."""
+    if config.backbone == "mobilefacenet":
+        return MobileFaceNet(), GdcHead()
+    if config.backbone == "mobilefacenet-large":
+        return LargeMobileFaceNet(), AffineHead(LargeMobileFaceNet.out_channels)
+    return ScaledPixels(IResNet(int(config.backbone.removeprefix("iresnet")), se=config.se)), FcHead()
 
 
 def load_initial(network: Network, config: NetworkConfig, *, seed: int) -> None:
@@ -206,6 +132,10 @@ def load_initial(network: Network, config: NetworkConfig, *, seed: int) -> None:
     own = network.state_dict()
     if set(own) <= set(tensors) | {name for name in own if name.endswith("num_batches_tracked")}:
         network.load_state_dict({name: tensors[name] for name in own if name in tensors}, strict=False)
+        return
+    if {f"backbone.{name}" for name in network.backbone.state_dict()} <= set(tensors):
+        # Another network of ours with the same backbone, such as the baseline.
+        load_part(network.backbone, {name.removeprefix("backbone."): t for name, t in tensors.items()}, config.init)
         return
     load_part(cast("nn.Module", getattr(network.backbone, "trunk", network.backbone)), tensors, config.init)
     if config.head == "fc":

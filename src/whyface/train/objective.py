@@ -22,7 +22,7 @@ from whyface.faces.pictures import PictureSource
 from whyface.models.heads import flatten_grid
 from whyface.train.config import LossConfig, NetworkConfig
 from whyface.train.corpus import draw_partners
-from whyface.train.losses import MarginHead, PairIndices, all_pairs, balanced_regression, compare_all
+from whyface.train.losses import Hint, MarginHead, PairIndices, all_pairs, balanced_regression, compare_all
 from whyface.train.networks import Network, split_trunk
 from whyface.train.picture_store import PictureStore
 from whyface.xcos.grid import PearsonAttention, grid_cosine
@@ -35,6 +35,7 @@ class Losses(NamedTuple):
     identification: Tensor
     similarity: Tensor
     uniform: Tensor
+    hint: Tensor
 
 
 class Objective(nn.Module):
@@ -50,14 +51,24 @@ class Objective(nn.Module):
         Weights of the branches, and which parts are trained.
     half
         Run the backbone in bfloat16.
+    hint
+        The loss that learns from the teacher's maps, if it has a weight.
     """
 
     def __init__(
-        self, network: Network, margin: MarginHead | None, losses: LossConfig, config: NetworkConfig, *, half: bool
+        self,
+        network: Network,
+        margin: MarginHead | None,
+        losses: LossConfig,
+        config: NetworkConfig,
+        *,
+        half: bool,
+        hint: Hint | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.margin = margin
+        self.hint = hint
         self.losses = losses
         self.half_precision = half
         self.fixed_norms = config.norms == "fixed"
@@ -83,15 +94,14 @@ class Objective(nn.Module):
             self.network.eval()
         return self
 
-    def features(self, faces: Tensor) -> Tensor:
-        """Return grids (N, C, H, W) of an xCos network, embeddings (N, D) of the baseline."""
-        with torch.autocast(faces.device.type, torch.bfloat16, enabled=self.half_precision):
-            maps = self.network.backbone(faces)
-        features: Tensor = self.network.head(maps.float())
-        return features
-
     def forward(
-        self, faces: Tensor, labels: Tensor, known: Tensor, targets: Tensor | None, pairs: PairIndices | None
+        self,
+        faces: Tensor,
+        labels: Tensor,
+        known: Tensor,
+        targets: Tensor | None,
+        pairs: PairIndices | None,
+        seen: tuple[Tensor, Tensor] | None = None,
     ) -> Losses:
         """Compute a step's loss.
 
@@ -103,10 +113,15 @@ class Objective(nn.Module):
             The teacher's cosines, (P,), or None.
         pairs
             The P pairs of rows; None stands for all.
+        seen
+            The teacher's embeddings and maps of the faces, for a hint.
         """
-        features = self.features(faces)
+        with torch.autocast(faces.device.type, torch.bfloat16, enabled=self.half_precision):
+            maps = self.network.backbone(faces)
+        # Grids (N, C, H, W) of an xCos network, embeddings (N, D) of the baseline.
+        features = self.network.head(maps.float())
         zero = features.new_zeros(())
-        identification = similarity = uniform = zero
+        identification = similarity = uniform = hint = zero
         if self.losses.identification and self.margin is not None:
             embeddings = flatten_grid(features) if features.ndim == 4 else features
             logits = self.margin(embeddings[known], labels[known])
@@ -114,15 +129,18 @@ class Objective(nn.Module):
             summed = functional.cross_entropy(logits, labels[known], reduction="sum")
             identification = summed / known.sum().clamp_min(1)
         if targets is not None and (self.losses.similarity or self.losses.uniform):
-            pairs = all_pairs(len(features)) if pairs is None else pairs
+            pairs = all_pairs(len(features), features.device) if pairs is None else pairs
             score, mean = self.compare(features, pairs)
             if self.losses.similarity:
                 similarity = self._regress(score, targets)
             if self.losses.uniform:
                 uniform = self._regress(mean, targets)
+        if seen is not None and self.hint is not None:
+            hint = self.hint(maps.float(), seen[1], seen[0])
         weights = self.losses
         total = weights.identification * identification + weights.similarity * similarity + weights.uniform * uniform
-        return Losses(total, identification.detach(), similarity.detach(), uniform.detach())
+        total = total + weights.hint * hint
+        return Losses(total, identification.detach(), similarity.detach(), uniform.detach(), hint.detach())
 
     def compare(self, features: Tensor, pairs: PairIndices) -> tuple[Tensor, Tensor]:
         """Return the scores (P,) and the unweighted mean of S, (P,); for the baseline both are the cosine."""

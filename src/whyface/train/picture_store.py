@@ -4,7 +4,7 @@ Pictures are decoded once into memory or read when they are needed. A distilled 
 so that every picture that the teacher can embed is a training picture. Blending two aligned faces, whole or by region,
 gives faces of people who do not exist, which a few hundred identities alone cannot supply (Beyer et al., "Knowledge
 distillation: A good teacher is patient and consistent", CVPR 2022). Augmentations take and return float32 batches
-(N, 3, 112, 112) in 0..255 and draw from a given generator.
+(N, 3, 112, 112) in 0..255, on the device of the generator that they draw from.
 """
 
 from __future__ import annotations
@@ -105,6 +105,11 @@ class PictureStore:
         """Number of people with only one picture, who have no genuine pairs."""
         return sum(len(rows) == 1 for rows in self.rows)
 
+    def move(self, device: torch.device) -> None:
+        """Move the decoded pictures to a device."""
+        if self._pictures is not None:
+            self._pictures = self._pictures.to(device)
+
     def summary(self) -> str:
         """Return the contents in words."""
         text = f"{len(self)} pictures of {len(self.people)} people"
@@ -112,9 +117,9 @@ class PictureStore:
         return text + (f"; {len(self.broken)} broken and skipped" if self.broken else "")
 
     def read(self, index: Tensor) -> Tensor:
-        """Return pictures by their numbers (n,): uint8 (n, 3, 112, 112)."""
+        """Return pictures by their numbers (n,): uint8 (n, 3, 112, 112), where the decoded pictures are."""
         if self._pictures is not None:
-            return self._pictures[index]
+            return self._pictures[index.to(self._pictures.device)]
         return torch.from_numpy(np.stack([self._read_one(int(number)) for number in index]))
 
     def _read_one(self, number: int) -> NDArray[np.uint8]:
@@ -187,7 +192,7 @@ def open_stores(
             progress=progress,
         )
 
-    return store(False, config.cache), store(True, True) if held else None
+    return store(False, bool(config.cache)), store(True, True) if held else None
 
 
 def read_people(path: Path) -> frozenset[str]:
@@ -225,8 +230,12 @@ def _open_stored(source: SourceConfig) -> LabelledPictures:
     return label_pictures(pictures, person_of)
 
 
+def _rand(*size: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(*size, generator=generator, device=generator.device)
+
+
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=generator) * (high - low) + low
+    return _rand(count, generator=generator) * (high - low) + low
 
 
 def blend_people(
@@ -248,12 +257,12 @@ def blend_people(
     """
     n, _, height, width = first.shape
     opacity = _uniform(groups, 0.3, 0.7, generator).view(groups, 1, 1, 1)
-    coarse = torch.rand(groups, 1, 4, 4, generator=generator)
+    coarse = _rand(groups, 1, 4, 4, generator=generator)
     smooth = functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)
     smooth = torch.sigmoid((smooth - 0.5) * 12)
-    by_region = (torch.rand(groups, generator=generator) < 0.5).view(groups, 1, 1, 1)
-    virtual = torch.rand(groups, generator=generator) < share
-    mask = torch.where(virtual.view(groups, 1, 1, 1), torch.where(by_region, smooth, opacity), torch.ones(()))
+    by_region = (_rand(groups, generator=generator) < 0.5).view(groups, 1, 1, 1)
+    virtual = _rand(groups, generator=generator) < share
+    mask = torch.where(virtual.view(groups, 1, 1, 1), torch.where(by_region, smooth, opacity), 1.0)
     mask = mask.repeat_interleave(n // groups, dim=0)
     return mask * first + (1 - mask) * second, virtual.repeat_interleave(n // groups)
 
@@ -263,7 +272,7 @@ def jitter_geometry(faces: Tensor, generator: torch.Generator) -> Tensor:
     n, _, _, width = faces.shape
     angle = _uniform(n, -5, 5, generator) * (math.pi / 180)
     scale = _uniform(n, 0.95, 1.05, generator)
-    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    mirror = torch.where(_rand(n, generator=generator) < 0.5, -1.0, 1.0)
     shift = _uniform(2 * n, -3, 3, generator).view(n, 2) * (2 / width)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = torch.stack([mirror * cos, -sin, shift[:, 0], mirror * sin, cos, shift[:, 1]], dim=1).view(n, 2, 3)
@@ -277,7 +286,7 @@ def jitter_light(faces: Tensor, generator: torch.Generator) -> Tensor:
     view = (n, 1, 1, 1)
     grey = faces.mean(dim=1, keepdim=True)
     saturation = _uniform(n, 0.6, 1.3, generator)
-    saturation = torch.where(torch.rand(n, generator=generator) < 0.1, 0.0, saturation).view(view)
+    saturation = torch.where(_rand(n, generator=generator) < 0.1, 0.0, saturation).view(view)
     faces = grey + saturation * (faces - grey)
     mean = grey.mean(dim=(2, 3), keepdim=True)
     faces = mean + _uniform(n, 0.75, 1.25, generator).view(view) * (faces - mean)
@@ -294,17 +303,18 @@ def occlude(faces: Tensor, share: float, generator: torch.Generator) -> Tensor:
     area = _uniform(n, 0.04, 0.25, generator)
     ratio = torch.exp(_uniform(n, -0.9, 0.9, generator))
     box_h, box_w = (area / ratio).sqrt() * height, (area * ratio).sqrt() * width
-    top = torch.rand(n, generator=generator) * (height - box_h).clamp_min(0)
-    left = torch.rand(n, generator=generator) * (width - box_w).clamp_min(0)
-    y, x = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
+    top = _rand(n, generator=generator) * (height - box_h).clamp_min(0)
+    left = _rand(n, generator=generator) * (width - box_w).clamp_min(0)
+    device = generator.device
+    y, x = torch.arange(height, device=device).view(1, -1, 1), torch.arange(width, device=device).view(1, 1, -1)
 
     def column(value: Tensor) -> Tensor:
         return value.view(n, 1, 1)
 
     inside = (y >= column(top)) & (y < column(top + box_h)) & (x >= column(left)) & (x < column(left + box_w))
-    inside &= column(torch.rand(n, generator=generator) < share)
-    fill = torch.rand(n, 3, 1, 1, generator=generator) * 255
-    noise = torch.randn(faces.shape, generator=generator) * (torch.rand(n, 1, 1, 1, generator=generator) * 60)
+    inside &= column(_rand(n, generator=generator) < share)
+    fill = _rand(n, 3, 1, 1, generator=generator) * 255
+    noise = torch.randn(faces.shape, generator=generator, device=device) * (_rand(n, 1, 1, 1, generator=generator) * 60)
     return torch.where(inside[:, None], (fill + noise).clamp(0, 255), faces)
 
 
@@ -342,7 +352,7 @@ class Augmentation:
             # This also mirrors half of the faces.
             faces = jitter_geometry(faces, generator)
         elif self.config.flip:
-            mirrored = torch.rand(len(faces), generator=generator) < 0.5
+            mirrored = _rand(len(faces), generator=generator) < 0.5
             faces = torch.where(mirrored[:, None, None, None], faces.flip(-1), faces)
         return jitter_light(faces, generator) if self.config.light else faces
 
@@ -351,9 +361,11 @@ class Augmentation:
         if self.config.occluded:
             faces = occlude(faces, self.config.occluded, generator)
         if self._masks is not None:
-            masked = torch.rand(len(faces), generator=generator) < self.config.masked
-            drawn = self._masks[torch.randint(len(self._masks), (len(faces),), generator=generator)]
-            turned = torch.rand(len(faces), generator=generator) < 0.5
+            masked = _rand(len(faces), generator=generator) < self.config.masked
+            device = generator.device
+            chosen = torch.randint(len(self._masks), (len(faces),), generator=generator, device=device)
+            drawn = self._masks.to(device)[chosen]
+            turned = _rand(len(faces), generator=generator) < 0.5
             drawn = torch.where(turned[:, None, None], drawn.flip(-1), drawn)
             faces = faces.masked_fill((drawn & masked[:, None, None])[:, None], 0)
         return faces

@@ -39,6 +39,14 @@ def trained_correlation(path: Path | str) -> Tensor | None:
     return read_safetensors(_file(path)).get(CORRELATED_TENSOR)
 
 
+def is_trained(path: Path) -> bool:
+    """Return whether a file, or the folder of a run, holds a network that :func:`load_trained` reads."""
+    try:
+        return "whyface" in read_tensors(_file(path), ())[1]
+    except (OSError, ValueError):
+        return False
+
+
 def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
     """Rebuild a trained network from its ``.safetensors`` file, or from ``network.safetensors`` in a run's folder.
 

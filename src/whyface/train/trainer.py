@@ -23,18 +23,16 @@ from whyface.files.integrity import remove_leftovers, write_atomic
 from whyface.files.progress import ProgressCallback
 from whyface.models.weights import save_safetensors
 from whyface.train.config import TrainConfig, rate_factor
-from whyface.train.corpus import draw_partners, epoch_batch, people_batch, step_generator, steps_per_epoch
-from whyface.train.losses import PairIndices, WeightAverage, all_pairs
-from whyface.train.networks import (
-    Network,
-    Teacher,
-    build_network,
-    channels_last,
-    load_initial,
-    open_teacher,
-    read_safetensors,
-    settle,
+from whyface.train.corpus import (
+    bundle_singles,
+    draw_partners,
+    epoch_batch,
+    people_batch,
+    step_generator,
+    steps_per_epoch,
 )
+from whyface.train.losses import Hint, PairIndices, WeightAverage, all_pairs
+from whyface.train.networks import Network, build_network, channels_last, load_initial, read_safetensors, settle
 from whyface.train.objective import (
     Losses,
     Objective,
@@ -54,6 +52,7 @@ from whyface.train.run_files import (
     remove_checkpoint,
     save_checkpoint,
 )
+from whyface.train.teachers import FrozenNetwork, Seen, Teacher, open_teacher
 from whyface.xcos.model import CORRELATED_TENSOR
 
 BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
@@ -134,13 +133,19 @@ class _Run:
             settle(network.eval(), self._some_faces())
         self.margin = build_margin(network, config.losses, len(pictures.people))
         channels_last(network)
-        self.objective = Objective(network, self.margin, config.losses, config.network, half=half).train()
-        self.optimisers = build_optimisers(config, self.objective)
         self.teacher: Teacher | None = None
         if config.teacher is not None:
             self.teacher = open_teacher(config.teacher, directory=directory, half=half, threads=config.threads)
             if isinstance(self.teacher, nn.Module):
                 self.teacher.to(fabric.device)
+        hint = build_hint(network, self.teacher, self._some_faces()) if config.losses.hint else None
+        self.objective = Objective(network, self.margin, config.losses, config.network, half=half, hint=hint).train()
+        self.optimisers = build_optimisers(config, self.objective)
+        if config.data.cache == "device":
+            pictures.move(fabric.device)
+        self.rows = pictures.rows
+        if config.batch.mode == "all" and self.margin is None:
+            self.rows = bundle_singles(pictures.rows, config.batch.pictures)
         self.augment = Augmentation(config.augment, seed=config.seed)
         self.average = WeightAverage(network, config.average) if config.average else None
         state = {} if self.average is None else self.average.state
@@ -183,21 +188,24 @@ class _Run:
         config, step = self.config, self.state.step
         generator = step_generator(config.seed, step, self.fabric.global_rank)
         index, pairs = self._draw(step, generator)
-        faces, labels = self.pictures.read(index).float(), self.pictures.labels[index]
+        device = self.fabric.device
+        faces, labels = self.pictures.read(index).to(device).float(), self.pictures.labels[index]
         known = torch.ones(len(index), dtype=torch.bool)
+        looks = generator
+        if device.type != "cpu":
+            looks = torch.Generator(device).manual_seed(generator.initial_seed())
         if config.augment.blended and config.batch.mode == "all":
             people = len(index) // config.batch.pictures
-            others = people_batch(self.pictures.rows, people, config.batch.pictures, generator)
+            others = people_batch(self.rows, people, config.batch.pictures, generator)
             faces, virtual = blend_people(
-                faces, self.pictures.read(others).float(), people, config.augment.blended, generator
+                faces, self.pictures.read(others).to(device).float(), people, config.augment.blended, looks
             )
             known = ~virtual
-        faces = self.augment.look(faces, generator)
-        targets = self._targets(faces, pairs)
-        covered = self.augment.cover(faces, generator).contiguous(memory_format=torch.channels_last)
-        device = self.fabric.device
+        faces = self.augment.look(faces, looks)
         here = None if pairs is None else PairIndices(pairs.first.to(device), pairs.second.to(device))
-        losses = self.module(covered.to(device), labels.to(device), known.to(device), targets, here)
+        targets, seen = self._targets(faces, here)
+        covered = self.augment.cover(faces, looks).contiguous(memory_format=torch.channels_last)
+        losses = self.module(covered, labels.to(device), known.to(device), targets, here, seen)
         factor = rate_factor(config.optimiser, step, steps=self.steps, epoch_steps=self.epoch_steps)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
@@ -233,7 +241,7 @@ class _Run:
         batch, pictures = self.config.batch, self.pictures
         rank, world = self.fabric.global_rank, self.fabric.world_size
         if batch.mode == "all":
-            return people_batch(pictures.rows, max(2, batch.people // world), batch.pictures, generator), None
+            return people_batch(self.rows, max(2, batch.people // world), batch.pictures, generator), None
         index = epoch_batch(len(pictures), batch.size, self.config.seed, step)
         # A process with nothing left in the last batch repeats its first picture, so that all stay in step.
         index = index[rank::world] if len(index) > rank else index[:1]
@@ -241,14 +249,17 @@ class _Run:
         here = torch.arange(len(index))
         return torch.cat([index, partners]), PairIndices(here, here + len(index))
 
-    def _targets(self, faces: Tensor, pairs: PairIndices | None) -> Tensor | None:
+    def _targets(self, faces: Tensor, pairs: PairIndices | None) -> tuple[Tensor | None, Seen | None]:
+        """Return the teacher's cosines, and what it sees in the faces if a hint needs that."""
         if self.teacher is None:
-            return None
-        device = self.fabric.device
-        with torch.no_grad():
-            embeddings = self.teacher(faces.contiguous(memory_format=torch.channels_last).to(device))
-        pairs = all_pairs(len(faces)) if pairs is None else pairs
-        return (embeddings[pairs.first.to(device)] * embeddings[pairs.second.to(device)]).sum(dim=1)
+            return None, None
+        faces, seen = faces.contiguous(memory_format=torch.channels_last), None
+        if isinstance(self.teacher, FrozenNetwork):
+            seen = self.teacher.see(faces)
+        embeddings = self.teacher(faces) if seen is None else seen.embeddings
+        pairs = all_pairs(len(faces), faces.device) if pairs is None else pairs
+        cosines = (embeddings[pairs.first] * embeddings[pairs.second]).sum(dim=1)
+        return cosines, seen if self.config.losses.hint else None
 
     def _validate(self, folder: Path, digest: str, validation: ValidationSet) -> float:
         network = self.current_network()
@@ -298,6 +309,24 @@ class _Run:
         return self.pictures.read(spread).float()
 
 
+def build_hint(network: Network, teacher: Teacher | None, faces: Tensor) -> Hint:
+    """Return the loss that learns from a torch teacher's maps.
+
+    Raise InputError if the teacher is not a torch network, or its maps have another size than the network's.
+    """
+    if not isinstance(teacher, FrozenNetwork):
+        raise InputError("losses.hint needs a teacher that is a torch network: a run's folder or a .safetensors file")
+    was = network.training
+    with torch.no_grad():
+        own = network.eval().backbone(faces[:1])
+    network.train(was)
+    device = next(teacher.parameters()).device
+    maps = torch.cat([teacher.see(part.to(device)).maps.cpu() for part in torch.split(faces, 64)])
+    if own.shape[2:] != maps.shape[2:]:
+        raise InputError(f"losses.hint: maps of {tuple(own.shape[2:])} places cannot follow {tuple(maps.shape[2:])}")
+    return Hint(own.shape[1], maps, teacher.embed_maps)
+
+
 def tell_broken(broken: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Report the skipped pictures: how many, and the first of them with the reason."""
     if broken:
@@ -323,7 +352,7 @@ def build_optimisers(config: TrainConfig, objective: Objective) -> list[Optimize
     if settings.kind == "adamw":
         groups = [
             {"params": learning(network.backbone), "lr": settings.lr},
-            {"params": learning(network.head), "lr": 3 * settings.lr},
+            {"params": learning(network.head, objective.hint), "lr": 3 * settings.lr},
             {"params": learning(network.xcos, objective.margin), "lr": settings.attention_lr},
         ]
         groups = [group for group in groups if group["params"]]
@@ -331,7 +360,7 @@ def build_optimisers(config: TrainConfig, objective: Objective) -> list[Optimize
     else:
         optimisers = []
         trunk, margin, weighing = (
-            learning(network.backbone, network.head),
+            learning(network.backbone, network.head, objective.hint),
             learning(objective.margin),
             learning(network.xcos),
         )
