@@ -67,6 +67,7 @@ def test_a_hint_that_is_followed_costs_nothing() -> None:
         return nn.functional.normalize(head(torch.flatten(x, 1)))
 
     hint = Hint(4, maps, embed)
+    assert hint.project.bias is not None
     with torch.no_grad():
         hint.project.weight.copy_(torch.diag(1 / hint.deviation[:, 0, 0])[:, :, None, None])
         hint.project.bias.copy_(-hint.mean[:, 0, 0] / hint.deviation[:, 0, 0])

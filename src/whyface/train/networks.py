@@ -100,10 +100,9 @@ Network = XcosNetwork | FcNetwork
 
 def build_network(config: NetworkConfig) -> Network:
     """Return a network with random weights (seed torch before)."""
-    backbone, fc = _backbone(config)
+    backbone, fc, channels = _backbone(config)
     if config.head == "fc":
         return FcNetwork(backbone, fc)
-    channels = LargeMobileFaceNet.out_channels if config.backbone == "mobilefacenet-large" else 512
     head = PlacedGridHead() if config.head == "placed" else GridHead(channels, activation=config.activation)
     network = XcosNetwork(backbone, head, LearnedAttention())
     if config.symmetric:
@@ -111,13 +110,15 @@ def build_network(config: NetworkConfig) -> Network:
     return network
 
 
-def _backbone(config: NetworkConfig) -> tuple[nn.Module, nn.Module]:
-    """Return a backbone for pixels in 0..255, and the FC head that belongs to it."""
+def _backbone(config: NetworkConfig) -> tuple[nn.Module, nn.Module, int]:
+    """Return a backbone for pixels in 0..255, the FC head that belongs to it, and the channels of its last map."""
     if config.backbone == "mobilefacenet":
-        return MobileFaceNet(), GdcHead()
+        return MobileFaceNet(), GdcHead(), MobileFaceNet.out_channels
     if config.backbone == "mobilefacenet-large":
-        return LargeMobileFaceNet(), AffineHead(LargeMobileFaceNet.out_channels)
-    return ScaledPixels(IResNet(int(config.backbone.removeprefix("iresnet")), se=config.se)), FcHead()
+        trunk = LargeMobileFaceNet()
+        return trunk, AffineHead(trunk.out_channels), trunk.out_channels
+    depth = int(config.backbone.removeprefix("iresnet"))
+    return ScaledPixels(IResNet(depth, se=config.se)), FcHead(), IResNet.out_channels
 
 
 def load_initial(network: Network, config: NetworkConfig, *, seed: int) -> None:

@@ -306,7 +306,7 @@ class _Run:
 
     def _some_faces(self) -> Tensor:
         spread = torch.linspace(0, len(self.pictures) - 1, min(_SETTLING, len(self.pictures))).long()
-        return self.pictures.read(spread).float()
+        return self.pictures.read(spread).cpu().float()
 
 
 def build_hint(network: Network, teacher: Teacher | None, faces: Tensor) -> Hint:
