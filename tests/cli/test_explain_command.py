@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -47,6 +48,26 @@ def test_methods_side_by_side(
     assert out.count("Not an explanation: ") == 2
     with Image.open(figure) as picture:
         assert picture.width > 900
+
+
+def test_one_method_with_several_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="needs the extra torch")
+    figure = tmp_path / "why.png"
+    specs = ["xssab:kind=positive", "xssab:kind=negative", "xssab"]
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "-m", ",".join(specs), "--figure", str(figure), "--blend")
+    assert code == 0
+    assert all(f"{spec} (2 forward passes" in out for spec in specs)
+    assert figure.stat().st_size > 10_000
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "-m", ",".join(specs), "--json")
+    for_match, against, both = (Explanation.from_dict(values).map_a for values in json.loads(out)["explanations"])
+    assert for_match is not None
+    assert against is not None
+    assert both is not None
+    assert for_match.min() >= 0 >= against.max()
+    np.testing.assert_allclose(both, for_match + against, atol=1e-7)
+    refused(monkeypatch, capsys, "kind must be one of", *PHOTOS, "-m", "xssab:kind=sideways")
 
 
 def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,13 @@ from helpers.made_up_networks import CornerEmbedder, LinearEmbedder, both_maps, 
 from whyface.errors import InputError
 from whyface.explain.black_box import BlackBoxMethod
 from whyface.explain.controls import CentreMethod, RandomMethod
-from whyface.explain.corrrise import CorrRiseMethod, StreamedCorrelation, random_masks
+from whyface.explain.corrrise import (
+    CorrRiseMethod,
+    StreamedCorrelation,
+    average_ranks,
+    random_masks,
+    square_masks,
+)
 from whyface.explain.explanation import Explanation
 from whyface.explain.xface import PAIRINGS, XfaceMethod
 from whyface.faces.face import stack_faces
@@ -269,7 +275,42 @@ def test_corrrise_of_a_score_that_never_changes_is_zero() -> None:
     assert not both_maps(found)[0].any()
 
 
-@pytest.mark.parametrize("options", [{"masks": 1}, {"cells": 0}, {"cells": 113}, {"visible": 0}, {"visible": 1}])
+def test_published_masks_hide_three_squares_inside_the_face() -> None:
+    masks = np.concatenate(list(square_masks(200, seed=0, at_once=64)))
+    assert masks.shape == (200, 112, 112)
+    hidden = (masks == 0).sum(axis=(1, 2))
+    assert 900 <= hidden.min() <= hidden.max() <= 2700
+    assert hidden.max() > 2600
+    np.testing.assert_array_equal(masks, np.concatenate(list(square_masks(200, seed=0, at_once=7))))
+    assert set(np.unique(masks)) == {0.0, 1.0}
+
+
+def test_published_map_is_spearmans_correlation() -> None:
+    first, second = quartered_face(0, 90, 30, 20), quartered_face(0, 10, 60, 250)
+    embedder = CornerEmbedder(30)
+    method = CorrRiseMethod(embedder, preset="published", masks=40, batch_size=16)
+    assert method.settings["fill"] == 0
+    found = both_maps(method((first, second)))[0]
+    masks = np.concatenate(list(square_masks(40, seed=0, at_once=40)))
+    covered = first.image.transpose(2, 0, 1).astype(np.float32) * masks[:, None]
+    scores = (embedder.embed(covered) * embedder.embed(stack_faces([second]))).sum(axis=1)
+    ranks = np.array([(scores < one).sum() + ((scores == one).sum() + 1) / 2 for one in scores])
+    np.testing.assert_array_equal(average_ranks(scores), ranks)
+    for row, column in ((10, 10), (25, 3), (60, 80)):
+        seen = masks[:, row, column]
+        expected = np.corrcoef(seen, ranks)[0, 1] if ranks.std() and seen.std() else 0.0
+        assert found[row, column] == pytest.approx(expected, abs=1e-5)
+
+
+def test_presets_have_numbers_of_masks_of_their_own() -> None:
+    assert CorrRiseMethod(LinearEmbedder()).masks == 1000
+    assert CorrRiseMethod(LinearEmbedder(), preset="published").masks == 500
+    assert CorrRiseMethod(LinearEmbedder(), preset="published", fill="mean").fill == "mean"
+
+
+@pytest.mark.parametrize(
+    "options", [{"masks": 1}, {"preset": "x"}, {"cells": 0}, {"cells": 113}, {"visible": 0}, {"visible": 1}]
+)
 def test_corrrise_bad_options(options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         CorrRiseMethod(LinearEmbedder(), **options)

@@ -18,7 +18,7 @@ from whyface.errors import InputError, ModelError
 from whyface.explain.method_table import MethodEntry
 from whyface.explain.methods import open_method
 from whyface.explain.pair_method import PairMaps, PairMethod
-from whyface.explain.registry import METHODS, MethodRegistry, method_entry, register_method
+from whyface.explain.registry import METHODS, MethodRegistry, method_entry, options_of, parse_specs, register_method
 from whyface.models.embedder import Batch
 from whyface.verification import Verifier
 
@@ -159,3 +159,46 @@ def test_a_package_that_fails_is_named_and_the_others_work(installed: dict[str, 
 def test_unknown_names_still_point_to_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'xface'"):
         method_entry("xfaec")
+
+
+def test_options_on_the_command_line() -> None:
+    text = "xface:pairing=both:stride=7:shape=circle:fill=0:patch_sizes=7+28:smooth=false, xcos ,corrrise:masks=40,xcos"
+    assert parse_specs(text) == [
+        (
+            text.partition(",")[0],
+            "xface",
+            {"pairing": "both", "stride": 7, "shape": "circle", "fill": 0.0, "patch_sizes": (7, 28), "smooth": False},
+        ),
+        ("xcos", "xcos", {}),
+        ("corrrise:masks=40", "corrrise", {"masks": 40}),
+    ]
+
+
+def test_every_option_on_the_command_line_is_one_of_its_class() -> None:
+    pytest.importorskip("torch", reason="needs the extra torch")
+    for entry in METHODS.values():
+        for name, default in options_of(entry).items():
+            assert name not in {"embedder", "score", "comparison", "threshold", "reference", "progress"}
+            assert default is None or isinstance(default, bool | int | float | str | tuple)
+    assert options_of(METHODS["xssab"]) == {"kind": "combined"}
+    assert {"pairing", "fill", "shape", "stride"} <= set(options_of(METHODS["xface"]))
+    assert {"preset", "masks", "fill"} <= set(options_of(METHODS["corrrise"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("xface:colour=red", "has no option 'colour'; it has pairing"),
+        ("xface:stride", "has no option 'stride'"),
+        ("xface:stride=x", "'x' does not fit"),
+        ("xface:smooth=maybe", "'maybe' does not fit"),
+        ("xface:patch_sizes=7+x", "does not fit"),
+        ("centre:sigma=nan", "does not fit"),
+        ("cells:x=1", "it has none"),
+        ("xfacee:stride=1", "did you mean 'xface'"),
+        (" , ", "no method given"),
+    ],
+)
+def test_bad_options_are_refused_in_a_line(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_specs(text)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -11,6 +13,7 @@ from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.registry import METHODS
+from whyface.figures import panels
 from whyface.figures.methods import PER_BAND, full_colour, methods_figure
 
 FACE = np.full((112, 112, 3), 128, np.uint8)
@@ -118,3 +121,26 @@ def test_bad_input() -> None:
         methods_figure([explanation()], FACE, FACE[:50])
     with pytest.raises(InputError, match="gave no maps"):
         methods_figure([explanation("cosine", map_a=None, map_b=None)], FACE, FACE)
+
+
+def test_blended_faces_keep_their_lightness_and_take_the_maps_hue() -> None:
+    rng = np.random.default_rng(0)
+    face = rng.integers(30, 220, (112, 112, 3), np.uint8)
+    ramp = np.tile(np.linspace(-2, 2, 112, dtype=np.float32), (112, 1))
+    found = panels.blended(face, ramp, 2.0)
+    before, after = (cv2.cvtColor(one.astype(np.float32) / 255, cv2.COLOR_RGB2HLS) for one in (face, found))
+    np.testing.assert_allclose(before[..., 1], after[..., 1], atol=0.01)
+    # Pink is near 320 degrees, green near 90; a value of 0 takes the colour away.
+    assert np.median(after[:, 8:16, 0]) > 300
+    assert 80 < np.median(after[:, -16:-8, 0]) < 120
+    assert after[:, 55:57, 2].max() < 0.1
+
+
+def test_blended_figure_speaks_of_green_and_pink() -> None:
+    shape = (112, 112, 3)
+    faces = np.full(shape, 90, np.uint8), np.full(shape, 120, np.uint8)
+    drawn = methods_figure([explanation()], *faces, titles=["xface:stride=7"], blend=True)
+    said = words(drawn)
+    assert "Green" in said
+    assert "xface:stride=7" in said
+    assert not re.search(r"\b([Bb]lue|[Rr]ed)\b", said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,7 +57,8 @@ def explain(
         typer.Option(
             "--method",
             "-m",
-            help="Methods, comma-separated; see --list. By default xface, and xcos or places if the model has it.",
+            help="Methods, comma-separated; see --list. By default xface, and xcos or places if the model has it. "
+            "Options follow a colon: xssab:kind=positive, xface:pairing=both:stride=7, corrrise:preset=published.",
             show_default=False,
         ),
     ] = None,
@@ -67,6 +69,9 @@ def explain(
     reference: Reference = None,
     figure: Figure = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all explanations as JSON.")] = False,
+    blend: Annotated[
+        bool, typer.Option("--blend", help="Colour the faces in the figure as x-face does: green alike, pink unlike.")
+    ] = False,
     aligned: Aligned = False,
     face_a: FaceA = 0,
     face_b: FaceB = 0,
@@ -78,19 +83,20 @@ def explain(
     """Show where in the faces the reasons for a verdict are, by several methods side by side."""
     from whyface.explain.black_box import BlackBoxMethod  # noqa: PLC0415
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
-    from whyface.explain.registry import parse_methods  # noqa: PLC0415
+    from whyface.explain.registry import parse_specs  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.onnx_runtime import usable_cores  # noqa: PLC0415
 
-    names = None if method is None else parse_methods(method)
+    specs = None if method is None else parse_specs(method)
     if figure is not None:
         check_writable(figure)
     cores = options.threads or usable_cores()
     # Black-box methods run it on one core per worker, see whyface.explain.black_box.
     verifier = options.verifier(prior=prior, threads=1)
     compared = verifier.method
-    names = names or list(default_methods(compared))
+    specs = specs or [(name, name, {}) for name in default_methods(compared)]
+    names = [name for _, name, _ in specs]
     comparison = compared.comparison
     embedder = comparison.embedder if comparison.attention is None else None
     given = reference_options(
@@ -105,9 +111,10 @@ def explain(
             batch_size=batch_size,
             workers=cores,
             seed=seed,
+            **chosen,
             **given.get(name, {}),
         )
-        for name in names
+        for _, name, chosen in specs
     ]
     # The detector runs alone, so it may use all cores.
     verification = verifier.compare(
@@ -133,11 +140,12 @@ def explain(
         from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import
         from whyface.figures.style import save_figure  # noqa: PLC0415
 
-        save_figure(methods_figure(found, faces[0].image, faces[1].image), figure)
+        titles = [spec for spec, _, _ in specs]
+        save_figure(methods_figure(found, faces[0].image, faces[1].image, titles=titles, blend=blend), figure)
     if as_json:
         typer.echo(_document(found))
     else:
-        _print(verification.explanation, found, figure)
+        _print(verification.explanation, found, figure, [spec for spec, _, _ in specs])
 
 
 def _document(found: list[Explanation]) -> str:
@@ -145,13 +153,15 @@ def _document(found: list[Explanation]) -> str:
     return json.dumps(document, indent=2, allow_nan=False)
 
 
-def _print(verdict: Explanation, found: list[Explanation], figure: Path | None) -> None:
+def _print(
+    verdict: Explanation, found: list[Explanation], figure: Path | None, names: Sequence[str] | None = None
+) -> None:
     typer.echo(verdict_line(verdict))
     if (line := probability_line(verdict)) is not None:
         typer.echo(line)
     print_choices(verdict)
-    for explanation in found:
-        typer.echo(f"{explanation.method} ({_cost(explanation)})")
+    for explanation, name in zip(found, names or [one.method for one in found], strict=True):
+        typer.echo(f"{name} ({_cost(explanation)})")
         for sentence in _sentences(explanation):
             typer.echo(f"  {sentence}")
     if figure is not None:

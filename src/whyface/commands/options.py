@@ -56,7 +56,12 @@ class Pixels(StrEnum):
     IMAGENET_BGR = "imagenet-bgr"
 
 
-ModelName = Annotated[str, typer.Option(help="Name of a known model, or path of your own ONNX network.")]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        help="Name of a known model, path of your own ONNX network, or BACKBONE:FILE.safetensors for a torch network."
+    ),
+]
 
 ModelFolder = Annotated[
     Path | None,

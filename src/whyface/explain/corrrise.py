@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal, get_args
 
 import cv2
 import numpy as np
@@ -96,6 +96,32 @@ def random_masks(count: int, *, cells: int, visible: float, seed: int, at_once: 
         yield masks
 
 
+PUBLISHED_MASKS: Final = 500
+SQUARES: Final = 3
+SQUARE: Final = 30
+"""Number and side of the squares of a published mask."""
+
+
+def square_masks(count: int, *, seed: int, at_once: int) -> Iterator[NDArray[np.float32]]:
+    """Draw masks that hide three squares of 30 x 30 each, as the published code does; see :func:`random_masks`."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, count, at_once):
+        masks = np.ones((min(at_once, count - start), FACE_SIZE, FACE_SIZE), np.float32)
+        for mask in masks:
+            for top, left in rng.integers(0, FACE_SIZE - SQUARE + 1, (SQUARES, 2)):
+                mask[top : top + SQUARE, left : left + SQUARE] = 0
+        yield masks
+
+
+def average_ranks(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the ranks of values (N,) from 1; equal values share the mean of their ranks."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place], np.float64)
+
+
+Preset = Literal["rise", "published"]
+
+
 class CorrRiseMethod(BlackBoxMethod):
     """The correlation between visibility and score.
 
@@ -109,8 +135,12 @@ class CorrRiseMethod(BlackBoxMethod):
 
     Parameters
     ----------
+    preset
+        ``"rise"``: the masks of RISE and the scores. ``"published"``: as a public port describes the authors' code, 500
+        masks that hide three black squares of 30 x 30, and the ranks of the scores, which makes it Spearman's
+        correlation.
     masks
-        Number of masks per face.
+        Number of masks per face; 1,000, or 500 as published.
     cells
         Cells of the coarse grid per side.
     visible
@@ -122,15 +152,28 @@ class CorrRiseMethod(BlackBoxMethod):
     name: ClassVar[str] = "corrrise"
 
     def __init__(
-        self, embedder: Embedder, *, masks: int = MASKS, cells: int = CELLS, visible: float = VISIBLE, **options: Any
+        self,
+        embedder: Embedder,
+        *,
+        preset: Preset = "rise",
+        masks: int | None = None,
+        cells: int = CELLS,
+        visible: float = VISIBLE,
+        **options: Any,
     ) -> None:
-        super().__init__(embedder, **options)
+        if preset not in get_args(Preset):
+            raise InputError(f"the preset must be one of {', '.join(get_args(Preset))}, got {preset!r}")
+        is_published = preset == "published"
+        super().__init__(embedder, **{**({"fill": 0.0} if is_published else {}), **options})
+        if masks is None:
+            masks = PUBLISHED_MASKS if is_published else MASKS
         if masks < 2:
             raise InputError(f"a correlation needs at least 2 masks, got {masks}")
         if not 1 <= cells <= FACE_SIZE:
             raise InputError(f"the masks need 1 to {FACE_SIZE} cells per side, got {cells}")
         if not 0 < visible < 1:
             raise InputError(f"the probability of a visible cell must be between 0 and 1, got {visible:g}")
+        self.preset: Preset = preset
         self.masks = masks
         self.cells = cells
         self.visible = visible
@@ -138,7 +181,10 @@ class CorrRiseMethod(BlackBoxMethod):
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings that determine the maps."""
-        return {**super().settings, "masks": self.masks, "cells": self.cells, "visible": self.visible}
+        found = {**super().settings, "masks": self.masks}
+        if self.preset == "published":
+            return {**found, "preset": self.preset, "squares": SQUARES, "side": SQUARE}
+        return {**found, "cells": self.cells, "visible": self.visible}
 
     @property
     def passes(self) -> int:
@@ -151,15 +197,28 @@ class CorrRiseMethod(BlackBoxMethod):
         # Blended pixels are fractional.
         face_a, face_b = (face.astype(np.float32) for face in faces)
         fill_a, fill_b = (self.fill_of(face).astype(np.float32) for face in faces)
-        found_a, found_b = (StreamedCorrelation((FACE_SIZE, FACE_SIZE)) for _ in range(2))
-        for masks in random_masks(
-            self.masks, cells=self.cells, visible=self.visible, seed=self.seed, at_once=self.batch_size
-        ):
+        scores: tuple[list[Features], list[Features]] = ([], [])
+        for masks in self._draw():
             seen_a = self.painted(face_a, _MaskPainter(face_a, fill_a, masks), len(masks))
             seen_b = self.painted(face_b, _MaskPainter(face_b, fill_b, masks), len(masks))
-            found_a.update(masks, self.comparison.scores(seen_a, plain_b))
-            found_b.update(masks, self.comparison.scores(plain_a, seen_b))
-        return found_a.result().astype(np.float32), found_b.result().astype(np.float32), {}
+            scores[0].append(self.comparison.scores(seen_a, plain_b))
+            scores[1].append(self.comparison.scores(plain_a, seen_b))
+        map_a, map_b = (self._correlation(np.concatenate(one)) for one in scores)
+        return map_a, map_b, {}
+
+    def _draw(self) -> Iterator[NDArray[np.float32]]:
+        if self.preset == "published":
+            return square_masks(self.masks, seed=self.seed, at_once=self.batch_size)
+        return random_masks(self.masks, cells=self.cells, visible=self.visible, seed=self.seed, at_once=self.batch_size)
+
+    def _correlation(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        values = average_ranks(scores) if self.preset == "published" else scores
+        found, done = StreamedCorrelation((FACE_SIZE, FACE_SIZE)), 0
+        # Drawn again, the masks are the same and need not be kept.
+        for masks in self._draw():
+            found.update(masks, values[done : done + len(masks)])
+            done += len(masks)
+        return found.result().astype(np.float32)
 
 
 class _MaskPainter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -144,6 +145,73 @@ def parse_methods(text: str) -> list[str]:
     if not names:
         raise InputError(f"no method given; known: {', '.join(METHODS)}")
     return [method_entry(name).name for name in names]
+
+
+def parse_specs(text: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """Split ``"xcos,xssab:kind=positive,xface:stride=7:shape=circle"`` into spec, name and options, each spec once.
+
+    Raise InputError if a name or an option is unknown, a value does not fit, or no method is given.
+    """
+    found = []
+    for spec in dict.fromkeys(part.strip() for part in text.split(",") if part.strip()):
+        name, *given = (part.strip() for part in spec.split(":"))
+        entry = method_entry(name)
+        found.append((spec, entry.name, _read_options(entry, given)))
+    if not found:
+        raise InputError(f"no method given; known: {', '.join(METHODS)}")
+    return found
+
+
+def options_of(entry: MethodEntry) -> dict[str, Any]:
+    """Return the options of a method that a text can set, with their defaults."""
+    found: dict[str, Any] = {}
+    for one in inspect.getmro(entry.load()):
+        if "__init__" not in vars(one):
+            continue
+        parameters = inspect.signature(vars(one)["__init__"]).parameters.values()
+        for parameter in parameters:
+            is_plain = isinstance(parameter.default, bool | int | float | str | tuple)
+            if parameter.name not in _COMMON and (is_plain or parameter.name in _COUNTS):
+                found.setdefault(parameter.name, parameter.default)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return found
+
+
+_COMMON: Final = frozenset({"threshold", "batch_size", "workers", "seed"})
+"""Options that commands set for all methods."""
+
+_COUNTS: Final = frozenset({"dimensions", "masks"})
+"""Whole numbers whose default is None."""
+
+
+def _read_options(entry: MethodEntry, given: Iterable[str]) -> dict[str, Any]:
+    known, found = (options_of(entry) if given else {}), {}
+    for part in given:
+        key, equals, value = part.partition("=")
+        if key not in known or not equals:
+            listed = ", ".join(known) or "none"
+            raise InputError(f"method {entry.name!r} has no option {key!r}; it has {listed}, as NAME:OPTION=VALUE")
+        try:
+            found[key] = _value(value, known[key])
+        except ValueError as error:
+            raise InputError(f"method {entry.name!r}, option {key!r}: {value!r} does not fit") from error
+    return found
+
+
+def _value(text: str, default: Any) -> Any:
+    """Read a text as a value of the default's type; ``7+14`` is a tuple. Raise ValueError if it is none."""
+    if isinstance(default, bool):
+        return {"true": True, "false": False}[text] if text in {"true", "false"} else _value(text, None)
+    if isinstance(default, tuple):
+        return tuple(int(part) for part in text.split("+"))
+    if isinstance(default, str):
+        # A fill may be a grey level.
+        return float(text) if text.replace(".", "", 1).isdigit() else text
+    number = float(text) if isinstance(default, float) else int(text)
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number
 
 
 def without_gradients() -> str:

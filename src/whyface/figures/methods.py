@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -82,6 +83,8 @@ def methods_figure(
     face_b: NDArray[np.uint8],
     *,
     labels: tuple[str, str] | None = None,
+    titles: Sequence[str] | None = None,
+    blend: bool = False,
 ) -> Figure:
     """Draw the explanations of one pair by several methods.
 
@@ -97,6 +100,10 @@ def methods_figure(
         The aligned faces, RGB uint8, (112, 112, 3).
     labels
         Names of the faces; by default the file names of the explanation.
+    titles
+        Names of the methods, for instance with their options; by default those of the explanations.
+    blend
+        Colour the faces themselves, see :func:`whyface.figures.panels.blended`.
 
     Returns
     -------
@@ -115,11 +122,12 @@ def methods_figure(
     maps = [_maps(explanation) for explanation in explanations]
     layout = _Layout.of(len(explanations))
     _header(layout.sheet, explanations[0])
-    _legend(layout)
+    _legend(layout, blend)
     for band in range(layout.bands):
         _faces(layout, band, (face_a, face_b), face_labels(explanations[0].faces, labels))
-    for number, (explanation, both) in enumerate(zip(explanations, maps, strict=True)):
-        _column(layout, number, explanation, both, (face_a, face_b))
+    names = [explanation.method for explanation in explanations] if titles is None else titles
+    for number, (explanation, both, name) in enumerate(zip(explanations, maps, names, strict=True)):
+        _column(layout, number, explanation, both, (face_a, face_b), name, blend)
     _footer(layout.sheet, explanations[0])
     return layout.sheet.figure
 
@@ -157,18 +165,20 @@ def _header(sheet: Sheet, explanation: Explanation) -> None:
     sheet.text(_MARGIN, 92, sheet.shorten(line, sheet.width - 2 * _MARGIN, 11.5), size=11.5)
 
 
-def _legend(layout: _Layout) -> None:
+def _legend(layout: _Layout, blend: bool) -> None:
     sheet, y = layout.sheet, 128
     axes = sheet.figure.add_axes(sheet.box(_MARGIN, y - 10, layout.side, 12))
     axes.set_label("legend")
-    axes.imshow(np.linspace(-1, 1, 256)[None], cmap=panels.DIVERGING, aspect="auto")
+    colours = panels.BLEND if blend else panels.DIVERGING
+    axes.imshow(np.linspace(-1, 1, 256)[None], cmap=colours, aspect="auto")
     axes.set_axis_off()
     sheet.text(_MARGIN, y + 18, "speaks against", size=_CAPTION, color=MUTED)
     sheet.text(_MARGIN + layout.side, y + 18, "supports", size=_CAPTION, color=MUTED, align="right")
+    for_it, against = ("Green", "pink") if blend else ("Blue", "red")
     rule = (
-        'Blue places support "same person", red places speak against it, white ones do neither. In each column, the '
-        "strongest 1 % of the places of both faces have the full colour. Methods have different units: compare where "
-        "the colours are, not how deep they are."
+        f'{for_it} places support "same person", {against} places speak against it, white ones do neither. In each '
+        "column, the strongest 1 % of the places of both faces have the full colour. Methods have different units: "
+        "compare where the colours are, not how deep they are."
     )
     x = layout.left(1)
     sheet.text(x, y, sheet.wrap(rule, sheet.width - _MARGIN - x, 9.5), size=9.5)
@@ -191,28 +201,43 @@ def _column(
     explanation: Explanation,
     both: Maps,
     faces: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    name: str,
+    blend: bool,
 ) -> None:
     sheet, side = layout.sheet, layout.side
     band, place = divmod(number, layout.per_band)
     x = layout.left(place + 1)
     entry = METHODS.get(explanation.method)
     heading = explanation.method if entry is None else entry.title
-    shows_name = heading.lower() != explanation.method
-    room = side - (sheet.measure(explanation.method, _CAPTION) + 8 if shows_name else 0)
+    if name != explanation.method:
+        # Options say more than the heading.
+        heading, name = sheet.shorten(name, side, 11, "bold"), ""
+    shows_name = name and heading.lower() != name
+    room = side - (sheet.measure(name, _CAPTION) + 8 if shows_name else 0)
     sheet.text(x, layout.top(band) - 12, sheet.shorten(heading, room, 11, "bold"), size=11, weight="bold")
     if shows_name:
-        sheet.text(x + side, layout.top(band) - 12, explanation.method, size=_CAPTION, color=MUTED, align="right")
+        sheet.text(x + side, layout.top(band) - 12, name, size=_CAPTION, color=MUTED, align="right")
     reach = full_colour(both)
     for row, (face, one) in enumerate(zip(faces, both, strict=True)):
-        axes = layout.panel(place + 1, band, row, f"{explanation.method} {'AB'[row]}")
-        panels.draw_overlay(axes, face, one, reach)
+        axes = layout.panel(place + 1, band, row, f"{name or heading} {'AB'[row]}")
+        if blend:
+            panels.draw_face(axes, panels.blended(face, one, reach), None)
+        else:
+            panels.draw_overlay(axes, face, one, reach)
         panels.hatch(axes, explanation.outside(row, NO_GRID))
     y = layout.top(band, 1) + side + 19
     if entry is not None:
-        y = sheet.text(x, y, sheet.wrap(entry.caption, side, _CAPTION), size=_CAPTION, leading=_LEADING)
+        caption = _in_green_and_pink(entry.caption) if blend else entry.caption
+        y = sheet.text(x, y, sheet.wrap(caption, side, _CAPTION), size=_CAPTION, leading=_LEADING)
     notes = [_amount(reach, "none" if entry is None else entry.unit), _cost(explanation)]
     lines = "\n".join(sheet.wrap(note, side, 8) for note in notes if note)
     sheet.text(x, y + 4, lines, size=8, color=MUTED, leading=_LEADING)
+
+
+def _in_green_and_pink(caption: str) -> str:
+    for old, new in (("Blue", "Green"), ("blue", "green"), ("Red", "Pink"), ("red", "pink")):
+        caption = re.sub(rf"\b{old}\b", new, caption)
+    return caption
 
 
 def _amount(reach: float, unit: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -80,6 +81,7 @@ def draw_outline(axes: Axes, color: str, alpha: float = 0.35) -> None:
 
 
 DIVERGING: Final = "RdBu"
+BLEND: Final = "PiYG"
 SEQUENTIAL: Final = "Purples"
 SMALLEST_HALF_RANGE: Final = 0.5
 OUTSIDE: Final = "outside the photo"
@@ -210,6 +212,23 @@ def draw_overlay(
     )
     _bare(axes)
     return image
+
+
+def blended(face: NDArray[np.uint8], saliency: NDArray[np.floating[Any]], reach: float) -> NDArray[np.uint8]:
+    """Colour a face as x-face does: hue and saturation of the map, lightness of the face; (112, 112, 3).
+
+    Green supports "same person", pink speaks against it. The hue is that of HLS and the saturation that of HSV, as
+    published. Absolute values of at least ``reach`` get the full colour.
+    """
+    from matplotlib import colormaps  # noqa: PLC0415
+
+    large = cv2.resize(np.asarray(saliency, np.float32), (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LINEAR)
+    colours = colormaps[BLEND](np.clip(0.5 + 0.5 * large / reach, 0, 1))[..., :3].astype(np.float32)
+    hue = cv2.cvtColor(colours, cv2.COLOR_RGB2HLS)[..., 0]
+    lightness = cv2.cvtColor(face.astype(np.float32) / 255, cv2.COLOR_RGB2HLS)[..., 1]
+    saturation = cv2.cvtColor(colours, cv2.COLOR_RGB2HSV)[..., 1]
+    mixed = cv2.cvtColor(np.stack([hue, lightness, saturation], axis=-1), cv2.COLOR_HLS2RGB)
+    return np.asarray(np.rint(255 * mixed.clip(0, 1)), np.uint8)
 
 
 def draw_color_bar(axes: Axes, image: AxesImage, ticks: Sequence[tuple[float, str]], *, below: bool = False) -> None:

@@ -67,6 +67,11 @@ def load_safetensors(module: nn.Module, path: Path | str, *, prefix: str = "", s
     return _load(module, tensors, path, prefix=prefix, strict=strict)
 
 
+def tensor_names(path: Path | str) -> frozenset[str]:
+    """Return the names of a safetensors file's tensors. Raise ModelError if it is missing or none."""
+    return frozenset(_read(path))
+
+
 def stored_tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
     """Read a network's tensors by the names that they had before ``scripts/onnx_rewriting.py`` rewrote it.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from whyface.errors import InputError, ModelError
 from whyface.models.catalogue import find_entry, open_embedder
@@ -18,6 +19,9 @@ from whyface.onnx_runtime import as_providers
 from whyface.xcos.comparison import FaceModel, SearchableComparison, comparisons
 from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import XcosModel, open_xcos
+
+if TYPE_CHECKING:
+    from whyface.models.torch_embedder import TorchEmbedder
 
 _KINDS: Final[tuple[AttentionKind, ...]] = get_args(AttentionKind)
 
@@ -104,6 +108,10 @@ def known_entry(
     InputError
         If a known model is given a grid, output or preprocessing.
     """
+    if torch_file(model) is not None:
+        if any(value is not None for value in (grid, output, preprocessing)):
+            raise InputError("grid, output and pixels are for an ONNX file of your own; a torch network has its own")
+        return None
     entry = find_entry(model)
     given = {"grid": grid, "output": output, "pixels": as_preprocessing(preprocessing)}
     if entry is None or all(value is None for value in given.values()):
@@ -116,6 +124,13 @@ def known_entry(
         if value is not None and recorded[key] is not None and value != recorded[key]:
             raise InputError(f"{entry.sidecar} has another {key} on record; leave it out, or remove that file")
     return entry
+
+
+def torch_file(model: str | Path) -> tuple[str, Path] | None:
+    """Split ``iresnet50:FILE.safetensors`` into backbone and file; None for any other model."""
+    backbone, colon, path = str(model).partition(":")
+    is_name = colon and backbone.replace("-", "").isalnum() and len(backbone) > 1
+    return (backbone, Path(path)) if is_name and path.endswith(".safetensors") else None
 
 
 def open_model(
@@ -135,7 +150,8 @@ def open_model(
     Parameters
     ----------
     model
-        Name or path.
+        Name or path; or ``BACKBONE:FILE.safetensors``, such as ``iresnet50:net.safetensors``, for a torch network,
+        which also gives gradients (:func:`whyface.models.torch_files.open_torch_file`).
     attention
         ``"u"``, ``"p"`` or ``"l"``, which the model must have. None: an xCos model offers all its kinds, and any other
         network compares embeddings.
@@ -202,7 +218,10 @@ def _open_own(
     threads: int | None,
     providers: tuple[str, ...],
 ) -> OpenedModel:
-    if entry is None:
+    embedder: OnnxEmbedder | TorchEmbedder
+    if entry is None and (named := torch_file(path)) is not None:
+        embedder = _open_torch(*named)
+    elif entry is None:
         embedder = OnnxEmbedder(
             path,
             preprocessing=preprocessing or RAW,
@@ -224,7 +243,7 @@ def _open_own(
             threads=threads,
             providers=providers,
         )
-    hashes = {"onnx": embedder.sha256}
+    hashes = {"onnx" if torch_file(path) is None else "safetensors": embedder.sha256}
     if kind is None:
         return OpenedModel(embedder.name, embedder, entry, hashes, embedder.preprocessing)
     if not embedder.has_grid:
@@ -232,3 +251,11 @@ def _open_own(
     xcos = XcosModel(embedder)
     xcos.require(kind)
     return OpenedModel(embedder.name, xcos, entry, hashes, embedder.preprocessing, kind)
+
+
+def _open_torch(backbone: str, path: Path) -> TorchEmbedder:
+    if importlib.util.find_spec("torch") is None:
+        raise ModelError(f"{path}: a torch network needs PyTorch, which is not installed; pip install 'whyface[torch]'")
+    from whyface.models.torch_files import open_torch_file  # noqa: PLC0415 - imports torch
+
+    return open_torch_file(path, backbone)

@@ -1,0 +1,114 @@
+"""Torch networks from a file and a backbone: the same embeddings, and gradients from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra torch")
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from helpers.command_line import assert_refused, run_whyface
+from helpers.tiny_torch import random_faces
+from whyface.demo import demo_photo
+from whyface.errors import InputError, ModelError
+from whyface.models.backbones import IResNet, MobileFaceNet
+from whyface.models.embedder import l2_normalise
+from whyface.models.heads import FcHead, GdcHead
+from whyface.models.torch_files import open_torch_file
+from whyface.xcos.open_model import open_model, torch_file
+
+PHOTOS = [str(demo_photo(name)) for name in ("obama-portrait.jpg", "biden-portrait.jpg")]
+
+
+def parts(backbone: str) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    if backbone == "mobilefacenet":
+        return MobileFaceNet().eval(), GdcHead().eval()
+    return IResNet(18, se=backbone.endswith("-se")).eval(), FcHead().eval()
+
+
+def write(path: Path, backbone: str, prefixes: tuple[str, str] = ("", "")) -> tuple[nn.Module, nn.Module]:
+    made = parts(backbone)
+    tensors = {
+        f"{prefix}{name}": tensor.contiguous()
+        for part, prefix in zip(made, prefixes, strict=True)
+        for name, tensor in part.state_dict().items()
+    }
+    save_file(tensors, path)
+    return made
+
+
+@pytest.mark.parametrize("prefixes", [("", ""), ("backbone.", "head.")])
+def test_mobilefacenet(tmp_path: Path, prefixes: tuple[str, str]) -> None:
+    trunk, head = write(tmp_path / "net.safetensors", "mobilefacenet", prefixes)
+    found = open_torch_file(tmp_path / "net.safetensors", "mobilefacenet")
+    faces = random_faces(2)
+    with torch.no_grad():
+        expected = head(trunk(torch.from_numpy(faces).float())).numpy()
+    np.testing.assert_allclose(found.embed(faces), l2_normalise(expected), atol=1e-5)
+    assert (found.name, len(found.sha256)) == ("net", 64)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "prefixes"),
+    [("iresnet18", ("", "")), ("iresnet18-se", ("", "")), ("iresnet18", ("backbone.trunk.", "head."))],
+)
+def test_iresnet_takes_pixels_from_minus_1_to_1(tmp_path: Path, backbone: str, prefixes: tuple[str, str]) -> None:
+    trunk, head = write(tmp_path / "net.safetensors", backbone, prefixes)
+    faces = random_faces(2)
+    with torch.no_grad():
+        expected = head(trunk(torch.from_numpy(faces).float() / 127.5 - 1)).numpy()
+    found = open_torch_file(tmp_path / "net.safetensors", backbone).embed(faces)
+    np.testing.assert_allclose(found, l2_normalise(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "backbone", "message"),
+    [
+        ("iresnet18", "iresnet20", "unknown backbone 'iresnet20'; known: mobilefacenet, iresnet18"),
+        ("iresnet18", "iresnet34", "lacks"),
+        ("iresnet18", "iresnet18-se", "lacks"),
+        ("iresnet18", "mobilefacenet", "name another backbone"),
+    ],
+)
+def test_another_networks_file(tmp_path: Path, given: str, backbone: str, message: str) -> None:
+    write(tmp_path / "net.safetensors", given)
+    with pytest.raises(ModelError, match=message):
+        open_torch_file(tmp_path / "net.safetensors", backbone)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no\.safetensors"):
+        open_torch_file(tmp_path / "no.safetensors", "mobilefacenet")
+
+
+@pytest.mark.parametrize("model", ["net.onnx", "C:net.safetensors", "folder", "a/b:c.safetensors", "xcos-large"])
+def test_other_models_are_left_alone(model: str) -> None:
+    assert torch_file(model) is None
+
+
+def test_options_of_an_onnx_file_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "net.safetensors", "mobilefacenet")
+    with pytest.raises(InputError, match="ONNX file"):
+        open_model(f"mobilefacenet:{tmp_path / 'net.safetensors'}", preprocessing="raw")
+
+
+def test_gradient_methods_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write(tmp_path / "net.safetensors", "mobilefacenet")
+    own = ("--model", f"mobilefacenet:{tmp_path / 'net.safetensors'}")
+    code, out, err = run_whyface(
+        monkeypatch, capsys, "explain", *PHOTOS, *own, "--threshold", "0.3", "-m", "xssab,gradcam"
+    )
+    assert (code in (0, 1), err) == (True, "")
+    assert "xssab (2 forward passes, 4 backward" in out
+    assert_refused(monkeypatch, capsys, "no threshold", "verify", *PHOTOS, *own)
+    wrong = f"iresnet18:{tmp_path / 'net.safetensors'}"
+    assert_refused(monkeypatch, capsys, "name another", "verify", *PHOTOS, "--model", wrong, "--threshold", "0.3")
