@@ -22,7 +22,7 @@ from whyface.commands.explain import explain
 from whyface.commands.gallery import app as gallery
 from whyface.commands.identify import identify
 from whyface.commands.patch import app as patch
-from whyface.commands.train import export, train
+from whyface.commands.train import export, import_, train
 from whyface.commands.verify import demo, models, verify
 from whyface.commands.words import words
 from whyface.errors import WhyfaceError
@@ -64,6 +64,7 @@ app.command()(words)
 app.command()(identify)
 app.command()(train)
 app.command()(export)
+app.command("import")(import_)
 app.command()(benchmark)
 app.command()(batch)
 app.add_typer(gallery, name="gallery")

@@ -6,15 +6,18 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
 from whyface.commands.options import ModelFolder
 from whyface.commands.verify import caches_elsewhere
 from whyface.errors import InputError, OutputError
+from whyface.files.integrity import sha256_of
 
 if TYPE_CHECKING:
+    from whyface.train.export import ExportReport
+    from whyface.train.foreign import ChannelOrder
     from whyface.train.trainer import Report
 
 
@@ -102,12 +105,64 @@ def export(
         from whyface.train.export import export_trained  # noqa: PLC0415 - extras, slow to import
     except ImportError as error:
         raise InputError(f"exporting needs {error.name}; run: pip install 'whyface[train]'") from error
+    name = _model_name(name, out)
+    _tell(export_trained(run, out, name=name, licence=licence, training_data=training_data), out)
+
+
+@caches_elsewhere(_CACHE)
+def import_(
+    kind: Annotated[
+        str, typer.Argument(help="Whose network: xcos, ir, insightface, mobilefacenet or mobilefacenet-large.")
+    ],
+    file: Annotated[Path, typer.Argument(help="Checkpoint: .pth, .safetensors; .onnx for mobilefacenet-large.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model.")],
+    order: Annotated[
+        str | None,
+        typer.Option(
+            help="Channels that it was trained on, rgb or bgr; by default those of its authors.", show_default=False
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model; by default the folder's.", show_default=False)
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Licence, for the description.")] = "not stated",
+    training_data: Annotated[str, typer.Option(help="Training data, for the description.")] = "not stated",
+) -> None:
+    """Make a model folder of another project's checkpoint, without its code. Needs the extra train."""
+    try:
+        from whyface.train.export import export_network  # noqa: PLC0415 - extras, slow to import
+        from whyface.train.foreign import KINDS, import_network  # noqa: PLC0415
+        from whyface.train.run_files import describe_trained  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(f"importing needs {error.name}; run: pip install 'whyface[train]'") from error
+    if kind not in KINDS:
+        raise InputError(f"unknown kind of network {kind!r}; known: {', '.join(KINDS)}")
+    if order not in {None, "rgb", "bgr"}:
+        raise InputError(f"--order is rgb or bgr, got {order!r}")
+    name = _model_name(name, out)
+    network, config = import_network(file, kind, order=cast("ChannelOrder | None", order))
+    report = export_network(
+        network,
+        out,
+        name=name,
+        licence=licence,
+        training_data=training_data,
+        metadata=describe_trained(config, imported=f"{kind}: {file.name}"),
+        source=f"whyface import {kind} {file.name}, SHA-256 {sha256_of(file)}",
+    )
+    _tell(report, out)
+
+
+def _model_name(name: str | None, out: Path) -> str:
     # Hide the exporter's remarks on packages that are not needed here.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     name = name or out.resolve().name
     if not re.fullmatch(r"[\w.-]+", name):
         raise InputError(f"{name!r} is not a model name; use letters, digits, '.', '-' and '_' (--name)")
-    report = export_trained(run, out, name=name, licence=licence, training_data=training_data)
+    return name
+
+
+def _tell(report: ExportReport, out: Path) -> None:
     for role, file in report.entry.files.items():
         typer.echo(f"{role:12} {file.file_name}  {file.bytes} bytes  SHA-256 {file.sha256}")
     typer.echo(f"Same as torch on three real faces: features to {report.faces:.1g}")

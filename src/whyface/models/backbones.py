@@ -226,15 +226,19 @@ class SqueezeExcite(nn.Module):
 class IRUnit(nn.Module):
     """The improved residual unit: BN, 3 x 3, PReLU, 3 x 3, BN, optionally SE, plus a shortcut.
 
-    Nothing follows the sum.
+    Nothing follows the sum. The units of ``insightface`` have a BN behind the first convolution too, and a convolution
+    in the shortcut wherever the size changes.
     Shapes: (N, channels_in, H, W) -> (N, channels_out, H / stride, W / stride).
     """
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, *, se: bool) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int, *, se: bool, insightface: bool = False
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = [
             nn.BatchNorm2d(channels_in),
             nn.Conv2d(channels_in, channels_out, 3, 1, 1, bias=False),
+            *([nn.BatchNorm2d(channels_out)] if insightface else []),
             nn.PReLU(channels_out),
             nn.Conv2d(channels_out, channels_out, 3, stride, 1, bias=False),
             nn.BatchNorm2d(channels_out),
@@ -243,7 +247,7 @@ class IRUnit(nn.Module):
             layers.append(SqueezeExcite(channels_out))
         self.residual = nn.Sequential(*layers)
         self.shortcut: nn.Module
-        if channels_in != channels_out:
+        if channels_in != channels_out or (insightface and stride > 1):
             self.shortcut = nn.Sequential(
                 nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
             )
@@ -270,6 +274,8 @@ class IResNet(nn.Module):
         18, 34, 50, 100 or 152.
     se
         Squeeze-and-excitation in every unit (ratio 16).
+    insightface
+        Units as in insightface's networks; see :class:`IRUnit`.
 
     Shapes
     ------
@@ -281,7 +287,7 @@ class IResNet(nn.Module):
 
     out_channels: Final = _WIDTHS[-1]
 
-    def __init__(self, depth: int, *, se: bool = False) -> None:
+    def __init__(self, depth: int, *, se: bool = False, insightface: bool = False) -> None:
         super().__init__()
         if depth not in _UNITS:
             raise InputError(f"no IResNet of depth {depth}; choose one of {', '.join(map(str, DEPTHS))}")
@@ -291,7 +297,7 @@ class IResNet(nn.Module):
         stages: list[nn.Module] = []
         channels = 64
         for width, units in zip(_WIDTHS, _UNITS[depth], strict=True):
-            stages.append(_stage(channels, width, units, se))
+            stages.append(_stage(channels, width, units, se, insightface))
             channels = width
         self.stages = nn.Sequential(*stages)
 
@@ -301,9 +307,9 @@ class IResNet(nn.Module):
         return y
 
 
-def _stage(channels: int, width: int, units: int, se: bool) -> nn.Sequential:
-    first = IRUnit(channels, width, 2, se=se)
-    return nn.Sequential(first, *(IRUnit(width, width, 1, se=se) for _ in range(units - 1)))
+def _stage(channels: int, width: int, units: int, se: bool, insightface: bool) -> nn.Sequential:
+    first = IRUnit(channels, width, 2, se=se, insightface=insightface)
+    return nn.Sequential(first, *(IRUnit(width, width, 1, se=se, insightface=insightface) for _ in range(units - 1)))
 
 
 def iresnet18(*, se: bool = False) -> IResNet:

@@ -84,6 +84,9 @@ class NetworkConfig(_Part):
     """Network up to the last map."""
     se: bool = False
     """Squeeze and excitation, for an iresnet."""
+    units: Literal["ir", "insightface"] = "ir"
+    """Units of an iresnet: those of the xCos authors, or of insightface, with one more BatchNorm and a convolution in
+    every stage's shortcut."""
     head: Literal["fc", "grid", "placed"] = "grid"
     """``fc``: the baseline; ``grid``: the paper's 1 x 1 convolution; ``placed``: weights for every place, from the FC
     head in ``init``."""

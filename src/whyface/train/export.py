@@ -73,7 +73,30 @@ def export_trained(
     OutputError
         If a file cannot be written.
     """
-    network, _ = load_trained(source)
+    network, description = load_trained(source)
+    return export_network(
+        network,
+        folder,
+        name=name,
+        licence=licence,
+        training_data=training_data,
+        metadata={"whyface": json.dumps(description)},
+        correlated=trained_correlation(source),
+    )
+
+
+def export_network(
+    network: Network,
+    folder: Path,
+    *,
+    name: str,
+    licence: str,
+    training_data: str,
+    metadata: Mapping[str, str],
+    correlated: Tensor | None = None,
+    source: str = "whyface train",
+) -> ExportReport:
+    """Write a network in memory as :func:`export_trained` does, with the metadata of its tensors' file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -86,10 +109,9 @@ def export_trained(
         features = network.features(faces)
     export_faces(network.backbone, network.head, files["onnx"], output=network.output)
     state = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
-    correlated = trained_correlation(source)
     if correlated is not None:
         state[CORRELATED_TENSOR] = correlated
-    save_safetensors(state, files["safetensors"], {"format": "pt", "model": name})
+    save_safetensors(state, files["safetensors"], {**metadata, "format": "pt", "model": name})
     grid: tuple[str, tuple[int, int, int]] | None = None
     if network.xcos is not None:
         channels, height, width = (int(size) for size in features.shape[1:])
@@ -105,7 +127,7 @@ def export_trained(
         grid=grid,
         licence=licence,
         training_data=training_data,
-        source="whyface train",
+        source=source,
     )
     return _checked(written, network, faces, features)
 

@@ -115,10 +115,11 @@ def _backbone(config: NetworkConfig) -> tuple[nn.Module, nn.Module, int]:
     if config.backbone == "mobilefacenet":
         return MobileFaceNet(), GdcHead(), MobileFaceNet.out_channels
     if config.backbone == "mobilefacenet-large":
-        trunk = LargeMobileFaceNet()
-        return trunk, AffineHead(trunk.out_channels), trunk.out_channels
+        large = LargeMobileFaceNet()
+        return large, AffineHead(large.out_channels), large.out_channels
     depth = int(config.backbone.removeprefix("iresnet"))
-    return ScaledPixels(IResNet(depth, se=config.se)), FcHead(), IResNet.out_channels
+    trunk = IResNet(depth, se=config.se, insightface=config.units == "insightface")
+    return ScaledPixels(trunk), FcHead(), trunk.out_channels
 
 
 def load_initial(network: Network, config: NetworkConfig, *, seed: int) -> None:

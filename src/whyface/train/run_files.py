@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from whyface.errors import DataError, ModelError, OutputError
 from whyface.files.guarded import parse_json, read_json, read_tensors
 from whyface.files.integrity import check_sha256, sha256_of, write_atomic
+from whyface.models.catalogue import DESCRIPTION, read_entry
 from whyface.models.weights import save_safetensors
 from whyface.train.config import NetworkConfig
 from whyface.train.networks import Network, build_network, load_part, read_safetensors
@@ -43,12 +44,12 @@ def is_trained(path: Path) -> bool:
     """Return whether a file, or the folder of a run, holds a network that :func:`load_trained` reads."""
     try:
         return "whyface" in read_tensors(_file(path), ())[1]
-    except (OSError, ValueError):
+    except (OSError, ValueError, ModelError):
         return False
 
 
 def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
-    """Rebuild a trained network from its ``.safetensors`` file, or from ``network.safetensors`` in a run's folder.
+    """Rebuild a trained network from its ``.safetensors`` file, the folder of its run, or its model folder.
 
     Return the network in eval mode, and the metadata of the file. Raise ModelError if the file was not written by
     ``whyface train``.
@@ -67,8 +68,15 @@ def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
 
 
 def _file(path: Path | str) -> Path:
+    """Return the file of a run's folder, of a model folder, or the file itself."""
     path = Path(path)
-    return path / NETWORK if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    if not (path / NETWORK).exists() and (path / DESCRIPTION).exists():
+        entry = read_entry(path)
+        if "safetensors" in entry.files:
+            return entry.locate("safetensors")
+    return path / NETWORK
 
 
 STATE: Final = "state.json"
