@@ -36,8 +36,13 @@ PEOPLE_FOLDERS: Final = ("people", "money", "faces", "asl", "monuments/statue", 
 _LONGEST: Final = 640
 
 
-def photos(folders: Sequence[Path]) -> Iterator[tuple[str, Photo]]:
-    """Yield the pictures of folders, RGB on white, at most 640 pixels long; those with people are left out."""
+def photos(folders: Sequence[Path], *, crops: int = 0, seed: int = 0) -> Iterator[tuple[str, Photo]]:
+    """Yield the pictures of folders, RGB on white, at most 640 pixels long; those with people are left out.
+
+    After each picture come so many crops of it, of a quarter to two thirds of its width and height, named after it with
+    ``#`` and a number.
+    """
+    rng = np.random.default_rng(seed)
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() not in {".png", ".jpg", ".jpeg"} or path.name in PEOPLE:
@@ -46,10 +51,18 @@ def photos(folders: Sequence[Path]) -> Iterator[tuple[str, Photo]]:
                 continue
             # What is transparent lies on white.
             picture = Image.fromarray(read_photo(path))
-            picture.thumbnail((_LONGEST, _LONGEST))
-            pixels = np.asarray(picture, np.uint8)
-            if min(pixels.shape[:2]) >= 32:
-                yield f"{folder.name}/{path.name}", pixels
+            name = f"{folder.name}/{path.name}"
+            for number in range(crops + 1):
+                part = picture.copy() if number == 0 else _some_crop(picture, rng)
+                part.thumbnail((_LONGEST, _LONGEST))
+                if min(part.size) >= 32:
+                    yield name if number == 0 else f"{name}#{number}", np.asarray(part, np.uint8)
+
+
+def _some_crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    size = [max(1, round(side * rng.uniform(1 / 4, 2 / 3))) for side in picture.size]
+    x, y = (int(rng.integers(0, whole - part + 1)) for whole, part in zip(picture.size, size, strict=True))
+    return picture.crop((x, y, x + size[0], y + size[1]))
 
 
 def drawn_face(seed: int, side: int = 400) -> Photo:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -37,8 +37,8 @@ from whyface.files.integrity import write_atomic
 
 PARTS: Final = ("clean", "rows", "false-finds", "decisions")
 DRAWN: Final = 120
-DETECTION_SCORE: Final = 0.3
-"""Below the detector's default, 0.5, so that there are more false finds to judge."""
+DETECTION_SCORES: Final = (0.3, CentreSettings().threshold)
+"""The detector's default, and less than that, so that there are more false finds to judge."""
 
 
 def turned_away(meter: QualityMeter, path: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def judge_false_finds(method: VerdictMethod, found: Sequence[tuple[str, Faces, F
     """Return how many pairs of false finds, from different pictures, match, and how many of them pass."""
     features = features_of(method, np.stack([crop for _, crop, _ in found]))
     good = np.array([quality.shortcoming is None for *_, quality in found])
-    names = np.array([name for name, *_ in found])
+    names = np.array([name.split("#")[0] for name, *_ in found])
     one, other = np.triu_indices(len(found), 1)
     different = names[one] != names[other]
     one, other = one[different], other[different]
@@ -90,7 +90,11 @@ def judge_false_finds(method: VerdictMethod, found: Sequence[tuple[str, Faces, F
         "match": int(match.sum()),
         "match_and_pass": int((match & good[one] & good[other]).sum()),
         "passing": [
-            {"picture": name, "detection_score": round(quality.detection_score or 0.0, 3)}
+            {
+                "picture": name,
+                "detection_score": round(quality.detection_score or 0.0, 3),
+                "landmark_misfit": round(quality.landmark_misfit or 0.0, 3),
+            }
             for name, _, quality in found
             if quality.shortcoming is None
         ],
@@ -135,6 +139,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="the official pairs.txt")
     parser.add_argument("--cfp", type=Path, required=True, help="aligned CFP")
     parser.add_argument("--non-faces", type=Path, nargs="+", required=True, help="folders of pictures without people")
+    parser.add_argument("--crops", type=int, default=4, help="crops of each picture without people")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="others stay as they are in --out")
     parser.add_argument("--faces", type=int, default=80, help="strangers of each row; all their pairs are compared")
     parser.add_argument("--decisions", type=int, default=200, help="pairs of each kind for the curves")
@@ -163,10 +168,7 @@ def main() -> None:
         faces = read_faces(args.lfw, [lfw[name][0] for name in strangers])
         record["strangers_made_worse_alike"] = strangers_made_worse(meter, method, faces, args.seed)
     if "false-finds" in args.parts:
-        detector = CenterFaceDetector(open_centerface(threads=1), CentreSettings(threshold=DETECTION_SCORE))
-        drawn = ((f"drawn {seed}", drawn_face(seed)) for seed in range(DRAWN))
-        finds = false_finds(detector, meter, chain(photos(args.non_faces), drawn))
-        record["false_finds"] = judge_false_finds(method, finds)
+        record["false_finds"] = measure_false_finds(meter, method, args)
     if "decisions" in args.parts:
         decisions = decide_sets(meter, method, args)
         curves = {name: discard_curve(made) for name, made in decisions.items()}
@@ -176,6 +178,25 @@ def main() -> None:
         turned = {name: made.turned_away(meter.limit) for name, made in decisions.items()}
         save_figure(discard_figure(curves, turned), args.figure, dpi=150)
     write_atomic(args.out, f"{json.dumps(record, indent=1)}\n".encode())
+
+
+def measure_false_finds(meter: QualityMeter, method: VerdictMethod, args: argparse.Namespace) -> dict[str, Any]:
+    """Judge what the detector takes for faces, at each of its scores."""
+    detector = CenterFaceDetector(open_centerface(threads=1), CentreSettings(threshold=min(DETECTION_SCORES)))
+    pictures = 0
+
+    def counted() -> Iterator[tuple[str, Faces]]:
+        nonlocal pictures
+        drawn = ((f"drawn {seed}", drawn_face(seed)) for seed in range(DRAWN))
+        for one in chain(photos(args.non_faces, crops=args.crops, seed=args.seed), drawn):
+            pictures += 1
+            yield one
+
+    finds = false_finds(detector, meter, counted())
+    levels = {
+        f"{score:g}": [one for one in finds if (one[2].detection_score or 0.0) >= score] for score in DETECTION_SCORES
+    }
+    return {"pictures": pictures, **{score: judge_false_finds(method, some) for score, some in levels.items()}}
 
 
 def measure_clean(meter: QualityMeter, lfw: dict[str, list[str]], args: argparse.Namespace) -> dict[str, Any]:
