@@ -20,7 +20,8 @@ from whyface.explain.provenance import Cost, ModelInfo, ThresholdSource
 from whyface.explain.sentences import describe
 from whyface.explain.shares import explanation_shares, margin_shares, neutral_places
 from whyface.explain.usual import LEVELS, Telling, UsualSimilarity, find_usual, read_usual, save_usual
-from whyface.figures.verdict import FULL_ODDS, verdict_figure
+from whyface.figures.panels import FULL_ODDS
+from whyface.figures.verdict import verdict_figure
 from whyface.models.catalogue import find_entry
 from whyface.models.entry import ModelEntry
 from whyface.verification import Verifier

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from helpers.gallery_models import faces, tiny_xcos
 from whyface.errors import InputError, ModelError
-from whyface.explain.provenance import ThresholdSource
+from whyface.explain.provenance import FaceInfo, ThresholdSource
+from whyface.explain.usual import LEVELS, UsualSimilarity
 from whyface.faces.face import Face
 from whyface.figures.identify import identification_figure
 from whyface.gallery.gallery import Gallery
@@ -83,6 +85,46 @@ def test_a_known_person(gallery: Gallery) -> None:
     assert found.expected_fpir == pytest.approx(1 - 0.999**12)
     assert found.uncertainty is None
     assert "--fit" in found.uncertainty_note
+
+
+def some_usual(middle: NDArray[np.float32]) -> UsualSimilarity:
+    flat = np.linspace(-1, 1, len(LEVELS), dtype=np.float32)[:, None, None] + np.zeros_like(middle)
+    return UsualSimilarity(flat, flat, np.ones_like(middle), middle, 100, "made up")
+
+
+def test_reasons_are_measured_from_what_is_usual_and_from_what_is_in_the_photo(gallery: Gallery) -> None:
+    found = identify(gallery, a_face(photos_of(1, 4)[3]), threshold=0.5, source=USER, k=2)
+    assert found.usual is None and found.unseen is not None and not found.unseen.any()
+    best, other = found.candidates
+    assert best.similarity is not None and best.attention is not None
+    # With equal weights, what is usual takes nothing from the difference of two people.
+    plain = found.difference()
+    middle = np.linspace(0, 0.8, best.similarity.size, dtype=np.float32).reshape(best.similarity.shape)
+    known = replace(found, usual=some_usual(middle))
+    shares = known.shares(best)
+    assert plain is not None and shares is not None
+    assert shares.sum() == pytest.approx(best.score - 0.5, abs=1e-5)
+    neutral = middle + (0.5 - float((best.attention * middle).sum()))
+    np.testing.assert_allclose(shares, best.attention * (best.similarity - neutral), atol=1e-5)
+    assert known.difference() == pytest.approx(np.asarray(shares - known.shares(other)), abs=1e-9)
+    assert known.difference().sum() == pytest.approx(found.gap, abs=1e-5)  # type: ignore[union-attr]
+    # What lies outside the photo is listed, but is no reason.
+    rows, columns = best.similarity.shape
+    outside = tuple((row, column) for row in range(rows - 2, rows) for column in range(columns))
+    cut = replace(known, face=replace(found.face or FaceInfo(), outside=outside))
+    assert cut.unseen is not None and int(cut.unseen.sum()) == 2 * columns
+    gone = set(known.reasons()) - set(cut.reasons())
+    assert "chin" in gone and not gone & set(cut.to_dict()["gap_by_region"])
+    said = sentences(cut)
+    assert not any("chin" in line for line in said)
+    hidden = float(np.asarray(cut.difference())[-2:].sum())
+    line = f"{2 * columns} of the {rows * columns} places lie outside the photo and give no reasons"
+    assert f"{line}; their part in the difference is {100 * hidden:+.1f} points" in said
+    assert sum(cut.reasons().values()) + hidden == pytest.approx(found.gap, abs=1e-5)
+    drawn = identification_figure(cut, photos_of(1)[0].transpose(1, 2, 0), {})
+    hatched = [sum(bool(patch.get_hatch()) for patch in axes.patches) for axes in drawn.axes]
+    # The face, S, W and contributions of two people, and the difference.
+    assert hatched.count(2 * columns) == 8 and set(hatched) == {0, 2 * columns}
 
 
 def test_a_stranger(gallery: Gallery) -> None:

@@ -69,7 +69,7 @@ def identification_figure(
     sheet.text(_MARGIN, _TOP - 12, "The photo", size=11, weight="bold")
     axes = sheet.figure.add_axes(sheet.box(_MARGIN, _TOP, _SIDE, _SIDE))
     axes.set_label("photo")
-    panels.draw_face(axes, face, None)
+    panels.draw_face(axes, face, None, found.unseen)
     if found.face is not None:
         name = sheet.shorten(sheet.printable(PurePath(found.face.source).name), _SIDE, 8.8)
         sheet.text(_MARGIN, _TOP + _SIDE + 19, name, size=8.8, color=MUTED)
@@ -166,24 +166,28 @@ def _candidate(
         panels.draw_face(axes, picture, None)
     line = f"{'best' if first else 'next'} person, score {candidate.score:.4f}"
     sheet.text(_left(0), y + _SIDE + 19, line, size=8.8, color=MUTED)
-    parts = contributions(candidate)
+    parts, shares, unseen = contributions(candidate), found.shares(candidate), found.unseen
     if candidate.similarity is not None and candidate.attention is not None:
-        titles = ("Similarity", "Weight, %")
-        norm = panels.similarity_norm(found.threshold)
-        panels.draw_cells(_titled(sheet, 1, y, titles[0]), candidate.similarity, panels.DIVERGING, norm)
+        axes = _titled(sheet, 1, y, "Similarity")
+        if found.usual is not None:
+            panels.draw_telling(axes, candidate.similarity, found.usual.judge(candidate.similarity))
+        else:
+            norm = panels.similarity_norm(found.threshold)
+            panels.draw_cells(axes, candidate.similarity, panels.DIVERGING, norm)
+        panels.hatch(axes, unseen)
         weights = 100 * candidate.attention
         scale = panels.weight_norm(weights)
-        panels.draw_cells(_titled(sheet, 2, y, titles[1]), weights, panels.SEQUENTIAL, scale, digits=1)
+        axes = _titled(sheet, 2, y, "Weight, %")
+        panels.draw_cells(axes, weights, panels.SEQUENTIAL, scale, digits=1)
+        panels.hatch(axes, unseen)
         for column, sign in ((2, "\N{MULTIPLICATION SIGN}"), (3, "=")):
             sheet.text(_left(column) - _GAP / 2, y + _SIDE / 2 + 7, sign, size=15, color=MUTED, align="center")
-    if parts is not None:
-        points = 100 * parts
+    if parts is not None and shares is not None:
+        points, neutral = 100 * parts, 100 * shares
         title = f"Contribution: sums to {100 * candidate.score:.1f}"
         axes = _titled(sheet, 3, y, title)
-        neutral = points - 100 * found.threshold / parts.size
-        if candidate.attention is not None:
-            neutral = points - 100 * found.threshold * candidate.attention
         panels.draw_cells(axes, neutral, panels.DIVERGING, panels.share_norm(neutral), numbers=points, digits=1)
+        panels.hatch(axes, unseen)
 
 
 def _difference(sheet: Sheet, found: Identification, difference: NDArray[np.float64], y: float) -> None:
@@ -204,6 +208,7 @@ def _difference(sheet: Sheet, found: Identification, difference: NDArray[np.floa
     axes = _titled(sheet, 3, y, f"Difference: sums to {gap:.1f}")
     values = 100 * difference
     panels.draw_cells(axes, values, panels.DIVERGING, panels.share_norm(values), digits=1)
+    panels.hatch(axes, found.unseen)
     sheet.text(
         _left(3), y + _SIDE + 19, sheet.shorten(f"blue: more like {best.name}", _SIDE, 8.8), size=8.8, color=MUTED
     )

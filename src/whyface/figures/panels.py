@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.explain.provenance import FaceInfo
+from whyface.explain.usual import Telling
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.regions import TEMPLATE
 from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import CenteredNorm, Colormap, Normalize
     from matplotlib.image import AxesImage
+
+FULL_ODDS: Final = 30
+"""A similarity that is so many times commoner among one kind of pairs than the other has the full colour."""
 
 
 def face_labels(faces: tuple[FaceInfo, FaceInfo] | None, labels: tuple[str, str] | None = None) -> tuple[str, str]:
@@ -135,10 +140,18 @@ def draw_face(
     _bare(axes)
 
 
-def hatch(axes: Axes, places: NDArray[np.bool_]) -> None:
-    """Cover places (h, w) of a panel with grey and a hatching: there is nothing to see."""
+def draw_telling(axes: Axes, similarity: NDArray[np.float32], telling: Telling) -> AxesImage:
+    """Draw S (h, w) with the colours of how telling it is at each place, full at :data:`FULL_ODDS`."""
+    norm = centred_norm(math.log(FULL_ODDS))
+    return draw_cells(axes, telling.log_odds, DIVERGING, norm, numbers=similarity)
+
+
+def hatch(axes: Axes, places: NDArray[np.bool_] | None) -> None:
+    """Cover places (h, w) of a panel with grey and a hatching: there is nothing to see. None covers nothing."""
     from matplotlib.patches import Rectangle  # noqa: PLC0415
 
+    if places is None:
+        return
     height, width = (FACE_SIZE / count for count in places.shape)
     for row, column in np.argwhere(places):
         corner = (column * width, row * height)

@@ -30,9 +30,6 @@ __all__ = ["WIDTH", "save_figure", "verdict_figure"]
 WIDTH: Final = 1400
 """Width of the figure in pixels at 100 per inch."""
 
-FULL_ODDS: Final = 30
-"""A similarity that is so many times commoner among one kind of pairs than the other has the full colour."""
-
 # All sizes in pixels.
 _SIDE, _GAP, _MARGIN = 244, 25, 40
 _TOP = 176
@@ -196,10 +193,9 @@ def _maps(sheet: Sheet, explanation: Explanation) -> None:
 
 def _telling(sheet: Sheet, axes: Axes, similarity: NDArray[np.float32], telling: Telling) -> None:
     """Draw S with the colours of how telling it is at each place."""
-    reach = math.log(FULL_ODDS)
-    norm = panels.centred_norm(reach)
-    image = panels.draw_cells(axes, telling.log_odds, panels.DIVERGING, norm, numbers=similarity)
-    _bar(sheet, 2, image, [(-reach, f"strangers {FULL_ODDS}:1"), (0, "1:1"), (reach, f"one person {FULL_ODDS}:1")])
+    image, reach = panels.draw_telling(axes, similarity, telling), math.log(panels.FULL_ODDS)
+    odds = f"{panels.FULL_ODDS}:1"
+    _bar(sheet, 2, image, [(-reach, f"strangers {odds}"), (0, "1:1"), (reach, f"one person {odds}")])
     _caption(
         sheet,
         2,

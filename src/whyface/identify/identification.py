@@ -9,10 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError
-from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
+from whyface.errors import InputError, ModelError
+from whyface.explain.explanation import Mask
+from whyface.explain.provenance import NO_GRID, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import distance, points
-from whyface.explain.shares import ranked, region_shares
+from whyface.explain.shares import margin_shares, ranked, region_shares
+from whyface.explain.usual import UsualSimilarity, find_usual
 from whyface.explain.verdict import doubt_about_face, measured, software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.regions import has_side, region_phrase
@@ -20,6 +22,7 @@ from whyface.gallery.gallery import Gallery, pixel_digest
 from whyface.gallery.search import Candidate
 from whyface.identify.evidential import EvidentialHead
 from whyface.identify.gallery_people import fpir_of, gallery_head, head_features
+from whyface.models.catalogue import find_entry
 from whyface.xcos.grid import AttentionKind
 
 SCHEMA: Final = "whyface/identification/1"
@@ -55,6 +58,8 @@ class Identification:
         Name and photo of the gallery's faces with the very same pixels.
     doubt
         Why the face cannot support a verdict; None if it can. Without ``accept_poor`` the identification is undecided.
+    usual
+        What similarity is usual at each place; None if that is not on record.
     """
 
     candidates: tuple[Candidate, ...]
@@ -71,6 +76,7 @@ class Identification:
     face: FaceInfo | None = None
     same_picture: tuple[str, ...] = ()
     doubt: str | None = None
+    usual: UsualSimilarity | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -105,17 +111,39 @@ class Identification:
         """Difference of the best and the next person's scores; None if there is only one person."""
         return None if len(self.candidates) < 2 else self.best.score - self.candidates[1].score
 
+    def shares(self, candidate: Candidate) -> NDArray[np.float64] | None:
+        """Split a candidate's margin over the places, (H, W), up to rounding; None without places.
+
+        S is measured from what is neutral at its place (:func:`whyface.explain.shares.margin_shares`).
+        """
+        if candidate.similarity is not None and candidate.attention is not None:
+            neutral = 0.0 if self.usual is None else self.usual.middle
+            return margin_shares(candidate.similarity, candidate.attention, self.threshold, neutral)
+        parts = contributions(candidate)
+        return None if parts is None else np.asarray(parts - self.threshold / parts.size)
+
     def difference(self) -> NDArray[np.float64] | None:
         """Return the gap split over the places, (H, W), up to rounding; None without places or a second person."""
-        parts = [contributions(candidate) for candidate in self.candidates[:2]]
+        parts = [self.shares(candidate) for candidate in self.candidates[:2]]
         if len(parts) < 2 or parts[0] is None or parts[1] is None:
             return None
         return np.asarray(parts[0] - parts[1])
 
+    @property
+    def unseen(self) -> Mask | None:
+        """Places of the grid that lie outside the photo, which carry no reason, bool (H, W); None without a grid."""
+        parts = None if not self.candidates else contributions(self.best)
+        if parts is None:
+            return None
+        mask: Mask = np.zeros(parts.shape, np.bool_)
+        for row, column in () if self.face is None else self.face.outside:
+            mask[row, column] = True
+        return mask
+
     def reasons(self) -> dict[str, float]:
-        """Return :meth:`difference` summed by region of the face; empty if there is none."""
+        """Return :meth:`difference` summed by region of the face, without what is unseen; empty if there is none."""
         cells = self.difference()
-        return {} if cells is None else region_shares(cells)
+        return {} if cells is None else region_shares(cells, self.unseen)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -210,6 +238,7 @@ def identify(
     )
     if not found and not open_question:
         raise InputError(f"{gallery.path}: no face of this gallery can be read; enroll them again")
+    parts = contributions(found[0]) if found else None
     people = gallery.names()
     note = ""
     if open_question:
@@ -236,13 +265,22 @@ def identify(
         uncertainty_note=note,
         model=ModelInfo(gallery.layout.model, gallery.layout.sha256.get("onnx")),
         attention=attention or (gallery.model.default_kind if gallery.layout.kind == "grid" else None),
-        face=FaceInfo.from_face(face),
+        face=FaceInfo.from_face(face, NO_GRID if parts is None else (parts.shape[0], parts.shape[1])),
+        usual=_usual(gallery),
         same_picture=tuple(
             f"{row.name} ({row.source})" for row in gallery.names_table.of_digest(pixel_digest(batch[0]))
         ),
         doubt=doubt,
         versions=software_versions(),
     )
+
+
+def _usual(gallery: Gallery) -> UsualSimilarity | None:
+    try:
+        entry = find_entry(gallery.layout.model)
+    except ModelError:  # a network of one's own, known by its name only
+        return None
+    return find_usual(entry, gallery.layout.sha256.get("onnx", ""))
 
 
 MOST_NAMED: Final = 3
@@ -318,6 +356,12 @@ def notes(found: Identification) -> tuple[str, ...]:
         said.append(f"Accepted as asked, although {found.doubt}: poor faces resemble anybody's")
     if found.same_picture:
         said.append(f"This very picture is in the gallery, as {', '.join(found.same_picture)}: its score says nothing")
+    unseen, difference = found.unseen, found.difference()
+    if unseen is not None and difference is not None and unseen.any():
+        said.append(
+            f"{int(unseen.sum())} of the {unseen.size} places lie outside the photo and give no reasons; their part in "
+            f"the difference is {points(float(difference[unseen].sum()))} points"
+        )
     if found.people == 1:
         said.append(
             "One person in the gallery: this is a verification, and neither uncertainty nor shares among people "
