@@ -21,6 +21,7 @@ from whyface.explain.methods import open_method
 from whyface.explain.pair_method import PairMethod
 from whyface.explain.provenance import ThresholdSource
 from whyface.explain.registry import METHODS, method_entry
+from whyface.explain.usual import find_usual
 from whyface.explain.verdict import VerdictMethod
 from whyface.faces.pictures import PictureSource
 from whyface.files.progress import ProgressCallback
@@ -97,10 +98,12 @@ def open_subject(
     ModelError
         If it cannot explain this model.
     """
-    entry = method_entry(name)
+    entry, chosen = method_entry(name), dict(options or {})
+    if entry.needs == "xcos" and comparison.attention is not None:
+        chosen.setdefault("usual", find_usual(model.entry, comparison.sha256))
 
     def opened(seed: int) -> PairMethod:
-        return _open(entry, model, comparison, threshold, directory, seed, workers, options or {})
+        return _open(entry, model, comparison, threshold, directory, seed, workers, chosen)
 
     method = opened(seed)
     return Subject(
@@ -109,7 +112,7 @@ def open_subject(
         threshold,
         is_unsigned=entry.is_control,
         other_seed=(lambda: opened(seed + 1)) if "seed" in method.settings else None,
-        randomised=_randomised(entry, model, comparison, threshold, directory, seed, options or {}),
+        randomised=_randomised(entry, model, comparison, threshold, directory, seed, chosen),
     )
 
 
@@ -155,7 +158,7 @@ def _open(
         "source": ThresholdSource(kind="user", name="equal error on the bench's pairs"),
     }
     if entry.needs == "xcos":
-        return XcosEvidenceMethod(comparison, **common)
+        return XcosEvidenceMethod(comparison, **common, **options)
     verdict = VerdictMethod(comparison, **common)
     method = open_method(entry.name, verdict, directory=directory, seed=seed, workers=workers, **options)
     if not isinstance(method, PairMethod):

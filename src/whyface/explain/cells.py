@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from whyface.errors import InputError, ModelError
 from whyface.explain.pair_method import BatchedPairMethod, PairMaps
 from whyface.explain.provenance import ThresholdSource
+from whyface.explain.shares import margin_shares
+from whyface.explain.usual import UsualSimilarity
 from whyface.models.embedder import Batch, Embedder
 from whyface.models.linear_head import linear_head
 from whyface.xcos.comparison import Comparison
@@ -177,12 +179,12 @@ def _details(terms: CellTerms, row: int) -> Mapping[str, Any]:
 
 
 class XcosEvidenceMethod(BatchedPairMethod):
-    """The contribution of each place to the xCos score beyond its share of the threshold: (S - threshold) * W.
+    """The share of each place in the margin, score - threshold: S less what is neutral there, times W.
 
-    S * W adds up to the score, but is rarely negative, so its zero says nothing about the verdict. Since W sums to 1,
-    subtracting threshold * W gives terms that add up to the margin, score - threshold: still exact, and positive
-    exactly where a place supports "same person". The map compares the two faces, so it is the same for both. Raise
-    ModelError if the comparison has no places.
+    S * W adds up to the score, but is rarely negative, so its zero says nothing about the verdict. Neutral is what is
+    as common among strangers as among genuine pairs at that place, or else the threshold everywhere; the shares still
+    add up to the margin (:func:`whyface.explain.shares.margin_shares`). The map compares the two faces, so it is the
+    same for both. Raise ModelError if the comparison has no places.
 
     Parameters
     ----------
@@ -192,6 +194,8 @@ class XcosEvidenceMethod(BatchedPairMethod):
         See :class:`~whyface.explain.pair_method.PairMethod`.
     excess
         False: S * W instead, which adds up to the score.
+    usual
+        What similarity is usual at each place; None: the threshold is neutral everywhere.
 
     References
     ----------
@@ -208,23 +212,28 @@ class XcosEvidenceMethod(BatchedPairMethod):
         source: ThresholdSource | None = None,
         batch_size: int = 64,
         excess: bool = True,
+        usual: UsualSimilarity | None = None,
     ) -> None:
         super().__init__(comparison.embedder, threshold=threshold, source=source, batch_size=batch_size)
         if comparison.attention is None:
             raise ModelError(f"method {self.name!r} needs an xCos score; open the model with an attention")
         self.comparison = comparison
         self.excess = excess
+        self.usual = usual
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The attention, and whether the threshold is subtracted."""
-        return {"attention": self.comparison.attention, "excess": self.excess}
+        """The attention, whether what is neutral is subtracted, and whether that is on record for each place."""
+        usual = None if self.usual is None else self.usual.source
+        return {"attention": self.comparison.attention, "excess": self.excess, "usual": usual}
 
     def batch_maps(self, first: Batch, second: Batch) -> PairMaps:
         """Explain a batch of pairs."""
         features = self.comparison.features(np.concatenate([first, second]))
         found = self.comparison.maps(features[: len(first)], features[len(first) :])
         assert found is not None
-        similarity = found.similarity - self.threshold if self.excess else found.similarity
-        evidence = (similarity * found.attention).astype(np.float32)
+        neutral = 0.0 if self.usual is None else self.usual.middle
+        pairs = zip(found.similarity, found.attention, strict=True)
+        shares = [margin_shares(s, w, self.threshold, neutral) if self.excess else s * w for s, w in pairs]
+        evidence = np.array(shares, np.float32)
         return PairMaps(found.score, evidence, evidence.copy(), forward=2)
