@@ -12,7 +12,8 @@ import numpy as np
 from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
 from whyface.explain.record import Clock, utc_now
-from whyface.explain.verdict import FaceVerifier, doubt_about, measured
+from whyface.explain.trust import doubt_about, measured
+from whyface.explain.verdict import FaceVerifier
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face, load_faces
 from whyface.faces.photo import MAX_PIXELS

@@ -13,7 +13,7 @@ from whyface.errors import DataError, InputError
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import describe
-from whyface.explain.verdict import doubt_about, measured, with_doubt
+from whyface.explain.trust import doubt_about, measured, with_doubt
 from whyface.faces.face import Face
 from whyface.faces.quality import FaceQuality, HeadPose, measure_crop
 

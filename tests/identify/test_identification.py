@@ -106,7 +106,7 @@ def test_reasons_are_measured_from_what_is_usual_and_from_what_is_in_the_photo(g
     assert shares.sum() == pytest.approx(best.score - 0.5, abs=1e-5)
     neutral = middle + (0.5 - float((best.attention * middle).sum()))
     np.testing.assert_allclose(shares, best.attention * (best.similarity - neutral), atol=1e-5)
-    assert known.difference() == pytest.approx(np.asarray(shares - known.shares(other)), abs=1e-9)
+    np.testing.assert_allclose(known.difference(), shares - known.shares(other), atol=1e-9)  # type: ignore[arg-type, operator]
     assert known.difference().sum() == pytest.approx(found.gap, abs=1e-5)  # type: ignore[union-attr]
     # What lies outside the photo is listed, but is no reason.
     rows, columns = best.similarity.shape

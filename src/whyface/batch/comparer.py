@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from whyface.batch.pair_source import PhotoFace, PhotoPair
 from whyface.errors import FaceError, PhotoError, shortened
-from whyface.explain.verdict import FaceVerifier, doubt_about, poorer_quality
+from whyface.explain.childhood import child_warnings
+from whyface.explain.trust import doubt_about, poorer_quality
+from whyface.explain.verdict import FaceVerifier
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face
 from whyface.faces.quality import FaceQuality
@@ -71,7 +73,8 @@ class PairResult:
 
     Everything but ``error`` is None where it failed. An undecided pair has its ``doubt`` and the unified quality of
     both faces, but no score; a pair that was decided in spite of a doubt has both. ``faces_a`` and ``faces_b`` are the
-    numbers of faces in the photos, and ``same_picture`` says whether both crops have the same pixels.
+    numbers of faces in the photos, ``same_picture`` says whether both crops have the same pixels, and ``warning`` what
+    the verdict cannot be relied on for.
     """
 
     pair: PhotoPair
@@ -88,6 +91,7 @@ class PairResult:
     faces_a: int | None = None
     faces_b: int | None = None
     same_picture: bool | None = None
+    warning: str | None = None
 
     @property
     def status(self) -> str:
@@ -101,12 +105,13 @@ class PairResult:
 
 @dataclass(frozen=True, eq=False)
 class _Photo:
-    """What is kept of a photo: the features of its face and their quality, SHA-256 of the crop, number of faces."""
+    """What is kept of a photo: its face's features, quality, SHA-256 and whether it looks like a child's; all faces."""
 
     features: NDArray[np.float32]
     quality: FaceQuality
     sha256: str
     faces: int
+    young: bool
 
 
 class Comparer:
@@ -222,6 +227,7 @@ class Comparer:
             verdict=verdict,
             probability=probability,
             probability_bound=bound,
+            warning="; ".join(child_warnings(a.young, b.young)) or None,
             similarity=similarity,
             attention=attention,
         )
@@ -265,7 +271,8 @@ class Comparer:
         if not faces:
             return {}
         rows = self.comparison.features(stack_faces(list(faces.values())))
+        young = self.verifier.method.look_young(rows).tolist()
         return {
-            key: _Photo(row, face.quality or default_meter().measure(face.image), face.sha256, face.count)
-            for (key, face), row in zip(faces.items(), rows, strict=True)
+            key: _Photo(row, face.quality or default_meter().measure(face.image), face.sha256, face.count, looks)
+            for (key, face), row, looks in zip(faces.items(), rows, young, strict=True)
         }

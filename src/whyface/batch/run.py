@@ -84,6 +84,7 @@ class ResultParts:
         fields += [(name, arrow.string()) for name in ("probability_bound", "status", "doubt", "error")]
         fields += [(name, arrow.float64()) for name in ("quality_a", "quality_b")]
         fields += [(name, arrow.int64()) for name in ("faces_a", "faces_b")] + [("same_picture", arrow.bool_())]
+        fields += [("warning", arrow.string())]
         if self._maps:
             fields += [(name, arrow.list_(arrow.float32(), self._maps)) for name in ("S", "W")]
         return arrow.schema(fields)
@@ -136,6 +137,7 @@ class ResultParts:
             "faces_a": result.faces_a,
             "faces_b": result.faces_b,
             "same_picture": result.same_picture,
+            "warning": result.warning,
             "S": None if result.similarity is None else result.similarity.ravel(),
             "W": None if result.attention is None else result.attention.ravel(),
         }

@@ -134,7 +134,8 @@ def explain(
         with progress_bar(opened.name) as progress:
             if isinstance(opened, BlackBoxMethod):
                 opened.progress = progress
-            found.append(replace(verifier.judged(opened(faces)), record=verification.explanation.record))
+            warned = replace(opened(faces), warnings=verification.explanation.warnings)
+            found.append(replace(verifier.judged(warned), record=verification.explanation.record))
     if figure is not None:
         import_matplotlib()
         from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import

@@ -124,7 +124,7 @@ def add(
     threads: Threads = None,
 ) -> None:
     """Add photos of one person to an existing gallery, and warn about similar people with another name."""
-    from whyface.explain.verdict import doubt_about_face  # noqa: PLC0415 - start fast
+    from whyface.explain.trust import doubt_about_face  # noqa: PLC0415 - start fast
     from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.gallery.enroll import EnrolReport, enroll_faces, open_for_search  # noqa: PLC0415
@@ -195,7 +195,7 @@ def search(
 
     Exit status 3 if the face is too poor to be looked for.
     """
-    from whyface.explain.verdict import doubt_about_face  # noqa: PLC0415 - start fast
+    from whyface.explain.trust import doubt_about_face  # noqa: PLC0415 - start fast
     from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast

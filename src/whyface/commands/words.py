@@ -137,7 +137,7 @@ def _pair(
     figure: Path | None,
     as_json: bool,
 ) -> None:
-    from whyface.explain.verdict import same_picture  # noqa: PLC0415
+    from whyface.explain.trust import same_picture  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.words.report_writing import describe_words, words_document  # noqa: PLC0415
     from whyface.words.word_explainer import open_words  # noqa: PLC0415
@@ -180,7 +180,7 @@ def _leave_open(doubt: str, advice: str, *, as_json: bool) -> NoReturn:
 def _against_many(
     verifier: Verifier, settings: WordSettings, photo: Path, folder: Path, *, aligned: bool, face: int, as_json: bool
 ) -> None:
-    from whyface.explain.verdict import doubt_about_face  # noqa: PLC0415 - start fast
+    from whyface.explain.trust import doubt_about_face  # noqa: PLC0415 - start fast
     from whyface.faces.face import describe_choice, describe_choices  # noqa: PLC0415
     from whyface.faces.load import load_face, other_photos  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast

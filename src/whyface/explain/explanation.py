@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ SUM_TOLERANCE: Final = 1e-4
 Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+_T = TypeVar("_T")
 _ARRAYS: Final = ("map_a", "map_b", "similarity", "attention", "contributions")
 
 
@@ -82,6 +83,8 @@ class Explanation:
     undecided
         Whether the doubt leaves the verdict open; without it, a doubt only marks a verdict that was asked for all the
         same. There are no reasons and no probability for what is undecided.
+    warnings
+        What the verdict cannot be relied on for, keys of :data:`whyface.explain.childhood.WARNINGS`.
     operating_points
         The model's measured thresholds with their error rates, for whoever asks what another threshold would do.
     record
@@ -120,6 +123,7 @@ class Explanation:
     telling: Telling | None = None
     doubt: str | None = None
     undecided: bool = False
+    warnings: tuple[str, ...] = ()
     operating_points: tuple[OperatingPoint, ...] = ()
     record: Record | None = None
 
@@ -139,6 +143,7 @@ class Explanation:
         except (TypeError, ValueError) as error:
             raise InputError(f"explanation: the settings or versions {error}; use plain JSON values") from error
         self._set("sentences", tuple(self.sentences))
+        self._set("warnings", tuple(self.warnings))
         self._check_options()
         self._check_grid()
         rows, columns = NO_GRID if self.similarity is None else self.similarity.shape
@@ -211,6 +216,7 @@ class Explanation:
             "probability_source": self.probability_source,
             "probability_bound": self.probability_bound,
             "doubt": self.doubt,
+            "warnings": list(self.warnings),
             "method": self.method,
             "attention_kind": self.attention_kind,
             "sentences": list(self.sentences),
@@ -248,7 +254,7 @@ class Explanation:
             raise DataError(f"explanation: unknown schema {values.shown(schema)}; this version reads {known}")
         first = schema == READABLE[0]
         verdict = read_key(part, data, "verdict", values.text)
-        read = {name: read_key(part, data, name, _array) for name in _ARRAYS}
+        read = {name: read_key(part, data, name, _maybe(values.array_from_lists)) for name in _ARRAYS}
         try:
             built = cls(
                 score=read_key(part, data, "score", values.number),
@@ -257,19 +263,22 @@ class Explanation:
                 method=read_key(part, data, "method", values.text),
                 cost=Cost.from_dict(read_key(part, data, "cost", values.mapping)),
                 model=ModelInfo.from_dict(read_key(part, data, "model", values.mapping)),
-                probability=read_key(part, data, "probability", lambda v: values.optional(values.number, v)),
-                probability_source=read_key(part, data, "probability_source", _text_or_none),
+                probability=read_key(part, data, "probability", _maybe(values.number)),
+                probability_source=read_key(part, data, "probability_source", _maybe(values.text)),
                 probability_bound=None if first else read_key(part, data, "probability_bound", _bound),
-                attention_kind=cast("AttentionKind | None", read_key(part, data, "attention_kind", _text_or_none)),
+                attention_kind=cast(
+                    "AttentionKind | None", read_key(part, data, "attention_kind", _maybe(values.text))
+                ),
                 settings=read_key(part, data, "settings", values.mapping),
                 versions=read_key(part, data, "versions", string_mapping),
                 faces=read_key(part, data, "faces", _faces),
-                sentences=read_key(part, data, "sentences", lambda v: tuple(map(values.text, values.items(v)))),
-                doubt=None if first else read_key(part, data, "doubt", _text_or_none),
+                sentences=read_key(part, data, "sentences", _texts),
+                doubt=None if first else read_key(part, data, "doubt", _maybe(values.text)),
                 undecided=verdict == "undecided",
+                warnings=read_key(part, {"warnings": [], **data}, "warnings", _texts),
                 operating_points=read_key(part, {"operating_points": [], **data}, "operating_points", _points),
-                telling=None if first else read_key(part, data, "telling", _telling),
-                record=read_key(part, {"record": None, **data}, "record", _record),
+                telling=None if first else read_key(part, data, "telling", _maybe(Telling.from_dict)),
+                record=read_key(part, {"record": None, **data}, "record", _maybe(Record.from_dict)),
                 **read,
             )
         except InputError as error:
@@ -360,20 +369,16 @@ def _same(one: Any, two: Any) -> bool:
     return bool(one == two)
 
 
-def _array(value: Any) -> Any:
-    return values.optional(values.array_from_lists, value)
+def _maybe(read: Callable[[Any], _T]) -> Callable[[Any], _T | None]:
+    return lambda value: values.optional(read, value)
 
 
 def _bound(value: object) -> Bound | None:
-    return cast("Bound | None", _text_or_none(value))
+    return cast("Bound | None", values.optional(values.text, value))
 
 
-def _text_or_none(value: Any) -> str | None:
-    return values.optional(values.text, value)
-
-
-def _telling(value: Any) -> Telling | None:
-    return values.optional(Telling.from_dict, value)
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(values.text, values.items(value)))
 
 
 def _points(value: Any) -> tuple[OperatingPoint, ...]:
@@ -381,10 +386,6 @@ def _points(value: Any) -> tuple[OperatingPoint, ...]:
         return tuple(OperatingPoint.from_dict(item) for item in values.items(value))
     except ModelError as error:
         raise ValueError(f"holds a damaged point ({error})") from error
-
-
-def _record(value: Any) -> Record | None:
-    return values.optional(Record.from_dict, value)
 
 
 def _faces(value: Any) -> tuple[FaceInfo, FaceInfo] | None:

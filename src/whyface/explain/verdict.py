@@ -9,146 +9,25 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from whyface import __version__
 from whyface.errors import InputError, ModelError
+from whyface.explain.childhood import ChildHead, child_warnings, find_child_head
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import NO_GRID, Cost, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.record import Clock, Record, model_files, utc_now
 from whyface.explain.sentences import describe
+from whyface.explain.trust import measured, with_doubt, with_probability, with_warnings
 from whyface.explain.usual import UsualSimilarity, find_usual
 from whyface.faces.face import Face, stack_faces
-from whyface.faces.quality import FaceQuality
-from whyface.faces.quality_meter import default_meter
-from whyface.models.calibration import Calibration
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.models.operating_point import DEFAULT_FMR, OperatingPoint
 from whyface.models.preprocessing import Preprocessing, as_preprocessing
-from whyface.xcos.comparison import COSINE, SearchableComparison
+from whyface.xcos.comparison import COSINE, Features, SearchableComparison
 from whyface.xcos.grid import AttentionKind
 from whyface.xcos.open_model import known_entry, open_model
-
-
-def with_probability(
-    explanation: Explanation, calibration: Calibration | None, *, prior: float | None = None
-) -> Explanation:
-    """Return the explanation with the probability of "same person" and the data that it was calibrated on.
-
-    Parameters
-    ----------
-    explanation
-        An explanation of the score for which the calibration was fitted.
-    calibration
-        None: return the explanation unchanged.
-    prior
-        See :meth:`whyface.models.calibration.Calibration.probability`.
-
-    Raises
-    ------
-    InputError
-        If the prior is not a probability.
-    """
-    if calibration is None:
-        return explanation
-    quality = poorer_quality([None if face is None else face.quality for face in explanation.faces or ()])
-    return replace(
-        explanation,
-        probability=calibration.probability(explanation.score, quality=quality, prior=prior),
-        probability_source=calibration.describe(prior=prior),
-        probability_bound=calibration.bound(explanation.score, quality),
-    )
-
-
-def poorer_quality(faces: Sequence[FaceQuality | None]) -> float | None:
-    """Return the unified quality of the poorer face; None if none was measured."""
-    known = [face.unified for face in faces if face is not None and face.unified is not None]
-    return min(known, default=None)
-
-
-def doubt_about(faces: Sequence[FaceQuality | None]) -> str | None:
-    """Say why two faces cannot support a verdict, such as ``"both faces are too blurred to compare"``.
-
-    Parameters
-    ----------
-    faces
-        The quality of the first and of the second face; None if it was not measured, which raises no doubt.
-
-    Returns
-    -------
-    The reason, or None if the faces can support a verdict.
-    """
-    faults = [None if face is None else face.shortcoming for face in faces]
-    if len(set(faults)) == 1 and faults[0] is not None:
-        return f"both faces are {_to_compare(faults[0])}"
-    named = zip(("first", "second"), faults, strict=True)
-    said = [f"the {which} face is {_to_compare(fault)}" for which, fault in named if fault is not None]
-    return " and ".join(said) or None
-
-
-def doubt_about_face(face: Face) -> str | None:
-    """Say why one face cannot support a verdict, such as ``"the face is too blurred to compare"``; None if it can."""
-    quality = measured(face).quality
-    fault = None if quality is None else quality.shortcoming
-    return None if fault is None else f"the face is {_to_compare(fault)}"
-
-
-def with_doubt(explanation: Explanation, *, accept_poor: bool = False) -> Explanation:
-    """Return the explanation, undecided where a face cannot support a verdict.
-
-    Poor faces agree: two strangers out of focus score like one person. What is undecided has no reasons and no
-    probability; the score stays for the record.
-
-    Parameters
-    ----------
-    explanation
-        Its faces say what their quality is.
-    accept_poor
-        Keep verdict and reasons, without a probability, and mark them with the doubt.
-    """
-    doubt = None if explanation.faces is None else doubt_about([face.quality for face in explanation.faces])
-    if doubt is None:
-        return explanation
-    if accept_poor:
-        warning = f"Accepted as asked, although {doubt}: poor faces of strangers agree, too."
-        sentences = (*explanation.sentences, warning)
-        explanation = replace(explanation, probability=None, probability_source=None, probability_bound=None)
-        return replace(explanation, doubt=doubt, sentences=sentences)
-    undecided = replace(
-        explanation,
-        doubt=doubt,
-        undecided=True,
-        probability=None,
-        probability_source=None,
-        probability_bound=None,
-        map_a=None,
-        map_b=None,
-        similarity=None,
-        attention=None,
-        contributions=None,
-        attention_kind=None,
-        telling=None,
-    )
-    return replace(undecided, sentences=describe(undecided))
-
-
-def same_picture(explanation: Explanation) -> str | None:
-    """Point out in a sentence that both crops have the very same pixels; None if they differ."""
-    first, second = explanation.faces or (None, None)
-    if first is None or second is None or first.sha256 is None or first.sha256 != second.sha256:
-        return None
-    return "Both faces have the very same pixels: this is one picture compared with itself, which says nothing."
-
-
-def _to_compare(fault: str) -> str:
-    return f"{fault} to compare" if fault.startswith("too ") else fault
-
-
-def measured(face: Face) -> Face:
-    """Return the face with its quality, measured from the crop if it was not measured where it was loaded."""
-    if face.quality is not None:
-        return face
-    meter = default_meter()
-    return replace(face, quality=meter.measure(face.image), made_with=(*face.made_with, *meter.files))
-
 
 FacePair = tuple[Face, Face]
 
@@ -168,6 +47,8 @@ class VerdictMethod:
         Origin of the threshold.
     usual
         What similarity is usual at each place, or None.
+    children
+        Tells faces that look like a child's, for a warning; or None.
     points
         The model's measured thresholds.
 
@@ -183,10 +64,12 @@ class VerdictMethod:
         threshold: float,
         source: ThresholdSource,
         usual: UsualSimilarity | None = None,
+        children: ChildHead | None = None,
         points: Sequence[OperatingPoint] = (),
     ) -> None:
         self.comparison = comparison
         self.usual = usual
+        self.children = children
         self.points = tuple(points)
         self.threshold = threshold
         self.source = source
@@ -214,6 +97,7 @@ class VerdictMethod:
         scores = self.comparison.scores(first, second) if maps is None else maps.score
         seconds = (time.perf_counter() - start) / len(pairs)
         attention = self.comparison.attention
+        young = self.look_young(features).tolist()
         explanations = []
         grid = NO_GRID if maps is None else (maps.similarity.shape[1], maps.similarity.shape[2])
         for row, pair in enumerate(pairs):
@@ -232,9 +116,14 @@ class VerdictMethod:
                 versions=software_versions(),
                 operating_points=self.points,
                 faces=(FaceInfo.from_face(pair[0], grid), FaceInfo.from_face(pair[1], grid)),
+                warnings=child_warnings(young[row], young[len(pairs) + row]),
             )
             explanations.append(replace(explanation, sentences=describe(explanation)))
         return explanations
+
+    def look_young(self, features: Features) -> NDArray[np.bool_]:
+        """Return which faces look like a child's, (N,), from their features; none where no head is on record."""
+        return np.zeros(len(features), np.bool_) if self.children is None else self.children(features)
 
 
 class FaceVerifier:
@@ -307,6 +196,7 @@ class FaceVerifier:
         if prior is not None and not 0 < prior < 1:
             raise InputError(f"a prior is a probability between 0 and 1, such as 0.5, got {prior:g}")
         self.threads = threads
+        self.providers = providers
         self.prior = prior
         self.accept_poor = accept_poor
         self.clock = clock
@@ -362,7 +252,14 @@ class FaceVerifier:
         comparison = opened.comparison(kind)
         usual = None if comparison.attention is None else find_usual(entry, comparison.sha256)
         points = () if entry is None else entry.thresholds.get(kind or COSINE, ())
-        self.method = VerdictMethod(comparison, threshold=threshold, source=source, usual=usual, points=points)
+        self.method = VerdictMethod(
+            comparison,
+            threshold=threshold,
+            source=source,
+            usual=usual,
+            children=find_child_head(entry, comparison.sha256),
+            points=points,
+        )
         self.files = model_files(opened, comparison.attention)
 
     def explain(self, face_a: Face, face_b: Face, *, note: str = "") -> Explanation:
@@ -379,11 +276,10 @@ class FaceVerifier:
         return replace(self.judged(self.method(pair)), record=record)
 
     def judged(self, explanation: Explanation) -> Explanation:
-        """Add the probability to an explanation of this model, or leave it undecided; point out identical pictures."""
+        """Add probability and warnings to an explanation of this model, or leave it undecided."""
         explanation = with_probability(explanation, self.calibration, prior=self.prior)
         explanation = with_doubt(explanation, accept_poor=self.accept_poor)
-        same = same_picture(explanation)
-        return explanation if same is None else replace(explanation, sentences=(*explanation.sentences, same))
+        return with_warnings(explanation)
 
 
 def software_versions() -> dict[str, str]:

@@ -14,8 +14,9 @@ from whyface.explain.explanation import Mask
 from whyface.explain.provenance import NO_GRID, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import distance, points
 from whyface.explain.shares import margin_shares, ranked, region_shares
+from whyface.explain.trust import doubt_about_face, measured
 from whyface.explain.usual import UsualSimilarity, find_usual
-from whyface.explain.verdict import doubt_about_face, measured, software_versions
+from whyface.explain.verdict import software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.regions import has_side, region_phrase
 from whyface.gallery.gallery import Gallery, pixel_digest
