@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyface.faces.face import Face
+from whyface.faces.quality import measure_crop
 from whyface.models.embedder import Batch, l2_normalise
 from whyface.words.attribute_model import AttributeEvidence, AttributeHeads
 from whyface.words.identity_evidence import IdentityClasses, identity_cells
@@ -46,8 +48,9 @@ class ColourReader:
 
 
 def coloured_face(cells: NDArray[np.integer[Any]], name: str = "") -> Face:
-    """Paint a face of 7 x 7 places, (7, 7, 3)."""
-    return Face(np.kron(cells, np.ones((16, 16, 1))).astype(np.uint8), source=name)
+    """Paint a face of 7 x 7 places, (7, 7, 3); flat colours would be poor, so it is said to be a good one."""
+    image = np.kron(cells, np.ones((16, 16, 1))).astype(np.uint8)
+    return Face(image, source=name, quality=replace(measure_crop(image), unified=1.0))
 
 
 def planted_pair(seed: int, red: tuple[slice, slice], green: tuple[slice, slice]) -> tuple[Face, Face]:

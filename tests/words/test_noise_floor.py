@@ -170,6 +170,7 @@ def _special(rng: np.random.Generator, others: int, words: int, *, planted: bool
         allowed=np.ones(words, bool),
         names=names,
         threshold=1e9,
+        accept_poor=True,
         counterfactual=lambda first, second, direction: (np.ones((2, 7, 7), np.float32), ((), ())),
         masks_of=lambda evidence, counterfactual, numbers: masks[numbers],
     )

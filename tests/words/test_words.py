@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from helpers.coloured_faces import COLOURS, colour_words, coloured_face, planted_pair
-from whyface.errors import InputError
+from whyface.errors import FaceError, InputError
+from whyface.explain.verdict import accepted
 from whyface.figures.words import scale_ends, words_figure
 from whyface.words.identity_evidence import IdentityClasses
 from whyface.words.report_writing import describe_words, words_document
@@ -175,6 +176,23 @@ def test_unknown_attribute_and_missing_parts() -> None:
         WordExplainer(words.comparison, None, words.attributes, threshold=0.5)
 
 
+def test_poor_faces_get_no_words_unless_they_are_accepted(planted: WordReport) -> None:
+    assert planted.doubt is None and words_document(planted)["whyface"]["doubt"] is None
+    first, second = (replace(face, quality=None) for face in planted_pair(0, RED, GREEN))
+    words = colour_words()
+    with pytest.raises(FaceError, match="face is too .* to compare: there are no words for it.*accept_poor"):
+        words(first, second)
+    with pytest.raises(FaceError, match="a.png: the face is too .* to compare"):
+        special_attributes(words, first, [second, second])
+    words.accept_poor = True
+    report = words(first, second)
+    assert report.words == planted.words
+    # What was accepted says so, in words and JSON.
+    assert report.doubt is not None and report.doubt == words_document(report)["whyface"]["doubt"]
+    assert describe_words(report) == (*describe_words(planted), accepted(report.doubt))
+    assert special_attributes(words, first, [second, second]).words
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -238,6 +256,16 @@ def test_figure(planted: WordReport) -> None:
     assert low < planted.threshold < high
     with pytest.raises(InputError, match="face_b must be an aligned face"):
         words_figure(planted, first.image, second.image[:100])
+
+
+def test_the_figure_hatches_what_is_outside_the_photo(planted: WordReport) -> None:
+    first, second = planted_pair(0, RED, GREEN)
+    assert planted.faces is not None
+    cut = replace(planted, faces=(replace(planted.faces[0], outside=((6, 0), (6, 1))), planted.faces[1]))
+    figure = words_figure(cut, first.image, second.image)
+    hatched = {axes.get_label(): sum(bool(patch.get_hatch()) for patch in axes.patches) for axes in figure.axes}
+    assert (hatched["face A"], hatched["face B"], hatched["Red A"]) == (2, 0, 2)
+    assert {count for name, count in hatched.items() if name.endswith(" B")} == {0}
 
 
 def test_figure_without_words() -> None:

@@ -137,6 +137,7 @@ def _pair(
     figure: Path | None,
     as_json: bool,
 ) -> None:
+    from whyface.explain.childhood import WARNINGS  # noqa: PLC0415
     from whyface.explain.trust import same_picture  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.words.report_writing import describe_words, words_document  # noqa: PLC0415
@@ -156,14 +157,14 @@ def _pair(
         save_figure(words_figure(report, verification.face_a.image, verification.face_b.image), figure)
     if as_json:
         document = words_document(report)
-        document["whyface"]["doubt"] = verification.explanation.doubt
+        document["whyface"]["warnings"] = list(verification.explanation.warnings)
         document["whyface"]["faces"] = [face.to_dict() for face in verification.explanation.faces or ()]
         typer.echo(json.dumps(document, indent=4, allow_nan=False))
         return
     typer.echo(verdict_line(verification.explanation))
     print_choices(verification.explanation)
-    mark = verification.sentences[-1] if verification.explanation.doubt is not None else None
-    for sentence in (*describe_words(report), same_picture(verification.explanation), mark):
+    warned = [WARNINGS[warning] for warning in verification.explanation.warnings]
+    for sentence in (*describe_words(report), *warned, same_picture(verification.explanation)):
         if sentence is not None:
             typer.echo(sentence)
     if figure is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
+from whyface.explain.provenance import NO_GRID
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
 from whyface.figures.panels import face_labels
@@ -148,7 +149,7 @@ def _row(
         side = sides[0]
         axes = sheet.figure.add_axes(sheet.box(_MARGIN, top, _TILE, _TILE))
         axes.set_label(f"face {where}")
-        panels.draw_face(axes, faces[side], None)
+        panels.draw_face(axes, faces[side], None, _outside(report, side))
         sheet.text(_MARGIN, top + _TILE + 19, sheet.shorten(names[side], _TILE, _CAPTION), size=_CAPTION, color=MUTED)
     shown = report.best_of(where, MOST_SHOWN)
     if not shown:
@@ -165,8 +166,16 @@ def _row(
             )[0].transpose(1, 2, 0)
             axes = sheet.figure.add_axes(sheet.box(x + place * (size + _TILE - 2 * _SMALL), top, size, size))
             axes.set_label(f"{word.attribute.name} {'AB'[side]}")
-            panels.draw_face(axes, np.ascontiguousarray(copy), None)
+            panels.draw_face(axes, np.ascontiguousarray(copy), None, _outside(report, side))
         _caption(sheet, report, word, x, top + size)
+
+
+def _outside(report: WordReport, side: int) -> NDArray[np.bool_]:
+    """Return which of 7 x 7 places lie outside the photo of a face."""
+    mask = np.zeros(NO_GRID, np.bool_)
+    for row, column in () if report.faces is None else report.faces[side].outside:
+        mask[row, column] = True
+    return mask
 
 
 def _caption(sheet: Sheet, report: WordReport, word: Word, x: float, y: float) -> None:

@@ -25,6 +25,7 @@ from whyface.files.integrity import write_atomic
 from whyface.models.catalogue import model_entry, shipped_models
 from whyface.models.embedder import Batch
 from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.onnx_runtime import as_providers
 
 Group = Literal["face", "hair", "worn", "expression", "picture", "outside", "judgement", "gender", "age", "race"]
 
@@ -292,7 +293,9 @@ class AttributeReader:
         )
 
 
-def open_attributes(path: Path | str | None = None, *, threads: int | None = None) -> AttributeReader:
+def open_attributes(
+    path: Path | str | None = None, *, threads: int | None = None, providers: str | Sequence[str] = "cpu"
+) -> AttributeReader:
     """Open attribute heads with their network.
 
     Raise ModelError if the file or the network is missing or unreadable, or the heads were fitted on another network.
@@ -301,6 +304,8 @@ def open_attributes(path: Path | str | None = None, *, threads: int | None = Non
     ----------
     path
         A safetensors file that :func:`save_attributes` wrote; by default the one that comes with whyface.
+    providers
+        Where the network runs, see :func:`whyface.xcos.open_model.open_model`.
     """
     file = shipped_models() / SHIPPED_NAME if path is None else Path(path)
     heads = read_attributes(file)
@@ -314,7 +319,12 @@ def open_attributes(path: Path | str | None = None, *, threads: int | None = Non
             f"{file}: these attributes were fitted on another version of {name!r}; fit them again (fit_attributes.py)"
         )
     network = OnnxEmbedder(
-        entry.locate("onnx"), preprocessing=entry.preprocessing, grid=tensor, threads=threads, name=name
+        entry.locate("onnx"),
+        preprocessing=entry.preprocessing,
+        grid=tensor,
+        threads=threads,
+        name=name,
+        providers=as_providers(providers),
     )
     return AttributeReader(heads, network)
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from whyface.explain.verdict import accepted
 from whyface.words.attribute_model import PRESENT
 from whyface.words.word_report import Where, Word, WordReport
 
@@ -24,13 +25,15 @@ def describe_words(report: WordReport) -> tuple[str, ...]:
     Sentences. Of the words with an effect beyond chance, the one with the largest comes first. If there is none, the
     sentences say so and give no reasons.
     """
+    marked = () if report.doubt is None else (accepted(report.doubt),)
     if not report.words:
         return (
             "None of the words that the attribute model knows well fits either photo, so there are no reasons in "
             "words.",
+            *marked,
         )
     found = report.telling
-    return _telling(report, found) if found else _nothing(report)
+    return *(_telling(report, found) if found else _nothing(report)), *marked
 
 
 def _telling(report: WordReport, found: Sequence[Word]) -> tuple[str, ...]:
@@ -188,6 +191,7 @@ def _ours(report: WordReport) -> dict[str, Any]:
         "similarity": report.similarity,
         "threshold": report.threshold,
         "threshold_source": report.threshold_source.to_dict(),
+        "doubt": report.doubt,
         "direction": report.direction,
         "sentences": list(describe_words(report)),
         "words": [_word(word) for word in report.words],

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.provenance import ModelInfo
-from whyface.explain.verdict import software_versions
+from whyface.explain.verdict import doubt_about_face, measured, software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.files.progress import ProgressCallback
 from whyface.models.embedder import Batch
 from whyface.words.attribute_model import PRESENT, AttributeEvidence, attribute
 from whyface.words.noise_floor import LEVEL, noise_floor, random_blobs
-from whyface.words.word_explainer import WordExplainer
+from whyface.words.word_explainer import WordExplainer, refuse_poor
 from whyface.words.word_maps import BATCH, erased_faces
 from whyface.words.word_report import WordSettings
 from whyface.xcos.comparison import Features, features_in_parts
@@ -137,9 +137,15 @@ def special_attributes(
     ------
     InputError
         If there are fewer than two others.
+    FaceError
+        If a face cannot support a verdict; see ``accept_poor`` of the explainer.
     """
     if len(others) < 2:
         raise InputError(f"special words need at least two other faces, got {len(others)}; give more photos")
+    probe, *others = (measured(face) for face in (probe, *others))
+    for face in (probe, *others):
+        doubt = doubt_about_face(face)
+        refuse_poor(doubt and f"{face.source or 'a photo'}: {doubt}", explainer.accept_poor)
     settings, comparison = explainer.settings, explainer.comparison
     batch = stack_faces([probe])
     evidence = explainer.attributes(batch)

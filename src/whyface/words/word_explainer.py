@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import DataError, InputError
+from whyface.errors import DataError, FaceError, InputError
 from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
-from whyface.explain.verdict import FaceVerifier, software_versions
+from whyface.explain.verdict import FaceVerifier, doubt_about, measured, software_versions
 from whyface.faces.face import FACE_SIZE, Face, stack_faces
 from whyface.faces.pictures import open_pictures
 from whyface.files.progress import ProgressCallback
@@ -58,6 +58,8 @@ class WordExplainer:
         See :class:`~whyface.words.word_report.WordSettings`.
     classes
         Classifier of people, for ``identity="topk"`` and ``"threshold"``.
+    accept_poor
+        Explain also faces that cannot support a verdict; the doubt then marks the report.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class WordExplainer:
         source: ThresholdSource | None = None,
         settings: WordSettings | None = None,
         classes: IdentityClasses | None = None,
+        accept_poor: bool = False,
     ) -> None:
         self.comparison = comparison
         self.cells = cells
@@ -78,6 +81,7 @@ class WordExplainer:
         self.source = ThresholdSource(kind="user", name="set by the user") if source is None else source
         self.settings = WordSettings() if settings is None else settings
         self.classes = classes
+        self.accept_poor = accept_poor
         if cells is None and self.settings.kind != "no counterfactual":
             raise InputError("a counterfactual map needs a model whose score splits by place")
         if classes is None and self.settings.identity != "similarity":
@@ -94,7 +98,14 @@ class WordExplainer:
             self.allowed = np.isin(heads.names, wanted)
 
     def __call__(self, face_a: Face, face_b: Face, *, progress: ProgressCallback | None = None) -> WordReport:
-        """Explain a pair in words."""
+        """Explain a pair in words.
+
+        Raise FaceError if a face cannot support a verdict, since reasons for it would be reasons for nothing; see
+        ``accept_poor``.
+        """
+        face_a, face_b = measured(face_a), measured(face_b)
+        doubt = doubt_about([face_a.quality, face_b.quality])
+        refuse_poor(doubt, self.accept_poor)
         batch = stack_faces([face_a, face_b])
         evidence = self.attributes(batch)
         similarity = self._similarity(batch)
@@ -124,6 +135,7 @@ class WordExplainer:
             versions=software_versions(),
             faces=(FaceInfo.from_face(face_a), FaceInfo.from_face(face_b)),
             classes=classes,
+            doubt=doubt,
         )
 
     def counterfactual(
@@ -258,6 +270,12 @@ class WordExplainer:
         }
 
 
+def refuse_poor(doubt: str | None, accept_poor: bool) -> None:
+    """Raise FaceError if there is a doubt about the faces and poor ones are not accepted."""
+    if doubt is not None and not accept_poor:
+        raise FaceError(f"{doubt}: there are no words for it; give a better photo, or accept poor ones (accept_poor)")
+
+
 def open_words(
     verifier: FaceVerifier,
     *,
@@ -297,7 +315,8 @@ def open_words(
     if isinstance(attributes, AttributeReader):
         reader = attributes
     else:
-        reader = open_attributes(attributes, threads=verifier.threads if threads is None else threads)
+        used = verifier.threads if threads is None else threads
+        reader = open_attributes(attributes, threads=used, providers=verifier.providers)
     comparison = verifier.method.comparison
     return WordExplainer(
         comparison,
@@ -307,6 +326,7 @@ def open_words(
         source=verifier.method.source,
         settings=chosen,
         classes=classes,
+        accept_poor=verifier.accept_poor,
     )
 
 

@@ -161,6 +161,8 @@ class WordReport:
         The people that represent A and B, if there is a classifier; otherwise empty.
     model, attributes
         The network behind the score, and the one behind the attributes.
+    doubt
+        Why the faces cannot support a verdict, if poor faces were accepted; else None.
     """
 
     similarity: float
@@ -179,6 +181,7 @@ class WordReport:
     versions: Mapping[str, str]
     faces: tuple[FaceInfo, FaceInfo] | None = None
     classes: tuple[tuple[str, ...], tuple[str, ...]] = field(default=((), ()))
+    doubt: str | None = None
 
     @property
     def is_match(self) -> bool:
