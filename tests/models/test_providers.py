@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,7 +76,16 @@ def test_the_installed_library_says_so_in_one_line(
         pytest.skip("this ONNX Runtime knows CUDA")
     (tmp_path / "p.csv").write_text("a,b\nx.png,y.png\n")
     batch = ("batch", str(tmp_path / "p.csv"), "--out", str(tmp_path / "r.csv"))
-    for command in (("verify", *PHOTOS), ("explain", *PHOTOS), batch):
+    gallery, person = str(tmp_path / "g"), tmp_path / "people" / "Somebody"
+    person.mkdir(parents=True)
+    shutil.copy(PHOTOS[1], person)
+    run_whyface(monkeypatch, capsys, "gallery", "enroll", gallery, str(person.parent))
+    searches = (
+        ("identify", PHOTOS[0], "--gallery", gallery),
+        ("gallery", "search", gallery, PHOTOS[0]),
+        ("gallery", "add", gallery, "Somebody", PHOTOS[0]),
+    )
+    for command in (("verify", *PHOTOS), ("explain", *PHOTOS), ("words", *PHOTOS), batch, *searches):
         for option in ("--device", "--providers"):
             assert_refused(monkeypatch, capsys, f"has no {CUDA}", *command, option, "cuda")
     with pytest.raises(InputError, match="has no"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.options import AcceptPoor, Attention, ModelFolder, NetworkOptions, Threads, takes_model
+from whyface.commands.options import AcceptPoor, Attention, Device, ModelFolder, NetworkOptions, Threads, takes_model
 from whyface.commands.verify import UNDECIDED
 from whyface.errors import DataError, InputError
 
@@ -121,6 +121,7 @@ def add(
     accept_poor: KeepPoor = False,
     model: OtherModel = None,
     model_dir: ModelFolder = None,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Add photos of one person to an existing gallery, and warn about similar people with another name."""
@@ -136,7 +137,9 @@ def add(
         source, reason = next(iter(poor.items()))
         raise DataError(f"{source}: {reason}; give better photos, or --accept-poor to add it all the same")
     batch = stack_faces(good)
-    with open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads) as opened:
+    with open_for_search(
+        gallery, writable=True, model=model, directory=model_dir, threads=threads, providers=device
+    ) as opened:
         report = EnrolReport(refused=poor)
         enroll_faces(opened, list(batch), [name] * len(batch), [one.source for one in good], report)
         typer.echo(f"{name}: added {_count(report.added, 'face')}, {_count(opened.names()[name], 'face')} in all")
@@ -189,6 +192,7 @@ def search(
     as_json: AsJson = False,
     model: OtherModel = None,
     model_dir: ModelFolder = None,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Find the most similar people, each with the reasons; exact, unless --shortlist is given.
@@ -210,7 +214,7 @@ def search(
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else f"UNDECIDED: {doubt}")
         raise typer.Exit(UNDECIDED)
     batch = stack_faces([probe])
-    with open_for_search(gallery, model=model, directory=model_dir, threads=threads) as opened:
+    with open_for_search(gallery, model=model, directory=model_dir, threads=threads, providers=device) as opened:
         kind = None if attention is None else attention_kind(attention.value)
         if shortlist is None:
             features = opened.features(batch)

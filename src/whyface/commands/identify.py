@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from whyface.commands.options import AcceptPoor, Attention, Figure, ModelFolder, Threads
+from whyface.commands.options import AcceptPoor, Attention, Device, Figure, ModelFolder, Threads
 from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
 from whyface.errors import InputError, ModelError, WhyfaceError
 from whyface.files.guarded import read_json
@@ -111,6 +111,7 @@ def identify(
         str | None, typer.Option(help="New path of the gallery's model, if it was moved.", show_default=False)
     ] = None,
     model_dir: ModelFolder = None,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Identify the person or all people in a photo, with reasons.
@@ -126,7 +127,7 @@ def identify(
     if photo is None and not fit:
         raise InputError("give a photo, or --fit to only fit the gallery's uncertainty")
     _check_figures(figure, words_figure, words=words)
-    with open_for_search(gallery, model=model, directory=model_dir, threads=threads) as opened:
+    with open_for_search(gallery, model=model, directory=model_dir, threads=threads, providers=device) as opened:
         if fit:
             _fit(opened, loss, divergence, quiet=as_json)
         if photo is None:

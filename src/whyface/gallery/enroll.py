@@ -95,6 +95,7 @@ def open_for_search(
     writable: bool = False,
     directory: Path | str | None = None,
     threads: int | None = None,
+    providers: str | Sequence[str] = "cpu",
 ) -> Gallery:
     """Open a gallery with its model, by default from where it was when the gallery was created.
 
@@ -106,7 +107,7 @@ def open_for_search(
         Where the model is now, if it was moved; it must be the same model.
     writable
         Whether to open it for changes.
-    directory, threads
+    directory, threads, providers
         As for :func:`whyface.xcos.open_model.open_model`.
 
     Raises
@@ -122,18 +123,17 @@ def open_for_search(
     try:
         asked: dict[str, Any] = read_json(path / MODEL_NAME)
         where, grid, pixels = model or str(asked["model"]), asked["grid"], asked["preprocessing"]
-        output = asked.get("output")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path / MODEL_NAME}: cannot be read, so the gallery's model is not known") from error
     opened = open_model(
         where,
         directory=directory,
         grid=grid,
-        output=output,
+        output=asked.get("output"),
         preprocessing=None if pixels is None else preprocessing_from_dict(pixels),
-        # It was tried when the gallery was created, and its SHA-256 must be the same.
-        unchecked=True,
+        unchecked=True,  # it was tried when the gallery was created, and its SHA-256 must be the same
         threads=threads,
+        providers=providers,
     )
     return Gallery.open(path, opened.model, writable=writable)
 
