@@ -16,7 +16,9 @@ from whyface.explain.explanation import Explanation
 BIDEN, OBAMA = "biden-portrait", "obama-portrait"
 
 
-@pytest.mark.parametrize(("fault", "word"), [("blurred", "blurred"), ("dark", "dark")])
+@pytest.mark.parametrize(
+    ("fault", "word"), [("blurred", "blurred"), ("dark", "dark"), ("tiny", "blurred"), ("moved", "blurred")]
+)
 def test_two_poor_photos_of_strangers_get_no_verdict(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, fault: str, word: str
 ) -> None:
