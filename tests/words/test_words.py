@@ -12,7 +12,7 @@ import pytest
 
 from helpers.coloured_faces import COLOURS, colour_words, coloured_face, planted_pair
 from whyface.errors import FaceError, InputError
-from whyface.explain.verdict import accepted
+from whyface.explain.trust import accepted
 from whyface.figures.words import scale_ends, words_figure
 from whyface.words.identity_evidence import IdentityClasses
 from whyface.words.report_writing import describe_words, words_document
@@ -265,7 +265,7 @@ def test_the_figure_hatches_what_is_outside_the_photo(planted: WordReport) -> No
     figure = words_figure(cut, first.image, second.image)
     hatched = {axes.get_label(): sum(bool(patch.get_hatch()) for patch in axes.patches) for axes in figure.axes}
     assert (hatched["face A"], hatched["face B"], hatched["Red A"]) == (2, 0, 2)
-    assert {count for name, count in hatched.items() if name.endswith(" B")} == {0}
+    assert {count for name, count in hatched.items() if str(name).endswith(" B")} == {0}
 
 
 def test_figure_without_words() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from whyface.explain.verdict import accepted
+from whyface.explain.trust import accepted
 from whyface.words.attribute_model import PRESENT
 from whyface.words.word_report import Where, Word, WordReport
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.provenance import ModelInfo
-from whyface.explain.verdict import doubt_about_face, measured, software_versions
+from whyface.explain.trust import doubt_about_face, measured
+from whyface.explain.verdict import software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.files.progress import ProgressCallback
 from whyface.models.embedder import Batch

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from whyface.errors import DataError, FaceError, InputError
 from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
-from whyface.explain.verdict import FaceVerifier, doubt_about, measured, software_versions
+from whyface.explain.trust import doubt_about, measured
+from whyface.explain.verdict import FaceVerifier, software_versions
 from whyface.faces.face import FACE_SIZE, Face, stack_faces
 from whyface.faces.pictures import open_pictures
 from whyface.files.progress import ProgressCallback
