@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import describe
+from whyface.explain.trust import with_doubt
 from whyface.explain.usual import Telling
-from whyface.explain.verdict import with_doubt
 from whyface.faces.quality import FaceQuality, HeadPose
 from whyface.models.operating_point import OperatingPoint
 
