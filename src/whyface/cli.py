@@ -24,7 +24,7 @@ from whyface.commands.identify import identify
 from whyface.commands.patch import app as patch
 from whyface.commands.train import export, import_, train
 from whyface.commands.verify import demo, models, verify
-from whyface.commands.words import words
+from whyface.commands.words import app as words
 from whyface.errors import WhyfaceError
 
 app = typer.Typer(
@@ -60,7 +60,6 @@ app.command()(demo)
 app.command()(models)
 app.command()(evaluate)
 app.command()(explain)
-app.command()(words)
 app.command()(identify)
 app.command()(train)
 app.command()(export)
@@ -69,6 +68,7 @@ app.command()(benchmark)
 app.command()(batch)
 app.add_typer(gallery, name="gallery")
 app.add_typer(patch, name="patch")
+app.add_typer(words, name="words")
 
 
 def main() -> None:

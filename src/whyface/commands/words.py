@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from whyface.commands.options import (
     Aligned,
@@ -36,6 +38,29 @@ class Eraser(StrEnum):
     BLUR = "blur"
 
 
+class Format(StrEnum):
+    """Layout of the JSON files of a batch."""
+
+    WHYFACE = "whyface"
+    SIM2WORD = "sim2word"
+
+
+class PairByDefault(TyperGroup):
+    """A group whose command ``pair`` need not be named: ``whyface words one.jpg other.jpg``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name in where no command is named."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["pair", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=PairByDefault, help="Explain a verdict in attribute words, tested by erasing them.", no_args_is_help=True
+)
+
+
+@app.command("pair")
 @takes_model
 def words(
     photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
@@ -124,6 +149,105 @@ def words(
         figure=figure,
         as_json=as_json,
     )
+
+
+@app.command()
+@takes_model
+def batch(
+    pairs: Annotated[
+        Path,
+        typer.Argument(help="Pair list: two photos and 1 (one person) or 0 (two) in each line.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Argument(help="New folder for json/ and cam/.", show_default=False)],
+    options: ModelOptions,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the photos, if not the list's.", show_default=False)
+    ] = None,
+    layout: Annotated[
+        Format,
+        typer.Option("--format", help="sim2word: the published files, 30 attributes by number; whyface: as --json."),
+    ] = Format.SIM2WORD,
+    eraser: Annotated[Eraser, typer.Option(help="What replaces erased pixels.")] = Eraser.BLACK,
+    erase_above: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Erase pixels where the word's map, 0 to 1, is above this.")
+    ] = 0.6,
+    people: Annotated[
+        Path | None, typer.Option(help="Locate identity with a classifier of these people.", show_default=False)
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="With --people: people that represent a face.")] = 1,
+    pictures: Annotated[bool, typer.Option(help="Write cam/: masks and erased faces of every attribute.")] = True,
+    aligned: Aligned = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of random erasures.")] = 0,
+) -> None:
+    """Explain a list of pairs into json/ and cam/, as Sim2Word's code does; its maps lie anywhere on the face."""
+    from whyface.commands.word_batch import write_batch  # noqa: PLC0415 - start fast
+    from whyface.words.word_report import WordSettings  # noqa: PLC0415
+
+    settings = WordSettings(
+        identity="similarity" if people is None else "topk",
+        k=top_k,
+        average_maps=True,
+        fine=True,
+        anywhere=True,
+        least=0.0,
+        threshold=erase_above,
+        eraser=eraser.value,
+        seed=seed,
+    )
+    if layout is Format.WHYFACE:
+        settings = replace(settings, average_maps=False, fine=False, anywhere=False, least=WordSettings().least)
+    verifier = options.verifier()
+    classes = None if people is None else _people(verifier, people)
+    done, left_out = write_batch(
+        verifier,
+        settings,
+        classes,
+        pairs,
+        out,
+        data=data,
+        published=layout is Format.SIM2WORD,
+        pictures=pictures,
+        aligned=aligned,
+    )
+    for reason in left_out:
+        typer.echo(f"Left out: {reason}", err=True)
+    typer.echo(f"{out}: {done} pairs")
+
+
+@app.command()
+def auc(
+    folder: Annotated[Path, typer.Argument(help="Folder of whyface words batch, or of Sim2Word.", show_default=False)],
+) -> None:
+    """Print AUC and TPR before and after erasing the most telling word, as Sim2Word's script does."""
+    from whyface.evaluate.rates import auc as area_of  # noqa: PLC0415 - start fast
+    from whyface.evaluate.rates import roc_curve  # noqa: PLC0415
+    from whyface.words.sim2word import published_scores, read_published_folder  # noqa: PLC0415
+
+    found = published_scores(read_published_folder(folder))
+    for when in ("before", "after"):
+        scores, labels = found[when], found[f"{when} label"].astype(bool)
+        curve = roc_curve(scores, labels)
+        rates = [curve.tar[abs(curve.fmr - target).argmin()] for target in RATES]
+        typer.echo(f"{when} erasing: AUC {area_of(scores, labels):.5f} ({len(scores)} scores)")
+        typer.echo("  TPR at FPR " + ", ".join(f"{at:g}: {rate:.4f}" for at, rate in zip(RATES, rates, strict=True)))
+    typer.echo("A lower AUC after erasing: the words told two people apart.")
+
+
+RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+@app.command()
+def top5(
+    folder: Annotated[Path, typer.Argument(help="Folder of whyface words batch, or of Sim2Word.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder for the plates, one .png for each pair.", show_default=False)],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that the pictures' names are relative to.", show_default=False)
+    ] = None,
+) -> None:
+    """Draw a plate for each pair: both faces with their five most telling words, and those of both."""
+    from whyface.commands.word_batch import write_plates  # noqa: PLC0415 - start fast
+
+    typer.echo(f"{out}: {write_plates(folder, out, data)} plates")
 
 
 def _pair(

@@ -14,6 +14,7 @@ from whyface.figures import panels
 from whyface.figures.panels import face_labels
 from whyface.figures.style import BLUE, HAIRLINE, INK, MUTED, RED, Sheet, Weight
 from whyface.words.report_writing import describe_words
+from whyface.words.sim2word import PublishedPair, display_score
 from whyface.words.word_maps import erased_faces
 from whyface.words.word_report import Where, Word, WordReport
 
@@ -69,6 +70,27 @@ def words_figure(
     for (where, title), top in zip(_ROWS, tops, strict=False):
         _row(sheet, report, faces, where, title, top, names)
     _footer(sheet, report)
+    return sheet.figure
+
+
+def plate_figure(pair: PublishedPair, photo_a: NDArray[np.uint8], photo_b: NDArray[np.uint8]) -> Figure:
+    """Draw Sim2Word's plate of a pair: both photos with their five most telling words, and those of both on top.
+
+    Numbers are its similarity in 0..1. A word of both counts if either face has it.
+    """
+    side, height = 260, 640
+    sheet = Sheet(2 * side + 3 * _MARGIN, height)
+    sheet.text(_MARGIN, 40, f"Similarity {display_score(pair.similarity):.4f}", size=14, weight="bold")
+    for row, (word, score) in enumerate(pair.top(None)):
+        sheet.text(_MARGIN + 250, 40 + 20 * row, f"{word} {display_score(score):.4f}", size=10)
+    for column, photo in enumerate((photo_a, photo_b)):
+        x = _MARGIN + column * (side + _MARGIN)
+        axes = sheet.figure.add_axes(sheet.box(x, 160, side, side))
+        axes.set_label(f"Face {column + 1}")
+        axes.imshow(photo)
+        axes.set_axis_off()
+        for row, (word, score) in enumerate(pair.top(column)):
+            sheet.text(x, 160 + side + 28 + 24 * row, f"{word} {display_score(score):.4f}", size=11)
     return sheet.figure
 
 

@@ -24,12 +24,14 @@ from whyface.words.word_maps import (
     Direction,
     ErasedFace,
     ErasedScores,
+    class_activation,
     counterfactual_map,
     erase_in_face,
     erased_faces,
     erased_pixels,
     erased_scores,
     joint_maps,
+    to_pixels,
     word_places,
 )
 from whyface.words.word_report import SIDES, Where, Word, WordReport, WordSettings
@@ -109,7 +111,7 @@ class WordExplainer:
         refuse_poor(doubt, self.accept_poor)
         batch = stack_faces([face_a, face_b])
         evidence = self.attributes(batch)
-        similarity = self._similarity(batch)
+        similarity = self.similarity(batch)
         direction: Direction = "alike" if similarity > self.threshold else "different"
         counterfactual, classes = self.counterfactual(batch[:1], batch[1:], direction)
         masks = self.masks(evidence, counterfactual)
@@ -156,7 +158,7 @@ class WordExplainer:
         swapped = features[::-1].copy()
         if self.settings.identity == "similarity" or self.classes is None:
             own, other = self.cells.own(features), self.cells.other(features, swapped)
-            return counterfactual_map(own, other, direction), ((), ())
+            return self._counterfactual(own, other, direction), ((), ())
         chances = self.classes.chances(self.cells.embedding(features))
         settings = self.settings
         chosen = chosen_classes(
@@ -166,10 +168,17 @@ class WordExplainer:
             share=settings.share,
         )
         evidence = self.cells.of_classes(features, self.classes.weights)
-        own = np.stack([evidence[side][chosen[side]].mean(axis=0) for side in (0, 1)])
-        other = np.stack([evidence[side][chosen[1 - side]].mean(axis=0) for side in (0, 1)])
+        read = class_activation if settings.average_maps else np.asarray
+        own = np.stack([read(evidence[side][chosen[side]]).mean(axis=0) for side in (0, 1)])
+        other = np.stack([read(evidence[side][chosen[1 - side]]).mean(axis=0) for side in (0, 1)])
         names = [tuple(self.classes.names[number] for number in side) for side in chosen]
-        return counterfactual_map(own, other, direction), (names[0], names[1])
+        return self._counterfactual(own, other, direction), (names[0], names[1])
+
+    def _counterfactual(self, own: FloatArray, other: FloatArray, direction: Direction) -> NDArray[np.float32]:
+        """Return D of (2, h, w) each, at the resolution of the settings."""
+        if self.settings.fine:
+            own, other = to_pixels(own), to_pixels(other)
+        return counterfactual_map(own, other, direction)
 
     def masks(self, evidence: AttributeEvidence, counterfactual: FloatArray) -> NDArray[np.bool_]:
         """Return the pixels to erase for each attribute in both faces, (2, K, 112, 112)."""
@@ -186,7 +195,8 @@ class WordExplainer:
         joint = joint_maps(counterfactual, evidence, self.settings.kind, places=places)
         return erased_pixels(joint, self.settings.threshold, places=places, least=self.settings.least)
 
-    def _similarity(self, batch: Batch) -> float:
+    def similarity(self, batch: Batch) -> float:
+        """Return the score of the two faces of a batch."""
         features = self.comparison.features(batch)
         return float(self.comparison.scores(features[:1], features[1:])[0])
 

@@ -32,6 +32,10 @@ class WordSettings:
         Parameters of these strategies.
     kind
         See :func:`whyface.words.word_maps.joint_maps`.
+    average_maps
+        With several people, average their maps in 0..1, as published, instead of their evidence.
+    fine
+        Form D at the picture's resolution, as published, instead of the grid's.
     anywhere
         Allow a word to be erased outside its own places, as published, see :data:`whyface.words.word_maps.PLACES`.
     threshold, least
@@ -57,6 +61,8 @@ class WordSettings:
     k: int = 1
     share: float = 0.4
     kind: Kind = "joint"
+    average_maps: bool = False
+    fine: bool = False
     anywhere: bool = False
     threshold: float = THRESHOLD
     least: float = LEAST
