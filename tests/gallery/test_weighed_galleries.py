@@ -11,6 +11,7 @@ from helpers.gallery_models import TinyGrids, faces
 from whyface.errors import InputError, ModelError
 from whyface.gallery.feature_file import HEADER, Layout, Storage, read_header
 from whyface.gallery.gallery import Gallery
+from whyface.gallery.shortlist import build_shortlist, search_shortlist
 from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import XcosModel
 
@@ -109,3 +110,17 @@ def test_a_gallery_of_other_weights_is_refused(tmp_path: Path) -> None:
     filled(tmp_path / "g", "int16", count=2).close()
     with pytest.raises(ModelError, match="weighed grids, those of the model are plain; enroll"):
         Gallery.open(tmp_path / "g", XcosModel(TinyGrids()))
+
+
+@pytest.mark.parametrize("storage", list(TOLERANCE))
+@pytest.mark.parametrize("kind", ["l", "u"])
+def test_a_shortlist_of_all_is_the_exhaustive_search(tmp_path: Path, storage: Storage, kind: AttentionKind) -> None:
+    pytest.importorskip("faiss", reason="needs the extra ann")
+    with filled(tmp_path / "g", storage, 60) as gallery:
+        probes = gallery.features(faces(2, seed=9))
+        shortlist = build_shortlist(gallery)
+        exact = gallery.search(probes, k=5, attention=kind)
+        named = search_shortlist(gallery, shortlist, probes, k=5, size=60, attention=kind)
+        for expected, found in zip(exact, named, strict=True):
+            assert [one.record for one in found] == [one.record for one in expected]
+            assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=1e-6)

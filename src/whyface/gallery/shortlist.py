@@ -1,10 +1,12 @@
 """An approximate index that selects the few faces of a very large gallery to compare exactly (extra ``ann``).
 
 With fixed attention w, the score of two faces is one inner product of their concatenated unit vectors, the probe's
-weighted by w: for the default model 32 x 49 = 1,568 numbers. An index for inner products (FAISS; Douze et al., "The
+weighted by w: for a grid of 32 x 7 x 7, 1,568 numbers. An index for inner products (FAISS; Douze et al., "The
 Faiss library", 2024) finds the largest ones without comparing every face. It compresses vectors and is approximate, so
-the faces that it selects are then compared exactly. Learned attention depends on the pair; it is approximated by the
-attention of the probe to itself, which shows where this face has something to compare, regardless of the other face.
+the faces that it selects are then compared exactly. Where attention factorises, the vectors of both faces
+carry their weights, and the inner product is the score but for the division by <a, b>. Attention computed from both
+faces is approximated by the attention of the probe to itself, which shows where this face has something to compare,
+regardless of the other face.
 How often this misses somebody: ``docs/studies/two-stage.md``.
 """
 
@@ -333,9 +335,7 @@ def _best(
     """Compare one probe with the given records and return the best."""
     if not len(numbers):
         return []
-    one = Probes(
-        probes.cells[row : row + 1], None if probes.terms is None else probes.terms[row : row + 1], probes.weights
-    )
+    one = probes.row(row)
     learned = None if one.terms is None else gallery.model.attention
     # Numbers ascend, so the disk is read sequentially.
     (scores,) = score_records(gallery.records[numbers], one, learned, threads=threads)
