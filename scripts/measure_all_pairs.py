@@ -3,6 +3,9 @@ r"""Measure thresholds over all pairs of a data set's faces, and write them into
     python scripts/measure_all_pairs.py --lfw lfw-aligned-112.tar --wrong docs/studies/lfw_label_errors.json \
         --model xcos-large --model xcos-mobilefacenet --cache runs/all-pairs --out docs/studies/all_pairs.json
 
+``--attention`` chooses other kinds than the default. Another data set of SET/.../PERSON/.../PICTURE is measured with
+``--set NAME --person INDEX``, the position of the person in a picture's path.
+
 LFW has 87 million impostor pairs. Pictures as they are, no mirror images: the scores that ``verify`` sees. Pairs that
 ``--wrong`` lists as label errors are left out. ``--highest N`` prints the highest impostor scores, to look at.
 """
@@ -25,8 +28,9 @@ from whyface.faces.pictures import open_pictures
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.gallery.kernel import GalleryFeatures, score_records
-from whyface.models.catalogue import update_entry, zoo_path
-from whyface.xcos.open_model import open_model
+from whyface.models.catalogue import model_entry, update_entry, zoo_path
+from whyface.xcos.grid import AttentionKind
+from whyface.xcos.open_model import OpenedModel, open_model
 
 _AT_ONCE = 256
 
@@ -48,12 +52,14 @@ def features_of(model: GalleryFeatures, source: Path, names: Sequence[str], cach
     return found
 
 
-def all_pairs(model: GalleryFeatures, features: NDArray[np.float32], people: list[str], threads: int) -> AllPairs:
+def all_pairs(
+    model: GalleryFeatures, features: NDArray[np.float32], people: list[str], kind: AttentionKind | None, threads: int
+) -> AllPairs:
     """Score all pairs as a gallery does, with unrounded features."""
     records = model.records(model.layout(features.shape[1:], "float32"), 0, features)
 
     def score(rows: slice, columns: slice) -> NDArray[np.float32]:
-        probes = model.probes(features[rows], None)
+        probes = model.probes(features[rows], kind)
         learned = None if probes.terms is None else model.attention
         return score_records(records[columns], probes, learned, threads=threads)
 
@@ -67,6 +73,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lfw", type=Path, required=True, help="aligned pictures, folder or tar: .../PERSON/PICTURE")
     parser.add_argument("--wrong", type=Path, help="list of pictures with a wrong name")
     parser.add_argument("--model", action="append", required=True, help="may be given several times")
+    parser.add_argument("--attention", action="append", choices=("u", "p", "l"), help="may be given several times")
+    parser.add_argument("--set", default="LFW", help="name of the data set")
+    parser.add_argument("--person", type=int, default=-2, help="position of the person in a picture's path")
     parser.add_argument("--model-dir", type=Path, help="folder of models that are not part of the package")
     parser.add_argument("--cache", type=Path, required=True, help="folder for features")
     parser.add_argument("--out", type=Path, required=True, help="report to write")
@@ -80,16 +89,42 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def measured(
+    pairs: AllPairs, names: list[str], people: list[str], opened: OpenedModel, kind: str, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Return the operating points over all pairs, and write them into the list of models if asked."""
+    dataset = f"{args.set}, all pairs of {len(names):,} pictures"
+    points = points_over_all(pairs, dataset=dataset, replicates=args.replicates, seed=args.seed)
+    for one, (first, second) in zip(pairs.high[: args.highest], pairs.high_faces, strict=False):
+        print(f"{one:.4f} {names[first].split('/')[-1]} {names[second].split('/')[-1]}")
+    for point in points:
+        print(opened.name, kind, point.name, round(point.threshold, 4), f"FNMR {point.fnmr:.4f}", point.fmr_interval)
+    if args.zoo is not None and opened.entry is not None:
+        # As it is now: another kind may have been written since the model was opened.
+        entry = model_entry(opened.name, args.zoo)
+        points_of = {key: [point.to_dict() for point in value] for key, value in entry.thresholds.items()}
+        others = [point for point in points_of.get(kind, []) if point["name"] == "EER"]
+        points_of[kind] = [*others, *(point.to_dict() for point in points)]
+        update_entry(args.zoo, opened.name, thresholds=points_of)
+    culprits = Counter(people[face] for face in pairs.high_faces[: pairs.impostors // 10_000].ravel())
+    return {
+        "genuine_pairs": len(pairs.genuine),
+        "impostor_pairs": pairs.impostors,
+        "points": [point.to_dict() for point in points],
+        "people_in_most_of_the_highest_1e-4": dict(culprits.most_common(10)),
+    }
+
+
 def main() -> None:
     """Measure every model asked for."""
     args = arguments()
     wrong = [] if args.wrong is None else json.loads(args.wrong.read_text(encoding="utf-8"))["pictures"]
     left_out = {entry["picture"] for entry in wrong}
     with open_pictures(args.lfw) as source:
-        every = source.names()
+        every = [name for name in source.names() if name.endswith(".jpg")]
     kept = [row for row, name in enumerate(every) if "/".join(name.split("/")[-2:]) not in left_out]
     names = [every[row] for row in kept]
-    people = [name.split("/")[-2] for name in names]
+    people = [name.split("/")[args.person] for name in names]
     report: dict[str, Any] = {
         "pictures": len(names),
         "people": len(set(people)),
@@ -101,32 +136,13 @@ def main() -> None:
     for name in args.model:
         opened = open_model(name, directory=args.model_dir, threads=args.threads)
         model = GalleryFeatures(opened.model)
-        kind = model.default_kind if model.kinds else "cosine"
-        pairs = all_pairs(model, features_of(model, args.lfw, every, args.cache)[kept], people, args.threads)
-        points = points_over_all(
-            pairs,
-            dataset=f"LFW, all pairs of {len(names):,} pictures",
-            replicates=args.replicates,
-            seed=args.seed,
-        )
-        for one, (first, second) in zip(pairs.high[: args.highest], pairs.high_faces, strict=False):
-            print(f"{one:.4f} {names[first].split('/')[-1]} {names[second].split('/')[-1]}")
-        culprits = Counter(people[face] for face in pairs.high_faces[: pairs.impostors // 10_000].ravel())
-        report["models"][opened.name] = {
-            "sha256": model.sha256,
-            "attention": kind,
-            "genuine_pairs": len(pairs.genuine),
-            "impostor_pairs": pairs.impostors,
-            "points": [point.to_dict() for point in points],
-            "people_in_most_of_the_highest_1e-4": dict(culprits.most_common(10)),
-        }
-        for point in points:
-            print(opened.name, point.name, round(point.threshold, 4), f"FNMR {point.fnmr:.4f}", point.fmr_interval)
-        if args.zoo is not None and opened.entry is not None:
-            points_of = {key: [point.to_dict() for point in value] for key, value in opened.entry.thresholds.items()}
-            others = [point for point in points_of.get(kind, []) if point["name"] == "EER"]
-            points_of[kind] = [*others, *(point.to_dict() for point in points)]
-            update_entry(args.zoo, name, thresholds=points_of)
+        features = features_of(model, args.lfw, every, args.cache)[kept]
+        kinds: list[AttentionKind | None] = args.attention or [model.default_kind if model.kinds else None]
+        for kind in kinds if model.kinds else [None]:
+            pairs = all_pairs(model, features, people, kind, args.threads)
+            report["models"].setdefault(opened.name, {"sha256": model.sha256})[kind or "cosine"] = measured(
+                pairs, names, people, opened, kind or "cosine", args
+            )
     write_atomic(args.out, (json.dumps(report, indent=1) + "\n").encode())
 
 

@@ -57,7 +57,8 @@ class SmallSettings:
     steps, people, pictures, strangers
         Number of steps; of people in a batch, of pictures of each, and of pictures of unnamed people.
     trunk_lr, head_lr, logits_lr
-        Initial learning rates of AdamW; all fall to 0 as a cosine.
+        Initial learning rates of AdamW; all fall to 0 as a cosine. A trunk with rate 0 is frozen; its maps are then
+        computed once, for pictures and their mirror images.
     shift, light
         Largest random shift in pixels and change of contrast and brightness of a picture.
     seed
@@ -169,6 +170,16 @@ def changed(faces: Tensor, settings: SmallSettings, generator: torch.Generator) 
     return ((moved - 127.5) * gain + 127.5 * offset).clamp(0, 255)
 
 
+@torch.no_grad()
+def both_views(trunk: nn.Module, faces: Tensor) -> list[Tensor]:
+    """Return the trunk's maps of all pictures and of their mirror images, as float16."""
+    views: list[list[Tensor]] = [[], []]
+    for part in torch.split(faces, _EVALUATED_AT_ONCE):
+        for view, turned in zip(views, (part, part.flip(3)), strict=True):
+            view.append(trunk(turned.float()).half())
+    return [torch.cat(view) for view in views]
+
+
 def fit(
     network: WeighedNetwork,
     pictures: Pictures,
@@ -185,6 +196,9 @@ def fit(
         {"params": list(network.head.logits.parameters()), "initial_lr": settings.logits_lr},
     ]
     network.train().requires_grad_(True)
+    frozen = settings.trunk_lr == 0
+    views = both_views(network.backbone.requires_grad_(False), pictures.faces) if frozen else []
+    groups = groups[1:] if frozen else groups
     optimiser = torch.optim.AdamW(groups, lr=settings.head_lr, betas=(0.9, 0.99), weight_decay=1e-4)
     schedule = OptimiserConfig(schedule="cosine", warmup=min(200, settings.steps))
     average = WeightAverage(network, 0.998)
@@ -205,11 +219,14 @@ def fit(
         index = named[people_batch(of_person, settings.people, settings.pictures, generator)]
         others = unnamed[torch.randperm(len(unnamed), generator=generator)[: settings.strangers]]
         index = torch.cat([index, others])
-        faces = changed(pictures.faces[index.to(device)], settings, generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            maps = network.backbone(faces)
-        grids = network.head(maps.float())
         at = index.to(device)
+        if frozen:
+            turned = (torch.rand(len(index), generator=generator) < 0.5).to(device).view(-1, 1, 1, 1)
+            maps = torch.where(turned, views[1][at], views[0][at])
+        else:
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                maps = network.backbone(changed(pictures.faces[at], settings, generator))
+        grids = network.head(maps.float())
         loss = pair_loss(grids, targets[at], labels.to(device)[at], at, settings.loss)
         factor = rate_factor(schedule, step, steps=steps, epoch_steps=steps)
         for group in optimiser.param_groups:
@@ -264,6 +281,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=SmallSettings.people, help="people in a batch")
     parser.add_argument("--strangers", type=int, default=SmallSettings.strangers, help="unnamed people in a batch")
     parser.add_argument("--trunk-lr", type=float, default=SmallSettings.trunk_lr)
+    parser.add_argument("--head-lr", type=float, default=SmallSettings.head_lr)
     parser.add_argument("--identity", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=SmallSettings.seed)
     args = parser.parse_args()
@@ -274,6 +292,7 @@ def main() -> None:
         people=args.people,
         strangers=args.strangers,
         trunk_lr=args.trunk_lr,
+        head_lr=args.head_lr,
         seed=args.seed,
     )
     pictures = read_pictures(args)
