@@ -71,8 +71,13 @@ def test_the_torch_network_is_the_same() -> None:
     from whyface.models.torch_embedder import open_torch_embedder
 
     faces = stack_faces([load_face(demo_photo(name)) for name in PHOTOS])
-    expected = open_xcos("xcos-large").grid(faces)
-    np.testing.assert_allclose(open_torch_embedder("xcos-large").grid(faces), expected, atol=1e-5)
+    model, grids = open_xcos("xcos-large"), open_torch_embedder("xcos-large").grid(faces)
+    expected = model.grid(faces)
+    np.testing.assert_allclose(grids, expected, atol=1e-5)
+    first, second = np.array([0, 0, 1]), np.array([1, 2, 2])
+    ours, theirs = (model.compare_grids(one[first], one[second], "l") for one in (grids, expected))
+    for name in ("similarity", "attention", "score"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-5)
 
 
 def test_methods_with_gradients_run_on_it() -> None:
