@@ -1,14 +1,15 @@
 """The benchmark command on a few made-up faces: results on disk, resumed to the same numbers, mistakes in a line."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
+from helpers.command_line import Ended, in_process
 from helpers.face_folders import write_faces
 from helpers.tiny_networks import write_tiny
+from whyface.models.catalogue import FAST_MODEL
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +22,23 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(faces: Path, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    protocol = f"pairs:{faces.parent / 'pairs.txt'}"
-    command = [sys.executable, "-m", "whyface", "benchmark", "--data", str(faces), "--protocol", protocol]
-    command += ["--out", str(out), "--pairs", "8", "--replicates", "100", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+class Run(Protocol):
+    def __call__(self, faces: Path, out: Path, *arguments: str) -> Ended: ...
 
 
-def test_a_run_and_its_resumption(faces: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(faces: Path, out: Path, *arguments: str) -> Ended:
+        options = ["--protocol", f"pairs:{faces.parent / 'pairs.txt'}", "--out", str(out), "--pairs", "8"]
+        if "--model" not in arguments:
+            options += ["--model", FAST_MODEL]
+        options += ["--replicates", "100", *arguments]
+        return in_process(monkeypatch, capsys, "benchmark", "--data", str(faces), *options)
+
+    return call
+
+
+def test_a_run_and_its_resumption(run: Run, faces: Path, tmp_path: Path) -> None:
     chosen = ("--method", "xcos,random", "--tests", "erasure,replacement")
     found = run(faces, tmp_path / "out", *chosen)
     assert found.returncode == 0, found.stderr
@@ -56,14 +66,14 @@ def test_a_run_and_its_resumption(faces: Path, tmp_path: Path) -> None:
         (("--pairs", "50"), "genuine pairs, not 25"),
     ],
 )
-def test_mistakes(faces: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_mistakes(run: Run, faces: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     found = run(faces, tmp_path / "out", *arguments)
     assert found.returncode == 2
     assert message in found.stderr
     assert found.stderr.count("\n") == 1
 
 
-def test_an_empty_pair_list(faces: Path, tmp_path: Path) -> None:
+def test_an_empty_pair_list(run: Run, faces: Path, tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("", encoding="utf-8")
     found = run(faces, tmp_path / "out", "--protocol", f"pairs:{tmp_path / 'none.txt'}")
     assert found.returncode == 2
@@ -71,7 +81,7 @@ def test_an_empty_pair_list(faces: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_an_own_network_with_a_reference(faces: Path, tmp_path: Path) -> None:
+def test_an_own_network_with_a_reference(run: Run, faces: Path, tmp_path: Path) -> None:
     network = write_tiny(tmp_path / "tiny.onnx", offset=2)
     chosen = ("--model", str(network), "--grid", "map", "--unchecked", "--tests", "replacement", "--effort", "light")
     found = run(faces, tmp_path / "out", *chosen, "--method", "places,random", "--reference", str(faces))
@@ -83,7 +93,7 @@ def test_an_own_network_with_a_reference(faces: Path, tmp_path: Path) -> None:
     assert "--reference FOLDER" in without.stderr
 
 
-def test_light_effort_is_recorded_and_slow_methods_take_the_first_pairs(faces: Path, tmp_path: Path) -> None:
+def test_light_effort_is_recorded_and_slow_methods_take_the_first_pairs(run: Run, faces: Path, tmp_path: Path) -> None:
     chosen = ("--method", "kernelshap,random", "--tests", "replacement", "--effort", "light", "--slow-pairs", "2")
     found = run(faces, tmp_path / "out", *chosen)
     assert found.returncode == 0, found.stderr

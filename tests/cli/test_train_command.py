@@ -1,21 +1,26 @@
 """The train command: prints presets, and every mistake ends in one line and status 2."""
 
 import json
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
+from helpers.command_line import Ended, in_process
 from helpers.face_folders import write_config, write_faces
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "whyface", "train", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+class Run(Protocol):
+    def __call__(self, *arguments: str) -> Ended: ...
 
 
-def test_a_preset_can_be_printed_and_used(tmp_path: Path) -> None:
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return partial(in_process, monkeypatch, capsys, "train")
+
+
+def test_a_preset_can_be_printed_and_used(run: Run, tmp_path: Path) -> None:
     printed = run("--print-config", "paper")
     assert printed.returncode == 0
     path = tmp_path / "run.yaml"
@@ -31,7 +36,7 @@ def test_a_preset_can_be_printed_and_used(tmp_path: Path) -> None:
     ("text", "message"),
     [("learning_rate: 1", "unknown key 'learning_rate'"), ("data: {sources: []}", "data.sources"), ("[", "YAML")],
 )
-def test_mistakes(text: str, message: str, tmp_path: Path) -> None:
+def test_mistakes(run: Run, text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text, encoding="utf-8")
     found = run(str(path), "--out", str(tmp_path / "out"))
@@ -42,7 +47,7 @@ def test_mistakes(text: str, message: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["empty folder", "one picture each", "wrong list of people", "wrong record file"])
-def test_pictures_that_cannot_be_used(what: str, tmp_path: Path) -> None:
+def test_pictures_that_cannot_be_used(run: Run, what: str, tmp_path: Path) -> None:
     faces, message = tmp_path / "faces", {"empty folder": "holds no pictures"}.get(what, "")
     faces.mkdir()
     extra = ""
@@ -69,7 +74,7 @@ def test_pictures_that_cannot_be_used(what: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device without room")
-def test_no_room_for_the_log_leaves_the_checkpoint(tmp_path: Path) -> None:
+def test_no_room_for_the_log_leaves_the_checkpoint(run: Run, tmp_path: Path) -> None:
     faces = write_faces(tmp_path / "faces", {"ann": 2, "bob": 2, "cem": 2, "dan": 1, "eva": 1})
     config = write_config(tmp_path / "run.yaml", faces, steps=12, save_every=1)
     out = tmp_path / "out"
@@ -84,7 +89,7 @@ def test_no_room_for_the_log_leaves_the_checkpoint(tmp_path: Path) -> None:
     assert run(str(config), "--out", str(out)).returncode == 0
 
 
-def test_no_configuration() -> None:
+def test_no_configuration(run: Run) -> None:
     found = run()
     assert found.returncode == 2
     assert "give a configuration, a YAML file" in found.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NamedTuple
 
 import pytest
 
@@ -30,3 +31,16 @@ def assert_refused(
     assert err.startswith("whyface: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> Ended:
+    """Run a command as :func:`run_whyface` does, with the result named as a child process's is."""
+    return Ended(*run_whyface(monkeypatch, capsys, *arguments))

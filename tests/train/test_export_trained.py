@@ -49,7 +49,7 @@ def test_an_xcos_network(tmp_path: Path, head: str) -> None:
     assert verifier.method.name == "xcos"
 
 
-def test_a_baseline(tmp_path: Path) -> None:
+def test_a_baseline_which_has_no_threshold_and_asks_for_one(tmp_path: Path) -> None:
     trained(tmp_path / "network.safetensors", "fc")
     report = export_trained(tmp_path, tmp_path / "base", name="base")
     assert report.pair is None
@@ -57,10 +57,6 @@ def test_a_baseline(tmp_path: Path) -> None:
     assert isinstance(opened.model, OnnxEmbedder)
     assert open_model(tmp_path / "base" / "base.onnx").entry is not None
     assert json.loads((tmp_path / "base" / "model.json").read_text())["models"][0]["kind"] == "cosine"
-
-
-def test_a_model_without_threshold_asks_for_one(tmp_path: Path) -> None:
-    export_trained(trained(tmp_path / "network.safetensors", "fc"), tmp_path / "base", name="base")
     with pytest.raises(ModelError, match="threshold"):
         Verifier(tmp_path / "base")
 
