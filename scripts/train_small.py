@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from choose_large import held_out, measured
@@ -196,8 +196,9 @@ def fit(
         {"params": list(network.head.logits.parameters()), "initial_lr": settings.logits_lr},
     ]
     network.train().requires_grad_(True)
+    trunk = network.backbone.requires_grad_(False) if settings.trunk_lr == 0 else network.backbone
     frozen = settings.trunk_lr == 0
-    views = both_views(network.backbone.requires_grad_(False), pictures.faces) if frozen else []
+    views = both_views(trunk, pictures.faces) if frozen else []
     groups = groups[1:] if frozen else groups
     optimiser = torch.optim.AdamW(groups, lr=settings.head_lr, betas=(0.9, 0.99), weight_decay=1e-4)
     schedule = OptimiserConfig(schedule="cosine", warmup=min(200, settings.steps))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from whyface.commands.gallery_index import Database, index
 from whyface.commands.options import AcceptPoor, Attention, Device, ModelFolder, NetworkOptions, Threads, takes_model
 from whyface.commands.verify import UNDECIDED
 from whyface.errors import DataError, InputError
@@ -186,6 +187,7 @@ def search(
             show_default=False,
         ),
     ] = None,
+    database: Database = None,
     aligned: Aligned = False,
     face: FaceIndex = 0,
     accept_poor: AcceptPoor = False,
@@ -213,6 +215,8 @@ def search(
         document = {"photo": probe.source, "verdict": "undecided", "doubt": doubt, "candidates": []}
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else f"UNDECIDED: {doubt}")
         raise typer.Exit(UNDECIDED)
+    if database is not None and shortlist is None:
+        raise InputError("--database gives a shortlist; say how many faces to compare exactly, such as --shortlist 100")
     batch = stack_faces([probe])
     with open_for_search(gallery, model=model, directory=model_dir, threads=threads, providers=device) as opened:
         kind = None if attention is None else attention_kind(attention.value)
@@ -223,11 +227,14 @@ def search(
                     features, k, attention=kind, threads=threads, one_per_person=not faces, progress=progress
                 )
         else:
+            from whyface.gallery.shortlist import FaceIndex as Index  # noqa: PLC0415 - start fast
             from whyface.gallery.shortlist import open_shortlist, search_shortlist  # noqa: PLC0415
+            from whyface.gallery.vector_table import open_vector_table  # noqa: PLC0415
 
+            chosen: Index = open_shortlist(opened) if database is None else open_vector_table(opened, database)
             (found,) = search_shortlist(
                 opened,
-                open_shortlist(opened),
+                chosen,
                 opened.features(batch),
                 k,
                 size=shortlist,
@@ -248,21 +255,7 @@ def search(
                 typer.echo(f"Left out: {_count(len(opened.damaged), 'damaged record')} (whyface gallery info --check)")
 
 
-@app.command()
-def index(
-    gallery: GalleryPath,
-    seed: Annotated[int, typer.Option(help="Seed of the sample to which the index is fitted.")] = 0,
-    threads: Threads = None,
-) -> None:
-    """Build the index for searches with --shortlist; run it again after adding many faces."""
-    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.gallery.gallery import Gallery  # noqa: PLC0415
-    from whyface.gallery.shortlist import build_shortlist, save_shortlist  # noqa: PLC0415
-
-    with Gallery.open(gallery) as opened, progress_bar("indexing faces") as progress:
-        made = build_shortlist(opened, seed=seed, threads=threads, progress=progress)
-        save_shortlist(made, opened)
-    typer.echo(f"{gallery}: indexed {_count(made.count, 'face')}")
+app.command()(index)
 
 
 @app.command()

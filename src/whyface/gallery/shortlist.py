@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,22 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.dimensions < 0 or not 1 <= self.visited <= self.lists:
             raise InputError(f"an index visits 1 to all of its lists, got {self.visited} of {self.lists}")
+
+
+class FaceIndex(Protocol):
+    """What names the faces of a gallery that may be the best.
+
+    Attributes
+    ----------
+    count
+        Number of records covered, from 0.
+    """
+
+    count: int
+
+    def find(self, vectors: NDArray[np.float32], size: int, *, visited: int | None = None) -> NDArray[np.int64]:
+        """Return records with the largest inner products with P vectors, (P, ``size``), -1 where there are fewer."""
+        ...
 
 
 class Shortlist:
@@ -162,7 +178,7 @@ def build_shortlist(
     wanted = min(count, max(4 * gallery.layout.values, _TRAINED_PER_LIST * recipe.lists))
     sample = _vectors(gallery.records[np.sort(rng.choice(count, wanted, replace=False))])
     index = _empty_index(sample, recipe, seed)
-    for start, vectors in _stretches(gallery):
+    for start, vectors in stretches(gallery):
         index.add(vectors)
         if progress is not None:
             progress(start + len(vectors), count)
@@ -172,7 +188,7 @@ def build_shortlist(
 def save_shortlist(shortlist: Shortlist, gallery: Gallery) -> None:
     """Write an index to its gallery's folder. Raise OutputError if it cannot be written."""
     faiss = faiss_module()
-    about = {"count": shortlist.count, "recipe": asdict(shortlist.recipe), **_fingerprint(gallery, shortlist.count)}
+    about = {"count": shortlist.count, "recipe": asdict(shortlist.recipe), **fingerprint(gallery, shortlist.count)}
     # Write the index first: an index without its description is not opened.
     (gallery.path / ABOUT_NAME).unlink(missing_ok=True)
     write_atomic(gallery.path / INDEX_NAME, faiss.serialize_index(shortlist.index).tobytes())
@@ -200,7 +216,7 @@ def open_shortlist(gallery: Gallery) -> Shortlist:
         raise DataError(f"{gallery.path}: has no index for a shortlist yet; {again}") from error
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise DataError(f"{gallery.path / ABOUT_NAME}: damaged; {again}") from error
-    if count > len(gallery.records) or expected != _fingerprint(gallery, count):
+    if count > len(gallery.records) or expected != fingerprint(gallery, count):
         raise DataError(f"{path}: was built from other records than this gallery's; {again}")
     try:
         index = faiss.read_index(str(path))
@@ -224,12 +240,13 @@ def _vectors(records: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(records["unit"] * records["unit_scale"][:, None], np.float32)
 
 
-def _stretches(gallery: Gallery) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def stretches(gallery: Gallery) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield the number of a stretch's first record, and its vectors (N, D)."""
     for start in range(0, len(gallery.records), _ADDED_AT_ONCE):
         yield start, _vectors(gallery.records[start : start + _ADDED_AT_ONCE])
 
 
-def _fingerprint(gallery: Gallery, count: int) -> dict[str, Any]:
+def fingerprint(gallery: Gallery, count: int) -> dict[str, Any]:
     """Identify a gallery by its model and the checksums of the first and last record of the index."""
     ends = [int(gallery.records[number]["crc"]) for number in (0, count - 1)]
     return {"sha256": dict(gallery.layout.sha256), "ends": ends}
@@ -264,7 +281,7 @@ def _empty_index(sample: NDArray[np.float32], recipe: Recipe, seed: int) -> Any:
 
 def search_shortlist(
     gallery: Gallery,
-    shortlist: Shortlist,
+    shortlist: FaceIndex,
     features: NDArray[np.float32],
     k: int = 5,
     *,
@@ -284,7 +301,7 @@ def search_shortlist(
     gallery
         Opened with its model.
     shortlist
-        Its index.
+        Its index, here or in a vector database (:mod:`whyface.gallery.vector_table`).
     features
         From ``gallery.features``, (P, ...).
     k
