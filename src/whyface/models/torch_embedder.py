@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from whyface.errors import InputError, ModelError
 from whyface.faces.face import FACE_SIZE
-from whyface.models.backbones import LargeMobileFaceNet, MobileFaceNet, SmallMobileFaceNet
+from whyface.models.backbones import LargeMobileFaceNet, MobileFaceNet
 from whyface.models.catalogue import model_entry
 from whyface.models.embedder import Batch, Embedder, check_batch, l2_normalise
 from whyface.models.heads import GdcHead, PlacedGridHead
@@ -303,8 +303,8 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
     ----------
     name
         ``"mobilefacenet-ms1m"``: last map 512 x 7 x 7 and a depthwise head; ``"xcos-mobilefacenet"``: the last map is
-        the grid 32 x 7 x 7, and the embedding is the grid, flattened and L2-normalised; ``"xcos-large"`` and
-        ``"xcos-small"``: likewise, with a weighed grid.
+        the grid 32 x 7 x 7, and the embedding is the grid, flattened and L2-normalised; ``"xcos-large"``:
+        likewise, with a weighed grid.
     directory
         Folder of models that are not part of whyface.
     """
@@ -318,10 +318,8 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
     trunk: nn.Module = MobileFaceNet()
     head: nn.Module = nn.Flatten()
     if entry.grid is not None and entry.grid.weighed:
-        small = name == "xcos-small"
-        placed = PlacedGridHead(tiles=3, context=7) if small else PlacedFcHead(64, (7, 7), 512, context=7)
-        backbone = SmallMobileFaceNet() if small else LargeMobileFaceNet()
-        trunk = WeighedNetwork(backbone, WeighedHead(placed, PlaceLogits()))
+        placed = PlacedFcHead(64, (7, 7), 512, context=7)
+        trunk = WeighedNetwork(LargeMobileFaceNet(), WeighedHead(placed, PlaceLogits()))
         load_with_graph(trunk, entry.locate("onnx", directory=directory), path)
     elif entry.kind == "xcos":
         grid_head = PlacedGridHead()

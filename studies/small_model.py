@@ -1,13 +1,13 @@
-r"""Make the model xcos-small: mobilefacenet192 with a grid head and attention that factorises, all of it trained.
+r"""Can a small model be trained as a whole? mobilefacenet192 with a grid head and attention that factorises.
 
-    python scripts/train_small.py --network mobilefacenet192.onnx --teacher mobilefacenet-large.onnx \
-        --celeba celeba290-aligned-112.tar --cfp cfp-aligned-112.tar --glint glint24-aligned-112.tar \
-        --fairface fairface-aligned-112.tar --overlap docs/studies/lfw_overlap.json \
-        --device cuda --state runs/small.pt --out runs/xcos-small
+    PYTHONPATH=scripts python -m studies.small_model --network mobilefacenet192.onnx \
+        --teacher mobilefacenet-large.onnx --celeba celeba290-aligned-112.tar --cfp cfp-aligned-112.tar \
+        --glint glint24-aligned-112.tar --fairface fairface-aligned-112.tar \
+        --overlap docs/studies/lfw_overlap.json --device cuda --state runs/small.pt --out runs/xcos-small
 
 The score of two pictures learns the cosine that the teacher's own FC layer has for them. FairFace, one picture a person
 and no names, gives strangers. People who are or may be in LFW are not trained on. ``--held-out`` keeps a third of the
-people for measuring instead, by which the settings were chosen; see docs/studies/small.md.
+people for measuring instead, by which the settings were chosen; see docs/studies/large.md.
 """
 
 from __future__ import annotations
