@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from helpers.tiny_torch import curved_embedder, random_faces
-from whyface.errors import ModelError
-from whyface.explain.ebp import EbpMethod, ExcitationMode, winning_pixels
+from whyface.errors import InputError, ModelError
+from whyface.explain.ebp import EbpMethod, ExcitationMode, contrast, winning_mass
 from whyface.faces.face import Face
 from whyface.models.preprocessing import ARCFACE, Preprocessing
 from whyface.models.torch_embedder import TorchEmbedder
@@ -152,7 +152,7 @@ def test_each_map_is_a_distribution_and_their_difference_sums_to_zero() -> None:
     pixels = embedder.pixels(faces).requires_grad_()
     with torch.enable_grad(), ExcitationMode():
         features = embedder.forward_tensor(pixels)
-    won = winning_pixels(features, pixels, torch.randn(2, 6, generator=torch.Generator().manual_seed(0)))
+    won = winning_mass(features, pixels, torch.randn(2, 6, generator=torch.Generator().manual_seed(0))).sum(dim=1)
     assert won.min() >= 0
     torch.testing.assert_close(won.sum(dim=(1, 2)), torch.ones(2))
     found = EbpMethod(embedder).maps(faces[:1], faces[1:])
@@ -165,7 +165,7 @@ def test_nothing_that_drives_gives_an_empty_map() -> None:
     pixels = embedder.pixels(random_faces(1)).requires_grad_()
     with torch.enable_grad(), ExcitationMode():
         features = embedder.forward_tensor(pixels)
-    assert winning_pixels(features, pixels, torch.zeros(1, 6)).abs().max() == 0
+    assert winning_mass(features, pixels, torch.zeros(1, 6)).abs().max() == 0
 
 
 def halves(left: int, right: int) -> Face:
@@ -208,3 +208,50 @@ def test_networks_that_the_rules_cannot_follow_are_refused_when_opened() -> None
     for trunk, message in ((InPlace(), "changes in place"), (Odd(), "no rule for 'softmax'"), (script, "TorchScript")):
         with pytest.raises(ModelError, match=message):
             EbpMethod(TorchEmbedder(trunk, nn.Flatten()))
+
+
+def test_truncated_contrast_by_hand() -> None:
+    # The smallest masses of each side that hold less than 31 % are cut off: 0.1 and 0.15; twice 0.05 and 0.2.
+    for_it = torch.tensor([[[[0.1, 0.15, 0.25, 0.5]]]])
+    against = torch.tensor([[[[0.05, 0.2, 0.7, 0.05]]]])
+    torch.testing.assert_close(contrast(for_it, against), (for_it - against)[:, 0])
+    found = contrast(for_it, against, 0.31)
+    torch.testing.assert_close(found, torch.tensor([[[0.0, 0.0, 0.25 - 0.7, 0.5 - 0.05]]]))
+
+
+def test_truncation_is_an_option_and_zero_changes_nothing() -> None:
+    embedder = curved_embedder()
+    first, second = random_faces(2, seed=1), random_faces(2, seed=2)
+    plain, cut = (EbpMethod(embedder, truncate=share).maps(first, second) for share in (0.0, 0.2))
+    np.testing.assert_allclose(plain.map_a.sum(axis=(1, 2)), 0, atol=1e-4)
+    assert np.abs(plain.map_a - cut.map_a).max() > 0
+    assert (np.abs(cut.map_a) <= np.abs(plain.map_a) + 1e-6).mean() > 0.9
+    assert EbpMethod(embedder, truncate=0.2).settings == {"truncate": 0.2}
+    for wrong in (-0.1, 1.0, float("nan")):
+        with pytest.raises(InputError, match="share of the mass"):
+            EbpMethod(embedder, truncate=wrong)
+
+
+def test_a_triplet_turns_round_with_its_roles_and_is_nothing_for_one_person() -> None:
+    method = EbpMethod(curved_embedder())
+    probe, mate, other = (random_faces(2, seed=seed) for seed in (1, 2, 3))
+    found = method.triplet(probe, mate, other)
+    assert found.shape == (2, 112, 112)
+    assert np.abs(found).max() > 0
+    np.testing.assert_allclose(found, -method.triplet(probe, other, mate), atol=1e-6)
+    assert np.abs(method.triplet(probe, mate, mate)).max() == 0
+
+
+def test_a_triplet_points_at_the_place_that_only_the_mate_shares() -> None:
+    # Dimension 0 reads the left half, dimension 1 the right half; the mate has the left, the other face the right.
+    class Halves(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.avg_pool2d(x.mean(dim=1, keepdim=True), (112, 56))
+
+    embedder = TorchEmbedder(Halves(), nn.Flatten())
+    left, right = (np.zeros((1, 3, 112, 112), np.uint8) for _ in range(2))
+    left[..., :56], right[..., 56:] = 200, 200
+    both = np.full((1, 3, 112, 112), 200, np.uint8)
+    found = EbpMethod(embedder).triplet(both, left, right)[0]
+    assert found[:, :56].sum() == pytest.approx(1, abs=1e-4)
+    assert found[:, 56:].sum() == pytest.approx(-1, abs=1e-4)

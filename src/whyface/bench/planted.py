@@ -212,14 +212,19 @@ _FEATHER: Final = 2.0
 _POINTING_PURPOSE: Final = 6
 
 
+def parts_in_turn(numbers: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return the part of the face that each pair gets, (N, 112, 112) bool; the parts of :data:`PASTED` take turns."""
+    known = region_masks(FACE_SIZE, FACE_SIZE)
+    parts = [np.logical_or.reduce([known[name] for name in names]) for names in PASTED]
+    return np.stack([parts[int(number) % len(parts)] for number in numbers])
+
+
 def pasted_faces(chunk: PairChunk) -> tuple[Faces, NDArray[np.bool_]]:
     """Paste one part of a third person's face into each first face, at the same place, with a soft edge of 2 pixels.
 
     Return the faces, and where the pasted part is (N, 112, 112) bool.
     """
-    known = region_masks(FACE_SIZE, FACE_SIZE)
-    parts = [np.logical_or.reduce([known[name] for name in names]) for names in PASTED]
-    masks = np.stack([parts[int(number) % len(parts)] for number in chunk.numbers])
+    masks = parts_in_turn(chunk.numbers)
     alpha = np.stack([cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _FEATHER) for mask in masks])[:, None]
     blended = alpha * chunk.other + (1 - alpha) * chunk.first
     return blended.round().clip(0, 255).astype(np.uint8), masks

@@ -56,7 +56,8 @@ class MethodSummary:
         By name: ``replacement`` (area under the mean of FMR and FNMR while patched pixels are replaced), ``patch
         precision``, ``patch chance`` and their difference ``patch lift``, ``deletion`` and ``insertion``
         (area under the accuracy; with ``blur`` or ``noise`` added for these fills), ``negative share``, ``overlap``,
-        ``area``, ``shift``, ``swap``, ``seed``, ``randomised`` (similarity of the maps when all layers are random),
+        ``area``, ``game`` and ``playable`` (:class:`whyface.bench.inpainting.InpaintingTest`), ``shift``, ``swap``,
+        ``seed``, ``randomised`` (similarity of the maps when all layers are random),
         ``seconds``, ``processor`` (seconds of all cores), ``forward``, ``backward``; only what was measured.
     curves
         ``replacement``: FNMR and FMR by share replaced; ``deletion`` and ``insertion``: accuracy of genuine and
@@ -123,6 +124,7 @@ def summarise_method(
     plain = (
         *(("replacement", name) for name in ("patch precision", "patch chance")),
         *(("pointing", name) for name in ("negative share", "overlap", "area", "drop")),
+        *(("inpainting", name) for name in ("game", "playable")),
         *(("stability", name) for name in ("shift", "swap", "seed")),
         *((COST, name) for name in ("seconds", "processor", "forward", "backward")),
     )
@@ -253,7 +255,7 @@ def _rates(wrong: NDArray[np.bool_], genuine: NDArray[np.bool_]) -> dict[str, fl
 
 COLUMNS: Final = (
     *("replacement", "patch lift", "deletion", "insertion", "deletion blur", "deletion noise"),
-    *("overlap", "shift", "randomised", "forward", "backward", "processor"),
+    *("overlap", "game", "shift", "randomised", "forward", "backward", "processor"),
 )
 _PLAIN: Final = frozenset({"seconds", "processor", "forward", "backward"})
 """Figures of merit in the table, if they were measured."""

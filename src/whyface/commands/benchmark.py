@@ -45,7 +45,9 @@ def benchmark(
         str | None,
         typer.Option(help="Methods, comma-separated; by default all that fit the model.", show_default=False),
     ] = None,
-    tests: Annotated[str, typer.Option(help="Tests, comma-separated.")] = ",".join(TESTS),
+    tests: Annotated[str, typer.Option(help="Tests, comma-separated; inpainting is the inpainting game.")] = ",".join(
+        TESTS
+    ),
     pairs: Annotated[int, typer.Option(min=2, help="Number of pairs, half of them genuine.")] = 1000,
     effort: Annotated[
         EffortChoice, typer.Option(help="light: fewer forward passes per pair, and fewer pairs for costly tests.")
@@ -162,6 +164,7 @@ def open_tests(names: str) -> list[BenchTest]:
     InputError
         If a test is unknown or none is given.
     """
+    from whyface.bench.inpainting import InpaintingTest  # noqa: PLC0415
     from whyface.bench.planted import (  # noqa: PLC0415
         ErasureTest,
         PointingTest,
@@ -172,7 +175,7 @@ def open_tests(names: str) -> list[BenchTest]:
     tests: list[BenchTest] = [
         ReplacementTest(),
         *(ErasureTest("mean"), ErasureTest("blur"), ErasureTest("noise")),
-        *(PointingTest(), StabilityTest(), RandomisationTest()),
+        *(PointingTest(), StabilityTest(), RandomisationTest(), InpaintingTest()),
     ]
     known = {test.name: test for test in tests}
     chosen = list(dict.fromkeys(part.strip() for part in names.split(",") if part.strip()))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from whyface.errors import ModelError
+from whyface.errors import InputError, ModelError
 from whyface.explain.gradient_method import GradientMethod, PairScore, to_array
 from whyface.explain.pair_method import PairMaps
 from whyface.explain.provenance import ThresholdSource
 from whyface.faces.face import FACE_SIZE
-from whyface.models.embedder import Embedder
+from whyface.models.embedder import Batch, Embedder
 
 _TOLERANCE: Final = 1e-3
 
@@ -196,8 +197,8 @@ class EbpMethod(GradientMethod):
     match. The map is the first map minus the second. Each sums to 1, so the map sums to 0 (unless one side has no
     dimension): what both share, such as what any face excites, cancels. The map of the other face uses e_A.
 
-    The published method is for triplets, with a third person as the contrast. A pair has none; -e_B is the contrast of
-    the original paper.
+    The published method is for triplets, with a third person as the contrast: :meth:`triplet`. A pair has none; -e_B is
+    the contrast of the original paper.
 
     Assumption: each layer sums its inputs in proportion; biases and the shape of activations do not matter. Raise
     ModelError if the network has a kind of layer without a rule, is TorchScript, which hides its layers, or changes in
@@ -207,6 +208,8 @@ class EbpMethod(GradientMethod):
     ----------
     embedder, threshold, source, batch_size, score
         See :class:`~whyface.explain.gradient_method.GradientMethod`. The threshold does not change the map.
+    truncate
+        Truncated contrast, see :func:`contrast`: 0.2 as published by Williford et al.; 0 keeps everything.
 
     References
     ----------
@@ -224,9 +227,18 @@ class EbpMethod(GradientMethod):
         source: ThresholdSource | None = None,
         batch_size: int = 32,
         score: PairScore | None = None,
+        truncate: float = 0.0,
     ) -> None:
         super().__init__(embedder, threshold=threshold, source=source, batch_size=batch_size, score=score)
+        if not 0 <= truncate < 1:
+            raise InputError(f"the share of the mass that is cut off must be from 0 to below 1, got {truncate:g}")
+        self.truncate = truncate
         self._check_rules()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The share of the mass that is cut off."""
+        return {"truncate": self.truncate}
 
     def pair_maps(self, first: Tensor, second: Tensor) -> PairMaps:
         """Explain a batch of pairs."""
@@ -236,9 +248,31 @@ class EbpMethod(GradientMethod):
         with torch.no_grad():
             terms, _ = self.score.arguments(*features.detach().tensor_split(2))
             both = torch.cat([terms, terms])
-        winners = winning_pixels(features, pixels, both) - winning_pixels(features, pixels, -both)
-        map_a, map_b = winners.tensor_split(2)
+        for_match, against = (winning_mass(features, pixels, sign * both) for sign in (1, -1))
+        map_a, map_b = contrast(for_match, against, self.truncate).tensor_split(2)
         return PairMaps(to_array(terms.sum(dim=1)), to_array(map_a), to_array(map_b), forward=2, backward=4)
+
+    def triplet(self, probe: Batch, mate: Batch, non_mate: Batch) -> NDArray[np.float32]:
+        """Explain N triplets: what in the probe speaks for the mate (positive) rather than for the non-mate.
+
+        The neuron of the mate has e_mate as its weights and the contrast has e_non_mate, as published. Return maps
+        (N, 112, 112) of the probe.
+
+        Parameters
+        ----------
+        probe, mate, non_mate
+            (N, 3, 112, 112) each, RGB, 0..255.
+        """
+        with torch.inference_mode(False):
+            with torch.no_grad():
+                others = [self.score.features(self.network.pixels(faces)) for faces in (mate, non_mate)]
+            pixels = self.network.pixels(probe).requires_grad_()
+            with torch.enable_grad(), ExcitationMode():
+                features = self.score.features(pixels)
+            with torch.no_grad():
+                terms = [self.score.arguments(features.detach(), other).terms for other in others]
+            for_mate, for_non_mate = (winning_mass(features, pixels, one) for one in terms)
+            return to_array(contrast(for_mate, for_non_mate, self.truncate))
 
     def _check_rules(self) -> None:
         """Check that the network gives the same features with and without the rules."""
@@ -260,10 +294,10 @@ class EbpMethod(GradientMethod):
             )
 
 
-def winning_pixels(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tensor:
+def winning_mass(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tensor:
     """Propagate winning probabilities from features to pixels.
 
-    Return maps (N, H, W), each >= 0 with sum 1, or all 0 if nothing drives the neuron.
+    Return their mass (N, 3, H, W), each face's >= 0 with sum 1, or all 0 if nothing drives the neuron.
 
     Parameters
     ----------
@@ -277,6 +311,24 @@ def winning_pixels(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tenso
     prior = arguments.clamp(min=0)
     prior = prior / prior.sum(dim=1, keepdim=True).clamp(min=1e-30)
     (mass,) = torch.autograd.grad(features, pixels, prior.view_as(features), retain_graph=True)
-    mass = mass.sum(dim=1)
     # A layer whose output is due to its bias alone passes nothing on.
-    return mass / mass.sum(dim=(1, 2), keepdim=True).clamp(min=1e-30)
+    return mass / mass.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30)
+
+
+def contrast(for_it: Tensor, against: Tensor, truncate: float = 0.0) -> Tensor:
+    """Return the maps (N, H, W) of two masses (N, C, H, W): the first minus the second, summed over the colours.
+
+    With ``truncate``, the contrast is taken only where its own mass is large: the smallest masses that together hold
+    that share are left out, of each side for itself (published: 0.2, and only the first side).
+    """
+    ahead = (for_it - against).clamp(min=0) * _largest(for_it, truncate)
+    behind = (against - for_it).clamp(min=0) * _largest(against, truncate)
+    return (ahead - behind).sum(dim=1)
+
+
+def _largest(mass: Tensor, truncate: float) -> Tensor:
+    """Return 1 for the values that are left when the smallest, which hold a share of the mass, are cut off, else 0."""
+    flat = mass.flatten(1)
+    values, order = flat.sort(dim=1)
+    kept = values.cumsum(dim=1) >= truncate * values.sum(dim=1, keepdim=True)
+    return torch.zeros_like(flat).scatter(1, order, kept.to(flat.dtype)).view_as(mass)
