@@ -334,3 +334,32 @@ def test_known_network_on_lfw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert report["protocol"]["genuine_pairs"] == report["protocol"]["impostor_pairs"] == 3000
     low, high = result["accuracy_interval"]
     assert low < result["accuracy"] < high
+
+
+def test_thresholds_as_published(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(monkeypatch, capsys, *arguments, "--json", "--thresholds", "published")
+    assert code == 0
+    report = json.loads(out)
+    assert report["settings"]["thresholds"] == "published"
+    assert "--thresholds published" in report["command"]
+    for result in report["results"].values():
+        steps = (np.array(result["fold_thresholds"]) + 1) / 0.005
+        np.testing.assert_allclose(steps, steps.round(), atol=1e-6)
+
+
+def test_examples_of_all_outcomes(
+    faces: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--protocol", f"pairs:{pairs}", "--data", str(faces), "--folds", "2", "--replicates", "100"]
+    xcos = [*given, "--model", "xcos-mobilefacenet", "--attention", "u"]
+    code, out, _ = run(monkeypatch, capsys, *xcos, "--examples", "2", "--out", str(tmp_path / "out"))
+    assert code == 0
+    assert "examples.png" in out
+    with Image.open(tmp_path / "out" / "examples.png") as figure:
+        assert min(figure.size) > 600
+    refused(monkeypatch, capsys, "--out", *xcos, "--examples", "2")
+    tiny = str(write_tiny(tmp_path / "plain.onnx"))
+    cosine = [*given, "--model", tiny, "--out", str(tmp_path / "none"), "--examples", "1"]
+    refused(monkeypatch, capsys, "needs an xCos model", *cosine)

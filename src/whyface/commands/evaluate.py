@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -25,11 +26,24 @@ if TYPE_CHECKING:
 
     from whyface.data.open_protocol import OpenedProtocol
     from whyface.data.protocols import PairProtocol
+    from whyface.evaluate.rates import Grid
     from whyface.evaluate.summary import Summary
     from whyface.xcos.open_model import OpenedModel
 
 SCORES, REPORT, ROC, DET = "scores.parquet", "report.json", "roc.png", "det.png"
+EXAMPLES: Final = "examples.png"
 _FIGURE_DPI: Final = 200
+
+
+class Thresholds(StrEnum):
+    """How the folds' thresholds are chosen."""
+
+    EXACT = "exact"
+    PUBLISHED = "published"
+
+    def grid(self) -> Grid:
+        """Return the name that :func:`~whyface.evaluate.rates.fold_accuracy` has for it."""
+        return "exact" if self is Thresholds.EXACT else "published"
 
 
 @takes_model
@@ -73,6 +87,19 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="Protocol ytf: maximum number of frames per video.", show_default=False),
     ] = None,
+    thresholds: Annotated[
+        Thresholds,
+        typer.Option(
+            help="Thresholds of the folds: every one that makes a difference, or -1, -0.995 ... 0.995 as in the xCos "
+            "authors' evaluation."
+        ),
+    ] = Thresholds.EXACT,
+    examples: Annotated[
+        int,
+        typer.Option(
+            min=0, max=10, help="With --out: draw so many right and wrong verdicts of each kind, with S and W."
+        ),
+    ] = 0,
     align: Annotated[bool, typer.Option("--align", help="The pictures are photos: find and align faces.")] = False,
     align_cache: Annotated[
         Path | None, typer.Option(help="With --align: folder that caches the aligned faces.", show_default=False)
@@ -96,6 +123,8 @@ def evaluate(
     name = parse_protocol(protocol)
     if record and (mirror or name.kind == "ytf"):
         raise InputError("--record is for scores as verify gives them; leave out --mirror and protocol ytf")
+    if examples and (out is None or name.kind == "ytf"):
+        raise InputError("--examples draws pairs of pictures into the folder of --out; give one, and no protocol ytf")
     scoring = options.open(attention)
     opened = open_any_protocol(
         name,
@@ -124,8 +153,11 @@ def evaluate(
                     mirror=mirror,
                     progress=progress,
                 )
-    pairing = opened.pairs
-    settings: dict[str, Any] = {} if opened.sets is None else {"sets": sets.value, "frames": frames}
+        pairing = opened.pairs
+        if examples and out is not None:
+            _draw(out, examples, scoring, opened, scores, thresholds, seed)
+    settings: dict[str, Any] = {"thresholds": thresholds.value}
+    settings |= {} if opened.sets is None else {"sets": sets.value, "frames": frames}
     metadata = run_metadata(
         scoring,
         pairing,
@@ -145,6 +177,7 @@ def evaluate(
             pairing.people_right,
             replicates=replicates,
             seed=seed,
+            grid=thresholds.grid(),
         )
         for kind, values in scores.items()
     }
@@ -159,6 +192,8 @@ def evaluate(
         sets=None if opened.sets is None else sets.value,
         frames=frames,
         align=align,
+        thresholds=None if thresholds is Thresholds.EXACT else thresholds.value,
+        examples=examples or None,
         replicates=replicates,
         seed=seed,
         grid=options.grid,
@@ -176,9 +211,39 @@ def evaluate(
         return
     typer.echo(report_text(metadata, summaries))
     if out is not None:
-        typer.echo(f"Written to {out}: {SCORES}, {REPORT}, {ROC}, {DET}")
+        typer.echo(f"Written to {out}: {SCORES}, {REPORT}, {ROC}, {DET}{f', {EXAMPLES}' if examples else ''}")
     if recorded is not None:
         typer.echo(recorded)
+
+
+def _draw(
+    out: Path,
+    count: int,
+    scoring: OpenedModel,
+    opened: OpenedProtocol,
+    scores: Mapping[str, NDArray[Any]],
+    thresholds: Thresholds,
+    seed: int,
+) -> None:
+    """Draw examples of all outcomes, by the last kind of score, which is learned attention where there is one."""
+    import numpy as np  # noqa: PLC0415 - start fast
+
+    from whyface.evaluate.rates import fold_accuracy  # noqa: PLC0415
+    from whyface.figures.examples import draw_examples, examples_figure  # noqa: PLC0415
+    from whyface.figures.style import save_figure  # noqa: PLC0415
+
+    import_matplotlib()
+    kind = list(scoring.comparisons)[-1]
+    pairing, values = opened.pairs, scores[kind]
+    folds = fold_accuracy(values, pairing.genuine, pairing.fold, grid=thresholds.grid())
+    limits = folds.thresholds[np.unique(pairing.fold, return_inverse=True)[1]]
+    drawn = draw_examples(scoring.comparisons[kind], opened.source, pairing, values, limits, count=count, seed=seed)
+    figure = examples_figure(
+        drawn,
+        title=f"{scoring.name} on {pairing.name}",
+        subtitle=f"Drawn at random (seed {seed}) among {len(values)} pairs; S is blue above the threshold of the fold",
+    )
+    save_figure(figure, out / EXAMPLES, dpi=_FIGURE_DPI)
 
 
 def _record(model: str, scoring: OpenedModel, protocol: PairProtocol, scores: Mapping[str, NDArray[Any]]) -> str:

@@ -22,6 +22,7 @@ from whyface.evaluate.bootstrap import (
 from whyface.evaluate.intervals import Interval, people_wilson, wilson
 from whyface.evaluate.rates import (
     FoldAccuracy,
+    Grid,
     Labels,
     Roc,
     Scores,
@@ -193,6 +194,7 @@ def summarise(
     *,
     replicates: int = 1000,
     seed: int = 0,
+    grid: Grid = "exact",
 ) -> Summary:
     """Compute all results of one set of scores.
 
@@ -204,6 +206,8 @@ def summarise(
         The two people of each pair, N each.
     replicates, seed
         Number of replicates and seed of the bootstrap over people.
+    grid
+        How the folds' thresholds are chosen; see :func:`~whyface.evaluate.rates.fold_accuracy`.
 
     Raises
     ------
@@ -215,11 +219,11 @@ def summarise(
     _, numbers = np.unique(np.concatenate((people_a, people_b)), return_inverse=True)
     people = numbers.astype(np.intp).reshape(2, -1)
     impostors = int((~labels).sum())
-    folds = fold_accuracy(values, labels, fold)
+    folds = fold_accuracy(values, labels, fold, grid=grid)
     _, row = np.unique(np.asarray(fold), return_inverse=True)
     thresholds = folds.thresholds[row]
-    grid = np.geomspace(1.0 / impostors, 1.0, BAND_POINTS)
-    curves = replicate_curves(values, labels, *people, targets=[*TARGET_FMRS, *grid], replicates=replicates, seed=seed)
+    rates = np.geomspace(1.0 / impostors, 1.0, BAND_POINTS)
+    curves = replicate_curves(values, labels, *people, targets=[*TARGET_FMRS, *rates], replicates=replicates, seed=seed)
     equal = equal_error(values, labels)
     area = auc(values, labels)
     wrong = (values > thresholds) != labels
@@ -243,7 +247,7 @@ def summarise(
             for column, target in enumerate(TARGET_FMRS)
         ),
         roc=roc_curve(values, labels),
-        band=_band(grid, curves),
+        band=_band(rates, curves),
         genuine_pairs=len(values) - impostors,
         impostor_pairs=impostors,
     )
