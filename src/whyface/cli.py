@@ -21,6 +21,7 @@ from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
 from whyface.commands.gallery import app as gallery
 from whyface.commands.identify import identify
+from whyface.commands.mask import mask
 from whyface.commands.patch import app as patch
 from whyface.commands.train import export, import_, train
 from whyface.commands.verify import demo, models, verify
@@ -66,6 +67,7 @@ app.command()(export)
 app.command("import")(import_)
 app.command()(benchmark)
 app.command()(batch)
+app.command()(mask)
 app.add_typer(gallery, name="gallery")
 app.add_typer(patch, name="patch")
 app.add_typer(words, name="words")

@@ -14,9 +14,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.covering import MaskFill, apply_mask
-from studies.occlusion.landmark_masks import Accessory, landmark_mask
 from studies.reliability.cells import Reliability, apply_reliability
+from whyface.data.covering import Accessory, MaskFill, apply_mask, landmark_mask
 from whyface.data.masks import Mask, free_form_mask
 from whyface.data.protocols import PairProtocol
 from whyface.errors import InputError

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.covering import apply_mask
 from studies.occlusion.conditions import Condition, StudyModel, clean_features, covered_sides, open_study_model
 from studies.reliability.cells import open_reliability, reweigh
+from whyface.data.covering import apply_mask
 from whyface.data.pair_lists import read_lfw_pairs
 from whyface.data.protocols import PairProtocol
 from whyface.errors import ModelError

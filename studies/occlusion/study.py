@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.covering import apply_mask
 from studies.occlusion.conditions import (
     PERCENTS,
     Condition,
@@ -34,6 +33,7 @@ from studies.occlusion.figure import examples_figure, occlusion_figure
 from studies.occlusion.report import occlusion_document, occlusion_table, put_between_marks
 from studies.occlusion.summary import ConditionResult, OcclusionSummary, Rate
 from studies.reliability.cells import open_reliability
+from whyface.data.covering import apply_mask
 from whyface.data.pair_lists import read_lfw_pairs
 from whyface.data.protocols import PairProtocol
 from whyface.demo import demo_photo

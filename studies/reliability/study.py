@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.covering import apply_mask
 from studies.occlusion.conditions import RELIABLE, StudyModel, open_study_model
 from studies.reliability.cells import cell_statistics, save_reliability
 from studies.reliability.fitting import FitSettings, fit_reliability
+from whyface.data.covering import apply_mask
 from whyface.data.masks import free_form_mask
 from whyface.errors import ModelError
 from whyface.evaluate.rates import auc, equal_error

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from studies.covering import apply_mask
-from studies.occlusion.landmark_masks import landmark_mask
 from studies.reliability.cells import apply_reliability, open_reliability
+from whyface.data.covering import apply_mask, landmark_mask
 from whyface.demo import demo_photo
 from whyface.faces.load import load_face
 from whyface.models.catalogue import FAST_MODEL, model_entry

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from studies.covering import apply_mask
 from studies.occlusion.conditions import CLEAN, Condition
 from studies.occlusion.report import put_between_marks
 from studies.strangers.baselines import PUBLISHED, candidate_heads
@@ -44,6 +43,7 @@ from studies.strangers.comparison import (
 from studies.strangers.figures import uncertainty_figure
 from studies.strangers.open_set import OpenSetSplit, difference, mean_area, open_set_rates, split_open_set
 from studies.strangers.report import GROUPS, open_set_table
+from whyface.data.covering import apply_mask
 from whyface.errors import DataError
 from whyface.evaluate.bootstrap import bootstrap_intervals
 from whyface.explain.verdict import software_versions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studies.occlusion.landmark_masks import Accessory, landmark_mask
+from whyface.data.covering import Accessory, landmark_mask
 from whyface.errors import InputError
 from whyface.faces.align import apply_affine, template
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studies.covering import MaskFill, apply_mask
+from whyface.data.covering import MaskFill, apply_mask
 from whyface.data.masks import free_form_mask
 from whyface.errors import InputError
 

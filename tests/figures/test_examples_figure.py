@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-
-pytest.importorskip("matplotlib")
 
 from whyface.figures.examples import OUTCOMES, Example, examples_figure, outcomes
 from whyface.xcos.model import XcosMaps
