@@ -51,15 +51,16 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            help="lfw, cfp-ff, cfp-fp, pairs:FILE (one line 'pathA pathB 1|0' per pair), bin:FILE (insightface), or "
-            "ytf:FILE (pairs of videos)."
+            help="lfw, cfp-ff, cfp-fp, pairs:FILE (one line 'pathA pathB 1|0' per pair), names:FILE (pairs drawn from "
+            "a list of pictures), bin:FILE (insightface), bcolz:FOLDER (the xCos authors' sets), or ytf:FILE (videos)."
         ),
     ],
     options: NetworkOptions,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder or uncompressed tar file of aligned 112 x 112 pictures; not for bin:FILE.", show_default=False
+            help="Folder or uncompressed tar file of aligned 112 x 112 pictures; not for bin and bcolz.",
+            show_default=False,
         ),
     ] = None,
     pairs: Annotated[
@@ -79,7 +80,7 @@ def evaluate(
         typer.Option("--record", help="Write the thresholds into your own model's file; verify then needs no number."),
     ] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Average over each picture and its mirror image.")] = False,
-    folds: Annotated[int, typer.Option(min=2, help="Protocols pairs:FILE and bin:FILE: number of folds.")] = 10,
+    folds: Annotated[int, typer.Option(min=2, help="Protocols pairs, names, bin and bcolz: number of folds.")] = 10,
     sets: Annotated[
         Sets, typer.Option(help="Protocol ytf: compare the mean grids of videos, or average the scores of all frames.")
     ] = Sets.GRIDS,
@@ -188,7 +189,7 @@ def evaluate(
         pairs=None if pairs is None else pairs.name,
         attention=None if attention is None else attention.value,
         mirror=mirror,
-        folds=folds if name.kind in ("pairs", "bin") else None,
+        folds=folds if name.kind in ("pairs", "names", "bin", "bcolz") else None,
         sets=None if opened.sets is None else sets.value,
         frames=frames,
         align=align,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from whyface.data.protocols import PairProtocol, build_protocol
 from whyface.data.restricted_pickle import PickledArray, restricted_loads
 from whyface.errors import DataError, InputError
-from whyface.faces.pictures import LARGEST_FILE, Closing, decode_aligned
+from whyface.faces.pictures import LARGEST_FILE, Closing, PictureSource, decode_aligned
 from whyface.files.guarded import LARGEST_ARCHIVE, check_plain, read_guarded
 
 
@@ -108,7 +108,7 @@ class BinSet:
         labelled; grouping too many pictures only widens intervals over people.
     """
 
-    source: BinPictures
+    source: PictureSource
     protocol: PairProtocol
     contradictions: int
 
@@ -133,22 +133,38 @@ def read_bin(path: str | Path, *, folds: int = 10, name: str = "", max_bytes: in
         Largest file that is read. It is held in memory, twice while it is read.
     """
     path = Path(path)
-    if folds < 1:
-        raise InputError(f"folds must be at least 1, got {folds}")
+    _check_folds(folds)
     pictures, genuine = _check_content(restricted_loads(_read(path, max_bytes), str(path)), str(path))
+    return pair_set(
+        BinPictures(str(path), pictures), pictures, genuine, folds=folds, where=str(path), name=name or path.stem
+    )
+
+
+def pair_set(
+    source: PictureSource, contents: Iterable[bytes], genuine: Sequence[bool], *, folds: int, where: str, name: str
+) -> BinSet:
+    """Return pictures 2 k and 2 k + 1 as pair k; see :class:`BinSet`.
+
+    Raise DataError if there are fewer pairs than folds, and InputError if ``folds`` is below 1.
+    """
+    _check_folds(folds)
     if len(genuine) < folds:
-        raise DataError(f"{path}: {len(genuine)} pairs are too few for {folds} folds; use fewer folds")
+        raise DataError(f"{where}: {len(genuine)} pairs are too few for {folds} folds; use fewer folds")
     first: dict[bytes, int] = {}
-    same_as = [first.setdefault(hashlib.sha256(data).digest(), k) for k, data in enumerate(pictures)]
+    same_as = [first.setdefault(hashlib.sha256(data).digest(), k) for k, data in enumerate(contents)]
     left, right = same_as[0::2], same_as[1::2]
     blocks = np.array_split(np.arange(len(genuine)), folds)
     fold = [k for k, block in enumerate(blocks) for _ in block]
-    joined = join_people(len(pictures), [(a, b) for a, b, g in zip(left, right, genuine, strict=True) if g])
+    joined = join_people(len(same_as), [(a, b) for a, b, g in zip(left, right, genuine, strict=True) if g])
     rows = [(picture_name(a), picture_name(b), g, f) for a, b, g, f in zip(left, right, genuine, fold, strict=True)]
     people = {picture_name(k): picture_name(int(joined[k])) for k in first.values()}
     wrong = contradictions(joined, np.array(left, np.intp), np.array(right, np.intp), np.array(genuine, np.bool_))
-    protocol = build_protocol(name or path.stem, rows, people)
-    return BinSet(BinPictures(str(path), pictures), protocol, len(wrong))
+    return BinSet(source, build_protocol(name, rows, people), len(wrong))
+
+
+def _check_folds(folds: int) -> None:
+    if folds < 1:
+        raise InputError(f"folds must be at least 1, got {folds}")
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from whyface.data.aligning import AligningPictures
+from whyface.data.bcolz_folder import read_bcolz
+from whyface.data.drawn_pairs import draw_pairs, read_names
 from whyface.data.insightface_bin import read_bin
 from whyface.data.pair_lists import read_cfp_pairs, read_lfw_pairs, read_pair_list
 from whyface.data.protocols import PairProtocol
@@ -22,7 +24,7 @@ from whyface.faces.pictures import Closing, PictureSource, open_pictures
 PLAIN: Final = ("lfw", "cfp-ff", "cfp-fp")
 """Protocols without a file in their name."""
 
-WITH_FILE: Final = ("pairs", "bin", "ytf")
+WITH_FILE: Final = ("pairs", "names", "bin", "bcolz", "ytf")
 """Protocols written as ``kind:FILE``."""
 
 _LFW_FILES: Final = ("lfw-pairs.txt", "pairs.txt")
@@ -130,8 +132,10 @@ def read_protocol(
 
 
 def _read(name: ProtocolName, source: PictureSource, data: Path, pairs: Path | None, folds: int) -> PairProtocol:
-    if name.kind not in (*PLAIN, "pairs"):
+    if name.kind not in (*PLAIN, "pairs", "names"):
         raise InputError(f"the protocol {name.kind} cannot be used here; use {', '.join(PLAIN)} or pairs:FILE")
+    if name.kind == "names" and name.file is not None:
+        return draw_pairs(read_names(name.file), name=name.file.stem, folds=folds)
     if name.file is not None:
         return read_pair_list(name.file, folds=folds)
     if name.kind == "lfw":
@@ -260,11 +264,11 @@ def open_any_protocol(
     name
         What :func:`whyface.data.open_protocol.parse_protocol` returned.
     data
-        Folder or uncompressed tar file of pictures; None for ``bin``, where the file contains them.
+        Folder or uncompressed tar file of pictures; None for ``bin`` and ``bcolz``, which contain them.
     pairs
         LFW's pair file, see :func:`whyface.data.open_protocol.open_protocol`.
     folds
-        Number of folds that a pair list or a ``.bin`` file is divided into.
+        Number of folds that a list, a ``.bin`` file or a bcolz folder is divided into.
     frames
         Maximum number of pictures of each set, evenly spaced; None uses all.
     align
@@ -293,10 +297,12 @@ def open_any_protocol(
         raise InputError(f"a separate pair file is for the protocol lfw, not {name.kind}; leave out --pairs")
     if frames is not None and name.kind != "ytf":
         raise InputError(f"a number of frames is for the protocol ytf, not {name.kind}; leave out --frames")
-    if name.kind == "bin" and name.file is not None:
+    if name.kind in ("bin", "bcolz") and name.file is not None:
         if data is not None or align:
-            raise InputError("a .bin file holds its own aligned pictures; leave out --data and --align")
-        found = read_bin(name.file, folds=folds)
+            raise InputError(
+                f"{name.kind}:{name.file.name} holds its own aligned pictures; leave out --data and --align"
+            )
+        found = read_bin(name.file, folds=folds) if name.kind == "bin" else read_bcolz(name.file, folds=folds)
         check_folds(found.protocol)
         return OpenedProtocol(
             found.source, found.protocol, name.file.name, details={"contradicting_labels": found.contradictions}
