@@ -23,6 +23,7 @@ from whyface.commands.gallery import app as gallery
 from whyface.commands.identify import identify
 from whyface.commands.mask import mask
 from whyface.commands.patch import app as patch
+from whyface.commands.suite import test
 from whyface.commands.train import export, import_, train
 from whyface.commands.verify import demo, models, verify
 from whyface.commands.words import app as words
@@ -60,6 +61,7 @@ app.command()(check)
 app.command()(demo)
 app.command()(models)
 app.command()(evaluate)
+app.command()(test)
 app.command()(explain)
 app.command()(identify)
 app.command()(train)
