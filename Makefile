@@ -13,10 +13,12 @@ demo: $(VENV)/.installed
 test: $(TEST_VENV)/.installed
 	OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest -n auto --dist loadfile $(if $(COVERAGE),--cov)
 
-# The tests of the page drive a real browser, the system's Chromium; without it they are skipped.
+# The tests of the page drive a real browser, the system's Chromium, and ONNX Runtime Web; without them they are skipped.
 browser:
 	@command -v chromium >/dev/null || (apt-get update -q && apt-get install -q -y --no-install-recommends chromium) \
 		|| echo "no Chromium and no way to install it: the tests of the page will be skipped"
+	@mkdir -p out; test -f out/onnxruntime-web-1.30.0.tgz || npm pack --silent --pack-destination out onnxruntime-web@1.30.0 \
+		|| echo "ONNX Runtime Web was not fetched: the tests of the page in the browser will be skipped"
 
 test-slow: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/python -m pytest -m slow

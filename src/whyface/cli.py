@@ -22,6 +22,7 @@ from whyface.commands.explain import explain
 from whyface.commands.gallery import app as gallery
 from whyface.commands.identify import identify
 from whyface.commands.mask import mask
+from whyface.commands.page import page
 from whyface.commands.patch import app as patch
 from whyface.commands.suite import test
 from whyface.commands.train import export, import_, train
@@ -70,6 +71,7 @@ app.command("import")(import_)
 app.command()(benchmark)
 app.command()(batch)
 app.command()(mask)
+app.command()(page)
 app.add_typer(gallery, name="gallery")
 app.add_typer(patch, name="patch")
 app.add_typer(words, name="words")
