@@ -179,6 +179,19 @@ class Comparer:
                 results[index] = result
         return [result for result in results if result is not None]
 
+    def face(self, key: PhotoFace) -> Face | str:
+        """Return a photo's face, or why there is none."""
+        name, index = key
+        if not name:
+            return "a photo's name is missing"
+        if index and not index.isdecimal():
+            return f"{name}: the number of a face must be 0 (the largest) or more, got {shortened(index)!r}"
+        path, number = self.folder / name, int(index or 0)
+        try:
+            return load_face(path, aligned=self.settings.aligned, index=number, threads=self.verifier.threads)
+        except (PhotoError, FaceError) as error:
+            return str(error).replace(str(path), name)
+
     def _compare(self, pairs: Sequence[tuple[PhotoPair, _Photo | str, _Photo | str]]) -> list[PairResult]:
         known = [(pair, a, b) for pair, a, b in pairs if isinstance(a, _Photo) and isinstance(b, _Photo)]
         first = np.stack([a.features for _, a, _ in known])
@@ -237,22 +250,15 @@ class Comparer:
         found: dict[PhotoFace, _Photo | str] = {}
         waiting: dict[PhotoFace, Face] = {}
         for key in names:
-            name, index = key
             if key in self._kept:
                 self._kept.move_to_end(key)
                 found[key] = self._kept[key]
                 continue
-            if not name:
-                found[key] = "a photo's name is missing"
+            face = self.face(key)
+            if isinstance(face, str):
+                found[key] = face
                 continue
-            if index and not index.isdecimal():
-                found[key] = f"{name}: the number of a face must be 0 (the largest) or more, got {shortened(index)!r}"
-                continue
-            try:
-                waiting[key] = self._load(name, int(index or 0))
-            except (PhotoError, FaceError) as error:
-                found[key] = str(error).replace(str(self.folder / name), name)
-                continue
+            waiting[key] = face
             if len(waiting) == _AT_ONCE:
                 found |= self._run(waiting)
                 waiting = {}
@@ -262,10 +268,6 @@ class Comparer:
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return found
-
-    def _load(self, name: str, index: int) -> Face:
-        path = self.folder / name
-        return load_face(path, aligned=self.settings.aligned, index=index, threads=self.verifier.threads)
 
     def _run(self, faces: dict[PhotoFace, Face]) -> dict[PhotoFace, _Photo]:
         if not faces:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from whyface.commands.options import Aligned, ModelOptions, takes_model
-from whyface.commands.verify import Prior, check_writable
+from whyface.commands.verify import Language, Prior, check_writable
 
 
 class EngineName(StrEnum):
@@ -44,6 +44,11 @@ def batch(
     ] = FolderChoice.ALL,
     prior: Prior = None,
     aligned: Aligned = False,
+    reports: Annotated[
+        Path | None,
+        typer.Option(help="Also write a report about each pair into this folder, with an index.", show_default=False),
+    ] = None,
+    language: Language = None,
     maps: Annotated[bool, typer.Option("--maps", help="Keep S and W of every pair.")] = False,
     engine: Annotated[EngineName, typer.Option(help="Compare here, or on a Ray cluster.")] = EngineName.LOCAL,
     workers: Annotated[
@@ -59,9 +64,12 @@ def batch(
     from whyface.batch.result_file import result_ending  # noqa: PLC0415
     from whyface.batch.run import Engine, run_batch  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
+    from whyface.page.batch_reports import INDEX, check_reports_folder, write_reports  # noqa: PLC0415
 
     check_writable(out, "results")
     result_ending(out)
+    if reports is not None:
+        check_reports_folder(reports)
     source = open_pair_source(pairs, folder=data, pairs="all" if which is FolderChoice.ALL else "genuine")
     settings = ComparerSettings(
         options.model,
@@ -88,6 +96,13 @@ def batch(
         report = run_batch(source, settings, out, threads=options.threads, engine=cluster, progress=progress)
     before = f", {report.resumed} of them from an earlier run" if report.resumed else ""
     typer.echo(f"{out}: {report.rows} rows{before}: {report.describe()}")
+    if reports is not None:
+        opening = None if language is None else language.value
+        with progress_bar("writing reports") as progress:
+            count = write_reports(
+                source, settings, reports, threads=options.threads, language=opening, progress=progress
+            )
+        typer.echo(f"{reports / INDEX}: {count} reports")
     if left := source.passed_over():
         typer.echo(left)
     if report.undecided:

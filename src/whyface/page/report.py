@@ -11,7 +11,7 @@ import base64
 import json
 from collections.abc import Sequence
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -50,9 +50,12 @@ _SHELL: Final = """<!doctype html>
 """
 
 
-def report_shell() -> str:
-    """Return a report with marks in place of its data, which the page in the browser fills, too."""
-    script, style = joined_script("report.js"), page_file("style.css")
+def report_shell(entry: str = "report.js") -> str:
+    """Return a report with marks in place of its data, which the page in the browser fills, too.
+
+    ``entry`` is the module that shows the data.
+    """
+    script, style = joined_script(entry), page_file("style.css")
     policy = (
         f"default-src 'none'; script-src '{content_hash(script)}'; style-src '{content_hash(style)}'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -95,12 +98,17 @@ def report_html(
         "others": [other.to_dict() for other in others],
         "language": language,
     }
+    return filled_shell("report.js", data, _plain(explanation, pictures))
+
+
+def filled_shell(entry: str, data: Any, plain: str = "") -> str:
+    """Return a self-contained file that shows data, JSON values, by a module; ``plain`` is HTML without scripts."""
     # A "<" could end the script element; as \u003c it means the same to JSON.
     text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     # A name may hold a mark, so the shell is cut before anything of the report goes into it.
-    head, rest = report_shell().split(PLAIN_MARK)
+    head, rest = report_shell(entry).split(PLAIN_MARK)
     middle, foot = rest.split(DATA_MARK)
-    return "".join((head, _plain(explanation, pictures), middle, text, foot))
+    return "".join((head, plain, middle, text, foot))
 
 
 def notebook_frame(report: str) -> str:

@@ -40,6 +40,9 @@ _WHERE: Final = ("", "dist", "package/dist", "onnxruntime-web/dist", "node_modul
 _ADVICE: Final = f"run: npm pack {RUNTIME_PACKAGE}, and give the file that it writes"
 _ASSETS: Final = {"detector": "detector/centerface.onnx", "quality": "quality/lightqnet-dm050.onnx"}
 _KIND: Final = "l"
+_OF_FILES: Final = ("report.js", "index_page.js")
+"""Modules of self-contained files."""
+
 _NOTICE: Final = f"""whyface {__version__} (Apache-2.0) with {{model}} ({{licence}}).
 runtime/: ONNX Runtime Web {RUNTIME_VERSION}, Microsoft, MIT licence.
 networks/centerface.onnx: CenterFace, MIT licence. networks/lightqnet-dm050.onnx: LightQNet, MIT licence.
@@ -91,7 +94,7 @@ def site_files(runtime: Path | str, *, model: str = DEFAULT_MODEL) -> dict[str, 
     networks = _networks(entry)
     files = {f"networks/{path.name}": path.read_bytes() for path in networks.values()}
     settings = page_settings(entry, networks)
-    own = {name: text.encode() for name, text in page_files().items() if name != "report.js"}
+    own = {name: text.encode() for name, text in page_files().items() if name not in _OF_FILES}
     return {
         **own,
         "report-shell.html": report_shell().encode(),
