@@ -66,7 +66,7 @@ export function thresholdCard(view) {
   return el("section", { class: "card", "aria-labelledby": "h-threshold" },
     el("h2", { id: "h-threshold" }, t.thresholdHeading),
     el("div", { class: "scale", "aria-hidden": "true" },
-      el("div", { class: "line" }), known.map((point, k) => mark(point.threshold, point.name, k % 2 ? "known low" : "known")),
+      el("div", { class: "line" }), known.map((point, k) => mark(point.threshold, k ? point.name.replace("FMR ", "") : point.name, k % 2 ? "known low" : "known")),
       mark(score, t.thresholdScore(t.number(score, 3)), "score"), now),
     slider, verdict, rates,
     el("p", { class: "note" }, known.length ? t.ratesData(known[0].dataset) : "", " ", source?.note ?? ""), back);
