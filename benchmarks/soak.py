@@ -33,7 +33,8 @@ from whyface.batch.run import run_batch
 from whyface.demo import demo_photo
 from whyface.explain.verdict import software_versions
 from whyface.faces.load import load_face
-from whyface.gallery.enroll import enroll_folder, open_or_create
+from whyface.gallery.enroll import enroll_folder
+from whyface.gallery.opening import open_or_create
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.verification import Verifier
 

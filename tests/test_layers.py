@@ -25,6 +25,7 @@ LAYERS = (
     ("page",),
     ("verification",),
     ("record_check",),
+    ("service",),
     ("commands",),
     ("cli",),
     ("__main__",),

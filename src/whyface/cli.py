@@ -25,6 +25,7 @@ from whyface.commands.mask import mask
 from whyface.commands.page import page
 from whyface.commands.patch import app as patch
 from whyface.commands.suite import test
+from whyface.commands.serve import serve
 from whyface.commands.train import export, import_, train
 from whyface.commands.verify import demo, models, verify
 from whyface.commands.words import app as words
@@ -72,6 +73,7 @@ app.command()(benchmark)
 app.command()(batch)
 app.command()(mask)
 app.command()(page)
+app.command()(serve)
 app.add_typer(gallery, name="gallery")
 app.add_typer(patch, name="patch")
 app.add_typer(words, name="words")

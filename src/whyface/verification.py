@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from whyface.errors import InputError
+from whyface.explain.deepface_form import deepface_form
 from whyface.explain.explanation import Explanation
 from whyface.explain.record import Clock, utc_now
 from whyface.explain.trust import doubt_about, measured
@@ -89,14 +90,30 @@ class Verification:
         """The explanation in words."""
         return self.explanation.sentences
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict with the keys of ``DeepFace.verify``, and whyface's own beside them.
+
+        ``distance`` is 1 - score and ``threshold`` 1 - threshold, so that a match is ``distance < threshold``.
+        ``verified`` is None where the verdict is undecided. ``whyface`` holds verdict, score, threshold and margin as
+        they are, the probability, the doubt and the sentences. :meth:`Explanation.to_dict` holds everything.
+        """
+        return deepface_form(self.explanation, self.face_a, self.face_b)
+
     def figure(self) -> Figure:
         """Return the figure with the faces, S, W and S * W."""
         from whyface.figures.verdict import verdict_figure  # noqa: PLC0415 - matplotlib is slow to import
 
         return verdict_figure(self.explanation, self.face_a.image, self.face_b.image)
 
-    def save_figure(self, path: Path | str) -> None:
-        """Write the figure as PNG, PDF or SVG, by the extension of the path.
+    def save_figure(self, target: Path | str | BinaryIO, *, kind: str | None = None) -> None:
+        """Write the figure as PNG, PDF or SVG, see :func:`whyface.figures.style.save_figure`.
+
+        Parameters
+        ----------
+        target
+            A path, or a file opened in binary mode.
+        kind
+            ``"png"``, ``"pdf"`` or ``"svg"``; by default by the extension of the path, and PNG for an open file.
 
         Raises
         ------
@@ -105,7 +122,7 @@ class Verification:
         """
         from whyface.figures.verdict import save_figure  # noqa: PLC0415 - matplotlib is slow to import
 
-        save_figure(self.figure(), path)
+        save_figure(self.figure(), target, kind=kind)
 
     def report(self, *, language: str | None = None) -> str:
         """Return the interactive report as HTML, see :func:`whyface.page.report.report_html`."""
@@ -151,7 +168,7 @@ class Verifier(FaceVerifier):
     providers
         Where the network runs, see :func:`whyface.xcos.open_model.open_model`; the detector stays on the processor.
     detector
-        The face detector; by default :func:`whyface.faces.load.default_detector`.
+        The face detector; None: :func:`whyface.faces.load.default_detector`.
 
     Raises
     ------
@@ -196,7 +213,7 @@ class Verifier(FaceVerifier):
             accept_poor=accept_poor,
             clock=clock,
         )
-        self._detector = detector
+        self.detector = detector
 
     def __call__(
         self,
@@ -249,7 +266,7 @@ class Verifier(FaceVerifier):
                     photo,
                     bgr=bgr and isinstance(photo, np.ndarray),
                     max_pixels=max_pixels,
-                    detector=self._detector,
+                    detector=self.detector,
                     threads=self.threads,
                 )
                 for photo in (photo_a, photo_b)
@@ -262,7 +279,7 @@ class Verifier(FaceVerifier):
                 index=index,
                 bgr=bgr and isinstance(photo, np.ndarray),
                 max_pixels=max_pixels,
-                detector=self._detector,
+                detector=self.detector,
                 threads=self.threads,
             )
             for photo, index in ((photo_a, face_a), (photo_b, face_b))

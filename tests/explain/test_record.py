@@ -11,9 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
+
+pytest.importorskip("jsonschema", reason="needs the extra test")
+
+import jsonschema
 
 from whyface.demo import demo_photo
 from whyface.errors import DataError, InputError

@@ -19,7 +19,7 @@ from whyface.faces.face import Face
 from whyface.faces.load import find_faces
 from whyface.faces.photo import read_photo
 from whyface.figures.identify import group_figure
-from whyface.gallery.enroll import open_for_search
+from whyface.gallery.opening import open_for_search
 from whyface.identify.group import identify_group
 from whyface.identify.identification import identify
 

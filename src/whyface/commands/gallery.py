@@ -72,7 +72,8 @@ def enroll(
     """Enroll everybody in a folder; create the gallery if it does not exist. Run it again to add new pictures."""
     from whyface.faces.pictures import open_pictures  # noqa: PLC0415 - start fast
     from whyface.files.progress import progress_bar  # noqa: PLC0415
-    from whyface.gallery.enroll import enroll_folder, open_or_create, people_of  # noqa: PLC0415
+    from whyface.gallery.enroll import enroll_folder, people_of  # noqa: PLC0415
+    from whyface.gallery.opening import open_or_create  # noqa: PLC0415
 
     threads = options.threads
     if not folder.exists():
@@ -129,7 +130,8 @@ def add(
     from whyface.explain.trust import doubt_about_face  # noqa: PLC0415 - start fast
     from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
-    from whyface.gallery.enroll import EnrolReport, enroll_faces, open_for_search  # noqa: PLC0415
+    from whyface.gallery.enroll import EnrolReport, enroll_faces  # noqa: PLC0415
+    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
 
     faces = [load_face(photo, aligned=aligned, index=face, threads=threads) for photo in photos]
     poor = {} if accept_poor else {one.source: fault for one in faces if (fault := doubt_about_face(one)) is not None}
@@ -205,7 +207,7 @@ def search(
     from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.gallery.enroll import open_for_search  # noqa: PLC0415
+    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
     from whyface.gallery.search import with_cells  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 

@@ -12,7 +12,6 @@ import typer
 from whyface.commands.options import AcceptPoor, Attention, Device, Figure, ModelFolder, Threads
 from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
 from whyface.errors import InputError, ModelError, WhyfaceError
-from whyface.files.guarded import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +117,8 @@ def identify(
 
     Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input, 3 undecided.
     """
-    from whyface.gallery.enroll import open_for_search  # noqa: PLC0415 - start fast
+    from whyface.gallery.opening import open_for_search  # noqa: PLC0415 - start fast
+    from whyface.identify.gallery_people import threshold_for  # noqa: PLC0415
     from whyface.identify.group import identify_group  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
@@ -133,7 +133,7 @@ def identify(
         if photo is None:
             return
         kind = None if attention is None else attention_kind(attention.value)
-        value, source = _threshold(opened, gallery, model, kind, threshold=threshold, fmr=fmr, fpir=fpir)
+        value, source = threshold_for(opened, model=model, attention=kind, threshold=threshold, fmr=fmr, fpir=fpir)
         probes = _faces(photo, face, aligned=aligned, threads=threads)
         if len(probes) > 1:
             if words:
@@ -225,39 +225,6 @@ def _fit(gallery: Gallery, loss: Loss, divergence: float, *, quiet: bool) -> Non
     head = fit_gallery_head(gallery, settings)
     if not quiet:
         typer.echo(f"Uncertainty fitted to {head.record['photos']} photos of {len(head.people)} people")
-
-
-def _threshold(
-    gallery: Gallery,
-    path: Path,
-    model: str | None,
-    kind: str | None,
-    *,
-    threshold: float | None,
-    fmr: float | None,
-    fpir: float | None,
-) -> tuple[float, ThresholdSource]:
-    """Return the user's threshold, the one for a single comparison, or the one for a gallery of this size."""
-    from whyface.explain.provenance import ThresholdSource  # noqa: PLC0415 - start fast
-    from whyface.gallery.enroll import MODEL_NAME  # noqa: PLC0415
-    from whyface.identify.gallery_people import TARGET_FPIR, gallery_threshold  # noqa: PLC0415
-    from whyface.xcos.open_model import known_entry  # noqa: PLC0415
-
-    if sum(value is not None for value in (threshold, fmr, fpir)) > 1:
-        raise InputError("give one of --threshold, --fmr and --fpir, not several")
-    if threshold is not None:
-        if not -1 <= threshold <= 1:
-            raise InputError(f"a threshold must be in -1..1, got {threshold:g}")
-        return threshold, ThresholdSource(kind="user", name="set by the user")
-    asked = read_json(path / MODEL_NAME)
-    entry = known_entry(model or asked["model"])
-    if entry is None:
-        raise ModelError(f"{gallery.layout.model}: no threshold was measured for this network; give --threshold")
-    used = kind or (gallery.model.default_kind if gallery.layout.kind == "grid" else "cosine")
-    if fmr is not None:
-        point = entry.operating_point(used, fmr=fmr)
-        return point.threshold, ThresholdSource.from_operating_point(point)
-    return gallery_threshold(entry, used, max(len(gallery), 1), fpir=TARGET_FPIR if fpir is None else fpir)
 
 
 def _answer(

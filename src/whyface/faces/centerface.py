@@ -63,6 +63,8 @@ class CentreSettings:
     turned
         Repeat the close-up of a sideways or upside-down face with the face upright, and search a photo without a face
         in three other orientations. Needs the close-up.
+    most_faces
+        Maximum number of faces in a photo, each of which costs a close-up; None: any.
     """
 
     shortest_search: int = 256
@@ -72,6 +74,7 @@ class CentreSettings:
     close_up: int = 128
     framing: float = 1.8
     turned: bool = True
+    most_faces: int | None = None
 
     def __post_init__(self) -> None:
         if not 32 <= self.shortest_search <= self.longest_search:
@@ -111,6 +114,9 @@ class CenterFaceDetector:
         """
         check_photo(photo)
         found = self._search(photo)
+        most = self._settings.most_faces
+        if most is not None and len(found) > most:
+            raise FaceError(f"more than {most} faces in the photo; cut out the part that matters")
         if self._settings.close_up:
             # A face in the upright photo is kept even if no close-up confirms it.
             faces = [self._look_closer(photo, face) or face for face in found]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeVar
 
 from whyface.errors import OutputError
 from whyface.files.integrity import write_atomic
@@ -23,41 +24,68 @@ _METADATA: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def save_figure(fig: Figure, path: Path | str, *, dpi: float | None = None) -> Path:
-    """Write a figure as PNG, PDF or SVG, by the extension of the path.
+_SETTINGS = threading.Lock()
+_Target = TypeVar("_Target", bound=Path | str | BinaryIO)
+
+
+def save_figure(fig: Figure, target: _Target, *, kind: str | None = None, dpi: float | None = None) -> _Target:
+    """Write a figure as PNG, PDF or SVG.
+
+    The text of an SVG stays text: a small file that can be searched and read aloud. Its fonts are the reader's.
 
     Parameters
     ----------
     fig
         The figure.
-    path
-        Target; an existing file is replaced when the new one is complete.
+    target
+        Path; an existing file is replaced when the new one is complete. Or a file opened in binary mode, such as a
+        ``BytesIO``.
+    kind
+        ``"png"``, ``"pdf"`` or ``"svg"``; by default by the extension of the path, and PNG for an open file.
     dpi
         Pixels per inch of a PNG; by default the figure's own.
 
     Returns
     -------
-    The path.
+    The target.
 
     Raises
     ------
     OutputError
-        If the extension is unknown, the path is a folder, or its folder is missing or not writable. No partial file is
-        left.
+        If the kind is unknown, the path is a folder, or its folder is missing or not writable. No partial file is left.
     """
-    target = Path(path)
-    suffix = target.suffix.lower()
+    if not isinstance(target, str | Path):
+        target.write(_drawn(fig, f".{kind or 'png'}".lower(), "the open file", dpi))
+        return target
+    path = Path(target)
+    suffix = path.suffix.lower() if kind is None else f".{kind.lower()}"
+    _check_kind(suffix, str(path))
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give a file name")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    write_atomic(path, _drawn(fig, suffix, str(path), dpi))
+    return target
+
+
+def _check_kind(suffix: str, name: str) -> None:
     if suffix not in _METADATA:
         known = ", ".join(_METADATA)
-        raise OutputError(f"{target}: cannot write figures as {suffix or 'a file without extension'}; use {known}")
-    if target.is_dir():
-        raise OutputError(f"{target}: is a folder; give a file name")
-    if not target.parent.is_dir():
-        raise OutputError(f"{target}: the folder {target.parent} does not exist; create it first")
+        raise OutputError(f"{name}: cannot write figures as {suffix or 'a file without extension'}; use {known}")
+
+
+def _drawn(fig: Figure, suffix: str, name: str, dpi: float | None) -> bytes:
+    from matplotlib import rc_context  # noqa: PLC0415 - slow to import
+
+    _check_kind(suffix, name)
     buffer = io.BytesIO()
-    fig.savefig(buffer, format=suffix[1:], dpi=dpi or fig.dpi, metadata=_METADATA[suffix])
-    write_atomic(target, buffer.getvalue())
-    return target
+    if suffix != ".svg":
+        fig.savefig(buffer, format=suffix[1:], dpi=dpi or fig.dpi, metadata=_METADATA[suffix])
+        return buffer.getvalue()
+    # A fixed salt: without it, the names inside differ from run to run. These settings are shared by all threads.
+    with _SETTINGS, rc_context({"svg.fonttype": "none", "svg.hashsalt": "whyface"}):
+        fig.savefig(buffer, format="svg", metadata=_METADATA[suffix])
+    return buffer.getvalue().replace(f"'{FONT}'".encode(), f"'{FONT}', Verdana, sans-serif".encode())
 
 
 INK: Final = "#1b1f24"

@@ -1,7 +1,7 @@
 from .enroll import enroll_folder as enroll_folder
-from .enroll import open_for_search as open_for_search
-from .enroll import open_or_create as open_or_create
 from .gallery import Gallery as Gallery
+from .opening import open_for_search as open_for_search
+from .opening import open_or_create as open_or_create
 from .search import Candidate as Candidate
 from .search import explain_cells as explain_cells
 from .shortlist import build_shortlist as build_shortlist

@@ -1,8 +1,7 @@
-"""Open a gallery with its model, and enrol people from a folder of photos."""
+"""Enrol people from a folder of photos, and report pairs under two names that look alike."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,128 +14,10 @@ from whyface.data.aligning import AligningPictures
 from whyface.errors import DataError
 from whyface.faces.pictures import FolderPictures, PictureSource, TarPictures, open_pictures
 from whyface.faces.quality_meter import default_meter
-from whyface.files.guarded import read_json
-from whyface.files.integrity import write_atomic
 from whyface.files.progress import ProgressCallback
-from whyface.gallery import feature_file
-from whyface.gallery.feature_file import Storage
 from whyface.gallery.gallery import Gallery, pixel_digest
 from whyface.gallery.search import others_above
-from whyface.models.preprocessing import Preprocessing, preprocessing_from_dict
 from whyface.xcos.grid import AttentionKind
-from whyface.xcos.open_model import open_model
-
-MODEL_NAME: Final = "model.json"
-"""File in the gallery's folder that records how its model was opened."""
-
-
-def open_or_create(
-    path: Path | str,
-    model: str,
-    *,
-    storage: Storage = "int16",
-    directory: Path | str | None = None,
-    grid: str | None = None,
-    output: str | None = None,
-    preprocessing: Preprocessing | None = None,
-    unchecked: bool = False,
-    threads: int | None = None,
-    providers: str | Sequence[str] = "cpu",
-) -> Gallery:
-    """Open a gallery for writing, or create it.
-
-    Parameters
-    ----------
-    path
-        The gallery.
-    model, directory, grid, output, preprocessing, unchecked, threads, providers
-        As for :func:`whyface.xcos.open_model.open_model`.
-    storage
-        Storage of a new gallery.
-
-    Raises
-    ------
-    ModelError
-        If the model cannot be opened, or the gallery was made with another model.
-    OutputError
-        If the gallery cannot be written.
-    """
-    opened = open_model(
-        model,
-        directory=directory,
-        grid=grid,
-        output=output,
-        preprocessing=preprocessing,
-        unchecked=unchecked,
-        threads=threads,
-        providers=providers,
-    )
-    path = Path(path)
-    if (path / feature_file.FILE_NAME).is_file():
-        gallery = Gallery.open(path, opened.model, writable=True)
-        if (path / MODEL_NAME).is_file():
-            return gallery
-    else:
-        gallery = Gallery.create(path, opened.model, storage=storage)
-    asked = {
-        "model": model,
-        "grid": grid,
-        "output": output,
-        "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
-    }
-    write_atomic(path / MODEL_NAME, f"{json.dumps(asked, indent=1)}\n".encode())
-    return gallery
-
-
-def open_for_search(
-    path: Path | str,
-    *,
-    model: str | None = None,
-    writable: bool = False,
-    directory: Path | str | None = None,
-    threads: int | None = None,
-    providers: str | Sequence[str] = "cpu",
-) -> Gallery:
-    """Open a gallery with its model, by default from where it was when the gallery was created.
-
-    Parameters
-    ----------
-    path
-        The gallery.
-    model
-        Where the model is now, if it was moved; it must be the same model.
-    writable
-        Whether to open it for changes.
-    directory, threads, providers
-        As for :func:`whyface.xcos.open_model.open_model`.
-
-    Raises
-    ------
-    DataError
-        If there is no gallery, or its model is not recorded.
-    ModelError
-        If the model is missing or has changed.
-    """
-    path = Path(path)
-    if not (path / feature_file.FILE_NAME).is_file():
-        raise DataError(f"{path}: no gallery here; whyface gallery enroll makes one")
-    try:
-        asked: dict[str, Any] = read_json(path / MODEL_NAME)
-        where, grid, pixels = model or str(asked["model"]), asked["grid"], asked["preprocessing"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path / MODEL_NAME}: cannot be read, so the gallery's model is not known") from error
-    opened = open_model(
-        where,
-        directory=directory,
-        grid=grid,
-        output=asked.get("output"),
-        preprocessing=None if pixels is None else preprocessing_from_dict(pixels),
-        unchecked=True,  # it was tried when the gallery was created, and its SHA-256 must be the same
-        threads=threads,
-        providers=providers,
-    )
-    return Gallery.open(path, opened.model, writable=writable)
-
 
 LOOKS_ALIKE: Final = 0.55
 """Two faces above this score under different names are reported. It is above the match threshold, since every new

@@ -27,9 +27,13 @@ from whyface.errors import InputError, ModelError
 from whyface.explain.provenance import ThresholdSource
 from whyface.gallery.feature_file import intact
 from whyface.gallery.gallery import Gallery
+from whyface.gallery.opening import recorded_model
 from whyface.identify.evidential import EvidentialHead, load_evidential_head
 from whyface.models.embedder import l2_normalise
 from whyface.models.entry import ModelEntry
+from whyface.xcos.comparison import COSINE
+from whyface.xcos.grid import AttentionKind
+from whyface.xcos.open_model import known_entry
 from whyface.xcos.separable import unit_cells
 
 FloatArray = NDArray[np.floating[Any]]
@@ -216,6 +220,46 @@ def gallery_threshold(
         fmr=fmr,
         note=f"{how} from thresholds for single comparisons, see whyface.identify.gallery_people",
     )
+
+
+def threshold_for(
+    gallery: Gallery,
+    *,
+    model: str | None = None,
+    attention: AttentionKind | None = None,
+    threshold: float | None = None,
+    fmr: float | None = None,
+    fpir: float | None = None,
+) -> tuple[float, ThresholdSource]:
+    """Return the threshold of a gallery's search: the user's, that of one comparison, or by the gallery's size.
+
+    Raise InputError if several are given or one is out of range, and ModelError if none is on record.
+
+    Parameters
+    ----------
+    gallery
+        Opened with its model.
+    model
+        Where the model is now, if it was moved.
+    attention
+        By default the best available.
+    threshold, fmr, fpir
+        One of them, or none: the size of the gallery and :data:`TARGET_FPIR` then decide.
+    """
+    if sum(value is not None for value in (threshold, fmr, fpir)) > 1:
+        raise InputError("give one of --threshold, --fmr and --fpir, not several")
+    if threshold is not None:
+        if not -1 <= threshold <= 1:
+            raise InputError(f"a threshold must be in -1..1, got {threshold:g}")
+        return threshold, ThresholdSource(kind="user", name="set by the user")
+    entry = known_entry(model or recorded_model(gallery.path)["model"])
+    if entry is None:
+        raise ModelError(f"{gallery.layout.model}: no threshold was measured for this network; give --threshold")
+    used = attention or (gallery.model.default_kind if gallery.layout.kind == "grid" else COSINE)
+    if fmr is not None:
+        point = entry.operating_point(used, fmr=fmr)
+        return point.threshold, ThresholdSource.from_operating_point(point)
+    return gallery_threshold(entry, used, max(len(gallery), 1), fpir=TARGET_FPIR if fpir is None else fpir)
 
 
 def fpir_of(fmr: float, faces: int) -> float:

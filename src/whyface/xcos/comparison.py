@@ -221,6 +221,18 @@ def comparisons(model: FaceModel) -> dict[str, SearchableComparison]:
     return {COSINE: CosineComparison(model)}
 
 
+def unit_vectors(comparison: SearchableComparison, features: Features) -> NDArray[np.float32]:
+    """Return one unit vector per face, (N, D): the dot product of two is the score with uniform weights.
+
+    Parameters
+    ----------
+    comparison
+        The comparison that computed the features; for embeddings these are the embeddings.
+    """
+    cells = comparison.cells(features)
+    return np.asarray(cells.reshape(len(cells), -1) / np.sqrt(cells.shape[1]), np.float32)
+
+
 def file_hashes(model: FaceModel) -> dict[str, str]:
     """Return SHA-256 of the files that determine a model's scores, by role."""
     pair = getattr(model, "pair", None)

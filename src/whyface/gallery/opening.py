@@ -1,0 +1,146 @@
+"""Open a gallery with its model, which its folder has on record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from whyface.errors import DataError
+from whyface.files.guarded import read_json
+from whyface.files.integrity import write_atomic
+from whyface.gallery import feature_file
+from whyface.gallery.feature_file import Storage
+from whyface.gallery.gallery import Gallery
+from whyface.models.preprocessing import Preprocessing, preprocessing_from_dict
+from whyface.xcos.open_model import open_model
+
+MODEL_NAME: Final = "model.json"
+"""File in the gallery's folder that records how its model was opened."""
+
+
+def open_or_create(
+    path: Path | str,
+    model: str,
+    *,
+    storage: Storage = "int16",
+    directory: Path | str | None = None,
+    grid: str | None = None,
+    output: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    unchecked: bool = False,
+    threads: int | None = None,
+    providers: str | Sequence[str] = "cpu",
+) -> Gallery:
+    """Open a gallery for writing, or create it.
+
+    Parameters
+    ----------
+    path
+        The gallery.
+    model, directory, grid, output, preprocessing, unchecked, threads, providers
+        As for :func:`whyface.xcos.open_model.open_model`.
+    storage
+        Storage of a new gallery.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be opened, or the gallery was made with another model.
+    OutputError
+        If the gallery cannot be written.
+    """
+    opened = open_model(
+        model,
+        directory=directory,
+        grid=grid,
+        output=output,
+        preprocessing=preprocessing,
+        unchecked=unchecked,
+        threads=threads,
+        providers=providers,
+    )
+    path = Path(path)
+    if (path / feature_file.FILE_NAME).is_file():
+        gallery = Gallery.open(path, opened.model, writable=True)
+        if (path / MODEL_NAME).is_file():
+            return gallery
+    else:
+        gallery = Gallery.create(path, opened.model, storage=storage)
+    asked = {
+        "model": model,
+        "grid": grid,
+        "output": output,
+        "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
+    }
+    write_atomic(path / MODEL_NAME, f"{json.dumps(asked, indent=1)}\n".encode())
+    return gallery
+
+
+def open_for_search(
+    path: Path | str,
+    *,
+    model: str | None = None,
+    writable: bool = False,
+    directory: Path | str | None = None,
+    threads: int | None = None,
+    providers: str | Sequence[str] = "cpu",
+) -> Gallery:
+    """Open a gallery with its model, by default from where it was when the gallery was created.
+
+    Parameters
+    ----------
+    path
+        The gallery.
+    model
+        Where the model is now, if it was moved; it must be the same model.
+    writable
+        Whether to open it for changes.
+    directory, threads, providers
+        As for :func:`whyface.xcos.open_model.open_model`.
+
+    Raises
+    ------
+    DataError
+        If there is no gallery, or its model is not recorded.
+    ModelError
+        If the model is missing or has changed.
+    """
+    path = Path(path)
+    if not (path / feature_file.FILE_NAME).is_file():
+        raise DataError(f"{path}: no gallery here; whyface gallery enroll makes one")
+    asked = recorded_model(path)
+    pixels = asked["preprocessing"]
+    opened = open_model(
+        model or asked["model"],
+        directory=directory,
+        grid=asked["grid"],
+        output=asked["output"],
+        preprocessing=None if pixels is None else preprocessing_from_dict(pixels),
+        # It was tried when the gallery was created, and its SHA-256 must be the same.
+        unchecked=True,
+        threads=threads,
+        providers=providers,
+    )
+    return Gallery.open(path, opened.model, writable=writable)
+
+
+def recorded_model(path: Path | str) -> dict[str, Any]:
+    """Return how the model of a gallery was opened: ``model``, ``grid``, ``output`` and ``preprocessing``.
+
+    Raises
+    ------
+    DataError
+        If that is not on record.
+    """
+    path = Path(path)
+    try:
+        asked = read_json(path / MODEL_NAME)
+        return {
+            "output": asked.get("output"),
+            **{key: asked[key] for key in ("grid", "preprocessing")},
+            "model": str(asked["model"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path / MODEL_NAME}: cannot be read, so the gallery's model is not known") from error
