@@ -113,3 +113,13 @@ def test_lines_differ_in_more_than_colour(summary: Summary) -> None:
         (one.get_color(), one.get_linestyle(), str(vars(one)["_unscaled_dash_pattern"])) for one in figure.axes[0].lines
     }
     assert len(looks) == 3
+
+
+def test_separable_pairs_are_said_to_be_so(summary: Summary) -> None:
+    perfect = made_up(50.0)
+    said = [text.get_text() for text in det_figure({"cosine": perfect}, title="DET").axes[0].texts]
+    assert "separates all\n400 genuine from all 400 impostor pairs" in said[0]
+    both = [text.get_text() for text in det_figure({"l": summary, "u": perfect}, title="DET").axes[0].texts]
+    assert len(both) == 1
+    assert both[0].count(":") == 2
+    assert not det_figure({"cosine": summary}, title="DET").axes[0].texts

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,27 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         save_figure(figure(), path)
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_the_text_of_an_svg_stays_text(tmp_path: Path) -> None:
+    one = save_figure(figure(), tmp_path / "a.svg").read_bytes()
+    assert b">whyface</text>" in one
+    assert b"Verdana, sans-serif" in one
+    assert one == save_figure(figure(), tmp_path / "b.svg").read_bytes()
+
+
+def test_the_settings_of_other_figures_stay() -> None:
+    from matplotlib import rcParams
+
+    before = dict(rcParams)
+    save_figure(figure(), io.BytesIO(), kind="svg")
+    assert dict(rcParams) == before
+
+
+@pytest.mark.parametrize(("kind", "start"), [(None, b"\x89PNG"), ("pdf", b"%PDF"), ("SVG", b"<?xml")])
+def test_an_open_file_is_written_to(kind: str | None, start: bytes) -> None:
+    target = io.BytesIO()
+    assert save_figure(figure(), target, kind=kind) is target
+    assert target.getvalue().startswith(start)
+    with pytest.raises(OutputError, match="cannot write figures as .bmp"):
+        save_figure(figure(), io.BytesIO(), kind="bmp")

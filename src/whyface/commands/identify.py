@@ -345,20 +345,20 @@ def _picture(candidate: Candidate, photos: Path | None, aligned: bool, threads: 
 
 
 def _save_words(told: UncertaintyWords, probe: Face, path: Path) -> None:
-    from whyface.figures.identify import erased_words_figure  # noqa: PLC0415 - start fast
-    from whyface.figures.style import save_figure  # noqa: PLC0415
+    from whyface.figures.style import save_figure  # noqa: PLC0415 - start fast
+    from whyface.figures.words import erased_words_figure  # noqa: PLC0415
 
     import_matplotlib()
 
     subtitle = f"Each word's place painted {told.eraser}, one at a time; the likeliest person is {told.person}"
     bars = [(word.name, word.uncertainty) for word in told.words[:10]]
-    chance = sum(word.by_chance for word in told.words[:10]) / len(bars)
     figure = erased_words_figure(
         probe.image,
         bars,
         told.uncertainty,
         title="Which words the answer depends on",
         subtitle=subtitle,
-        by_chance=chance,
+        limits=[word.limit for word in told.words[:10]],
+        sentence=f"{told.describe()}.",
     )
     save_figure(figure, path)

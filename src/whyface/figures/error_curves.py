@@ -271,6 +271,22 @@ def det_figure(summaries: Mapping[str, Summary], *, title: str, subtitle: str = 
     axes.plot(ends, ends, color=MUTED, lw=0.8)
     for kind, summary in summaries.items():
         _draw(page, kind, summary, lowest)
+    separable = [KIND_NAMES.get(kind, kind) for kind, summary in summaries.items() if summary.eer == 0]
+    if separable:
+        which = "" if len(separable) == len(summaries) else f"{', '.join(separable)}:\n"
+        axes.text(
+            *(0.5, 0.5),
+            f"{which}a threshold separates all\n{page.genuine} genuine from all {page.impostors} impostor pairs,\n"
+            "so there is no curve: both rates are 0 there",
+            transform=axes.transAxes,
+            size=10,
+            color=INK,
+            family=FONT,
+            ha="center",
+            va="center",
+            linespacing=1.6,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 6},
+        )
     ticks = [tick for tick in _TICKS if lowest <= tick <= highest]
     labels = [f"{100 * tick:g}" for tick in ticks]
     axes.set_xticks(probit(ticks), labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +35,9 @@ _RIGHT: Final = 380
 _ROW: Final = _SIDE + 62
 _BARS: Final = 9
 _TEXT, _LEADING = 11, 1.5
+
+NO_PHOTO: Final = "photo not at hand:\ngive the enrolled folder\nwith --photos"
+"""What stands where a candidate's photo would be."""
 
 
 def identification_figure(
@@ -157,7 +160,7 @@ def _candidate(
     sheet.text(_left(0), y - 12, name, size=11, weight="bold")
     axes = _panel(sheet, 0, y, "face" if first else "next face")
     if picture is None:
-        axes.text(0.5, 0.5, "photo not available", size=9, color=MUTED, ha="center", va="center", family=FONT)
+        axes.text(0.5, 0.5, NO_PHOTO, size=9, color=MUTED, ha="center", va="center", family=FONT, linespacing=1.6)
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
@@ -175,6 +178,8 @@ def _candidate(
             norm = panels.similarity_norm(found.threshold)
             panels.draw_cells(axes, candidate.similarity, panels.DIVERGING, norm)
         panels.hatch(axes, unseen)
+        meaning = "red: commoner among strangers" if found.usual is not None else f"red: below {found.threshold:.2f}"
+        sheet.text(_left(1), y + _SIDE + 19, meaning, size=8.8, color=MUTED)
         weights = 100 * candidate.attention
         scale = panels.weight_norm(weights)
         axes = _titled(sheet, 2, y, "Weight, %")
@@ -188,6 +193,8 @@ def _candidate(
         axes = _titled(sheet, 3, y, title)
         panels.draw_cells(axes, neutral, panels.DIVERGING, panels.share_norm(neutral), numbers=points, digits=1)
         panels.hatch(axes, unseen)
+        # A place adds little and is red although its number is positive.
+        sheet.text(_left(3), y + _SIDE + 19, "red: less than its share of the threshold", size=8.8, color=MUTED)
 
 
 def _difference(sheet: Sheet, found: Identification, difference: NDArray[np.float64], y: float) -> None:
@@ -241,103 +248,6 @@ def _panel(sheet: Sheet, column: int, y: float, label: str) -> Axes:
 def _titled(sheet: Sheet, column: int, y: float, title: str) -> Axes:
     sheet.text(_left(column), y - 12, title, size=10, color=INK)
     return _panel(sheet, column, y, title)
-
-
-_GREEN: Final = "#1b7837"
-_FACE: Final = 224
-_SPAN: Final = 30
-
-
-def erased_words_figure(
-    face: NDArray[np.uint8],
-    rises: Sequence[tuple[str, float]],
-    original: float,
-    *,
-    title: str,
-    subtitle: str = "",
-    by_chance: float | None = None,
-) -> Figure:
-    """Draw the uncertainty with each word's place erased.
-
-    Raise InputError if there are no words or more than twelve.
-
-    Parameters
-    ----------
-    rises
-        Word and u with its place erased, in the order shown; one to twelve.
-    original
-        u of the original face: the first bar, in green.
-    by_chance
-        u with random places of the same area erased, drawn as a line.
-    """
-    if not 1 <= len(rises) <= 12:
-        raise InputError(f"the figure shows one to twelve words, got {len(rises)}")
-    step, top = 27, 112
-    height = max(top + (len(rises) + 1) * step + 84, top + _FACE + 56)
-    sheet = Sheet(960, height)
-    sheet.text(40, 44, sheet.shorten(sheet.printable(title), 880, 15, "bold"), size=15, weight="bold")
-    sheet.text(40, 70, sheet.shorten(sheet.printable(subtitle), 880, 9.5), size=9.5, color=MUTED)
-    picture = sheet.figure.add_axes(sheet.box(40, top, _FACE, _FACE))
-    picture.imshow(face, interpolation="bicubic")
-    picture.set_axis_off()
-    names = ["the original face", *(f"without {name}" for name, _ in rises)]
-    longest = max(sheet.measure(name, 10) for name in names)
-    x = min(40 + _FACE + 36 + longest + 10, 560)
-    axes = sheet.figure.add_axes(sheet.box(x, top - 4, 900 - x, (len(rises) + 1) * step + 8))
-    axes.set_label("uncertainty")
-    values = [original, *(value for _, value in rises)]
-    places = list(range(len(values)))
-    low, high = min(values), max(*values, by_chance or 0.0)
-    # u of a certain face is tiny; only a logarithmic axis shows it next to the values after erasing.
-    logarithmic = 0 < low < high / _SPAN
-    start = 10 ** (np.floor(np.log10(low)) - 0.3) if logarithmic else 0.0
-    end = high * (high / start) ** 0.16 if logarithmic else max(1.14 * high, 1e-6)
-    if logarithmic:
-        axes.set_xscale("log")
-    axes.barh(
-        places, [value - start for value in values], left=start, height=0.62, color=[_GREEN] + [BLUE] * len(rises)
-    )
-    for place, value in zip(places, values, strict=True):
-        axes.annotate(
-            shown(value),
-            (value, place),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            size=9,
-            color=INK,
-            family=FONT,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
-            zorder=3,
-        )
-    axes.axvline(original, color=_GREEN, linewidth=1, dashes=(3, 2), linestyle="--")
-    if by_chance is not None:
-        axes.axvline(by_chance, color=MUTED, linewidth=1.2, linestyle=":")
-        axes.annotate(
-            "random places",
-            (by_chance, 1.0),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="center",
-            size=8.5,
-            color=MUTED,
-            family=FONT,
-        )
-    axes.set_ylim(len(values) - 0.4, -0.6)
-    axes.set_xlim(start, end)
-    axes.set_yticks(places, names)
-    axes.tick_params(axis="y", length=0, labelsize=10, labelcolor=INK, labelfontfamily=FONT, pad=6)
-    axes.tick_params(axis="x", labelsize=8.5, labelcolor=MUTED, labelfontfamily=FONT, color=HAIRLINE, length=3)
-    axes.set_xlabel("uncertainty u", size=9.5, color=INK, family=FONT, labelpad=6)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(HAIRLINE)
-    return sheet.figure
-
-
-def shown(value: float) -> str:
-    """Format an uncertainty, a small one with one significant digit."""
-    return f"{value:.3f}" if value >= 0.01 else f"{value:.1g}"
 
 
 # Of the group photo, in pixels of the figure.

@@ -60,7 +60,9 @@ class _Layout:
         per_band = math.ceil(methods / bands)
         columns = 1 + per_band
         gaps = 2 * _MARGIN + (columns - 1) * _GAP
-        side = min(max((_NARROWEST - gaps) // columns, _SMALLEST), _LARGEST)
+        # A single method gets larger panels instead of an empty column.
+        largest = _LARGEST if methods > 1 else _NARROWEST
+        side = min(max((_NARROWEST - gaps) // columns, _SMALLEST), largest)
         height = _TOP + bands * (2 * side + 12 + _BELOW) + 10
         return cls(Sheet(max(_NARROWEST, gaps + columns * side), height), side, bands, per_band)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import threading
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeVar
 
@@ -83,9 +85,22 @@ def _drawn(fig: Figure, suffix: str, name: str, dpi: float | None) -> bytes:
         fig.savefig(buffer, format=suffix[1:], dpi=dpi or fig.dpi, metadata=_METADATA[suffix])
         return buffer.getvalue()
     # A fixed salt: without it, the names inside differ from run to run. These settings are shared by all threads.
-    with _SETTINGS, rc_context({"svg.fonttype": "none", "svg.hashsalt": "whyface"}):
+    with _SETTINGS, rc_context({"svg.fonttype": "none", "svg.hashsalt": "whyface"}), _photos_as_they_are(fig):
         fig.savefig(buffer, format="svg", metadata=_METADATA[suffix])
     return buffer.getvalue().replace(f"'{FONT}'".encode(), f"'{FONT}', Verdana, sans-serif".encode())
+
+
+@contextmanager
+def _photos_as_they_are(fig: Figure) -> Iterator[None]:
+    """Leave enlarging photos to the reader's program; matplotlib would store the enlarged pixels."""
+    enlarged = [image for axes in fig.axes for image in axes.images if image.get_interpolation() == "bicubic"]
+    for image in enlarged:
+        image.set_interpolation("none")
+    try:
+        yield
+    finally:
+        for image in enlarged:
+            image.set_interpolation("bicubic")
 
 
 INK: Final = "#1b1f24"

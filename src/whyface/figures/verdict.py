@@ -187,7 +187,7 @@ def _maps(sheet: Sheet, explanation: Explanation) -> None:
         sheet,
         4,
         f"In points of 0.01; the {c.size - int(unseen.sum())} numbers{hidden} add up to the score, "
-        f"{100 * explanation.score:.1f}. Blue is more than the place's share of the threshold, red less.",
+        f"{100 * explanation.score:.1f}. Blue: more than the place's share of the threshold; red: less, also above 0.",
     )
 
 
@@ -199,8 +199,8 @@ def _telling(sheet: Sheet, axes: Axes, similarity: NDArray[np.float32], telling:
     _caption(
         sheet,
         2,
-        "Numbers: how alike the faces are, 1 the same, 0 unrelated. Colours: how telling that is there: blue is "
-        "commoner for one person, red for strangers.",
+        "Numbers: how alike, 1 the same, 0 unrelated. Colours: how telling that is there: blue is commoner for one "
+        "person, red for strangers, even if high.",
     )
 
 

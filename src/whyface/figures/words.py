@@ -1,7 +1,8 @@
-"""The figure of words: both faces with the place of each word erased, and the change of the similarity."""
+"""The figures of words: places erased, and the change of the similarity, or of the uncertainty about one face."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from whyface.explain.provenance import NO_GRID
 from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
 from whyface.figures.panels import face_labels
-from whyface.figures.style import BLUE, HAIRLINE, INK, MUTED, RED, Sheet, Weight
+from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet, Weight
 from whyface.words.report_writing import describe_words
 from whyface.words.sim2word import PublishedPair, display_score
 from whyface.words.word_maps import erased_faces
@@ -261,3 +262,102 @@ def _footer(sheet: Sheet, report: WordReport) -> None:
     ]
     text = sheet.shorten("  \N{MIDDLE DOT}  ".join(parts), _WIDTH - 2 * _MARGIN, 8)
     sheet.text(_MARGIN, sheet.height - 16, text, size=8, color=MUTED)
+
+
+_GREEN: Final = "#1b7837"
+_PHOTO: Final = 224
+_SPAN: Final = 30
+
+
+def erased_words_figure(
+    face: NDArray[np.uint8],
+    rises: Sequence[tuple[str, float]],
+    original: float,
+    *,
+    title: str,
+    subtitle: str = "",
+    limits: Sequence[float] | None = None,
+    sentence: str = "",
+) -> Figure:
+    """Draw the uncertainty with each word's place erased.
+
+    Raise InputError if there are no words or more than twelve.
+
+    Parameters
+    ----------
+    rises
+        Word and u with its place erased, in the order shown; one to twelve.
+    original
+        u of the original face: the first bar, in green.
+    limits
+        For each word, what u must exceed to differ from chance: a mark on its bar.
+    sentence
+        What follows from it, written below.
+    """
+    if not 1 <= len(rises) <= 12:
+        raise InputError(f"the figure shows one to twelve words, got {len(rises)}")
+    if limits is not None and len(limits) != len(rises):
+        raise InputError(f"{len(rises)} words need as many limits, got {len(limits)}")
+    step, top = 27, 112
+    height = max(top + (len(rises) + 1) * step + 84, top + _PHOTO + 56)
+    ruler = Sheet(960, 100)
+    said = ruler.wrap(ruler.printable(sentence), 880, 10.5) if sentence else ""
+    sheet = Sheet(960, height + (26 * (said.count("\n") + 1) + 10 if said else 0))
+    if said:
+        sheet.text(40, height + 8, said, size=10.5)
+    sheet.text(40, 44, sheet.shorten(sheet.printable(title), 880, 15, "bold"), size=15, weight="bold")
+    sheet.text(40, 70, sheet.shorten(sheet.printable(subtitle), 880, 9.5), size=9.5, color=MUTED)
+    picture = sheet.figure.add_axes(sheet.box(40, top, _PHOTO, _PHOTO))
+    picture.imshow(face, interpolation="bicubic")
+    picture.set_axis_off()
+    names = ["the original face", *(f"without {name}" for name, _ in rises)]
+    longest = max(sheet.measure(name, 10) for name in names)
+    x = min(40 + _PHOTO + 36 + longest + 10, 560)
+    axes = sheet.figure.add_axes(sheet.box(x, top - 4, 900 - x, (len(rises) + 1) * step + 8))
+    axes.set_label("uncertainty")
+    values = [original, *(value for _, value in rises)]
+    places = list(range(len(values)))
+    low, high = min(values), max(*values, *(limits or ()))
+    # u of a certain face is tiny; only a logarithmic axis shows it next to the values after erasing.
+    logarithmic = 0 < low < high / _SPAN
+    start = 10 ** (np.floor(np.log10(low)) - 0.3) if logarithmic else 0.0
+    end = high * (high / start) ** 0.16 if logarithmic else max(1.14 * high, 1e-6)
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.barh(
+        places, [value - start for value in values], left=start, height=0.62, color=[_GREEN] + [BLUE] * len(rises)
+    )
+    for place, value in zip(places, values, strict=True):
+        # Behind the mark of the limit, too.
+        reach = value if limits is None or place == 0 else max(value, limits[place - 1])
+        axes.annotate(
+            shown(value),
+            (reach, place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            size=9,
+            color=INK,
+            family=FONT,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+            zorder=3,
+        )
+    axes.axvline(original, color=_GREEN, linewidth=1, dashes=(3, 2), linestyle="--")
+    if limits is not None:
+        axes.plot(limits, places[1:], "|", color=INK, markersize=16, markeredgewidth=1.6, zorder=4, label="limit")
+        note = "mark: what u must exceed to differ from random places of the same size (5 %, corrected for the choice)"
+        sheet.text(40, 92, note, size=9, color=MUTED)
+    axes.set_ylim(len(values) - 0.4, -0.6)
+    axes.set_xlim(start, end)
+    axes.set_yticks(places, names)
+    axes.tick_params(axis="y", length=0, labelsize=10, labelcolor=INK, labelfontfamily=FONT, pad=6)
+    axes.tick_params(axis="x", labelsize=8.5, labelcolor=MUTED, labelfontfamily=FONT, color=HAIRLINE, length=3)
+    axes.set_xlabel("uncertainty u", size=9.5, color=INK, family=FONT, labelpad=6)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(HAIRLINE)
+    return sheet.figure
+
+
+def shown(value: float) -> str:
+    """Format an uncertainty, a small one with one significant digit."""
+    return f"{value:.3f}" if value >= 0.01 else f"{value:.1g}"
