@@ -21,6 +21,7 @@ CALLS: Final = frozenset(
         *(("Image", "open"), ("cv2", "imread"), ("cv2", "imdecode"), ("pillow_heif", "open_heif")),
         *(("np", "load"), ("np", "fromfile"), ("np", "memmap"), ("np", "loadtxt"), ("np", "genfromtxt")),
         *(("csv", "reader"), ("csv", "DictReader"), ("sqlite3", "connect"), ("runtime", "InferenceSession")),
+        *(("base64", "b64decode"), ("uvicorn", "Config"), ("uvicorn", "Server")),
         *(("parquet", "read_table"), ("parquet", "ParquetFile"), ("onnxruntime", "InferenceSession")),
     }
 )
