@@ -25,6 +25,7 @@ LAYERS = (
     ("page",),
     ("verification",),
     ("record_check",),
+    ("folder_search",),
     ("service",),
     ("commands",),
     ("cli",),

@@ -19,6 +19,7 @@ from whyface.commands.benchmark import benchmark
 from whyface.commands.check import check
 from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
+from whyface.commands.faces import analyse, detect, find, represent
 from whyface.commands.gallery import app as gallery
 from whyface.commands.identify import identify
 from whyface.commands.mask import mask
@@ -65,6 +66,10 @@ app.command()(models)
 app.command()(evaluate)
 app.command()(test)
 app.command()(explain)
+app.command()(detect)
+app.command()(represent)
+app.command()(analyse)
+app.command()(find)
 app.command()(identify)
 app.command()(train)
 app.command()(export)

@@ -149,5 +149,5 @@ def test_blended_figure_speaks_of_green_and_pink() -> None:
 def test_one_method_fills_the_sheet() -> None:
     for methods in (["xface"], ["xface", "xcos"], ["xface"] * 3):
         figure = methods_figure([explanation(name) for name in methods], FACE, FACE)
-        right = max(axes.get_position().x1 for axes in figure.axes if axes.get_label().endswith((" A", " B")))
+        right = max(axes.get_position().x1 for axes in figure.axes if str(axes.get_label()).endswith((" A", " B")))
         assert right > 0.94

@@ -32,8 +32,7 @@ OtherModel = Annotated[
         help="New path of the gallery's model, if it was moved; it must be the same model.", show_default=False
     ),
 ]
-UNREADABLE: Final = "(unreadable)"
-"""Stands for a name or a source that is damaged."""
+UNREADABLE: Final = "(unreadable)"  # a name or a source that is damaged
 
 
 class Bits(StrEnum):
@@ -75,7 +74,6 @@ def enroll(
     from whyface.gallery.enroll import enroll_folder, people_of  # noqa: PLC0415
     from whyface.gallery.opening import open_or_create  # noqa: PLC0415
 
-    threads = options.threads
     if not folder.exists():
         raise InputError(f"{folder}: no such folder or tar file")
     # Do not create a gallery if there is nobody to enroll.
@@ -91,7 +89,7 @@ def enroll(
         preprocessing=options.preprocessing,
         unchecked=options.unchecked,
         providers=options.device,
-        threads=threads,
+        threads=options.threads,
     )
     with opened, progress_bar("enrolling pictures") as progress:
         report = enroll_folder(
@@ -100,7 +98,7 @@ def enroll(
             aligned=aligned,
             find_doubts=doubts,
             accept_poor=accept_poor,
-            threads=threads,
+            threads=options.threads,
             progress=progress,
         )
         faces, people = len(opened), len(opened.names())

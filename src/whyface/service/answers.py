@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from PIL import Image
 
 from whyface.errors import FaceError, InputError, WhyfaceError
-from whyface.explain.provenance import FaceInfo
-from whyface.explain.verdict import doubt_about_face
+from whyface.explain.trust import doubt_about_face
 from whyface.faces.centerface import FILE, CenterFaceDetector, CentreSettings, open_centerface
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face, load_faces
@@ -24,6 +23,7 @@ from whyface.identify.gallery_people import threshold_for
 from whyface.identify.group import identify_group
 from whyface.service.limits import Limits
 from whyface.verification import Verification, Verifier
+from whyface.words.analysis import described_face
 from whyface.xcos.comparison import unit_vectors
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Answers:
     def detect(self, photo: bytes) -> dict[str, Any]:
         """Return all faces of a photo: box, landmarks, transform, quality."""
         found = self.faces(photo, "photo")
-        return {"faces": [{**FaceInfo.from_face(face).to_dict(), "doubt": doubt_about_face(face)} for face in found]}
+        return {"faces": [described_face(face) for face in found]}
 
     def represent(self, photo: bytes, *, aligned: bool = False) -> dict[str, Any]:
         """Return the vector of each face of a photo; the dot product of two is the score with uniform weights."""
@@ -92,7 +92,7 @@ class Answers:
         comparison = self.verifier.method.comparison
         vectors = unit_vectors(comparison, comparison.features(stack_faces(found)))
         described = [
-            {**FaceInfo.from_face(face).to_dict(), "embedding": [float(str(value)) for value in vector]}
+            {**described_face(face), "embedding": [float(str(value)) for value in vector]}
             for face, vector in zip(found, vectors, strict=True)
         ]
         return {"model": {"name": comparison.name, "sha256": comparison.sha256}, "faces": described}
