@@ -25,8 +25,8 @@ from whyface.commands.identify import identify
 from whyface.commands.mask import mask
 from whyface.commands.page import page
 from whyface.commands.patch import app as patch
-from whyface.commands.suite import test
 from whyface.commands.serve import serve
+from whyface.commands.suite import test
 from whyface.commands.train import export, import_, train
 from whyface.commands.verify import demo, models, verify
 from whyface.commands.words import app as words
