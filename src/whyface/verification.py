@@ -13,7 +13,7 @@ from whyface.errors import InputError
 from whyface.explain.deepface_form import deepface_form
 from whyface.explain.explanation import Explanation
 from whyface.explain.record import Clock, utc_now
-from whyface.explain.trust import doubt_about, measured
+from whyface.explain.trust import doubt_about, measured, without_probability
 from whyface.explain.verdict import FaceVerifier
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face, load_faces
@@ -74,6 +74,11 @@ class Verification:
     def probability(self) -> float | None:
         """Calibrated probability of "same person", in [0, 1]; None for a model without a calibration."""
         return self.explanation.probability
+
+    @property
+    def log10_lr(self) -> float | None:
+        """Common logarithm of the likelihood ratio; None for a model without a calibration."""
+        return self.explanation.log10_lr
 
     def __bool__(self) -> bool:
         """Refuse, since "is there a result" and "is it a match" are easily confused; use :attr:`is_match`.
@@ -317,10 +322,7 @@ class Verifier(FaceVerifier):
         if scores.size == 1:
             return found
         explanation = replace(
-            found.explanation,
-            probability=None,
-            probability_source=None,
-            probability_bound=None,
+            without_probability(found.explanation),
             settings={**found.explanation.settings, "pairs_compared": int(scores.size)},
             sentences=(*found.explanation.sentences, *_choice(found, scores.shape, int((~fit).sum()))),
         )

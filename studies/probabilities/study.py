@@ -104,7 +104,9 @@ def main() -> None:
             )
             args.figure.parent.mkdir(parents=True, exist_ok=True)
             save_figure(reliability_figure(results, title=title, subtitle=subtitle), args.figure, dpi=150)
-    update_entry(args.zoo, args.model, confidence=shipped)
+    # The curve with quality is that of studies.probabilities.evidence, which is not replaced here.
+    kept = {kind: known.to_dict() for kind, known in entry.confidence.items() if known.kind == "platt-quality"}
+    update_entry(args.zoo, args.model, confidence=shipped | kept)
     record = {
         "model": args.model,
         "sha256": {role: file.sha256 for role, file in entry.files.items()},

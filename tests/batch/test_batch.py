@@ -255,6 +255,8 @@ def test_killed_hard(noise: Path, tmp_path: Path) -> None:
         str(table),
         "--data",
         str(noise),
+        "--model",
+        ALIGNED.model,
         "--aligned",
         "--accept-poor",
         "--out",

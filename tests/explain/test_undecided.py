@@ -14,8 +14,10 @@ from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.sentences import describe
 from whyface.explain.trust import doubt_about, measured, with_doubt
+from whyface.explain.usual import Telling
 from whyface.faces.face import Face
 from whyface.faces.quality import FaceQuality, HeadPose, measure_crop
+from whyface.models.calibration import LikelihoodRatio
 
 PLAIN = measure_crop(np.full((112, 112, 3), 90, np.uint8))
 GOOD = replace(PLAIN, unified=0.9, pose=HeadPose(1.0, -2.0, 3.0), inter_eye_distance=41.5)
@@ -38,6 +40,7 @@ def explanation(first: FaceQuality | None, second: FaceQuality | None, **changes
         "model": ModelInfo("any"),
         "probability": 0.99,
         "probability_source": "somewhere",
+        "likelihood": LikelihoodRatio(2.0, -3.0, 4.0, "somewhere"),
         "faces": (FaceInfo(quality=first), FaceInfo(quality=second)),
         "sentences": ("One.", "Two."),
         **GRID,
@@ -67,7 +70,7 @@ def test_what_is_undecided_keeps_its_score_and_nothing_else() -> None:
     found = with_doubt(explanation(BLURRED, BLURRED))
     assert (found.verdict, found.is_match, found.undecided) == ("undecided", False, True)
     assert found.score == 0.6 and found.doubt == "both faces are too blurred to compare"
-    assert found.probability is None and found.probability_source is None
+    assert found.probability is None and found.probability_source is None and found.log10_lr is None
     assert not found.has_grid and found.contributions is None and found.attention_kind is None
     assert found.sentences == describe(found)
     assert found.sentences[0] == "Undecided: both faces are too blurred to compare."
@@ -78,7 +81,7 @@ def test_accepting_poor_faces_keeps_the_verdict_and_marks_it() -> None:
     found = with_doubt(explanation(BLURRED, GOOD), accept_poor=True)
     assert (found.verdict, found.undecided) == ("match", False) and found.has_grid
     assert found.doubt == "the first face is too blurred to compare"
-    assert found.probability is None
+    assert found.probability is None and found.log10_lr is None
     assert found.sentences[:2] == ("One.", "Two.") and "the first face is too blurred" in found.sentences[2]
 
 
@@ -89,11 +92,12 @@ def test_good_and_unmeasured_faces_change_nothing(faces: tuple[FaceQuality | Non
 
 
 def test_no_reasons_or_probability_can_be_given_for_what_is_undecided() -> None:
-    bare = {"probability": None, "probability_source": None, **dict.fromkeys(GRID)}
+    bare = {"probability": None, "probability_source": None, "likelihood": None, **dict.fromkeys(GRID)}
     with pytest.raises(InputError, match="needs the doubt"):
         explanation(GOOD, GOOD, undecided=True, **bare)
-    for kept in ("probability", "grid"):
-        given = bare | (GRID if kept == "grid" else {"probability": 0.5, "probability_source": "x"})
+    ratio = {"likelihood": LikelihoodRatio(1.0, -3.0, 4.0, "x")}
+    for kept in (GRID, {"probability": 0.5, "probability_source": "x"}, ratio):
+        given = bare | kept
         with pytest.raises(InputError, match="no reasons and no probability"):
             explanation(GOOD, GOOD, undecided=True, doubt="why", **given)
 
@@ -106,6 +110,18 @@ def test_json_gives_it_back(accept_poor: bool) -> None:
     record = json.loads(found.to_json())
     assert record["verdict"] == ("match" if accept_poor else "undecided")
     assert record["faces"][0]["quality"]["shortcoming"] == "too blurred"
+
+
+def test_what_tells_at_places_does_not_multiply_into_the_likelihood_ratio() -> None:
+    """Places are not independent: neighbours see the same, so their ratios are shown and never combined."""
+    plain = explanation(GOOD, GOOD)
+    flat = np.zeros((7, 7), np.float32)
+    telling = replace(Telling(flat, flat, flat, flat, "made up"), log_odds=np.full((7, 7), 2.0, np.float32))
+    found = replace(plain, telling=telling)
+    np.testing.assert_allclose(telling.log10_lr, 2 / np.log(10), rtol=1e-6)
+    assert found.log10_lr == plain.log10_lr == 2.0
+    again = Explanation.from_json(found.to_json())
+    assert again.likelihood == found.likelihood and again == found
 
 
 def test_explanations_of_the_first_schema_are_read() -> None:

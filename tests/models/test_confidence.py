@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whyface.errors import InputError, ModelError
-from whyface.models.calibration import Calibration, calibration_from_dict, percent
+from whyface.models.calibration import Calibration, LikelihoodRatio, calibration_from_dict, percent
 
 PLATT = Calibration("platt", {"slope": 10.0, "intercept": -3.0}, "LFW", 3000, 3000)
 ISOTONIC = Calibration("isotonic", {"scores": [0.1, 0.3, 0.5], "probabilities": [0.0, 0.5, 1.0]}, "LFW", 50, 100)
@@ -60,6 +60,53 @@ def test_quality_changes_slope_and_intercept() -> None:
     with pytest.raises(InputError, match="quality"):
         QUALITY.probability(0.5, quality=1.5)
     assert calibration_from_dict(QUALITY.to_dict()) == QUALITY
+
+
+BOUNDED = replace(QUALITY, bounds=(-1.5, 3.0))
+
+
+def test_a_likelihood_ratio_has_no_prior_and_stays_within_its_bounds() -> None:
+    # Equal numbers of pairs: the odds are the ratio; with a tenth of genuine pairs, it is ten times the odds.
+    assert PLATT.likelihood(0.5).log10 == pytest.approx(2 * np.log10(np.e))
+    rare = replace(PLATT, genuine_pairs=300, impostor_pairs=2700)
+    assert rare.likelihood(0.5).log10 == pytest.approx(2 * np.log10(np.e) + np.log10(9))
+    assert (PLATT.likelihood(0.5).low, PLATT.likelihood(0.5).high) == pytest.approx((-np.log10(3000), np.log10(3000)))
+    assert BOUNDED.likelihood(0.5, 0.5).log10 == pytest.approx(1.5 * np.log10(np.e))
+    high, low = BOUNDED.likelihood(9.0), BOUNDED.likelihood(-9.0)
+    assert (high.log10, high.bound, low.log10, low.bound) == (3.0, "at least", -1.5, "at most")
+    assert (BOUNDED.bound(9.0), BOUNDED.bound(-9.0), BOUNDED.bound(0.3)) == ("at least", "at most", None)
+    assert BOUNDED.probability(9.0) == pytest.approx(1000 / 1001)
+    assert high.source == "Platt with quality, fitted on made, 6000 pairs"
+    assert LikelihoodRatio.from_dict(json.loads(json.dumps(high.to_dict()))) == high
+    assert calibration_from_dict(json.loads(json.dumps(BOUNDED.to_dict()))) == BOUNDED
+    assert "bounds" not in PLATT.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("log10", "said"),
+    [
+        (0.2, "log10 LR 0.2: supports neither one person nor two"),
+        (0.9, "log10 LR 0.9: weak support for one person"),
+        (-2.5, "log10 LR -2.5: moderately strong support for two people"),
+        (3.5, "log10 LR 3.5: strong support for one person"),
+        (5.0, "log10 LR 5.0: very strong support for one person"),
+        (7.0, "log10 LR at least 7.0: extremely strong support for one person"),
+        (-3.0, "log10 LR at most -3.0: moderately strong support for two people"),
+    ],
+)
+def test_the_verbal_scale(log10: float, said: str) -> None:
+    assert LikelihoodRatio(log10, -3.0, 7.0, "made up").describe() == said
+
+
+@pytest.mark.parametrize("value", [4.0, -4.0, np.nan])
+def test_a_ratio_outside_its_bounds_is_refused(value: float) -> None:
+    with pytest.raises(InputError, match="between its bounds"):
+        LikelihoodRatio(value, -3.0, 3.0, "made up")
+    with pytest.raises(InputError, match="bounds of a calibration"):
+        replace(PLATT, bounds=(0.5, 3.0))
+    for bounds in ("ab", [1], [-1, None]):
+        with pytest.raises(ModelError):
+            calibration_from_dict({**PLATT.to_dict(), "bounds": bounds})
 
 
 def test_prior() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from whyface.batch.pair_source import PhotoFace, PhotoPair
 from whyface.errors import FaceError, PhotoError, shortened
 from whyface.explain.childhood import child_warnings
-from whyface.explain.trust import doubt_about, poorer_quality
+from whyface.explain.trust import doubt_about, lesser_recognisability
 from whyface.explain.verdict import FaceVerifier
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face
@@ -82,6 +82,7 @@ class PairResult:
     verdict: str | None = None
     probability: float | None = None
     probability_bound: str | None = None
+    log10_lr: float | None = None
     similarity: NDArray[np.float32] | None = None
     attention: NDArray[np.float32] | None = None
     error: str | None = None
@@ -227,11 +228,12 @@ class Comparer:
         if doubt is not None and not self.settings.accept_poor:
             return replace(judged, verdict=UNDECIDED)
         calibration = None if doubt is not None else self.verifier.calibration
-        probability, bound = None, None
+        probability, bound, log10_lr = None, None, None
         if calibration is not None:
-            quality = poorer_quality([a.quality, b.quality])
+            quality = lesser_recognisability([a.quality, b.quality])
             probability = calibration.probability(score, quality=quality, prior=self.verifier.prior)
             bound = calibration.bound(score, quality)
+            log10_lr = calibration.likelihood(score, quality).log10
         verdict = "match" if score > self.threshold else "no match"
         similarity, attention = maps
         return replace(
@@ -240,6 +242,7 @@ class Comparer:
             verdict=verdict,
             probability=probability,
             probability_bound=bound,
+            log10_lr=log10_lr,
             warning="; ".join(child_warnings(a.young, b.young)) or None,
             similarity=similarity,
             attention=attention,

@@ -20,7 +20,7 @@ PHOTOS: Final = ("a", "b")
 
 RESERVED: Final = frozenset(
     {"row", "verdict", "score", "threshold", "margin", "probability", "probability_bound", "error", "S", "W"}
-    | {"status", "doubt", "quality_a", "quality_b", "faces_a", "faces_b", "same_picture", "warning"}
+    | {"status", "doubt", "quality_a", "quality_b", "faces_a", "faces_b", "same_picture", "warning", "log10_lr"}
 )
 """Names of the columns of results."""
 

@@ -82,6 +82,7 @@ class ResultParts:
         fields += [("verdict", arrow.string())]
         fields += [(name, arrow.float64()) for name in ("score", "threshold", "margin", "probability")]
         fields += [(name, arrow.string()) for name in ("probability_bound", "status", "doubt", "error")]
+        fields += [("log10_lr", arrow.float64())]
         fields += [(name, arrow.float64()) for name in ("quality_a", "quality_b")]
         fields += [(name, arrow.int64()) for name in ("faces_a", "faces_b")] + [("same_picture", arrow.bool_())]
         fields += [("warning", arrow.string())]
@@ -129,6 +130,7 @@ class ResultParts:
             "margin": None if score is None else score - self._threshold,
             "probability": result.probability,
             "probability_bound": result.probability_bound,
+            "log10_lr": result.log10_lr,
             "status": result.status,
             "doubt": result.doubt,
             "error": result.error,

@@ -64,6 +64,9 @@ def verify(
     photo_b: Annotated[Path, typer.Argument(help="Second photo.", show_default=False)],
     options: ModelOptions,
     prior: Prior = None,
+    likelihood: Annotated[
+        bool, typer.Option("--likelihood", help="Print the likelihood ratio, with a phrase of ENFSI's scale.")
+    ] = False,
     figure: Figure = None,
     report: Annotated[
         Path | None,
@@ -113,7 +116,7 @@ def verify(
     if as_json:
         typer.echo(result.explanation.to_json(indent=2))
     else:
-        _print_result(result, figure)
+        _print_result(result, figure, likelihood=likelihood)
         if report is not None:
             typer.echo(f"Report: {report}")
     raise typer.Exit(exit_status(result.explanation))
@@ -148,10 +151,15 @@ def exit_status(explanation: Explanation) -> int:
     return MATCH if explanation.is_match else NO_MATCH
 
 
-def _print_result(result: Verification, figure: Path | None) -> None:
+def _print_result(result: Verification, figure: Path | None, *, likelihood: bool = False) -> None:
     typer.echo(verdict_line(result.explanation))
     if (line := probability_line(result.explanation)) is not None:
         typer.echo(line)
+    ratio = result.explanation.likelihood
+    if likelihood and not result.explanation.undecided:
+        typer.echo(
+            f"Likelihood ratio: {'none is on record' if ratio is None else f'{ratio.describe()} ({ratio.source})'}"
+        )
     print_choices(result.explanation)
     for sentence in result.sentences[1 if result.explanation.undecided else 0 :]:
         typer.echo(sentence)

@@ -17,7 +17,7 @@ from whyface.explain.record import Record
 from whyface.explain.usual import Telling
 from whyface.files import json_values as values
 from whyface.files.guarded import parse_json
-from whyface.models.calibration import Bound
+from whyface.models.calibration import Bound, LikelihoodRatio
 from whyface.models.operating_point import OperatingPoint
 from whyface.xcos.grid import AttentionKind
 
@@ -87,6 +87,8 @@ class Explanation:
         What the verdict cannot be relied on for, keys of :data:`whyface.explain.childhood.WARNINGS`.
     operating_points
         The model's measured thresholds with their error rates, for whoever asks what another threshold would do.
+    likelihood
+        The likelihood ratio with its bounds and origin; None where none was calibrated, or nothing is decided.
     record
         When and with which files and settings the verdict came about; None if that was not kept.
 
@@ -125,6 +127,7 @@ class Explanation:
     undecided: bool = False
     warnings: tuple[str, ...] = ()
     operating_points: tuple[OperatingPoint, ...] = ()
+    likelihood: LikelihoodRatio | None = None
     record: Record | None = None
 
     def __post_init__(self) -> None:
@@ -168,6 +171,11 @@ class Explanation:
     def margin(self) -> float:
         """Score minus threshold: how far the verdict is from flipping."""
         return self.score - self.threshold
+
+    @property
+    def log10_lr(self) -> float | None:
+        """Common logarithm of the likelihood ratio, above 0 for "same person"; None where none was calibrated."""
+        return None if self.likelihood is None else self.likelihood.log10
 
     @property
     def has_grid(self) -> bool:
@@ -215,6 +223,7 @@ class Explanation:
             "probability": self.probability,
             "probability_source": self.probability_source,
             "probability_bound": self.probability_bound,
+            "likelihood_ratio": None if self.likelihood is None else self.likelihood.to_dict(),
             "doubt": self.doubt,
             "warnings": list(self.warnings),
             "method": self.method,
@@ -242,12 +251,10 @@ class Explanation:
     def from_dict(cls, data: Mapping[str, Any]) -> Explanation:
         """Build from the result of :meth:`to_dict`; unknown keys are ignored.
 
-        Raises
-        ------
-        DataError
-            If the schema is unknown, a key is missing, a value is invalid, or the verdict contradicts the score.
+        Raise DataError if the schema is unknown, a key is missing, a value is invalid, or the verdict contradicts the
+        score.
         """
-        part = "the file"
+        part, key = "the file", "likelihood_ratio"
         schema = read_key(part, data, "schema", values.text)
         if schema not in READABLE:
             known = " and ".join(map(repr, READABLE))
@@ -278,6 +285,7 @@ class Explanation:
                 warnings=read_key(part, {"warnings": [], **data}, "warnings", _texts),
                 operating_points=read_key(part, {"operating_points": [], **data}, "operating_points", _points),
                 telling=None if first else read_key(part, data, "telling", _maybe(Telling.from_dict)),
+                likelihood=read_key(part, {key: None, **data}, key, _maybe(LikelihoodRatio.from_dict)),
                 record=read_key(part, {"record": None, **data}, "record", _maybe(Record.from_dict)),
                 **read,
             )
@@ -292,13 +300,7 @@ class Explanation:
 
     @classmethod
     def from_json(cls, source: str) -> Explanation:
-        """Build from the result of :meth:`to_json`.
-
-        Raises
-        ------
-        DataError
-            If the text is not strict JSON, and as :meth:`from_dict`.
-        """
+        """Build from what :meth:`to_json` returned; raise DataError if it is no JSON, or as :meth:`from_dict`."""
         try:
             data = parse_json(source)
         except ValueError as error:
@@ -317,7 +319,8 @@ class Explanation:
             raise InputError("explanation: the bound of a probability is 'at least' or 'at most'; give one or None")
         if self.undecided and self.doubt is None:
             raise InputError("explanation: an undecided verdict needs the doubt that leaves it open; give it in words")
-        if self.undecided and any(getattr(self, name) is not None for name in ("probability", "telling", *_ARRAYS)):
+        names = ("probability", "likelihood", "telling", *_ARRAYS)
+        if self.undecided and any(getattr(self, name) is not None for name in names):
             raise InputError("explanation: an undecided verdict has no reasons and no probability; leave them out")
         if self.attention_kind not in (None, "u", "p", "l"):
             raise InputError(f"explanation: unknown kind of attention {self.attention_kind!r}; use 'u', 'p' or 'l'")

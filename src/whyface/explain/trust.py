@@ -17,7 +17,7 @@ from whyface.models.calibration import Calibration
 def with_probability(
     explanation: Explanation, calibration: Calibration | None, *, prior: float | None = None
 ) -> Explanation:
-    """Return the explanation with the probability of "same person" and the data that it was calibrated on.
+    """Return the explanation with its likelihood ratio, the probability of "same person" and where both come from.
 
     Parameters
     ----------
@@ -35,18 +35,19 @@ def with_probability(
     """
     if calibration is None:
         return explanation
-    quality = poorer_quality([None if face is None else face.quality for face in explanation.faces or ()])
+    quality = lesser_recognisability([None if face is None else face.quality for face in explanation.faces or ()])
     return replace(
         explanation,
         probability=calibration.probability(explanation.score, quality=quality, prior=prior),
         probability_source=calibration.describe(prior=prior),
         probability_bound=calibration.bound(explanation.score, quality),
+        likelihood=calibration.likelihood(explanation.score, quality),
     )
 
 
-def poorer_quality(faces: Sequence[FaceQuality | None]) -> float | None:
-    """Return the unified quality of the poorer face; None if none was measured."""
-    known = [face.unified for face in faces if face is not None and face.unified is not None]
+def lesser_recognisability(faces: Sequence[FaceQuality | None]) -> float | None:
+    """Return the recognisability of the less recognisable face, on which calibrations depend; None if not measured."""
+    known = [face.recognisability for face in faces if face is not None and face.recognisability is not None]
     return min(known, default=None)
 
 
@@ -95,15 +96,11 @@ def with_doubt(explanation: Explanation, *, accept_poor: bool = False) -> Explan
         return explanation
     if accept_poor:
         sentences = (*explanation.sentences, accepted(doubt))
-        explanation = replace(explanation, probability=None, probability_source=None, probability_bound=None)
-        return replace(explanation, doubt=doubt, sentences=sentences)
+        return replace(without_probability(explanation), doubt=doubt, sentences=sentences)
     undecided = replace(
-        explanation,
+        without_probability(explanation),
         doubt=doubt,
         undecided=True,
-        probability=None,
-        probability_source=None,
-        probability_bound=None,
         map_a=None,
         map_b=None,
         similarity=None,
@@ -114,6 +111,11 @@ def with_doubt(explanation: Explanation, *, accept_poor: bool = False) -> Explan
         warnings=(),
     )
     return replace(undecided, sentences=describe(undecided))
+
+
+def without_probability(explanation: Explanation) -> Explanation:
+    """Return the explanation without probability and likelihood ratio."""
+    return replace(explanation, probability=None, probability_source=None, probability_bound=None, likelihood=None)
 
 
 def accepted(doubt: str) -> str:

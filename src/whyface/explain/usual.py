@@ -63,6 +63,15 @@ class Telling:
             values.flags.writeable = False
             object.__setattr__(self, name, values)
 
+    @property
+    def log10_lr(self) -> Map:
+        """Common logarithm of the likelihood ratio of each place, (h, w).
+
+        Places are not independent, since neighbours see the same: these numbers must not be added up, nor their ratios
+        multiplied. The likelihood ratio of the pair is :attr:`whyface.explain.explanation.Explanation.log10_lr`.
+        """
+        return np.asarray(self.log_odds / np.log(10), np.float32)
+
     def __eq__(self, other: object) -> bool:
         """Compare maps by their values."""
         if not isinstance(other, Telling):
