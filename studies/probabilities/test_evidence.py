@@ -44,7 +44,7 @@ def test_the_known_ratios_are_found() -> None:
 
 
 def test_pairs_below_the_limit_are_left_out(tmp_path: Path) -> None:
-    kept = {}
+    kept: dict[str, np.ndarray] = {}
     for title in ("CelebA", "LFW", "CFP-FF", "CFP-FP"):
         kept |= {f"{title}/genuine": np.array([True, False]), f"{title}/people": np.array(["ann|ann", "ann|bob"])}
         for way in ("as they are", "both made worse", "one made worse"):

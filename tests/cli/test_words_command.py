@@ -12,12 +12,15 @@ from PIL import Image
 
 from whyface.cli import main
 from whyface.demo import demo_photo
+from whyface.models.catalogue import FAST_MODEL
 
 PHOTOS = [str(demo_photo(name)) for name in ("obama-portrait.jpg", "biden-portrait.jpg")]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["whyface", "words", *arguments])
+    # The fast model, because a word takes dozens of runs.
+    chosen = () if "--model" in arguments else ("--model", FAST_MODEL)
+    monkeypatch.setattr(sys, "argv", ["whyface", "words", *arguments, *chosen])
     with pytest.raises(SystemExit) as stop:
         main()
     out, err = capsys.readouterr()
