@@ -35,7 +35,7 @@ def test_threshold_grows_with_the_gallery_and_never_undercuts_verification() -> 
     assert thresholds[2] > single
     assert thresholds[-1] < 1
     value, source = gallery_threshold(entry, "u", 660, fpir=0.1)
-    assert source.describe() == "FPIR 0.1 among 660 faces on LFW, 6000 pairs, extrapolated"
+    assert source.describe() == "FPIR 0.1 among 660 faces on LFW, all pairs of 13,195 pictures, interpolated"
     assert source.fmr == pytest.approx(fmr_for(0.1, 660))
     assert value < gallery_threshold(entry, "u", 660, fpir=0.01)[0]
 

@@ -376,8 +376,8 @@ def notes(found: Identification) -> tuple[str, ...]:
         )
     elif found.threshold_source.note:
         said.append(
-            f"The threshold for {found.faces} faces is extrapolated from single comparisons: take its rate as a "
-            "rough one (among 660 faces of LFW, where 1 % was meant, 4 % of strangers passed)"
+            f"The threshold for {found.faces} faces follows from single comparisons of other people: take its rate as "
+            "a rough one (among 660 people of FairFace, where 1 % was meant, 12 % of strangers passed)"
         )
     return tuple(said)
 
