@@ -21,6 +21,7 @@ from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
 from whyface.commands.faces import analyse, detect, find, represent
 from whyface.commands.gallery import app as gallery
+from whyface.commands.gallery_sync import sync
 from whyface.commands.identify import identify
 from whyface.commands.mask import mask
 from whyface.commands.page import page
@@ -79,6 +80,7 @@ app.command()(batch)
 app.command()(mask)
 app.command()(page)
 app.command()(serve)
+gallery.command()(sync)
 app.add_typer(gallery, name="gallery")
 app.add_typer(patch, name="patch")
 app.add_typer(words, name="words")

@@ -16,7 +16,7 @@ from studies.strangers.baselines import fit_softmax, softmax_peak
 from studies.strangers.open_set import OpenSetSplit
 from studies.strangers.report import GROUPS
 from whyface.identify.gallery_people import gallery_threshold, grid_features
-from whyface.identify.identification import HARDLY_ANY
+from whyface.identify.identity_sentences import HARDLY_ANY
 from whyface.models.entry import ModelEntry
 from whyface.train.evidential_fit import EvidentialSettings, fit_evidential_head
 

@@ -411,3 +411,13 @@ def test_a_read_only_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert len(gallery.search(gallery.features(faces(1)))[0]) == 5
     with pytest.raises(OutputError, match="Read-only file system.*can still be searched"):
         Gallery.open(tmp_path / "g", tiny_xcos(), writable=True)
+
+
+def test_one_name_however_its_accents_are_written(tmp_path: Path) -> None:
+    composed, apart = "Jos\u00e9", "Jose\u0301"
+    with Gallery.create(tmp_path / "g", tiny_xcos()) as gallery:
+        gallery.add(gallery.features(faces(2)), [composed, apart], ["1", "2"])
+        assert gallery.names() == {composed: 2}
+        assert len(gallery.remove(apart)) == 2
+        with pytest.raises(InputError, match="info --people"):
+            gallery.remove(apart)

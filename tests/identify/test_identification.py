@@ -19,7 +19,7 @@ from whyface.figures.identify import identification_figure
 from whyface.gallery.gallery import Gallery
 from whyface.identify import identification
 from whyface.identify.gallery_people import gallery_head, gallery_people, head_features, head_path
-from whyface.identify.identification import sentences
+from whyface.identify.identity_sentences import POOR_ADVICE, sentences
 from whyface.train.evidential_fit import fit_gallery_head
 
 # The faces here are noise, in which there is nothing to recognise.
@@ -41,7 +41,7 @@ def test_a_face_that_tells_nothing_is_compared_with_nobody(tmp_path: Path) -> No
         probe = a_face(photos_of(1)[0])
         found = identification.identify(gallery, probe, threshold=-1.0, source=USER)
         assert (found.verdict, found.name, found.gap, found.candidates) == ("undecided", None, None, ())
-        assert sentences(found) == ("UNDECIDED: the face is too noisy to compare", identification.POOR_ADVICE)
+        assert sentences(found) == ("UNDECIDED: the face is too noisy to compare", POOR_ADVICE)
         accepted = identify(gallery, probe, threshold=-1.0, source=USER)
         assert (accepted.verdict, accepted.name) == ("known", "ann")
         assert accepted.doubt == "the face is too noisy to compare"
@@ -212,3 +212,30 @@ def test_figure_shows_what_was_found(gallery: Gallery) -> None:
 def test_bad_questions_are_refused(gallery: Gallery) -> None:
     with pytest.raises(InputError, match="k = 0"):
         identify(gallery, a_face(photos_of(1)[0]), threshold=0.5, source=USER, k=0)
+
+
+def test_an_exact_tie_is_undecided(gallery: Gallery) -> None:
+    twin = photos_of(1)[:1]
+    gallery.add(gallery.features(twin), "Bob", "again.png")
+    gallery.add(gallery.features(twin), "Bobby", "twin.png")
+    found = identify(gallery, a_face(twin[0]), threshold=0.5, source=USER)
+    assert found.best.score == found.candidates[1].score
+    assert (found.verdict, found.name, found.is_known) == ("undecided", None, False)
+    assert set(found.tied) == {"Bob", "Bobby"}
+    assert "very same score" in sentences(found)[0]
+    assert found.to_dict()["tied"] == list(found.tied)
+    # Below the threshold it is nobody, tie or not.
+    below = identify(gallery, a_face(twin[0]), threshold=1.0, source=USER)
+    assert (below.tied, below.verdict) == ((), "nobody in the gallery")
+    title = [text.get_text() for text in identification_figure(found, np.zeros((112, 112, 3), np.uint8)).texts]
+    assert "Undecided" in title
+
+
+def test_who_else_is_above_the_threshold_is_said(gallery: Gallery) -> None:
+    probe = a_face(photos_of(1)[1])
+    found = identify(gallery, probe, threshold=-1.0, source=USER)
+    near = next(line for line in sentences(found) if line.startswith("Above the threshold, too: "))
+    assert all(one.name in near for one in found.candidates[1:])
+    alone = identify(gallery, probe, threshold=found.candidates[1].score, source=USER)
+    assert alone.name == found.name
+    assert not any(line.startswith("Above the threshold, too") for line in sentences(alone))

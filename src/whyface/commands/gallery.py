@@ -105,7 +105,7 @@ def enroll(
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
         return
-    _print_report(report)
+    print_report(report)
     typer.echo(f"{gallery}: {faces} faces of {people} people")
     if people == 1:
         typer.echo("There is only one person: a search can say how similar a face is, but not who else it could be.")
@@ -310,7 +310,8 @@ def info(
     raise typer.Exit(1 if damaged or document["names_damage"] else 0)
 
 
-def _print_report(report: EnrolReport) -> None:
+def print_report(report: EnrolReport) -> None:
+    """Print what an enrolment did."""
     from whyface.files.photo_folder import describe_passed_over  # noqa: PLC0415 - start fast
 
     typer.echo(f"added {_count(report.added, 'face')}")
@@ -341,7 +342,7 @@ def _print_refused(report: EnrolReport) -> None:
 
 def _print_doubts(doubts: Sequence[Doubt]) -> None:
     for doubt in doubts:
-        typer.echo(f"one person under two names? {doubt.describe()}")
+        typer.echo(doubt.describe())
 
 
 def _print_candidates(found: Sequence[Candidate]) -> None:

@@ -178,7 +178,7 @@ def identify(
         typer.echo(json.dumps(_document(found, told, said), indent=2, ensure_ascii=False))
     else:
         _print(found, said, k, [path for path in (figure, words_figure) if path is not None])
-    raise typer.Exit(UNDECIDED if found.undecided else SOMEBODY if found.is_known else NOBODY)
+    raise typer.Exit(UNDECIDED if found.verdict == "undecided" else SOMEBODY if found.is_known else NOBODY)
 
 
 def _check_figures(figure: Path | None, words_figure: Path | None, *, words: bool) -> None:
@@ -285,7 +285,7 @@ def _words(
 
 
 def _document(found: Identification, told: UncertaintyWords | None, said: str | None) -> dict[str, Any]:
-    from whyface.identify.identification import sentences  # noqa: PLC0415 - start fast
+    from whyface.identify.identity_sentences import sentences  # noqa: PLC0415 - start fast
 
     document = {**found.to_dict(), "sentences": [*sentences(found), *([] if said is None else [said])]}
     return document if told is None else {**document, "words": told.to_dict()}
@@ -293,7 +293,7 @@ def _document(found: Identification, told: UncertaintyWords | None, said: str | 
 
 def _print(found: Identification, said: str | None, k: int, figures: list[Path]) -> None:
     from whyface.faces.face import describe_choice  # noqa: PLC0415 - start fast
-    from whyface.identify.identification import (  # noqa: PLC0415
+    from whyface.identify.identity_sentences import (  # noqa: PLC0415
         POOR_ADVICE,
         notes,
         reason_sentence,

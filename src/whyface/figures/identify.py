@@ -14,13 +14,8 @@ from whyface.faces.face import FACE_SIZE
 from whyface.figures import panels
 from whyface.figures.style import BLUE, FONT, HAIRLINE, INK, MUTED, RED, Sheet
 from whyface.identify.group import GroupIdentification
-from whyface.identify.identification import (
-    Identification,
-    contributions,
-    notes,
-    reason_sentence,
-    uncertainty_sentence,
-)
+from whyface.identify.identification import Identification, contributions
+from whyface.identify.identity_sentences import notes, reason_sentence, uncertainty_sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,14 +87,16 @@ def identification_figure(
 
 
 def _header(sheet: Sheet, found: Identification) -> None:
-    title = sheet.printable(found.name or "Nobody in the gallery")
+    title = sheet.printable("Undecided" if found.tied else found.name or "Nobody in the gallery")
     title = sheet.shorten(title, 620, 25, "bold")
-    sheet.text(_MARGIN, 62, title, size=25, weight="bold", color=BLUE if found.is_known else RED)
+    sheet.text(_MARGIN, 62, title, size=25, weight="bold", color=BLUE if found.is_known else INK if found.tied else RED)
     people = "1 person" if found.people == 1 else f"{found.people} people"
     faces = "1 photo" if found.faces == 1 else f"{found.faces} photos"
     meaning = f"among {people} with {faces}" if found.is_known else f"of {people} with {faces} is above the threshold"
+    if found.tied:
+        meaning = f"{' and '.join(found.tied)} have the very same score"
     sheet.text(_MARGIN + sheet.measure(title, 25, "bold") + 16, 62, meaning, size=13)
-    side = "above" if found.is_known else "not above"
+    side = "above" if found.best.score > found.threshold else "not above"
     line = f"Best score {found.best.score:.4f}, {side} the threshold {found.threshold:.4f}"
     sheet.text(_MARGIN, 92, line, size=11.5)
     sheet.text(_MARGIN, 113, f"Threshold: {found.threshold_source.describe()}", size=8.8, color=MUTED)

@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.data.aligning import AligningPictures
-from whyface.errors import DataError
+from whyface.errors import DataError, WhyfaceError
 from whyface.faces.pictures import FolderPictures, PictureSource, TarPictures, open_pictures
 from whyface.faces.quality_meter import default_meter
 from whyface.files.progress import ProgressCallback
-from whyface.gallery.gallery import Gallery, pixel_digest
-from whyface.gallery.search import others_above
+from whyface.gallery.gallery import Gallery, one_spelling, pixel_digest
+from whyface.gallery.opening import recorded_model
+from whyface.gallery.search import others_above, scores_with
+from whyface.xcos.comparison import COSINE
 from whyface.xcos.grid import AttentionKind
+from whyface.xcos.open_model import known_entry
 
 LOOKS_ALIKE: Final = 0.55
 """Two faces above this score under different names are reported. It is above the match threshold, since every new
@@ -29,7 +32,7 @@ _BATCH: Final = 32
 
 @dataclass(frozen=True)
 class Doubt:
-    """Two pictures that may show one person under two names: their sources and names."""
+    """Two pictures that may show one person under two names, or two people under one: their sources and names."""
 
     source: str
     name: str
@@ -39,8 +42,14 @@ class Doubt:
 
     def describe(self) -> str:
         """Return it in one line."""
+        if self.name == self.other_name:
+            return (
+                f"somebody else among the photos of {self.name}? {self.source}: the most alike of the others, "
+                f"{self.other_source}, has the score {self.score:.2f}"
+            )
         alike = "the same picture" if self.score >= 1 else f"look alike, score {self.score:.2f}"
-        return f"{self.source} ({self.name}) and {self.other_source} ({self.other_name}): {alike}"
+        pair = f"{self.source} ({self.name}) and {self.other_source} ({self.other_name})"
+        return f"one person under two names? {pair}: {alike}"
 
 
 @dataclass
@@ -55,6 +64,8 @@ class EnrolReport:
         Number of people in the folder who now have at least one face in the gallery.
     skipped
         Pictures that were already in the gallery under the same name.
+    known_as
+        The source of that picture in the gallery, by the source of the one skipped.
     failures
         Why a picture could not be enrolled, by picture.
     refused
@@ -66,12 +77,13 @@ class EnrolReport:
     without_photo
         People with no usable picture.
     doubts
-        Pairs under two names that look like one person.
+        Pairs under two names that look like one person, and pictures that look like nobody else of their own name.
     """
 
     added: int = 0
     people: int = 0
     skipped: list[str] = field(default_factory=list)
+    known_as: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
@@ -168,11 +180,11 @@ def people_of(photos: FolderPictures | TarPictures, folder: Path | str) -> tuple
     names = photos.names()
     if not names:
         raise DataError(f"{folder}: no pictures here; expected one folder of pictures per person")
-    person_of = {name: name.split("/")[-2] for name in names if "/" in name}
+    person_of = {name: one_spelling(name.split("/")[-2]) for name in names if "/" in name}
     if not person_of:
         raise DataError(f"{folder}: the pictures are in no person's folder; move them to FOLDER/PERSON/")
     depth = min(name.count("/") for name in person_of)
-    people = {name.rpartition("/")[2] for name in photos.listed().folders if name.count("/") == depth - 1}
+    people = {one_spelling(name.rpartition("/")[2]) for name in photos.listed().folders if name.count("/") == depth - 1}
     return person_of, people - set(person_of.values())
 
 
@@ -236,12 +248,15 @@ def enroll_faces(
         Whether to compare every new face with all others; the same picture under two names is always reported.
     """
     kept: list[int] = []
+    people = [one_spelling(person) for person in people]
     digests = [pixel_digest(face) for face in faces]
     for number, (digest, person, source) in enumerate(zip(digests, people, sources, strict=True)):
         before = [(row.name, row.source) for row in gallery.names_table.of_digest(digest)]
         before += [(people[other], sources[other]) for other in kept if digests[other] == digest]
-        if any(name == person for name, _ in before):
+        same = [where for name, where in before if one_spelling(name) == person]
+        if same:
             report.skipped.append(source)
+            report.known_as[source] = same[0]
             continue
         report.doubts += [Doubt(source, person, where, name, 1.0) for name, where in before]
         kept.append(number)
@@ -253,6 +268,7 @@ def enroll_faces(
     report.added += len(added)
     if find_doubts:
         report.doubts += _look_alikes(gallery, features, added, people, sources, digests)
+        report.doubts += _unlike(gallery, features, added, people, sources)
 
 
 def _look_alikes(
@@ -279,3 +295,35 @@ def _look_alikes(
         for name, source, candidates in zip(people, sources, best, strict=True)
         for other in candidates
     ]
+
+
+def _unlike(
+    gallery: Gallery, features: NDArray[np.float32], added: range, people: Sequence[str], sources: Sequence[str]
+) -> list[Doubt]:
+    """Compare new faces with the earlier ones of the same person; return a doubt for each that is like none of them."""
+    limit = _stranger_limit(gallery)
+    if limit is None:
+        return []
+    found = []
+    for name in dict.fromkeys(people):
+        earlier = [row for row in gallery.names_table.of_person(name) if row.record < added.start]
+        mine = [number for number, person in enumerate(people) if person == name]
+        if not earlier:
+            continue
+        scores = scores_with(gallery, features[mine], [row.record for row in earlier])
+        for number, line in zip(mine, scores, strict=True):
+            best = int(line.argmax())
+            if line[best] <= limit:
+                found.append(Doubt(sources[number], name, earlier[best].source, name, round(float(line[best]), 4)))
+    return found
+
+
+def _stranger_limit(gallery: Gallery) -> float | None:
+    """Return the threshold of the highest FMR on record, below which pairs are hardly ever of one person; or None."""
+    try:
+        entry = known_entry(recorded_model(gallery.path)["model"])
+    except WhyfaceError:
+        return None
+    kind = gallery.model.default_kind if gallery.layout.kind == "grid" else COSINE
+    measured = {} if entry is None else entry.measured(kind or COSINE)
+    return measured[max(measured)].threshold if measured else None

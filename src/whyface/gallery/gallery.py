@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -183,7 +184,7 @@ class Gallery:
         """Return the number of faces of each person, sorted by name; after a change, all names are read and checked."""
         state = (self.promised, self.names_table.database.state())
         if self._counted is None or self._counted[0] != state:
-            people = Counter(row.name for row in self._whole_rows())
+            people = Counter(one_spelling(row.name) for row in self._whole_rows())
             self._counted = state, dict(sorted(people.items()))
         return dict(self._counted[1])
 
@@ -242,7 +243,7 @@ class Gallery:
         """
         self._require_writer()
         count = len(features)
-        people = [names] * count if isinstance(names, str) else list(names)
+        people = [one_spelling(name) for name in ([names] * count if isinstance(names, str) else names)]
         origins = [sources] * count if isinstance(sources, str) else list(sources)
         marks = [""] * count if digests is None else list(digests)
         if not len(people) == len(origins) == len(marks) == count:
@@ -280,11 +281,13 @@ class Gallery:
         with self._changes:
             if isinstance(who, str):
                 # All rows are read: an index may be damaged, and none of a person's faces may stay.
-                rows = [row for row in self._whole_rows() if row.name == who]
+                rows = [row for row in self._whole_rows() if one_spelling(row.name) == one_spelling(who)]
             else:
                 rows = [row for row in self.names_table.faces([who]).values() if row.removed is None]
             if not rows:
-                raise InputError(f"{self.path}: nobody and no face {who!r} here; whyface gallery info lists the names")
+                raise InputError(
+                    f"{self.path}: nobody and no face {who!r} here; whyface gallery info --people lists them"
+                )
             self.names_table.remove([row.record for row in rows])
             self.removed |= {row.record for row in rows}
         return rows
@@ -360,6 +363,11 @@ class Gallery:
     def _release(self) -> None:
         if self._lock is not None:
             self._lock.release()
+
+
+def one_spelling(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC): some systems write a folder's accents as letters of their own."""
+    return unicodedata.normalize("NFC", name)
 
 
 def pixel_digest(face: NDArray[np.uint8]) -> str:

@@ -196,6 +196,24 @@ def others_above(
     return found
 
 
+def scores_with(
+    gallery: Searched, features: NDArray[np.float32], records: Sequence[int], attention: AttentionKind | None = None
+) -> NDArray[np.float32]:
+    """Score P faces against some records, (P, R); what cannot be compared scores minus infinity.
+
+    Parameters
+    ----------
+    features
+        From ``gallery.features``, (P, ...).
+    attention
+        By default the best available.
+    """
+    probes = gallery.model.probes(np.asarray(features, np.float32), attention)
+    learned = None if probes.terms is None else gallery.model.attention
+    scores = score_records(gallery.records[np.asarray(records, np.int64)], probes, learned)
+    return np.where(np.isfinite(scores), scores, np.float32(-np.inf))
+
+
 def _scored(
     gallery: Searched,
     features: NDArray[np.float32],

@@ -11,7 +11,8 @@ from whyface.errors import InputError
 from whyface.explain.provenance import ThresholdSource
 from whyface.faces.face import Face
 from whyface.gallery.gallery import Gallery
-from whyface.identify.identification import Identification, identify, sentences, verdict_sentence
+from whyface.identify.identification import Identification, identify
+from whyface.identify.identity_sentences import sentences, verdict_sentence
 from whyface.xcos.grid import AttentionKind
 
 GROUP_SCHEMA: Final = "whyface/group-identification/1"

@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from whyface.errors import InputError, ModelError
 from whyface.explain.explanation import Mask
 from whyface.explain.provenance import NO_GRID, FaceInfo, ModelInfo, ThresholdSource
-from whyface.explain.sentences import distance, points
-from whyface.explain.shares import margin_shares, ranked, region_shares
+from whyface.explain.shares import margin_shares, region_shares
 from whyface.explain.trust import doubt_about_face, measured
 from whyface.explain.usual import UsualSimilarity, find_usual
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import Face, stack_faces
-from whyface.faces.regions import has_side, region_phrase
 from whyface.gallery.gallery import Gallery, pixel_digest
 from whyface.gallery.search import Candidate
 from whyface.identify.evidential import EvidentialHead
@@ -27,9 +25,6 @@ from whyface.models.catalogue import find_entry
 from whyface.xcos.grid import AttentionKind
 
 SCHEMA: Final = "whyface/identification/1"
-
-NOTABLE_FPIR: Final = 0.011
-"""The report warns if the expected FPIR exceeds this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +83,15 @@ class Identification:
     @property
     def is_known(self) -> bool:
         """Whether a person is named."""
-        return not self.undecided and self.best.score > self.threshold
+        return not self.undecided and not self.tied and self.best.score > self.threshold
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """Those who share the best score exactly, if it is above the threshold; empty if one is ahead."""
+        if self.undecided or self.best.score <= self.threshold:
+            return ()
+        names = tuple(one.name for one in self.candidates if one.score == self.best.score)
+        return names if len(names) > 1 else ()
 
     @property
     def undecided(self) -> bool:
@@ -98,7 +101,7 @@ class Identification:
     @property
     def verdict(self) -> str:
         """``"known"``, ``"nobody in the gallery"`` or ``"undecided"``."""
-        if self.undecided:
+        if self.undecided or self.tied:
             return "undecided"
         return "known" if self.is_known else "nobody in the gallery"
 
@@ -152,6 +155,7 @@ class Identification:
             "schema": SCHEMA,
             "verdict": self.verdict,
             "doubt": self.doubt,
+            "tied": list(self.tied),
             "name": self.name,
             "score": None if self.undecided else self.best.score,
             "threshold": self.threshold,
@@ -282,113 +286,3 @@ def _usual(gallery: Gallery) -> UsualSimilarity | None:
     except ModelError:  # a network of one's own, known by its name only
         return None
     return find_usual(entry, gallery.layout.sha256.get("onnx", ""))
-
-
-MOST_NAMED: Final = 3
-
-PLENTY: Final = 0.5
-HARDLY_ANY: Final = 0.95
-"""Most photos of known people have u below the first value and hardly any above the second (docs/studies/identify.md:
-5 % of known people's clean photos are above 0.93, 95 % of strangers' above 0.99)."""
-
-
-POOR_ADVICE: Final = (
-    "Such a face resembles anybody's, so it was compared with nobody; give a better photo, or accept poor ones "
-    "(--accept-poor)"
-)
-
-
-def verdict_sentence(found: Identification) -> str:
-    """Return the verdict in one sentence, with the score, the threshold and its source."""
-    if found.undecided:
-        return f"UNDECIDED: {found.doubt}"
-    best = found.best
-    where = f"threshold {found.threshold:.4f} ({found.threshold_source.describe()})"
-    if found.is_known:
-        return f"{best.name}: score {best.score:.4f} > {where}"
-    return f"NOBODY IN THE GALLERY: the best, {best.name}, has score {best.score:.4f} <= {where}"
-
-
-def reason_sentence(found: Identification) -> str:
-    """Return why the best candidate beats the next one, or why this cannot be said."""
-    if found.gap is None:
-        return f"{found.best.name} is the only person in the gallery: there is nobody else whom the face could be"
-    best, other = found.candidates[:2]
-    text = f"{best.name} comes before {other.name} ({best.score:.4f} and {other.score:.4f}, {distance(found.gap)} apart"
-    reasons = found.reasons()
-    if not reasons:
-        return f"{text}); this gallery's features do not say where on the face the difference lies"
-    ahead, behind = (
-        [(name, share) for name, share in ranked(reasons, positive=sign) if abs(100 * share) >= 0.05]
-        for sign in (True, False)
-    )
-    text = f"{text}; 1 point = 0.01)"
-    if ahead:
-        text += f", above all at {_listed(ahead)}"
-    if behind:
-        text += f"; {other.name} is the more alike at {_listed(behind)}"
-    named = [*ahead[:MOST_NAMED], *behind[:MOST_NAMED]]
-    return text + (" (left and right as seen in the picture)" if any(has_side(name) for name, _ in named) else "")
-
-
-def uncertainty_sentence(found: Identification) -> str:
-    """Return the value and meaning of u, or why there is none."""
-    if found.uncertainty is None:
-        return found.uncertainty_note
-    u = f"{found.uncertainty:.2g}" if found.uncertainty < 0.01 else f"{found.uncertainty:.2f}"
-    if found.uncertainty < PLENTY:
-        meaning = "the model has plenty of evidence for somebody here"
-    elif found.uncertainty < HARDLY_ANY:
-        meaning = "the model has some evidence for somebody here, but not much"
-    else:
-        meaning = "the model has next to no evidence for anybody here"
-    text = f"Uncertainty u = {u} (0 sure, 1 no evidence at all): {meaning}"
-    if found.is_known and found.uncertainty >= HARDLY_ANY:
-        return f"{text}, although the score is above the threshold; look twice"
-    if not found.is_known and found.uncertainty < PLENTY:
-        return f"{text}, although the score is below the threshold; look twice"
-    return text
-
-
-def notes(found: Identification) -> tuple[str, ...]:
-    """Return caveats about this gallery."""
-    said = []
-    if found.doubt is not None:
-        said.append(f"Accepted as asked, although {found.doubt}: poor faces resemble anybody's")
-    if found.same_picture:
-        said.append(f"This very picture is in the gallery, as {', '.join(found.same_picture)}: its score says nothing")
-    unseen, difference = found.unseen, found.difference()
-    if unseen is not None and difference is not None and unseen.any():
-        said.append(
-            f"{int(unseen.sum())} of the {unseen.size} places lie outside the photo and give no reasons; their part in "
-            f"the difference is {points(float(difference[unseen].sum()))} points"
-        )
-    if found.people == 1:
-        said.append(
-            "One person in the gallery: this is a verification, and neither uncertainty nor shares among people "
-            "mean anything"
-        )
-    if found.expected_fpir is not None and found.expected_fpir > NOTABLE_FPIR:
-        said.append(
-            f"At this threshold about {100 * found.expected_fpir:.2g} % of strangers would pass for somebody among "
-            f"{found.faces} faces, 1 - (1 - FMR)^N, if comparisons were independent, and more since they are not; "
-            "--fpir or --threshold raise it"
-        )
-    elif found.threshold_source.note:
-        said.append(
-            f"The threshold for {found.faces} faces follows from single comparisons of other people: take its rate as "
-            "a rough one (among 660 people of FairFace, where 1 % was meant, 12 % of strangers passed)"
-        )
-    return tuple(said)
-
-
-def sentences(found: Identification) -> tuple[str, ...]:
-    """Return all sentences: verdict, reason, uncertainty, notes."""
-    if found.undecided:
-        return verdict_sentence(found), POOR_ADVICE
-    return (verdict_sentence(found), reason_sentence(found), uncertainty_sentence(found), *notes(found))
-
-
-def _listed(shares: list[tuple[str, float]]) -> str:
-    parts = [f"{region_phrase(name)} ({points(share)})" for name, share in shares[:MOST_NAMED]]
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
