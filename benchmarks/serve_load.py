@@ -32,6 +32,7 @@ from records import publish
 from whyface.demo import demo_photo
 from whyface.explain.verdict import software_versions
 from whyface.faces.load import load_face
+from whyface.faces.photo import read_photo
 from whyface.service.limits import Limits
 
 BOUNDARY: Final = "load"
@@ -49,9 +50,9 @@ def bodies(seed: int, *, aligned: bool = False) -> list[bytes]:
             if aligned:
                 pixels = load_face(demo_photo(photo)).image.astype(np.float32)
             else:
-                with Image.open(demo_photo(photo)) as picture:
-                    picture.thumbnail((480, 480))
-                    pixels = np.asarray(picture.convert("RGB"), np.float32)
+                picture = Image.fromarray(read_photo(demo_photo(photo)))
+                picture.thumbnail((480, 480))
+                pixels = np.asarray(picture, np.float32)
             noisy = np.clip(pixels + rng.normal(0, 3, pixels.shape), 0, 255).astype(np.uint8)
             written = io.BytesIO()
             Image.fromarray(noisy).save(written, "JPEG", quality=90)

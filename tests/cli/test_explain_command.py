@@ -158,8 +158,8 @@ def verify(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 
 def test_probability_and_its_prior(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = verify(monkeypatch, capsys)
-    assert "Probability of the same person: 0.1 % (Platt" in out
-    assert "(Platt, fitted on LFW, 6000 pairs, prior 50 %)" in out
+    assert "Probability of the same person: at most 0.5 % (Platt with quality" in out
+    assert "fitted on CelebA, 290 people, 57734 pairs, prior 50 %)" in out
     found = {}
     for prior in ("0.5", "0.1"):
         out, _ = verify(monkeypatch, capsys, "--prior", prior, "--json")

@@ -34,7 +34,7 @@ def test_names() -> None:
     [
         ("lfv", "did you mean 'lfw'"),
         ("LFW", "did you mean 'lfw'"),
-        ("", "known: lfw, cfp-ff, cfp-fp, pairs:FILE, bin:FILE, ytf:FILE"),
+        ("", "known: lfw, cfp-ff, cfp-fp, pairs:FILE, names:FILE, bin:FILE, bcolz:FILE, ytf:FILE"),
         ("pairs", "pairs:FILE"),
         ("pairs:", "pairs:FILE"),
         ("lfw:pairs.txt", "unknown protocol"),

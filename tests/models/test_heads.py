@@ -104,8 +104,8 @@ def test_centring_takes_the_mean_off() -> None:
 def test_placed_head_refuses_what_does_not_fit() -> None:
     with pytest.raises(InputError, match="odd"):
         PlacedGridHead(context=4)
-    with pytest.raises(InputError, match="cannot fill"):
-        PlacedGridHead(6, grid_channels=3, cells=4).take_over(
+    with pytest.raises(InputError, match="does not fit"):
+        PlacedGridHead(6, grid_channels=1, cells=4, tiles=1).take_over(
             trained_global_head(), sigma=1.0, generator=torch.Generator()
         )
 

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from whyface.models.catalogue import DEFAULT_MODEL
-
 
 def page(
     out: Annotated[Path, typer.Argument(help="Folder to write; it is made, or must be empty.", show_default=False)],
@@ -19,7 +17,7 @@ def page(
             show_default=False,
         ),
     ],
-    model: Annotated[str, typer.Option(help="A known xCos model.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option(help="A known xCos model.")] = "xcos-large",
 ) -> None:
     """Write a page that compares two photos in the browser; any web server can offer it, also without a network.
 

@@ -96,13 +96,14 @@ function telling(usual, s, shaped) {
 function probability(settings, score, faces) {
   const c = settings.calibration;
   if (!c) return { probability: null, probability_source: null, probability_bound: null };
-  const quality = Math.min(...faces.map((face) => face.quality.unified));
+  const quality = Math.min(...faces.map((face) => face.quality.recognisability));
   const p = Math.min(1 - 1e-16, Math.max(1e-300, fitted(c, score, quality)));
   const prior = c.genuine_pairs / (c.genuine_pairs + c.impostor_pairs);
   const curve = ((p / (1 - p)) * (1 - prior)) / prior;
-  const ratio = Math.min(c.impostor_pairs, Math.max(1 / c.genuine_pairs, curve));
+  const [low, high] = c.bounds ? c.bounds.map((bound) => 10 ** bound) : [1 / c.genuine_pairs, c.impostor_pairs];
+  const ratio = Math.min(high, Math.max(low, curve));
   const odds = (ratio * prior) / (1 - prior);
-  const bound = curve >= c.impostor_pairs ? "at least" : curve <= 1 / c.genuine_pairs ? "at most" : null;
+  const bound = curve >= high ? "at least" : curve <= low ? "at most" : null;
   return { probability: odds / (1 + odds), probability_source: settings.calibration_source, probability_bound: bound };
 }
 
