@@ -92,7 +92,7 @@ def change_value(data: bytes, rng: np.random.Generator) -> bytes:
     """Put a value of another kind somewhere into JSON; other data gets an odd text."""
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return put_text(data, rng)
     places: list[tuple[Any, Any]] = []
     waiting = [document]

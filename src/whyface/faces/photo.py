@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import math
 import re
 import struct
@@ -154,6 +155,7 @@ def decode_picture(
 
 
 def _decode(file: BinaryIO, name: str, max_pixels: int, check_size: SizeCheck | None) -> NDArray[np.uint8]:
+    _hush_pillow()
     with _told(name):
         brands = _brands(file)
         avif = not brands.isdisjoint(_AVIF_BRANDS)
@@ -226,6 +228,12 @@ def _check_scans(data: bytes, name: str) -> None:
         if marker not in _JPEG_BARE:
             # A segment may hold anything, such as a thumbnail with its own scans.
             position += int.from_bytes(data[position : position + 2], "big")
+
+
+@cache
+def _hush_pillow() -> None:
+    """Keep Pillow's log from standard error, where Python writes what no handler takes; it raises what matters."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @cache
