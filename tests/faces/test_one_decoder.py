@@ -165,6 +165,15 @@ def test_libtiff_writes_nothing_of_its_own(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_pillow_logs_nothing_to_standard_error() -> None:
+    photo = str(Path(__file__).parents[1] / "hostile" / "cases" / "tiff-samples.tif")
+    done = subprocess.run(
+        [sys.executable, "-m", "whyface", "verify", photo, photo], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"whyface: {photo}: ")
+
+
 @pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf, 0, -1])
 def test_limits_that_are_none_are_refused(limit: float, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(CROPS["grey"]())

@@ -88,19 +88,3 @@ def test_the_command_line_prints_no_warnings(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert ("Truncated" in done.stderr) == speaks
         assert speaks or not done.stderr
-
-
-def test_pillow_s_log_stays_off_standard_error(tmp_path: Path) -> None:
-    """A TIFF file that states 32,771 samples a pixel is logged as an error by Pillow, and refused."""
-    path = tmp_path / "photo.tif"
-    Image.fromarray(np.full((8, 8, 3), 128, np.uint8)).save(path)
-    data = bytearray(path.read_bytes())
-    start = int.from_bytes(data[4:8], "little")
-    entries = [start + 2 + 12 * i for i in range(int.from_bytes(data[start : start + 2], "little"))]
-    (samples,) = [at for at in entries if int.from_bytes(data[at : at + 2], "little") == 277]
-    data[samples + 8 : samples + 10] = (32771).to_bytes(2, "little")
-    path.write_bytes(data)
-    code = f"from whyface.faces.photo import read_photo; read_photo({str(path)!r})"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "PhotoError" in ended.stderr
-    assert "More samples" not in ended.stderr

@@ -162,6 +162,8 @@ def test_cells_of_a_table_are_read_as_they_are(tmp_path: Path, rows: list[tuple[
 
 @SOME
 @given(st.integers() | st.floats(), st.sampled_from(["threshold", "least", "draws"]))
+@example(math.inf, "draws")
+@example(math.nan, "draws")
 def test_word_settings_refuse_numbers_out_of_range(value: float, name: str) -> None:
     given: dict[str, Any] = {name: value}
     try:

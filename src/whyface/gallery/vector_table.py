@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, OutputError
+from whyface.files.guarded import parse_json
 from whyface.files.progress import ProgressCallback
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.shortlist import fingerprint, stretches
@@ -140,7 +141,7 @@ def open_vector_table(gallery: Gallery, folder: Path | str) -> VectorTable:
         raise DataError(f"{folder}: no vector database here; {again}")
     try:
         table = lancedb.connect(str(folder)).open_table(TABLE)
-        about = json.loads((table.schema.metadata or {})[_ABOUT])
+        about = parse_json((table.schema.metadata or {})[_ABOUT])
         count, rows = int(about.pop("count")), int(table.count_rows())
     except Exception as error:  # LanceDB's errors share no base class
         raise DataError(f"{folder}: not a usable vector database ({_reason(error)}); {again}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, get_args
@@ -82,7 +83,7 @@ class WordSettings:
             raise InputError(
                 f"the threshold and the least share must be in 0..1, got {self.threshold:g} and {self.least:g}"
             )
-        if self.draws < FEWEST_DRAWS:
+        if not FEWEST_DRAWS <= self.draws < math.inf:
             raise InputError(f"at least {FEWEST_DRAWS} draws are needed to tell a word from chance, got {self.draws}")
 
     def to_dict(self) -> dict[str, Any]:
