@@ -25,6 +25,11 @@ _CACHE: Final = "TORCHINDUCTOR_CACHE_DIR"
 """PyTorch creates a folder for compiled code here, and would leave it empty in the temporary folder."""
 
 
+ModelTitle = Annotated[str | None, typer.Option(help="Name of the model; by default the folder's.", show_default=False)]
+Licence = Annotated[str, typer.Option(help="Licence, for the description.")]
+TrainingData = Annotated[str, typer.Option(help="Training data, for the description.")]
+
+
 @caches_elsewhere(_CACHE)
 def train(
     config: Annotated[
@@ -94,11 +99,9 @@ def _missing(error: ImportError) -> InputError:
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training run, or its network.safetensors.")],
     out: Annotated[Path, typer.Option(help="Folder for the model.")],
-    name: Annotated[
-        str | None, typer.Option(help="Name of the model; by default the folder's.", show_default=False)
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Licence, for the description.")] = "not stated",
-    training_data: Annotated[str, typer.Option(help="Training data, for the description.")] = "not stated",
+    name: ModelTitle = None,
+    licence: Licence = "not stated",
+    training_data: TrainingData = "not stated",
 ) -> None:
     """Export a trained network to ONNX: one graph per face and, for xCos, one per pair. Needs the extra train."""
     try:
@@ -122,11 +125,9 @@ def import_(
             help="Channels that it was trained on, rgb or bgr; by default those of its authors.", show_default=False
         ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the model; by default the folder's.", show_default=False)
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Licence, for the description.")] = "not stated",
-    training_data: Annotated[str, typer.Option(help="Training data, for the description.")] = "not stated",
+    name: ModelTitle = None,
+    licence: Licence = "not stated",
+    training_data: TrainingData = "not stated",
 ) -> None:
     """Make a model folder of another project's checkpoint, without its code. Needs the extra train."""
     try:

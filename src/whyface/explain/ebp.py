@@ -39,19 +39,7 @@ _LENGTHS: Final = frozenset(("linalg_vector_norm", "vector_norm", "norm"))
 _AVERAGES: Final = frozenset(("avg_pool2d", "adaptive_avg_pool2d", "mean", "sum"))
 # Elements only move, or the largest takes all: what autograd does anyway.
 _SHAPES: Final = ("flatten", "view", "reshape", "unflatten", "permute", "transpose", "contiguous", "squeeze")
-_PARTS: Final = (
-    "getitem",
-    "cat",
-    "concat",
-    "stack",
-    "tensor_split",
-    "chunk",
-    "split",
-    "unbind",
-    "unsqueeze",
-    "expand",
-    "view_as",
-)
+_PARTS: Final = ("getitem", "cat", "concat", "stack", "tensor_split", "chunk", "split", "unbind", "unsqueeze", "expand")
 _CASTS: Final = ("to", "float", "double", "type", "type_as", "cpu", "cuda")
 _MOVES: Final = frozenset((*_SHAPES, *_PARTS, *_CASTS, "clone", "view_as", "flip", "pad", "max_pool2d", "amax"))
 # Queries of a tensor, and new tensors that copy no values.
