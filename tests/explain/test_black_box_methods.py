@@ -20,6 +20,7 @@ from whyface.explain.corrrise import (
     random_masks,
     square_masks,
 )
+from whyface.explain.dise import DiseMethod
 from whyface.explain.explanation import Explanation
 from whyface.explain.xface import PAIRINGS, XfaceMethod
 from whyface.faces.face import stack_faces
@@ -27,6 +28,7 @@ from whyface.faces.face import stack_faces
 QUICK: dict[str, Any] = {
     "xface": lambda embedder, **options: XfaceMethod(embedder, patch_sizes=(16,), stride=16, **options),
     "corrrise": lambda embedder, **options: CorrRiseMethod(embedder, masks=24, **options),
+    "dise": lambda embedder, **options: DiseMethod(embedder, masks=24, density="uniform", **options),
     "random": RandomMethod,
     "centre": CentreMethod,
 }

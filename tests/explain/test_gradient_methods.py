@@ -16,6 +16,7 @@ from whyface.explain.ebp import EbpMethod
 from whyface.explain.fggb import FggbMethod
 from whyface.explain.gradcam import GradCamMethod
 from whyface.explain.gradient_method import CosineScore, GradientMethod, PairScore, XcosScore, open_pair_score
+from whyface.explain.subtree_ebp import SubtreeEbpMethod
 from whyface.explain.xssab import XssabMethod, argument_gradients
 from whyface.faces.face import Face
 from whyface.models.onnx_embedder import OnnxEmbedder
@@ -23,7 +24,7 @@ from whyface.models.torch_embedder import TorchEmbedder
 from whyface.xcos.learned import LearnedAttention
 from whyface.xcos.model import open_xcos
 
-METHODS = (XssabMethod, FggbMethod, GradCamMethod, EbpMethod)
+METHODS = (XssabMethod, FggbMethod, GradCamMethod, EbpMethod, SubtreeEbpMethod)
 every = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 
 
@@ -84,7 +85,7 @@ def test_a_pair_is_explained_alike_alone_and_among_others(method: type[GradientM
         np.testing.assert_allclose(together.map_b[row], alone.map_b[0], atol=1e-4 * np.abs(alone.map_b).max())
 
 
-@pytest.mark.parametrize("method", [XssabMethod, FggbMethod, EbpMethod], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", [one for one in METHODS if one is not GradCamMethod], ids=lambda method: method.name)
 def test_a_network_that_sees_a_corner_only_is_explained_by_the_corner_only(method: type[GradientMethod]) -> None:
     found = method(corner_embedder()).maps(*random_faces(2)[:, None])
     assert np.abs(found.map_a[0, :32, :32]).max() > 0

@@ -17,6 +17,7 @@ from whyface.explain.pair_method import PairMethod
 from whyface.explain.provenance import ThresholdSource
 from whyface.explain.registry import METHODS, method_entry, parse_methods, without_gradients
 from whyface.explain.verdict import VerdictMethod
+from whyface.models.catalogue import DEFAULT_MODEL, FAST_MODEL
 from whyface.verification import Verifier
 from whyface.xcos.comparison import CosineComparison
 
@@ -133,9 +134,11 @@ GRADIENTS = [
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradient_methods_explain_the_score_that_decides(name: str) -> None:
     pytest.importorskip("torch", reason="needs the extra torch")
-    verifier = Verifier(threads=1)
+    # Subtrees go backward once for each layer.
+    verifier = Verifier(FAST_MODEL if name == "subtree-ebp" else DEFAULT_MODEL, threads=1)
     result = verifier(demo_photo("obama-portrait.jpg"), demo_photo("obama-speech.jpg"))
-    explanation = open_method(name, verifier.method)((result.face_a, result.face_b))
+    options: dict[str, Any] = {"top": 1} if name == "subtree-ebp" else {}
+    explanation = open_method(name, verifier.method, **options)((result.face_a, result.face_b))
     assert explanation.method == name
     assert explanation.score == pytest.approx(result.score, abs=1e-4)
     assert np.abs(both_maps(explanation)[0]).max() > 0

@@ -2,9 +2,9 @@
 
 Williford, May, Byrne, "Explainable Face Recognition", ECCV 2020. A probe and a mate are painted over at the same part
 of the face; to a network that can tell, the painted mate is a "non-mate": somebody else who differs in that part alone.
-The map says what in the probe speaks for the mate rather than for the non-mate. Its pixels, the most telling first, are
-replaced in the probe by those of the painted probe. A good map turns the probe into the non-mate before it touches
-anything outside the part.
+The map says what in the probe speaks for the mate rather than for the non-mate: the method's own triplet, or else the
+difference of two pairs' maps. Its pixels, the most telling first, are replaced in the probe by those of the painted
+probe. A good map turns the probe into the non-mate before it touches anything outside the part.
 
 The authors painted with a network; here OpenCV fills the part in from its border (Telea, "An Image Inpainting Technique
 Based on the Fast Marching Method", 2004), which smooths rather than invents. So rates are not comparable with theirs.
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from whyface.bench.base import PIXELS, BenchTest, Explain, Faces, PairChunk, Subject, descending, rows, to_pixels
 from whyface.bench.planted import parts_in_turn
 from whyface.errors import InputError
+from whyface.explain.pair_method import PairMethod
 from whyface.faces.face import FACE_SIZE
 from whyface.files.parts import Rows
 
@@ -68,10 +69,7 @@ class InpaintingTest(BenchTest):
         if not can_tell.any():
             return [playable]
         part, masks, probes, mates = part.only(can_tell), masks[can_tell], probes[can_tell], mates[can_tell]
-        maps = explain(part.first, part.second).map_a
-        if not subject.is_unsigned:
-            # What speaks for the mate rather than for the non-mate.
-            maps = maps - explain(part.first, mates).map_a
+        maps = _for_the_mate(subject, explain, part.first, part.second, mates)
         rates = np.empty((len(part), len(FALSE_ALARMS)))
         for row, (one, rng) in enumerate(zip(to_pixels(maps), part.generators(_PURPOSE), strict=True)):
             steps = _first_pixels(descending(one, rng), masks[row])
@@ -88,6 +86,17 @@ class InpaintingTest(BenchTest):
             rows("non-mate rate", part, FALSE_ALARMS, rates),
             rows("game", part, (0.0,), area),
         ]
+
+
+def _for_the_mate(
+    subject: Subject, explain: Explain, probes: Faces, mates: Faces, others: Faces
+) -> NDArray[np.float32]:
+    """Return maps of what speaks for the mate rather than for the non-mate."""
+    if not subject.is_unsigned and type(subject.method).triplet is not PairMethod.triplet:
+        return subject.method.triplet(probes, mates, others)
+    # The maps of the pair are there from other tests.
+    maps = explain(probes, mates).map_a
+    return maps if subject.is_unsigned else maps - explain(probes, others).map_a
 
 
 def _first_pixels(order: NDArray[np.intp], mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:

@@ -39,7 +39,7 @@ class Effort:
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
-SLOW: Final = frozenset({"xface", "corrrise", "kernelshap", "fggb", "ebp"})
+SLOW: Final = frozenset({"xface", "corrrise", "dise", "kernelshap", "fggb", "ebp", "subtree-ebp"})
 """Slow methods: hundreds of network runs per pair, or runs that record every layer."""
 
 EFFORTS: Final[Mapping[str, Effort]] = {
@@ -48,8 +48,10 @@ EFFORTS: Final[Mapping[str, Effort]] = {
         options={
             "xface": {"patch_sizes": (28,), "stride": 12},
             "corrrise": {"masks": 128},
+            "dise": {"masks": 128},
             "kernelshap": {"trials": 96},
             "fggb": {"dimensions": 48},
+            "subtree-ebp": {"top": 2},
         },
         slow_pairs=100,
         limits={

@@ -199,8 +199,8 @@ class CorrRiseMethod(BlackBoxMethod):
         fill_a, fill_b = (self.fill_of(face).astype(np.float32) for face in faces)
         scores: tuple[list[Features], list[Features]] = ([], [])
         for masks in self._draw():
-            seen_a = self.painted(face_a, _MaskPainter(face_a, fill_a, masks), len(masks))
-            seen_b = self.painted(face_b, _MaskPainter(face_b, fill_b, masks), len(masks))
+            seen_a = self.painted(face_a, MaskPainter(face_a, fill_a, masks), len(masks))
+            seen_b = self.painted(face_b, MaskPainter(face_b, fill_b, masks), len(masks))
             scores[0].append(self.comparison.scores(seen_a, plain_b))
             scores[1].append(self.comparison.scores(plain_a, seen_b))
         map_a, map_b = (self._correlation(np.concatenate(one)) for one in scores)
@@ -221,13 +221,14 @@ class CorrRiseMethod(BlackBoxMethod):
         return found.result().astype(np.float32)
 
 
-class _MaskPainter:
+class MaskPainter:
     """Blends a face with its fill by soft masks (n, 112, 112)."""
 
     def __init__(self, face: NDArray[np.float32], fill: NDArray[np.float32], masks: NDArray[np.float32]) -> None:
         self._difference, self._fill, self._masks = face - fill, fill, masks
 
     def paint(self, row: NDArray[Any], index: int) -> None:
+        """Blend by one mask."""
         np.multiply(self._difference, self._masks[index], out=row)
         row += self._fill
 

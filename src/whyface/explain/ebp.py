@@ -1,4 +1,4 @@
-"""Contrastive excitation backprop on pairs (needs the extra ``torch``)."""
+"""Contrastive excitation backprop on pairs and triplets (needs the extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PRODUCTS: Final = ("mul", "rmul", "imul", "div", "truediv", "itruediv", "neg")
 _DIFFERENCES: Final = ("sub", "isub", "rsub")
 _ONE_TO_ONE: Final = frozenset((*_ACTIVATIONS, *_HARD, *_PRODUCTS))
 _SUMS: Final = frozenset(("add", "radd", "iadd"))
-_WEIGHTED: Final = frozenset(("conv2d", "linear"))
+WEIGHTED: Final = frozenset(("conv2d", "linear"))
 # Products of x with a matrix for each place.
 _PLACED: Final = frozenset(("bmm", "matmul"))
 # How long a feature is scales what follows, as a gate does, and gets no probability.
@@ -75,7 +75,7 @@ def _ruled(name: str, func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor | 
     """Call a function by its rule; return None if it has none."""
     needing = [arg for arg in args if isinstance(arg, Tensor) and arg.requires_grad]
     output: Tensor | None = None
-    if name in _WEIGHTED:
+    if name in WEIGHTED:
         output = _weighted(func, args, kwargs)
     elif name in _PLACED and len(needing) == 1 and needing[0] is args[0]:
         output = _placed(func, *args)
@@ -186,7 +186,7 @@ class EbpMethod(GradientMethod):
     dimension): what both share, such as what any face excites, cancels. The map of the other face uses e_A.
 
     The published method is for triplets, with a third person as the contrast: :meth:`triplet`. A pair has none; -e_B is
-    the contrast of the original paper.
+    the contrast of the original paper. From nodes inside the network instead: :mod:`whyface.explain.subtree_ebp`.
 
     Assumption: each layer sums its inputs in proportion; biases and the shape of activations do not matter. Raise
     ModelError if the network has a kind of layer without a rule, is TorchScript, which hides its layers, or changes in
@@ -221,7 +221,7 @@ class EbpMethod(GradientMethod):
         if not 0 <= truncate < 1:
             raise InputError(f"the share of the mass that is cut off must be from 0 to below 1, got {truncate:g}")
         self.truncate = truncate
-        self._check_rules()
+        check_rules(self.score, self.name)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -241,15 +241,9 @@ class EbpMethod(GradientMethod):
         return PairMaps(to_array(terms.sum(dim=1)), to_array(map_a), to_array(map_b), forward=2, backward=4)
 
     def triplet(self, probe: Batch, mate: Batch, non_mate: Batch) -> NDArray[np.float32]:
-        """Explain N triplets: what in the probe speaks for the mate (positive) rather than for the non-mate.
+        """Explain N triplets, (N, 3, 112, 112) each.
 
-        The neuron of the mate has e_mate as its weights and the contrast has e_non_mate, as published. Return maps
-        (N, 112, 112) of the probe.
-
-        Parameters
-        ----------
-        probe, mate, non_mate
-            (N, 3, 112, 112) each, RGB, 0..255.
+        The neuron of the mate has e_mate as its weights and the contrast has e_non_mate, as published.
         """
         with torch.inference_mode(False):
             with torch.no_grad():
@@ -262,24 +256,25 @@ class EbpMethod(GradientMethod):
             for_mate, for_non_mate = (winning_mass(features, pixels, one) for one in terms)
             return to_array(contrast(for_mate, for_non_mate, self.truncate))
 
-    def _check_rules(self) -> None:
-        """Check that the network gives the same features with and without the rules."""
-        parts = [*self.network.trunk.modules(), *self.network.head.modules()]
-        if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
-            raise ModelError(
-                f"model {self.network.name!r}: {self.name} needs the network's layers, which TorchScript hides; "
-                "give the Python module that it was made from, or choose another method"
-            )
-        pixels = self.network.pixels(np.random.default_rng(0).integers(0, 256, (2, 3, FACE_SIZE, FACE_SIZE), np.uint8))
-        with torch.no_grad():
-            plain = self.score.features(pixels)
-        with torch.enable_grad(), ExcitationMode():
-            ruled = self.score.features(pixels.requires_grad_())
-        if not float((ruled.detach() - plain).norm()) <= _TOLERANCE * float(plain.norm()):
-            raise ModelError(
-                f"model {self.network.name!r}: the network changes in place what it uses again, which {self.name} "
-                "does not support; set inplace=False in such layers, or choose another method"
-            )
+
+def check_rules(score: PairScore, method: str) -> None:
+    """Check that a network has the same features with and without the rules; raise ModelError if it has not."""
+    network = score.embedder
+    if any(isinstance(part, torch.jit.ScriptModule) for part in (*network.trunk.modules(), *network.head.modules())):
+        raise ModelError(
+            f"model {network.name!r}: {method} needs the network's layers, which TorchScript hides; "
+            "give the Python module that it was made from, or choose another method"
+        )
+    pixels = network.pixels(np.random.default_rng(0).integers(0, 256, (2, 3, FACE_SIZE, FACE_SIZE), np.uint8))
+    with torch.no_grad():
+        plain = score.features(pixels)
+    with torch.enable_grad(), ExcitationMode():
+        ruled = score.features(pixels.requires_grad_())
+    if not float((ruled.detach() - plain).norm()) <= _TOLERANCE * float(plain.norm()):
+        raise ModelError(
+            f"model {network.name!r}: the network changes in place what it uses again, which {method} "
+            "does not support; set inplace=False in such layers, or choose another method"
+        )
 
 
 def winning_mass(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tensor:
@@ -296,11 +291,24 @@ def winning_mass(features: Tensor, pixels: Tensor, arguments: Tensor) -> Tensor:
     arguments
         (N, K), K numbers per face of ``features``: the positive ones drive the neuron on top, in proportion.
     """
-    prior = arguments.clamp(min=0)
-    prior = prior / prior.sum(dim=1, keepdim=True).clamp(min=1e-30)
-    (mass,) = torch.autograd.grad(features, pixels, prior.view_as(features), retain_graph=True)
+    prior = prior_mass(arguments).view_as(features)
+    (mass,) = torch.autograd.grad(features, pixels, prior, retain_graph=True)
     # A layer whose output is due to its bias alone passes nothing on.
     return mass / mass.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30)
+
+
+def prior_mass(arguments: Tensor) -> Tensor:
+    """Return the winning probabilities (N, K) of the features that drive a neuron: the positive arguments, sum 1."""
+    prior = arguments.clamp(min=0)
+    return prior / prior.sum(dim=1, keepdim=True).clamp(min=1e-30)
+
+
+def usual_mass(score: PairScore, pixels: Tensor) -> Tensor:
+    """Return the winning mass of any face, (N, H, W): where all features together come from, whoever it is."""
+    pixels = pixels.detach().requires_grad_()
+    with torch.enable_grad(), ExcitationMode():
+        features = score.features(pixels)
+    return winning_mass(features, pixels, torch.ones_like(features.detach().flatten(1))).sum(dim=1)
 
 
 def contrast(for_it: Tensor, against: Tensor, truncate: float = 0.0) -> Tensor:

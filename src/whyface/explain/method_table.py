@@ -130,6 +130,19 @@ TABLE: Final = (
         ),
     ),
     MethodEntry(
+        name="dise",
+        title="Covers where faces tell",
+        factory="whyface.explain.dise:DiseMethod",
+        needs="any embedder",
+        unit="gradient",
+        paper="Williford et al., ECCV 2020",
+        summary="how much the score drops when small covers, mostly where any face is telling, hide the place",
+        caption=(
+            "Small spots were blurred at random, mostly where any face is telling. Blue: with the place blurred, the "
+            "faces look less alike to the model. Red: more alike."
+        ),
+    ),
+    MethodEntry(
         name="kernelshap",
         title="Shares of regions",
         factory="whyface.explain.kernelshap:KernelShapMethod",
@@ -218,6 +231,19 @@ TABLE: Final = (
         caption=(
             "The evidence for a match was propagated back through the model to the pixels, and so was the evidence "
             "against it. Blue: more of the first. Red: more of the second."
+        ),
+    ),
+    MethodEntry(
+        name="subtree-ebp",
+        title="Winning parts",
+        factory="whyface.explain.subtree_ebp:SubtreeEbpMethod",
+        needs="torch",
+        unit="gradient",
+        paper="Williford et al., ECCV 2020",
+        summary="the pixels of the one node in each layer whose rise would raise the score most",
+        caption=(
+            "In each layer of the model, the part that would raise the score most was traced back to the pixels. Blue: "
+            "parts for a match. Red: parts against it."
         ),
     ),
     MethodEntry(

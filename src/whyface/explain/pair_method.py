@@ -113,6 +113,22 @@ class PairMethod(ABC):
             (N, 3, 112, 112) each, RGB, 0..255.
         """
 
+    def triplet(self, probe: Batch, mate: Batch, non_mate: Batch) -> NDArray[np.float32]:
+        """Explain N triplets: what in each probe speaks for its mate rather than for its non-mate.
+
+        Unless a method has a triplet of its own, it is the map of probe and mate minus that of probe and non-mate.
+
+        Parameters
+        ----------
+        probe, mate, non_mate
+            (N, 3, 112, 112) each, RGB, 0..255.
+
+        Returns
+        -------
+        Maps of the probes (N, H, W): positive for the mate, negative for the non-mate.
+        """
+        return np.asarray(self.maps(probe, mate).map_a - self.maps(probe, non_mate).map_a, np.float32)
+
     def __call__(self, pair: FacePair) -> Explanation:
         """Explain one pair."""
         return self.explain([pair])[0]
