@@ -15,7 +15,7 @@ import typer
 
 from whyface import __version__
 from whyface.commands.batch import batch
-from whyface.commands.benchmark import benchmark
+from whyface.commands.benchmark import benchmark, leaderboard
 from whyface.commands.check import check
 from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
@@ -76,6 +76,7 @@ app.command()(train)
 app.command()(export)
 app.command("import")(import_)
 app.command()(benchmark)
+app.command()(leaderboard)
 app.command()(batch)
 app.command()(mask)
 app.command()(page)

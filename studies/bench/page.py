@@ -16,7 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from studies.occlusion.report import put_between_marks
-from whyface.bench.summary import LOWER_IS_BETTER, Curve, Merit, MethodSummary
+from whyface.bench.merits import is_lower_better
+from whyface.bench.summary import Curve, Merit, MethodSummary
 from whyface.commands.benchmark import draw_figures
 from whyface.evaluate.intervals import Interval
 
@@ -40,7 +41,7 @@ def table(found: dict[str, Any]) -> str:
     shown = {key: name for key, name in COLUMNS.items() if any(key in m["merits"] for m in methods.values())}
     order = sorted(methods, key=lambda name: (name in CONTROLS, methods[name]["merits"]["replacement"]["value"]))
     best = {key: _best(methods, key) for key in shown if key != "randomised"}
-    heads = [f"{name} {'↓' if key in LOWER_IS_BETTER else '↑'}" for key, name in shown.items()]
+    heads = [f"{name} {'↓' if is_lower_better(key) else '↑'}" for key, name in shown.items()]
     lines = [f"| method | pairs | {' | '.join(heads)} |", "|---" * (len(shown) + 2) + "|"]
     for name in order:
         cells = [_cell(methods[name]["merits"].get(key), bold=best.get(key) == name) for key in shown]
@@ -51,7 +52,7 @@ def table(found: dict[str, Any]) -> str:
 def _best(methods: dict[str, Any], key: str) -> str:
     values = {name: m["merits"][key]["value"] for name, m in methods.items() if key in m["merits"]}
     real = {name: value for name, value in values.items() if name not in CONTROLS}
-    return (min if key in LOWER_IS_BETTER else max)(real, key=lambda name: real[name])
+    return (min if is_lower_better(key) else max)(real, key=lambda name: real[name])
 
 
 def _cell(merit: dict[str, Any] | None, *, bold: bool) -> str:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from helpers.toy_bench import FlatMethod, Pictures, ProductMethod, subject_of
+from whyface.bench.merits import area
 from whyface.bench.planted import ErasureTest, ReplacementTest
 from whyface.bench.run import run_bench
-from whyface.bench.summary import area, differences, paired_difference, summarise_method
+from whyface.bench.summary import differences, paired_differences, summarise_method
 from whyface.errors import DataError, OutputError
 from whyface.files.parts import Parts, ResultTable, Rows, open_folder, part_bytes, read_results
 
@@ -176,11 +177,10 @@ def test_paired_difference_by_hand() -> None:
     protocol = Pictures().protocol()
     one = table_of({0: [0.4, 0.6, 0.6], 6: [0.9, 0.9, 0.1], 7: [0.1, 0.1, 0.1]})
     other = table_of({0: [0.4, 0.4, 0.4], 6: [0.1, 0.1, 0.1], 1: [0.4, 0.4, 0.4]})
-    found = paired_difference("replacement", one, other, protocol, threshold=0.5, replicates=100)
-    assert found is not None
+    found = paired_differences(one, other, protocol, ["replacement", "deletion"], threshold=0.5, replicates=100)
+    assert set(found) == {"replacement"}
     # Common pairs: 0, genuine, areas 0.25 and 1; 6, an impostor, areas 0.75 and 0.
-    assert found.value == pytest.approx((-0.75 + 0.75) / 2)
-    assert paired_difference("deletion", one, other, protocol, threshold=0.5) is None
+    assert found["replacement"].value == pytest.approx((-0.75 + 0.75) / 2)
 
 
 def test_differences_are_opposite_and_against_oneself_not_taken(tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ from whyface.bench.planted import (
     ERASED_SHARES,
     FILLS,
     ErasureTest,
-    PointingTest,
     ReplacementTest,
     filled,
-    pasted_faces,
     patch_chance,
     patched_faces,
 )
+from whyface.bench.pointing import PointingTest, pasted_faces
 from whyface.bench.run import run_chunk
 from whyface.bench.sanity import StabilityTest, rank_correlation, shifted
 from whyface.errors import InputError

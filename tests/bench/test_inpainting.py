@@ -8,7 +8,7 @@ import pytest
 from helpers.toy_bench import FlatMethod, Pictures, PixelModel, ProductMethod, chunk_of, subject_of
 from whyface.bench.base import Subject
 from whyface.bench.inpainting import FALSE_ALARMS, InpaintingTest, _first_pixels, inpainted
-from whyface.bench.planted import parts_in_turn
+from whyface.bench.pointing import parts_in_turn
 from whyface.commands.benchmark import open_tests
 from whyface.errors import InputError
 from whyface.explain.pair_method import PairMaps

@@ -74,8 +74,9 @@ def test_the_bench_takes_any_torch_network() -> None:
     chunk = chunk_of(Pictures(), [0, 6])
     for name in ("xssab", "gradcam", "ebp"):
         subject = open_subject(name, model, comparison, threshold=0.1)
-        results = dict(run_chunk(chunk, subject, [RandomisationTest()]))
-        kept = results["randomisation"].value.reshape(2, -1)
+        results = {rows.measure: rows.value for _, rows in run_chunk(chunk, subject, [RandomisationTest()])}
+        kept = results["similarity"].reshape(2, -1)
+        assert np.isfinite(results["entropy rise"]).all()
         assert np.isfinite(kept).all()
         assert np.abs(kept[:, -1]).max() < 0.9
 
@@ -145,8 +146,11 @@ def test_a_map_that_ignores_the_weights_is_told_from_one_that_does_not() -> None
             method=method,
             randomised=lambda share: open_on_torch(METHODS[name], randomised_score(score, share), threshold=0.1),
         )
-        (found,) = RandomisationTest().run(chunk, subject, method.maps)
+        found, smooth, entropy = RandomisationTest().run(chunk, subject, method.maps)
         assert found.step.reshape(3, -1)[0].tolist() == list(SHARES)
+        if name == "centre":
+            assert smooth.value == pytest.approx(1)
+            assert entropy.value == pytest.approx(0)
         return found.value.reshape(3, -1)
 
     assert left("centre") == pytest.approx(1)

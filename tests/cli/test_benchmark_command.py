@@ -32,6 +32,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         options = ["--protocol", f"pairs:{faces.parent / 'pairs.txt'}", "--out", str(out), "--pairs", "8"]
         if "--model" not in arguments:
             options += ["--model", FAST_MODEL]
+        if "--others" not in arguments:
+            options += ["--others", "0"]
         options += ["--replicates", "100", *arguments]
         return in_process(monkeypatch, capsys, "benchmark", "--data", str(faces), *options)
 
@@ -56,6 +58,19 @@ def test_a_run_and_its_resumption(run: Run, faces: Path, tmp_path: Path) -> None
     other = run(faces, tmp_path / "out", *chosen, "--seed", "1")
     assert other.returncode == 2
     assert "other settings" in other.stderr
+
+
+def test_maps_of_other_pairs_and_of_another_model_are_put_in_place(run: Run, faces: Path, tmp_path: Path) -> None:
+    chosen = ("--method", "xcos,centre", "--tests", "erasure", "--others", "4", "--pairs", "4")
+    found = run(faces, tmp_path / "out", *chosen, "--other-model", FAST_MODEL)
+    assert found.returncode == 0, found.stderr
+    document = json.loads((tmp_path / "out" / "summary.json").read_text())
+    merits = document["methods"]["centre"]["merits"]
+    assert merits["deletion specific"]["value"] == merits["insertion specific"]["value"] == 0
+    assert document["methods"]["xcos"]["merits"]["deletion over network"]["value"] == 0
+    assert document["settings"]["threshold"]["from"] == "equal error on 8 other pairs"
+    assert "deletion specific" in document["methods"]["xcos"]["less another on the same pairs"]["centre"]
+    assert "Deletion, specific" in (tmp_path / "out" / "leaderboard.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import cv2
@@ -17,9 +18,10 @@ from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.pictures import PictureSource
 from whyface.files.parts import Rows
-from whyface.xcos.comparison import Comparison, features_in_parts
+from whyface.xcos.comparison import Comparison, Features, features_in_parts
 
 PIXELS: Final = FACE_SIZE * FACE_SIZE
+_MOST_KNOWN: Final = 4000
 
 
 def to_pixels(maps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,7 +66,8 @@ class PairChunk:
     first, second
         The faces of the pairs.
     other
-        For each pair, a face of a third person, drawn at random.
+        For a genuine pair, a face of a third person, drawn at random; for an impostor pair, another picture of the
+        second person, or the second face again if the protocol has no other.
     genuine
         (N,) bool.
     seed
@@ -119,13 +122,30 @@ def choose_pairs(protocol: PairProtocol, count: int, seed: int) -> NDArray[np.in
     return drawn
 
 
+def pairs_set_aside(protocol: PairProtocol, numbers: NDArray[np.intp], count: int, seed: int) -> NDArray[np.intp]:
+    """Draw pairs other than those that are judged, genuine and impostor alternately: at most ``count``, maybe none.
+
+    The threshold and the maps of other pairs come from them, so that nothing is judged by itself.
+    """
+    rng = np.random.default_rng((seed, 10))
+    left = np.setdiff1d(np.arange(len(protocol.genuine)), numbers)
+    kinds = [rng.permutation(left[protocol.genuine[left] == wanted]) for wanted in (True, False)]
+    size = min(count // 2, *map(len, kinds))
+    return np.stack([kind[:size] for kind in kinds], axis=1).reshape(-1)
+
+
 def read_chunks(
     protocol: PairProtocol, source: PictureSource, numbers: NDArray[np.intp], *, size: int, seed: int
 ) -> Iterator[PairChunk]:
     """Read the pairs' faces, ``size`` pairs at a time. Raise DataError if a picture cannot be read."""
     for start in range(0, len(numbers), size):
         part = numbers[start : start + size]
-        others = [third_person(protocol, int(number), seed) for number in part]
+        others = [
+            third_person(protocol, int(number), seed)
+            if protocol.genuine[number]
+            else _partner(protocol, int(number), seed)
+            for number in part
+        ]
         yield PairChunk(
             numbers=part,
             first=_read(source, protocol, protocol.left[part]),
@@ -150,6 +170,14 @@ def third_person(protocol: PairProtocol, number: int, seed: int) -> int:
         drawn = int(rng.integers(len(people)))
         if people[drawn] not in pair:
             return drawn
+
+
+def _partner(protocol: PairProtocol, number: int, seed: int) -> int:
+    """Return another picture of the second person of a pair, drawn at random; the second picture if there is none."""
+    second = int(protocol.right[number])
+    person = protocol.people[second]
+    known = [row for row, name in enumerate(protocol.people) if name == person and row != second]
+    return int(np.random.default_rng((seed, 9, number)).choice(known)) if known else second
 
 
 def _read(source: PictureSource, protocol: PairProtocol, rows: NDArray[np.intp]) -> Faces:
@@ -178,6 +206,8 @@ class Subject:
         Opens the method with another seed, if it has one.
     randomised
         Opens the method with a share of the network's layers randomised, from the top; None if that is impossible.
+    known
+        Features of faces seen lately, by the digest of their pixels: the same picture occurs under many maps.
     """
 
     method: PairMethod
@@ -186,11 +216,23 @@ class Subject:
     is_unsigned: bool = False
     other_seed: Callable[[], PairMethod] | None = None
     randomised: Callable[[float], PairMethod] | None = None
+    known: dict[bytes, Features] = field(default_factory=dict, repr=False)
+
+    def features(self, faces: Faces) -> Features:
+        """Return the features of faces; those of a face seen lately are not computed again."""
+        keys = [hashlib.sha256(face.tobytes()).digest() for face in faces]
+        new = {key: row for row, key in enumerate(keys) if key not in self.known}
+        if new:
+            if len(self.known) > _MOST_KNOWN:
+                self.known.clear()
+                return self.features(faces)
+            found = features_in_parts(self.comparison, faces[list(new.values())], self.method.batch_size)
+            self.known.update(zip(new, found, strict=True))
+        return np.stack([self.known[key] for key in keys])
 
     def scores(self, first: Faces, second: Faces) -> NDArray[np.float64]:
-        """Return the scores of pairs of faces."""
-        one, other = (features_in_parts(self.comparison, faces, self.method.batch_size) for faces in (first, second))
-        return self.comparison.scores(one, other).astype(np.float64)
+        """Return the scores of pairs of faces; a single face on one side is repeated."""
+        return self.comparison.scores(self.features(first), self.features(second)).astype(np.float64)
 
     def most_telling_first(
         self, maps: NDArray[np.float32], towards_match: NDArray[np.bool_], generators: Sequence[np.random.Generator]
@@ -205,9 +247,27 @@ class Subject:
 
 
 class BenchTest(ABC):
-    """A test; its results must not depend on how pairs are chunked."""
+    """A test; its results must not depend on how pairs are chunked.
+
+    Attributes
+    ----------
+    name
+        Name on the command line and in results.
+    question
+        Name of the faces that it asks a method to explain, one map for each pair, so that maps of other pairs can be
+        put in their place; None if the test needs several maps of a pair.
+    """
 
     name: str
+    question: str | None = None
+
+    def asked(self, chunk: PairChunk) -> tuple[PairChunk, Faces, Faces]:
+        """Return the pairs that the test uses, and the faces that it asks to explain."""
+        return chunk, chunk.first, chunk.second
+
+    def brief(self) -> BenchTest:
+        """Return the test with fewer steps, for maps that are put in place of a pair's own."""
+        return self
 
     @abstractmethod
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.bench.base import PIXELS, BenchTest, Explain, Faces, PairChunk, Subject, descending, rows, to_pixels
-from whyface.bench.planted import parts_in_turn
+from whyface.bench.pointing import parts_in_turn
 from whyface.errors import InputError
 from whyface.explain.pair_method import PairMethod
 from whyface.faces.face import FACE_SIZE

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whyface.bench.base import Explain, Faces, PairChunk, Subject, read_chunks, third_person
+from whyface.bench.merits import area
 from whyface.bench.planted import STEPS, patch_corners, patched_faces, replaced_scores
-from whyface.bench.summary import area
 from whyface.data.protocols import PairProtocol
 from whyface.errors import DataError, OutputError
 from whyface.evaluate.rates import equal_error

@@ -1,9 +1,9 @@
-"""Tests that change pictures: erase what a map ranks highest, and find planted evidence.
+"""Tests that change pictures: erase what a map ranks highest, and undo patches that mislead the network.
 
 Deletion and insertion: Petsiuk, Das, Saenko, "RISE", BMVC 2018, for classifiers; Lu, Xu, Deng, "Towards Visual Saliency
 Explanations of Face Verification", WACV 2024, for pairs. In a genuine pair, the pixels that most support a match are
-erased first; in an impostor pair, those most against one; in both faces, each by its own map. Planted evidence: patches
-that mislead the model, and parts of a stranger in a genuine pair.
+erased first; in an impostor pair, those most against one; in both faces, each by its own map. SaCo: Wu et al., "On the
+Faithfulness of Vision Transformer Explanations", CVPR 2024 (arXiv 2404.01415).
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.bench.base import BenchTest, Explain, Faces, PairChunk, Subject, descending, first_pixels, rows, to_pixels
+from whyface.bench.base import BenchTest, Explain, Faces, PairChunk, Subject, first_pixels, rows, to_pixels
 from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
-from whyface.faces.regions import region_masks
 from whyface.files.parts import Rows
 
 ERASED_SHARES: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.65, 0.9)
@@ -56,11 +55,18 @@ class ErasureTest(BenchTest):
         colour: ``erasure``, ``erasure-blur``, ``erasure-noise``.
     """
 
-    def __init__(self, fill: ErasureFill = "mean") -> None:
+    question = "clean"
+
+    def __init__(self, fill: ErasureFill = "mean", *, shares: Sequence[float] = ERASED_SHARES) -> None:
         if fill not in FILLS:
             raise InputError(f"unknown fill {fill!r}; use one of {', '.join(FILLS)}")
         self.fill: ErasureFill = fill
+        self.shares = tuple(shares)
         self.name = "erasure" if fill == "mean" else f"erasure-{fill}"
+
+    def brief(self) -> BenchTest:
+        """Return the test with five of the eight shares."""
+        return ErasureTest(self.fill, shares=(0.0, 0.1, 0.2, 0.45, 0.9))
 
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""
@@ -70,19 +76,21 @@ class ErasureTest(BenchTest):
             orders = subject.most_telling_first(maps, chunk.genuine, chunk.generators(_ORDER_PURPOSE + 10 * side))
             fills = filled(faces, self.fill, chunk.generators(_FILL_PURPOSE + 10 * side))
             sides.append((faces, fills, orders))
-        deletion = np.empty((len(chunk), len(ERASED_SHARES)))
-        insertion = np.empty((len(chunk), len(ERASED_SHARES)))
+        deletion, insertion = np.empty((2, len(chunk), len(self.shares)))
         for row in range(len(chunk)):
             erased, kept = zip(
-                *(_sequences(faces[row], fills[row], orders[row]) for faces, fills, orders in sides), strict=True
+                *(_sequences(faces[row], fills[row], orders[row], self.shares) for faces, fills, orders in sides),
+                strict=True,
             )
             deletion[row] = subject.scores(*erased)
             insertion[row] = subject.scores(*kept)
-        return [rows("deletion", chunk, ERASED_SHARES, deletion), rows("insertion", chunk, ERASED_SHARES, insertion)]
+        return [rows("deletion", chunk, self.shares, deletion), rows("insertion", chunk, self.shares, insertion)]
 
 
-def _sequences(face: NDArray[np.uint8], fill: NDArray[np.uint8], order: NDArray[np.intp]) -> tuple[Faces, Faces]:
-    masks = [first_pixels(order, step) for step in ERASED_SHARES]
+def _sequences(
+    face: NDArray[np.uint8], fill: NDArray[np.uint8], order: NDArray[np.intp], shares: Sequence[float]
+) -> tuple[Faces, Faces]:
+    masks = [first_pixels(order, share) for share in shares]
     return (
         np.stack([np.where(mask, fill, face) for mask in masks]),
         np.stack([np.where(mask, face, fill) for mask in masks]),
@@ -164,16 +172,14 @@ def replaced_scores(
     shares
         Shares of the pixels.
     """
-    features, score = subject.comparison.features, subject.comparison.scores
-    second = features(chunk.second)
     values = np.empty((len(chunk), 1 + len(shares)))
-    values[:, 0] = score(features(patched), second)
+    values[:, 0] = subject.scores(patched, chunk.second)
     orders = subject.most_telling_first(maps, values[:, 0] > subject.threshold, chunk.generators(_REPLACEMENT_PURPOSE))
     faces = []
     for row, order in enumerate(orders):
         masks = [first_pixels(order, share) for share in shares]
         faces.append(np.stack([np.where(mask, chunk.first[row], patched[row]) for mask in masks]))
-        values[row, 1:] = score(features(faces[-1]), second[row : row + 1])
+        values[row, 1:] = subject.scores(faces[-1], chunk.second[row : row + 1])
     return values, faces
 
 
@@ -187,78 +193,94 @@ class ReplacementTest(BenchTest):
     """
 
     name = "replacement"
+    question = "patched"
+
+    def __init__(self, steps: Sequence[float] = STEPS) -> None:
+        self.steps = tuple(steps)
+
+    def asked(self, chunk: PairChunk) -> tuple[PairChunk, Faces, Faces]:
+        """Return all pairs, with their patched first faces."""
+        return chunk, patched_faces(chunk)[0], chunk.second
+
+    def brief(self) -> BenchTest:
+        """Return the test with every other step."""
+        return ReplacementTest(STEPS[::2])
 
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""
         patched, masks = patched_faces(chunk)
         found = explain(patched, chunk.second)
-        values, _ = replaced_scores(chunk, patched, found.map_a, subject, STEPS[1:])
+        values, _ = replaced_scores(chunk, patched, found.map_a, subject, self.steps[1:])
         truth = subject.most_telling_first(found.map_a, ~chunk.genuine, chunk.generators(_TRUTH_PURPOSE))
         pointed = np.stack([first_pixels(order, POINTED) for order in truth])
         precision, chance = ((where * pointed).sum(axis=(1, 2)) / pointed[0].sum() for where in (masks, patch_chance()))
         clean = subject.scores(chunk.first, chunk.second)
         return [
-            rows("score", chunk, STEPS, values),
+            rows("score", chunk, self.steps, values),
             rows("clean", chunk, (0.0,), clean),
             rows("patch precision", chunk, (POINTED,), precision),
             rows("patch chance", chunk, (POINTED,), chance),
         ]
 
 
-PASTED: Final = (("left eye", "left brow"), ("right eye", "right brow"), ("nose bridge", "nose tip"), ("mouth",))
-"""The parts to paste, in turn."""
-
-_FEATHER: Final = 2.0
-_POINTING_PURPOSE: Final = 6
+SUBSETS: Final = 10
+"""Number of equally large subsets of the pixels whose salience is compared with their effect."""
 
 
-def parts_in_turn(numbers: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Return the part of the face that each pair gets, (N, 112, 112) bool; the parts of :data:`PASTED` take turns."""
-    known = region_masks(FACE_SIZE, FACE_SIZE)
-    parts = [np.logical_or.reduce([known[name] for name in names]) for names in PASTED]
-    return np.stack([parts[int(number) % len(parts)] for number in numbers])
+def salience_faithfulness(salience: NDArray[np.floating], effect: NDArray[np.floating]) -> float:
+    """Return the salience-guided faithfulness coefficient of K subsets, from -1 to 1.
 
-
-def pasted_faces(chunk: PairChunk) -> tuple[Faces, NDArray[np.bool_]]:
-    """Paste one part of a third person's face into each first face, at the same place, with a soft edge of 2 pixels.
-
-    Return the faces, and where the pasted part is (N, 112, 112) bool.
+    For any two subsets, the difference of their saliences counts for the map if the one with more salience has no
+    smaller effect, and against it otherwise; 0 if all are equally salient.
     """
-    masks = parts_in_turn(chunk.numbers)
-    alpha = np.stack([cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _FEATHER) for mask in masks])[:, None]
-    blended = alpha * chunk.other + (1 - alpha) * chunk.first
-    return blended.round().clip(0, 255).astype(np.uint8), masks
+    order = np.argsort(-salience, kind="stable")
+    said, done = np.asarray(salience, np.float64)[order], np.asarray(effect, np.float64)[order]
+    first, second = np.triu_indices(len(said), 1)
+    weights = said[first] - said[second]
+    total = float(weights.sum())
+    return float(np.where(done[first] >= done[second], weights, -weights).sum() / total) if total > 0 else 0.0
 
 
-class PointingTest(BenchTest):
-    """How well the map of the pasted face points at the pasted part; genuine pairs only.
+class SaCoTest(BenchTest):
+    """Whether what a map gives more salience has more effect: ``saco``, see :func:`salience_faithfulness`.
 
-    Measures: ``negative share`` (share of the map's negative mass inside the part, 0 if it has none), ``overlap``
-    (share of the part among the equally many lowest pixels), ``area`` (the part's share of the face: the
-    chance level of both) and ``drop`` (by how much the score fell).
+    The pixels of both faces, each by its own map, are divided into ten subsets from the most telling to the least; each
+    subset alone is replaced by the mean colour, and the effect is how far the score moves against the label.
     """
 
-    name = "pointing"
+    name = "saco"
+    question = "clean"
 
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""
-        part = chunk.only(chunk.genuine)
-        if not len(part):
-            return []
-        pasted, masks = pasted_faces(part)
-        found = to_pixels(explain(pasted, part.second).map_a)
-        low = -found if not subject.is_unsigned else found
-        negative = np.maximum(low, 0)
-        total = negative.sum(axis=(1, 2), dtype=np.float64)
-        inside = (negative * masks).sum(axis=(1, 2), dtype=np.float64)
-        share = np.divide(inside, total, out=np.zeros_like(total), where=total > 0)
-        area = masks.mean(axis=(1, 2))
-        overlap = np.array(
-            [
-                mask[first_pixels(descending(one, rng), float(mask.mean()))].mean()
-                for one, mask, rng in zip(low, masks, part.generators(_POINTING_PURPOSE), strict=True)
-            ]
-        )
-        drop = subject.scores(part.first, part.second) - subject.scores(pasted, part.second)
-        measured = (("negative share", share), ("overlap", overlap), ("area", area), ("drop", drop))
-        return [rows(measure, part, (0.0,), values) for measure, values in measured]
+        found = explain(chunk.first, chunk.second)
+        salience = np.zeros((len(chunk), SUBSETS))
+        sides: list[list[Faces]] = []
+        for side, (faces, maps) in enumerate(((chunk.first, found.map_a), (chunk.second, found.map_b))):
+            orders = subject.most_telling_first(maps, chunk.genuine, chunk.generators(_SACO_PURPOSE + side))
+            fills, values = filled(faces, "mean", []), to_pixels(maps).reshape(len(faces), -1).astype(np.float64)
+            if not subject.is_unsigned:
+                values = np.where(chunk.genuine[:, None], values, -values)
+            pictures = []
+            for row, order in enumerate(orders):
+                parts = np.array_split(order, SUBSETS)
+                # Each face's map has a unit of its own.
+                scale = np.abs(values[row]).sum() or 1.0
+                salience[row] += [values[row, part].sum() / scale for part in parts]
+                pictures.append(np.stack([_without(faces[row], fills[row], part) for part in parts]))
+            sides.append(pictures)
+        before = subject.scores(chunk.first, chunk.second)
+        measured = np.empty(len(chunk))
+        for row, (one, other) in enumerate(zip(*sides, strict=True)):
+            drop = before[row] - subject.scores(one, other)
+            measured[row] = salience_faithfulness(salience[row], drop if chunk.genuine[row] else -drop)
+        return [rows("saco", chunk, (0.0,), measured)]
+
+
+_SACO_PURPOSE: Final = 12
+
+
+def _without(face: NDArray[np.uint8], fill: NDArray[np.uint8], part: NDArray[np.intp]) -> NDArray[np.uint8]:
+    left = face.reshape(3, -1).copy()
+    left[:, part] = fill.reshape(3, -1)[:, part]
+    return left.reshape(face.shape)

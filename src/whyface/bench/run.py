@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.bench.base import BenchTest, Faces, PairChunk, Subject, read_chunks, rows
+from whyface.bench.other_maps import Substitutes
 from whyface.data.protocols import PairProtocol
-from whyface.explain.pair_method import PairMaps
+from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.faces.pictures import PictureSource
 from whyface.files.parts import Parts, Rows, part_bytes
 from whyface.files.progress import ProgressCallback
@@ -55,12 +56,10 @@ EFFORTS: Final[Mapping[str, Effort]] = {
         },
         slow_pairs=100,
         limits={
-            "erasure": 500,
-            "erasure-blur": 100,
-            "erasure-noise": 100,
-            "pointing": 300,
+            **dict.fromkeys(("erasure", "erasure-blur", "erasure-noise"), 500),
+            **dict.fromkeys(("pointing", "painting", "partner"), 300),
+            **dict.fromkeys(("saco", "randomisation", "specific"), 100),
             "stability": 60,
-            "randomisation": 10,
         },
     ),
 }
@@ -70,19 +69,23 @@ EFFORTS: Final[Mapping[str, Effort]] = {
 CHUNK: Final = 10
 """Number of pairs that are explained together and stored in one file."""
 
+SPECIFIC: Final = "specific"
+"""Name of the limit of pairs that are measured with other maps, too."""
+
 COST: Final = "cost"
 """Name of the cost, in passes and seconds, among the tests."""
 
 
-class _Remembered:
+class Remembered:
     """A method's maps, computed once for each set of faces, with their cost."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._method = subject.method
+    def __init__(self, method: PairMethod) -> None:
+        self._method = method
         self._found: dict[bytes, PairMaps] = {}
         self.cost: tuple[float, float, int, int] | None = None
 
     def __call__(self, first: Faces, second: Faces) -> PairMaps:
+        """Return the maps of pairs."""
         key = hashlib.sha256(first.tobytes() + second.tobytes()).digest()
         if key not in self._found:
             began, worked = time.perf_counter(), time.process_time()
@@ -101,6 +104,7 @@ def run_chunk(
     *,
     start: int = 0,
     limits: Mapping[str, int] | None = None,
+    substitutes: Substitutes | None = None,
 ) -> list[tuple[str, Rows]]:
     """Run all tests on one chunk, and add the method's cost as rows of a test named ``cost``.
 
@@ -109,16 +113,23 @@ def run_chunk(
     start
         Place of the chunk's first pair among all pairs of the run.
     limits
-        Number of first pairs for some tests, by name.
+        Number of first pairs for some tests, by name, and for ``specific``: those that get other maps.
+    substitutes
+        Puts other maps in the place of a pair's own; None for no such controls.
     """
-    explain = _Remembered(subject)
+    explain = Remembered(subject.method)
     results = []
     places = start + np.arange(len(chunk))
+    limit = (limits or {}).get(SPECIFIC, start + len(chunk))
     for test in tests:
         wanted = places < (limits or {}).get(test.name, start + len(chunk))
         part = chunk if wanted.all() else chunk.only(wanted)
         if len(part):
             results += [(test.name, found) for found in test.run(part, subject, explain)]
+            few = part.only(places[wanted] < limit)
+            if substitutes is not None and len(few):
+                results += substitutes.run(test, few, explain)
+    subject.known.clear()
     if explain.cost is not None:
         for measure, value in zip(("seconds", "processor", "forward", "backward"), explain.cost, strict=True):
             results.append((COST, rows(measure, chunk, (0.0,), np.full(len(chunk), float(value)))))
@@ -136,6 +147,7 @@ def run_bench(
     seed: int,
     chunk_size: int = CHUNK,
     limits: Mapping[str, int] | None = None,
+    substitutes: Substitutes | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:
     """Run all chunks that have no file yet, or a damaged one; call :func:`whyface.files.parts.open_folder` before.
@@ -157,7 +169,9 @@ def run_bench(
     chunk_size
         Pairs per file; they are explained together.
     limits
-        Number of first pairs for some tests, by name.
+        Number of first pairs for some tests, by name, see :func:`run_chunk`.
+    substitutes
+        Puts other maps in the place of a pair's own, see :mod:`whyface.bench.other_maps`; None for no such controls.
     progress
         Called after every chunk with the pairs done and their total.
 
@@ -173,6 +187,7 @@ def run_bench(
         if not parts.has(part):
             wanted = numbers[start : start + chunk_size]
             for chunk in read_chunks(protocol, source, wanted, size=chunk_size, seed=seed):
-                parts.write(part, part_bytes(run_chunk(chunk, subject, tests, start=start, limits=limits)))
+                done = run_chunk(chunk, subject, tests, start=start, limits=limits, substitutes=substitutes)
+                parts.write(part, part_bytes(done))
         if progress is not None:
             progress(min(start + chunk_size, len(numbers)), len(numbers))

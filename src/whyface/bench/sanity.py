@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.bench.base import BenchTest, Explain, Faces, PairChunk, Subject, rows, to_pixels
+from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.files.parts import Rows
 
 
@@ -67,12 +68,30 @@ def _mean(values: list[NDArray[np.float64]]) -> NDArray[np.float64]:
 SHARES: Final = (0.05, 0.25, 0.5, 1.0)
 """Shares of the layers that are randomised, from the top."""
 
+DRAWS: Final = 5
+NOISE: Final = 12.0
+"""Number of noisy copies of a face whose maps are averaged, and the noise's standard deviation in grey levels."""
+BINS: Final = 100
+
+_NOISE_PURPOSE: Final = 13
+
+
+def map_entropy(maps: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the entropy of the histogram of each map (N, H, W) over 100 equal bins, (N,), in nats."""
+    counts = np.stack([np.histogram(one, bins=BINS)[0] for one in maps]).astype(np.float64)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return np.asarray(-(shares * logs).sum(axis=1), np.float64)
+
 
 class RandomisationTest(BenchTest):
     """Similarity of the maps before and after the network's layers are randomised from the top.
 
     Measures: ``similarity``, the rank correlation of the maps before and after, mean of both faces, by share of
-    layers. Only for methods on networks with weights that can be changed; others have no rows.
+    layers; and, with all layers random, the two variants of Hedstroem et al., "A Fresh Look at Sanity Checks for
+    Saliency Maps", 2024: ``smooth similarity``, of maps averaged over noisy copies of the faces, which takes the
+    maps' own noise out, and ``entropy rise``, by how much the maps became more complex, as a share of their entropy
+    before. Only for methods on networks with weights that can be changed; others have no rows.
     """
 
     name = "randomisation"
@@ -81,12 +100,35 @@ class RandomisationTest(BenchTest):
         """Measure a chunk."""
         if subject.randomised is None:
             return []
-        plain = explain(chunk.first, chunk.second)
+        plain = _both(explain(chunk.first, chunk.second))
         found = np.empty((len(chunk), len(SHARES)))
         for column, share in enumerate(SHARES):
-            after = subject.randomised(share).maps(chunk.first, chunk.second)
-            sides = ((plain.map_a, after.map_a), (plain.map_b, after.map_b))
-            found[:, column] = np.mean(
-                [rank_correlation(to_pixels(one), to_pixels(other)) for one, other in sides], axis=0
-            )
-        return [rows("similarity", chunk, SHARES, found)]
+            after = _both(subject.randomised(share).maps(chunk.first, chunk.second))
+            found[:, column] = _mean([rank_correlation(one, other) for one, other in zip(plain, after, strict=True)])
+        before = [map_entropy(side) for side in plain]
+        rise = _mean([(map_entropy(side) - h) / np.maximum(h, 1e-12) for side, h in zip(after, before, strict=True)])
+        smooth = [_smoothed(chunk, method) for method in (subject.method, subject.randomised(SHARES[-1]))]
+        alike = _mean([rank_correlation(one, other) for one, other in zip(*smooth, strict=True)])
+        return [
+            rows("similarity", chunk, SHARES, found),
+            rows("smooth similarity", chunk, (0.0,), alike),
+            rows("entropy rise", chunk, (0.0,), rise),
+        ]
+
+
+def _both(found: PairMaps) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return to_pixels(found.map_a), to_pixels(found.map_b)
+
+
+def _smoothed(chunk: PairChunk, method: PairMethod) -> tuple[NDArray[np.float32], ...]:
+    """Return the mean maps of noisy copies of both faces; the same noise for every method and network."""
+    total: list[NDArray[np.float32]] = []
+    generators = chunk.generators(_NOISE_PURPOSE)
+    for _ in range(DRAWS):
+        noisy = []
+        for faces in (chunk.first, chunk.second):
+            noise = np.stack([rng.normal(0, NOISE, face.shape) for rng, face in zip(generators, faces, strict=True)])
+            noisy.append((faces + noise).round().clip(0, 255).astype(np.uint8))
+        maps = _both(method.maps(noisy[0], noisy[1]))
+        total = [side + more for side, more in zip(total, maps, strict=True)] if total else list(maps)
+    return tuple(total)

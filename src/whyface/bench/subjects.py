@@ -39,7 +39,11 @@ def equal_error_threshold(
     *,
     progress: ProgressCallback | None = None,
 ) -> float:
-    """Return the threshold where FMR and FNMR of these pairs are equal: the bench's decision threshold."""
+    """Return the threshold where FMR and FNMR of these pairs are equal.
+
+    The bench's decision threshold comes from pairs that it does not judge, see
+    :func:`whyface.bench.base.pairs_set_aside`.
+    """
     scores: list[NDArray[np.float32]] = []
     for chunk in read_chunks(protocol, source, numbers, size=_CHUNK, seed=0):
         scores.append(comparison.scores(comparison.features(chunk.first), comparison.features(chunk.second)))
@@ -155,7 +159,7 @@ def _open(
 ) -> PairMethod:
     common: dict[str, Any] = {
         "threshold": threshold,
-        "source": ThresholdSource(kind="user", name="equal error on the bench's pairs"),
+        "source": ThresholdSource(kind="user", name="equal error on other pairs of the protocol"),
     }
     if entry.needs == "xcos":
         return XcosEvidenceMethod(comparison, **common, **options)

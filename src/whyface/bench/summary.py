@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.bench.run import COST
+from whyface.bench.merits import (
+    FILLED,
+    INFORMATION,
+    VALUES,
+    Found,
+    concordance,
+    is_balanced,
+    is_lower_better,
+    merit_names,
+    merit_values,
+)
 from whyface.data.protocols import PairProtocol
 from whyface.errors import DataError, InputError
 from whyface.evaluate.bootstrap import Measure, Weights, bootstrap_intervals
 from whyface.evaluate.intervals import Interval
+from whyface.explain.corrrise import average_ranks
 from whyface.files.parts import ResultTable
 
-LOWER_IS_BETTER: Final = frozenset(
-    {
-        *("replacement", "deletion", "deletion blur", "deletion noise", "randomised"),
-        *("seconds", "processor", "forward", "backward"),
-    }
-)
-"""Figures of merit for which lower is better."""
-
-
-ERASURES: Final = tuple(f"{name}{fill}" for fill in ("", " blur", " noise") for name in ("deletion", "insertion"))
+ERASURES: Final = tuple(f"{name}{fill}" for fill in FILLED for name in ("deletion", "insertion"))
 """Curves of the erasure test, by fill."""
 
 
@@ -53,12 +57,8 @@ class MethodSummary:
     Attributes
     ----------
     merits
-        By name: ``replacement`` (area under the mean of FMR and FNMR while patched pixels are replaced), ``patch
-        precision``, ``patch chance`` and their difference ``patch lift``, ``deletion`` and ``insertion``
-        (area under the accuracy; with ``blur`` or ``noise`` added for these fills), ``negative share``, ``overlap``,
-        ``area``, ``game`` and ``playable`` (:class:`whyface.bench.inpainting.InpaintingTest`), ``shift``, ``swap``,
-        ``seed``, ``randomised`` (similarity of the maps when all layers are random),
-        ``seconds``, ``processor`` (seconds of all cores), ``forward``, ``backward``; only what was measured.
+        By name, see :func:`whyface.bench.merits.merit_names`, and the error rates ``FNMR clean``, ``FMR clean``,
+        ``FNMR patched`` and ``FMR patched``; only what was measured.
     curves
         ``replacement``: FNMR and FMR by share replaced; ``deletion`` and ``insertion``: accuracy of genuine and
         impostor pairs by share.
@@ -77,12 +77,6 @@ class MethodSummary:
     randomisation: tuple[tuple[float, float], ...] = ()
 
 
-def area(steps: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean height of curves (N, K) over steps (K,) by the trapezoid rule, (N,), in the values' unit."""
-    found: NDArray[np.float64] = np.trapezoid(values, steps, axis=1) / (steps[-1] - steps[0])
-    return found
-
-
 def summarise_method(
     table: ResultTable, protocol: PairProtocol, *, threshold: float, replicates: int = 1000, seed: int = 0
 ) -> MethodSummary:
@@ -95,73 +89,55 @@ def summarise_method(
     """
     if table.pair.size == 0 or table.pair.max() >= len(protocol.genuine):
         raise DataError(f"the results do not belong to protocol {protocol.name}; run the benchmark again")
-    merits: dict[str, Merit] = {}
     curves: dict[str, Curve] = {}
-    rates: dict[str, float] = {}
-
-    def add(name: str, pairs: NDArray[np.intp], values: NDArray[np.float64], *, balanced: bool) -> None:
-        merits[name] = _merit(name, pairs, values, protocol, balanced=balanced, replicates=replicates, seed=seed)
-
-    pairs, steps, scores = table.steps("replacement", "score")
-    if len(pairs):
-        wrong = (scores > threshold) != protocol.genuine[pairs][:, None]
-        curves["replacement"] = _curve(steps, wrong, protocol.genuine[pairs])
-        add("replacement", pairs, area(steps, wrong.astype(np.float64)), balanced=True)
-        rates |= {f"{name} patched": rate for name, rate in _rates(wrong[:, 0], protocol.genuine[pairs]).items()}
-    pairs, _, scores = table.steps("replacement", "clean")
-    if len(pairs):
-        wrong = (scores > threshold) != protocol.genuine[pairs][:, None]
-        rates |= {f"{name} clean": rate for name, rate in _rates(wrong[:, 0], protocol.genuine[pairs]).items()}
-    for measure in ERASURES:
-        pairs, steps, right = _verdicts(table, measure, protocol, threshold)
+    values = {name: merit_values(table, name, protocol, threshold) for name in merit_names()}
+    for measure, when in (("clean", "clean"), ("score", "patched")):
+        pairs, _, scores = table.steps("replacement", measure)
+        wrong = ((scores[:, :1] > threshold).any(axis=1) != protocol.genuine[pairs]).astype(np.float64)
+        for rate, group in (("FNMR", protocol.genuine[pairs]), ("FMR", ~protocol.genuine[pairs])):
+            values[f"{rate} {when}"] = pairs[group], wrong[group]
+    merits = _merits(values, protocol, replicates=replicates, seed=seed)
+    rates = {name: merit.value for name, merit in merits.items() if name[:3] in {"FNM", "FMR"}}
+    for measure in ("replacement", *ERASURES):
+        source = VALUES[measure]
+        pairs, steps, scores = table.steps(source.test, source.measure)
         if len(pairs):
-            curves[measure] = _curve(steps, right, protocol.genuine[pairs])
-            add(measure, pairs, area(steps, right.astype(np.float64)), balanced=True)
+            right = (scores > threshold) == protocol.genuine[pairs][:, None]
+            curves[measure] = _curve(steps, ~right if source.kind == "errors" else right, protocol.genuine[pairs])
     pairs, shares, left = table.steps("randomisation", "similarity")
-    if len(pairs):
-        add("randomised", pairs, left[:, -1], balanced=False)
     over_shares = tuple(zip(shares.tolist(), left.mean(axis=0).tolist(), strict=True)) if len(pairs) else ()
-    plain = (
-        *(("replacement", name) for name in ("patch precision", "patch chance")),
-        *(("pointing", name) for name in ("negative share", "overlap", "area", "drop")),
-        *(("inpainting", name) for name in ("game", "playable")),
-        *(("stability", name) for name in ("shift", "swap", "seed")),
-        *((COST, name) for name in ("seconds", "processor", "forward", "backward")),
-    )
-    pairs, _, precision = table.steps("replacement", "patch precision")
-    if len(pairs):
-        add("patch lift", pairs, (precision - table.steps("replacement", "patch chance")[2])[:, 0], balanced=True)
-    for test, name in plain:
-        pairs, _, values = table.steps(test, name)
-        if len(pairs):
-            add(name, pairs, values[:, 0], balanced=False)
     return MethodSummary(merits, curves, rates, len(np.unique(table.pair)), over_shares)
 
 
-def paired_difference(
-    name: str,
+def paired_differences(
     one: ResultTable,
     other: ResultTable,
     protocol: PairProtocol,
+    names: Sequence[str],
     *,
     threshold: float,
     replicates: int = 1000,
     seed: int = 0,
-) -> Merit | None:
-    """Compare two methods by ``replacement`` or one of :data:`ERASURES`, on the pairs that both have.
+) -> dict[str, Merit]:
+    """Compare two methods on the pairs that both have.
 
-    Return the difference of the areas, first minus other, with its interval; None if they share fewer than two pairs.
+    Return the differences, first minus other, with their intervals; those are left out of which they share fewer than
+    two pairs.
+
+    Parameters
+    ----------
+    names
+        Figures of merit, see :func:`whyface.bench.merits.merit_names`.
+    threshold, replicates, seed
+        As for :func:`summarise_method`.
     """
-    areas = []
-    for table in (one, other):
-        pairs, steps, right = _verdicts(table, name, protocol, threshold)
-        hits = ~right if name == "replacement" else right
-        areas.append((pairs, area(steps, hits.astype(np.float64)) if len(pairs) else np.empty(0)))
-    common, rows_one, rows_other = np.intersect1d(areas[0][0], areas[1][0], return_indices=True)
-    if len(common) < 2:
-        return None
-    difference = areas[0][1][rows_one] - areas[1][1][rows_other]
-    return _merit(name, common, difference, protocol, balanced=True, replicates=replicates, seed=seed)
+    values: dict[str, Found] = {}
+    for name in names:
+        first, second = (merit_values(table, name, protocol, threshold) for table in (one, other))
+        common, rows_one, rows_other = np.intersect1d(first[0], second[0], return_indices=True)
+        if len(common) >= 2:
+            values[name] = common, first[1][rows_one] - second[1][rows_other]
+    return _merits(values, protocol, replicates=replicates, seed=seed)
 
 
 def differences(
@@ -185,47 +161,51 @@ def differences(
         As for :func:`summarise_method`.
     """
     judged: dict[str, Any] = {"threshold": threshold, "replicates": replicates, "seed": seed}
-    found: dict[str, dict[str, dict[str, Merit]]] = {}
-    for one in tables:
-        for other in tables:
-            if one == other:
-                continue
-            merits = {name: paired_difference(name, tables[one], tables[other], protocol, **judged) for name in names}
-            found.setdefault(one, {})[other] = {name: merit for name, merit in merits.items() if merit is not None}
+    found: dict[str, dict[str, dict[str, Merit]]] = {name: {} for name in tables}
+    for one, other in combinations(tables, 2):
+        merits = paired_differences(tables[one], tables[other], protocol, names, **judged)
+        found[one][other] = merits
+        found[other][one] = {name: _opposite(merit) for name, merit in merits.items()}
     return found
 
 
-def _verdicts(
-    table: ResultTable, name: str, protocol: PairProtocol, threshold: float
-) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return pairs (N,), steps (K,) and whether the verdict is right, (N, K)."""
-    measure, _, fill = name.partition(" ")
-    test = ("erasure-" + fill if fill else "erasure") if name in ERASURES else name
-    pairs, steps, scores = table.steps(test, measure if name in ERASURES else "score")
-    return pairs, steps, (scores > threshold) == protocol.genuine[pairs][:, None]
+def _opposite(merit: Merit) -> Merit:
+    interval = None if merit.interval is None else Interval(-merit.interval.high, -merit.interval.low)
+    return Merit(-merit.value, interval)
 
 
-def _merit(
-    name: str,
-    pairs: NDArray[np.intp],
-    values: NDArray[np.float64],
-    protocol: PairProtocol,
-    *,
-    balanced: bool,
-    replicates: int,
-    seed: int,
-) -> Merit:
-    genuine = protocol.genuine[pairs]
-    measure = _weighted_mean(values, genuine, balanced=balanced)
-    value = float(measure(np.ones((1, len(pairs))))[0])
-    if name in {"seconds", "processor", "forward", "backward", "area"}:
-        return Merit(value)
-    people = protocol.people_left[pairs].tolist(), protocol.people_right[pairs].tolist()
-    try:
-        return Merit(value, bootstrap_intervals({name: measure}, *people, replicates=replicates, seed=seed)[name])
-    except InputError:
-        # Too few people to resample.
-        return Merit(value)
+def agreement(summaries: Mapping[str, MethodSummary]) -> dict[str, float]:
+    """Return Kendall's W of the methods' rankings by the three fills, for deletion and insertion.
+
+    Only methods that were measured with every fill are ranked; fewer than three have no W.
+    """
+    found = {}
+    for measure in ("deletion", "insertion"):
+        names = [f"{measure}{fill}" for fill in FILLED]
+        ranked = [[one.merits[name].value for name in names] for one in summaries.values() if {*names} <= {*one.merits}]
+        if len(ranked) >= 3:
+            found[measure] = concordance(np.stack([average_ranks(row) for row in np.array(ranked).T]))
+    return found
+
+
+def _merits(values: Mapping[str, Found], protocol: PairProtocol, *, replicates: int, seed: int) -> dict[str, Merit]:
+    """Return means and intervals, in the order of the names; figures of the same pairs share their replicates."""
+    groups: dict[bytes, dict[str, Measure]] = {}
+    plain: dict[str, float] = {}
+    intervals: dict[str, Interval] = {}
+    for name, (pairs, found) in values.items():
+        if len(pairs):
+            measure = _weighted_mean(found, protocol.genuine[pairs], balanced=is_balanced(name))
+            plain[name] = float(measure(np.ones((1, len(pairs))))[0])
+            if name not in _PLAIN:
+                groups.setdefault(pairs.tobytes(), {})[name] = measure
+    for key, measures in groups.items():
+        rows = np.frombuffer(key, np.intp)
+        people = protocol.people_left[rows].tolist(), protocol.people_right[rows].tolist()
+        # With too few people to resample there is no interval.
+        with contextlib.suppress(InputError):
+            intervals |= bootstrap_intervals(measures, *people, replicates=replicates, seed=seed)
+    return {name: Merit(value, intervals.get(name)) for name, value in plain.items()}
 
 
 def _weighted_mean(values: NDArray[np.float64], genuine: NDArray[np.bool_], *, balanced: bool) -> Measure:
@@ -249,16 +229,15 @@ def _curve(steps: NDArray[np.float64], hits: NDArray[np.bool_], genuine: NDArray
     return Curve(steps, mean(genuine), mean(~genuine))
 
 
-def _rates(wrong: NDArray[np.bool_], genuine: NDArray[np.bool_]) -> dict[str, float]:
-    return {name: float(wrong[group].mean()) for name, group in (("FNMR", genuine), ("FMR", ~genuine)) if group.any()}
-
-
 COLUMNS: Final = (
-    *("replacement", "patch lift", "deletion", "insertion", "deletion blur", "deletion noise"),
-    *("overlap", "game", "shift", "randomised", "forward", "backward", "processor"),
+    *("replacement specific", "patch lift specific", "deletion specific", "insertion specific", "pointing auc"),
+    *("pointing information", "painting auc", "partner auc", "replacement", "patch lift", "deletion", "insertion"),
+    *("saco", "overlap", "game", "shift", "randomised", "forward", "backward", "processor"),
 )
-_PLAIN: Final = frozenset({"seconds", "processor", "forward", "backward"})
 """Figures of merit in the table, if they were measured."""
+
+_PLAIN: Final = frozenset({"seconds", "processor", "forward", "backward", "area"})
+"""Figures of merit without intervals."""
 
 
 def summary_document(
@@ -269,6 +248,7 @@ def summary_document(
     """Return the summaries as JSON values."""
     return {
         "settings": dict(settings),
+        "agreement of the fills, Kendall's W": {name: round(w, 4) for name, w in agreement(summaries).items()},
         "methods": {
             name: {
                 "pairs": found.pairs,
@@ -298,12 +278,12 @@ def summary_table(summaries: Mapping[str, MethodSummary]) -> str:
     columns = [name for name in COLUMNS if any(name in found.merits for found in summaries.values())]
     lines = [
         "| method | pairs | "
-        + " | ".join(f"{name} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in columns)
+        + " | ".join(f"{name} {'↓' if is_lower_better(name) else '↑'}" for name in columns)
         + " |",
         "|---" * (len(columns) + 2) + "|",
     ]
     best = {
-        name: (min if name in LOWER_IS_BETTER else max)(
+        name: (min if is_lower_better(name) else max)(
             found.merits[name].value for found in summaries.values() if name in found.merits
         )
         for name in columns
@@ -319,6 +299,10 @@ def _cell(name: str, merit: Merit | None, best: float) -> str:
         return ""
     if name in _PLAIN:
         text = f"{merit.value:.3g}"
+    elif name in INFORMATION:
+        text = f"{merit.value:.2f}" + (
+            f" ({merit.interval.low:.2f} to {merit.interval.high:.2f})" if merit.interval else ""
+        )
     else:
         text = f"{100 * merit.value:.1f}"
         if merit.interval is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,14 +20,30 @@ from whyface.commands.options import (
     takes_model,
 )
 from whyface.commands.verify import import_matplotlib
-from whyface.errors import InputError
+from whyface.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from whyface.bench.base import BenchTest
-    from whyface.bench.summary import MethodSummary
+    import numpy as np
+    from numpy.typing import NDArray
 
-TESTS = ("replacement", "erasure", "erasure-blur", "erasure-noise", "pointing", "stability", "randomisation")
-COMPARED = ("replacement", "deletion", "insertion", "deletion blur", "deletion noise")
+    from whyface.bench.base import BenchTest, Subject
+    from whyface.bench.other_maps import Substitutes
+    from whyface.bench.run import Remembered
+    from whyface.bench.summary import MethodSummary
+    from whyface.data.protocols import PairProtocol
+    from whyface.faces.pictures import PictureSource
+    from whyface.files.parts import ResultTable
+
+TESTS = (
+    *("replacement", "erasure", "erasure-blur", "erasure-noise", "saco", "pointing", "painting", "partner"),
+    *("stability", "randomisation"),
+)
+THRESHOLD_PAIRS = 1000
+"""Number of pairs, other than those judged, from which the threshold comes."""
+
+
+OTHER_PAIRS = "other-pairs"
+"""Folder in a method's folder with its maps of other pairs."""
 
 
 class EffortChoice(StrEnum):
@@ -62,21 +80,33 @@ def benchmark(
     attention: Annotated[
         Attention | None, typer.Option(help="u, p or l; the model's default if not given.", show_default=False)
     ] = None,
+    others: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Pairs, not judged, whose maps are put in place of a pair's own; 0 for no such controls."
+        ),
+    ] = 40,
+    other_model: Annotated[
+        str | None,
+        typer.Option(
+            help="A model whose maps are put in place of the model's own, too: is the map about this network?",
+            show_default=False,
+        ),
+    ] = None,
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates for intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     reference: Reference = None,
 ) -> None:
     """Measure explanation methods on a model: patches, erasure, pointing, stability, random weights, cost."""
-    from whyface.bench.base import choose_pairs  # noqa: PLC0415
-    from whyface.bench.run import CHUNK, EFFORTS, SLOW, run_bench  # noqa: PLC0415
+    from whyface.bench.base import choose_pairs, pairs_set_aside  # noqa: PLC0415
+    from whyface.bench.run import CHUNK, EFFORTS, SLOW, SPECIFIC, Remembered, run_bench  # noqa: PLC0415
     from whyface.bench.subjects import (  # noqa: PLC0415
         equal_error_threshold,
         fitting_methods,
         open_subject,
     )
-    from whyface.bench.summary import differences, summarise_method, summary_document, summary_table  # noqa: PLC0415
     from whyface.data.open_protocol import open_protocol, parse_protocol  # noqa: PLC0415
-    from whyface.explain.registry import METHODS, parse_methods  # noqa: PLC0415
+    from whyface.explain.registry import parse_methods  # noqa: PLC0415
     from whyface.explain.verdict import software_versions  # noqa: PLC0415
     from whyface.files.parts import (  # noqa: PLC0415
         open_folder,
@@ -92,68 +122,125 @@ def benchmark(
     threads, model_dir = options.threads, options.model_dir
     opened = options.open(attention)
     comparison = opened.comparison()
+    other = None if other_model is None else replace(options, model=other_model).open(None)
     source, pairing = open_protocol(parse_protocol(protocol), data, pairs=pair_file, folds=2)
     with source:
         numbers = choose_pairs(pairing, pairs, seed)
+        aside = pairs_set_aside(pairing, numbers, THRESHOLD_PAIRS, seed)
+        judging = numbers if not len(aside) else aside
         with progress_bar("Threshold") as progress:
-            threshold = equal_error_threshold(comparison, pairing, source, numbers, progress=progress)
+            threshold = equal_error_threshold(comparison, pairing, source, judging, progress=progress)
         embedder = comparison.embedder if comparison.attention is None else None
         given = reference_options(reference, embedder, wanted, aligned=True, threads=threads)
         names = fitting_methods(opened, directory=model_dir, options=given) if wanted is None else wanted
         common: dict[str, Any] = {
             "model": {"name": opened.name, "sha256": dict(opened.sha256)},
             "attention": comparison.attention,
-            "threshold": {"value": threshold, "from": "equal error on the same pairs"},
+            "threshold": {
+                "value": threshold,
+                "from": f"equal error on {len(aside)} other pairs"
+                if len(aside)
+                else "equal error on the same pairs, since the protocol has no others",
+            },
+            "other pairs' maps": min(others, len(aside)),
+            "other model": None if other is None else {"name": other.name, "sha256": dict(other.sha256)},
             "protocol": pairing.name,
             "pairs": len(numbers),
             "tests": [test.name for test in chosen_tests],
             "effort": effort.value,
             "first pairs only": {
-                test.name: work.limits[test.name] for test in chosen_tests if test.name in work.limits
+                name: work.limits[name]
+                for name in (*[test.name for test in chosen_tests], SPECIFIC)
+                if name in work.limits
             },
             "seed": seed,
             "versions": software_versions(),
         }
-        tables, efforts = {}, {}
+        efforts = {name: dict(work.options.get(name, {})) for name in names}
+        tables = {}
         for name in names:
-            efforts[name] = dict(work.options.get(name, {}))
-            subject = open_subject(
-                name,
-                opened,
-                comparison,
-                threshold=threshold,
-                directory=model_dir,
-                seed=seed,
-                workers=threads or 2,
-                options={**efforts[name], **given.get(name, {})},
-            )
+            opening: dict[str, Any] = {
+                "threshold": threshold,
+                "directory": model_dir,
+                "seed": seed,
+                "workers": threads or 2,
+                "options": {**efforts[name], **given.get(name, {})},
+            }
+            subject = open_subject(name, opened, comparison, **opening)
+            network = None
+            # A method that does not fit the other model has no such control.
+            with contextlib.suppress(ModelError):
+                if other is not None:
+                    network = Remembered(open_subject(name, other, other.comparison(), **opening).method)
             few = (slow_pairs or work.slow_pairs) if name in SLOW else None
-            folder = out / name
             settings = {**common, "method": name, "settings": dict(subject.method.settings), "slow pairs": few}
-            open_folder(folder, settings, growing="slow pairs", step=CHUNK)
+            open_folder(out / name, settings, growing="slow pairs", step=CHUNK)
+            asked: dict[str, Any] = {"source": source, "seed": seed, "folder": out / name, "tests": chosen_tests}
+            substitutes = _other_pairs(subject, pairing, aside[:others], network, **asked)
             with progress_bar(name) as progress:
                 run_bench(
                     subject,
-                    chosen_tests,
-                    pairing,
-                    source,
-                    numbers[:few],
-                    folder,
-                    seed=seed,
+                    protocol=pairing,
+                    numbers=numbers[:few],
                     limits=work.limits,
+                    substitutes=substitutes,
                     progress=progress,
+                    **asked,
                 )
-            tables[name] = read_results(folder)
-        judged: dict[str, Any] = {"threshold": threshold, "replicates": replicates, "seed": seed}
-        summaries = {name: summarise_method(table, pairing, **judged) for name, table in tables.items()}
-        compared = differences(tables, pairing, COMPARED, **judged)
-    document = summary_document({**common, "options": efforts}, summaries, compared)
-    table = summary_table(summaries)
-    _write(out, document, table)
-    controls = [name for name in names if METHODS[name].is_control]
-    draw_figures(f"{out}/", opened.name, pairing.name, len(numbers), summaries, controls)
+            tables[name] = read_results(out / name)
+    _report(out, {**common, "options": efforts}, tables, pairing, {"replicates": replicates, "seed": seed})
+
+
+def _report(
+    out: Path,
+    settings: Mapping[str, Any],
+    tables: Mapping[str, ResultTable],
+    protocol: PairProtocol,
+    resampling: Mapping[str, int],
+) -> None:
+    """Summarise and compare the methods, and write and print what was found."""
+    from whyface.bench.leaderboard import leaderboard_page  # noqa: PLC0415
+    from whyface.bench.merits import merit_names  # noqa: PLC0415
+    from whyface.bench.summary import differences, summarise_method, summary_document, summary_table  # noqa: PLC0415
+    from whyface.explain.registry import METHODS  # noqa: PLC0415
+    from whyface.files.integrity import write_atomic  # noqa: PLC0415
+
+    judged: dict[str, Any] = {"threshold": settings["threshold"]["value"], **resampling}
+    summaries = {name: summarise_method(table, protocol, **judged) for name, table in tables.items()}
+    document = summary_document(settings, summaries, differences(tables, protocol, merit_names(), **judged))
+    table, model = summary_table(summaries), settings["model"]["name"]
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(out / "summary.json", f"{text}\n".encode())
+    write_atomic(out / "summary.md", f"{table}\n".encode())
+    write_atomic(out / "leaderboard.html", leaderboard_page({model: document}).encode())
+    controls = [name for name in tables if METHODS[name].is_control]
+    draw_figures(f"{out}/", model, protocol.name, settings["pairs"], summaries, controls)
     typer.echo(table)
-    typer.echo(f"Written to {out}: summary.json, summary.md, merits.png, curves.png, and one folder per method")
+    typer.echo(f"Written to {out}: leaderboard.html, summary.json, summary.md, figures, and one folder per method")
+
+
+def _other_pairs(
+    subject: Subject,
+    protocol: PairProtocol,
+    numbers: NDArray[np.intp],
+    network: Remembered | None,
+    *,
+    tests: Sequence[BenchTest],
+    source: PictureSource,
+    folder: Path,
+    seed: int,
+) -> Substitutes | None:
+    """Explain the pairs that are not judged; None if there are none."""
+    from whyface.bench.other_maps import Substitutes, fill_bank  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
+
+    if not len(numbers):
+        return None
+    place = folder / OTHER_PAIRS
+    place.mkdir(exist_ok=True)
+    with progress_bar(f"{subject.method.name}, other pairs") as progress:
+        banks = fill_bank(subject, tests, protocol, source, numbers, place, seed=seed, progress=progress)
+    return Substitutes(banks, protocol, subject, network)
 
 
 def open_tests(names: str) -> list[BenchTest]:
@@ -165,17 +252,15 @@ def open_tests(names: str) -> list[BenchTest]:
         If a test is unknown or none is given.
     """
     from whyface.bench.inpainting import InpaintingTest  # noqa: PLC0415
-    from whyface.bench.planted import (  # noqa: PLC0415
-        ErasureTest,
-        PointingTest,
-        ReplacementTest,
-    )
+    from whyface.bench.planted import ErasureTest, ReplacementTest, SaCoTest  # noqa: PLC0415
+    from whyface.bench.pointing import PointingTest  # noqa: PLC0415
     from whyface.bench.sanity import RandomisationTest, StabilityTest  # noqa: PLC0415
 
     tests: list[BenchTest] = [
         ReplacementTest(),
         *(ErasureTest("mean"), ErasureTest("blur"), ErasureTest("noise")),
-        *(PointingTest(), StabilityTest(), RandomisationTest(), InpaintingTest()),
+        *(SaCoTest(), PointingTest(), PointingTest("painting"), PointingTest("partner")),
+        *(StabilityTest(), RandomisationTest(), InpaintingTest()),
     ]
     known = {test.name: test for test in tests}
     chosen = list(dict.fromkeys(part.strip() for part in names.split(",") if part.strip()))
@@ -197,14 +282,6 @@ def _whose(protocol: str, pairs: int, summaries: Mapping[str, Any]) -> str:
     return f"{protocol.upper() if known else protocol}, {pairs:,} pairs{rest}"
 
 
-def _write(out: Path, document: Mapping[str, Any], table: str) -> None:
-    from whyface.files.integrity import write_atomic  # noqa: PLC0415 - start fast
-
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(out / "summary.json", f"{text}\n".encode())
-    write_atomic(out / "summary.md", f"{table}\n".encode())
-
-
 def draw_figures(
     start: str, model: str, protocol: str, pairs: int, summaries: Mapping[str, MethodSummary], controls: Sequence[str]
 ) -> None:
@@ -219,3 +296,20 @@ def draw_figures(
     if any(found.curves for found in summaries.values()):
         curves = curves_figure(summaries, title=title, subtitle=subtitle, controls=controls)
         save_figure(curves, Path(f"{start}curves.png"), dpi=200)
+
+
+def leaderboard(
+    results: Annotated[list[Path], typer.Argument(help="Folders of whyface benchmark, or their summary.json.")],
+    out: Annotated[Path, typer.Option(help="The page, an HTML file.")],
+) -> None:
+    """Put the results of several benchmarks on one page that can be sorted: who is better than whom, in words."""
+    from whyface.bench.leaderboard import leaderboard_page, read_summary  # noqa: PLC0415
+    from whyface.files.integrity import write_atomic  # noqa: PLC0415 - start fast
+
+    documents: dict[str, Any] = {}
+    for path in results:
+        name, document = read_summary(path)
+        protocol = document["settings"].get("protocol", "")
+        documents[f"{name}, {protocol}" if name in documents else name] = document
+    write_atomic(out, leaderboard_page(documents).encode())
+    typer.echo(f"Written to {out}: {', '.join(documents)}")

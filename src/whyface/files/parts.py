@@ -153,13 +153,16 @@ class Parts:
     ----------
     folder
         The run's folder; it is listed once, here.
+    ending
+        The files' ending.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ending: str = "parquet") -> None:
         self.folder = folder
+        self.ending = ending
         self._paths: dict[int, Path] = {}
         # In sorted order, a name with a checksum comes before one without.
-        for path in sorted(folder.glob("part-*.parquet"), reverse=True):
+        for path in sorted(folder.glob(f"part-*.{ending}"), reverse=True):
             if found := _PART.fullmatch(path.name):
                 self._paths[int(found["number"])] = path
 
@@ -209,7 +212,7 @@ class Parts:
         Raise OutputError if it cannot be written.
         """
         before = self._paths.get(number)
-        path = self.folder / f"part-{number:05d}.{_digest(data)}.parquet"
+        path = self.folder / f"part-{number:05d}.{_digest(data)}.{self.ending}"
         write_atomic(path, data)
         self._paths[number] = path
         if before is not None and before != path:
@@ -217,7 +220,7 @@ class Parts:
 
 
 _DIGITS: Final = 16
-_PART: Final = re.compile(rf"part-(?P<number>[0-9]{{5,12}})(?:\.(?P<digest>[0-9a-f]{{{_DIGITS}}}))?\.parquet")
+_PART: Final = re.compile(rf"part-(?P<number>[0-9]{{5,12}})(?:\.(?P<digest>[0-9a-f]{{{_DIGITS}}}))?\.(?:parquet|npz)")
 
 
 def _digest(data: bytes) -> str:
