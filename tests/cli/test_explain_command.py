@@ -16,6 +16,7 @@ from helpers.tiny_networks import write_tiny
 from whyface.cli import main
 from whyface.demo import demo_photo
 from whyface.explain.explanation import Explanation
+from whyface.models.catalogue import FAST_MODEL
 
 PHOTOS = [str(demo_photo(name)) for name in ("obama-portrait.jpg", "biden-portrait.jpg")]
 
@@ -169,3 +170,27 @@ def test_probability_and_its_prior(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert verify(monkeypatch, capsys, "--prior", "0")[1].startswith("whyface: a prior is a probability")
     out, err = verify(monkeypatch, capsys, "--prior", "0.5", "--model", "mobilefacenet-ms1m")
     assert "no probability was calibrated" in err
+
+
+def test_a_triplet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    speech, figure = str(demo_photo("obama-speech.jpg")), tmp_path / "why.png"
+    fast = ("--model", FAST_MODEL, "-m", "xcos,xface:patch_sizes=28:stride=28")
+    triplet = (PHOTOS[0], speech, "--non-mate", PHOTOS[1], *fast)
+    code, out, err = run(monkeypatch, capsys, *triplet, "--figure", str(figure))
+    assert (code, err) == (0, "")
+    assert out.startswith("Mate: MATCH: score 0.6")
+    assert "\nNon-mate: NO MATCH: score " in out
+    assert out.count("  Of the map's weight, for the mate the ") == 2
+    with Image.open(figure) as picture:
+        assert picture.width > 700
+    code, out, _ = run(monkeypatch, capsys, *triplet, "--json")
+    document = json.loads(out)
+    assert (code, document["schema"]) == (0, "whyface/triplet/1")
+    mate, other = (Explanation.from_dict(document[role]) for role in ("mate", "non_mate"))
+    xcos, xface = (np.array(one["map"]) for one in document["maps"])
+    # xCos splits both scores, so the difference of its maps is that of the scores.
+    assert xcos.sum() == pytest.approx(mate.score - other.score, abs=1e-4)
+    assert xface.shape == (112, 112)
+    refused(monkeypatch, capsys, "nobody.jpg", PHOTOS[0], speech, "--non-mate", "nobody.jpg", *fast)
+    code, out, _ = run(monkeypatch, capsys, *triplet[:3], PHOTOS[1], *fast, "--blend", "--figure", str(figure))
+    assert code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,8 +33,12 @@ from whyface.commands.verify import (
 
 if TYPE_CHECKING:
     from whyface.explain.explanation import Explanation
+    from whyface.explain.methods import Explains
+    from whyface.faces.face import Face
+    from whyface.verification import Verifier
 
 SCHEMA = "whyface/explanations/1"
+TRIPLET_SCHEMA = "whyface/triplet/1"
 
 
 def _list(value: bool) -> None:
@@ -66,6 +71,14 @@ def explain(
         bool, typer.Option("--list", callback=_list, is_eager=True, help="List the methods and what they need.")
     ] = False,
     prior: Prior = None,
+    non_mate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Photo of somebody else. The maps then show what in the first photo speaks for the second rather than "
+            "for this one (a triplet: probe, mate, non-mate).",
+            show_default=False,
+        ),
+    ] = None,
     reference: Reference = None,
     figure: Figure = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all explanations as JSON.")] = False,
@@ -117,10 +130,13 @@ def explain(
         for _, name, chosen in specs
     ]
     # The detector runs alone, so it may use all cores.
-    verification = verifier.compare(
-        load_face(photo_a, aligned=aligned, index=face_a, threads=options.threads),
-        load_face(photo_b, aligned=aligned, index=face_b, threads=options.threads),
-    )
+    load = partial(load_face, aligned=aligned, threads=options.threads)
+    probe, mate = load(photo_a, index=face_a), load(photo_b, index=face_b)
+    titles = [spec for spec, _, _ in specs]
+    if non_mate is not None:
+        _triplet(verifier, methods, titles, (probe, mate, load(non_mate)), figure, as_json=as_json, blend=blend)
+        return
+    verification = verifier.compare(probe, mate)
     if verification.explanation.undecided:
         # Reasons for a verdict that is open would be reasons for nothing.
         if as_json:
@@ -141,12 +157,56 @@ def explain(
         from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import
         from whyface.figures.style import save_figure  # noqa: PLC0415
 
-        titles = [spec for spec, _, _ in specs]
         save_figure(methods_figure(found, faces[0].image, faces[1].image, titles=titles, blend=blend), figure)
     if as_json:
         typer.echo(_document(found))
     else:
-        _print(verification.explanation, found, figure, [spec for spec, _, _ in specs])
+        _print(verification.explanation, found, figure, titles)
+
+
+def _triplet(
+    verifier: Verifier,
+    methods: Sequence[Explains],
+    titles: Sequence[str],
+    faces: tuple[Face, Face, Face],
+    figure: Path | None,
+    *,
+    as_json: bool,
+    blend: bool,
+) -> None:
+    """Explain what in a probe speaks for its mate rather than for its non-mate."""
+    from whyface.explain.triplet import explain_triplet  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
+
+    verdicts = [verifier.compare(faces[0], other).explanation for other in faces[1:]]
+    open_ones = any(verdict.undecided for verdict in verdicts)
+    found = []
+    # Reasons for a verdict that is open would be reasons for nothing.
+    for opened in () if open_ones else methods:
+        with progress_bar(opened.name):
+            found.append(explain_triplet(opened, *faces))
+    if figure is not None and found:
+        import_matplotlib()
+        from whyface.figures.methods import triplet_figure  # noqa: PLC0415 - matplotlib is slow to import
+        from whyface.figures.style import save_figure  # noqa: PLC0415
+
+        save_figure(triplet_figure(found, faces, verdicts, titles=titles, blend=blend), figure)
+    if as_json:
+        document = {
+            "schema": TRIPLET_SCHEMA,
+            **{role: verdict.to_dict() for role, verdict in zip(("mate", "non_mate"), verdicts, strict=True)},
+            "maps": [one.to_dict() for one in found],
+        }
+        typer.echo(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        for role, verdict in zip(("Mate", "Non-mate"), verdicts, strict=True):
+            typer.echo(f"{role}: {verdict_line(verdict)}")
+        for title, one in zip(titles, found, strict=False):
+            typer.echo(f"{title}\n  {one.sentence}")
+        if figure is not None and found:
+            typer.echo(f"Figure: {figure}")
+    if open_ones:
+        raise typer.Exit(UNDECIDED)
 
 
 def _document(found: list[Explanation]) -> str:

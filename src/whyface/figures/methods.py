@@ -17,7 +17,8 @@ from whyface.explain.provenance import NO_GRID
 from whyface.explain.registry import METHODS
 from whyface.explain.sentences import score_and_threshold
 from whyface.explain.shares import explanation_shares
-from whyface.faces.face import FACE_SIZE
+from whyface.explain.triplet import TripletExplanation
+from whyface.faces.face import FACE_SIZE, Face
 from whyface.figures import panels
 from whyface.figures.panels import face_labels
 from whyface.figures.style import BLUE, MUTED, RED, Sheet
@@ -132,6 +133,59 @@ def methods_figure(
         _column(layout, number, explanation, both, (face_a, face_b), name, blend)
     _footer(layout.sheet, explanations[0])
     return layout.sheet.figure
+
+
+def triplet_figure(
+    found: Sequence[TripletExplanation],
+    faces: Sequence[Face],
+    verdicts: Sequence[Explanation],
+    *,
+    titles: Sequence[str] | None = None,
+    blend: bool = False,
+) -> Figure:
+    """Draw a triplet: probe, mate and non-mate with their scores, and each method's map over the probe.
+
+    Return a figure tied to no window and no global state. Raise InputError if there is nothing to draw.
+
+    Parameters
+    ----------
+    found
+        Explanations of the triplet.
+    faces
+        Probe, mate and non-mate.
+    verdicts
+        On the probe and the mate, and on the probe and the non-mate.
+    titles, blend
+        See :func:`methods_figure`.
+    """
+    if not found:
+        raise InputError("there are no explanations to draw; give at least one")
+    side, step = _SMALLEST, _SMALLEST + _GAP
+    columns = max(3, min(len(found), PER_BAND))
+    rows = math.ceil(len(found) / columns)
+    sheet = Sheet(2 * _MARGIN + columns * step, 118 + (1 + rows) * (side + 46))
+    sheet.text(_MARGIN, 48, "Why the mate rather than the non-mate", size=18, weight="bold")
+    colours = "Green" if blend else "Blue", "pink" if blend else "red"
+    rule = f"{colours[0]}: what in the probe speaks for the mate. {colours[1].capitalize()}: for the non-mate."
+    sheet.text(_MARGIN, 74, rule, size=9.5)
+    scores = ["", *(f", score {verdict.score:.3f}" for verdict in verdicts)]
+    for column, (role, face, score) in enumerate(zip(("Probe", "Mate", "Non-mate"), faces, scores, strict=True)):
+        axes = sheet.figure.add_axes(sheet.box(_MARGIN + column * step, 112, side, side))
+        panels.draw_face(axes, face.image, None)
+        sheet.text(_MARGIN + column * step, 104, f"{role}{score}", size=11, weight="bold")
+    for number, (one, title) in enumerate(zip(found, titles or [one.method for one in found], strict=True)):
+        row, column = divmod(number, columns)
+        x, y = _MARGIN + column * step, 112 + (1 + row) * (side + 46)
+        axes = sheet.figure.add_axes(sheet.box(x, y, side, side))
+        reach = full_colour((one.map, one.map))
+        if blend:
+            panels.draw_face(axes, panels.blended(faces[0].image, one.map, reach), None)
+        else:
+            panels.draw_overlay(axes, faces[0].image, one.map, reach)
+        sheet.text(x, y - 8, sheet.shorten(title, side, 11, "bold"), size=11, weight="bold")
+    note = "Each map has its own unit: compare where the colours are, not how deep they are."
+    sheet.text(_MARGIN, sheet.height - 16, note, size=8, color=MUTED)
+    return sheet.figure
 
 
 def full_colour(both: Maps) -> float:

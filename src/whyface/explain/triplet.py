@@ -1,0 +1,74 @@
+"""Triplets: what in a probe speaks for a mate rather than for a non-mate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyface.errors import ModelError
+from whyface.explain.cells import XcosEvidenceMethod
+from whyface.explain.methods import Explains
+from whyface.explain.pair_method import PairMethod
+from whyface.explain.shares import ranked, region_shares
+from whyface.explain.verdict import VerdictMethod
+from whyface.faces.face import Face, stack_faces
+from whyface.faces.regions import region_phrase
+
+_NAMED: Final = 3
+_LEAST: Final = 0.005
+
+
+@dataclass(frozen=True, eq=False)
+class TripletExplanation:
+    """What in a probe speaks for a mate rather than for a non-mate.
+
+    Attributes
+    ----------
+    method, settings
+        The method and its settings.
+    map
+        (H, W) float32 over the probe: positive for the mate, negative for the non-mate.
+    """
+
+    method: str
+    settings: Mapping[str, Any]
+    map: NDArray[np.float32]
+
+    @property
+    def sentence(self) -> str:
+        """The regions that speak most for either, with their shares of the map's weight."""
+        weight = float(np.abs(self.map).sum())
+        if not weight:
+            return "Nothing in the probe speaks for one rather than the other."
+        shares = region_shares(self.map / weight)
+        said = []
+        for sign, whom in ((True, "for the mate"), (False, "for the non-mate")):
+            listed = [(name, share) for name, share in ranked(shares, positive=sign) if abs(share) >= _LEAST][:_NAMED]
+            places = ", ".join(f"{region_phrase(name)} ({100 * abs(share):.0f}%)" for name, share in listed)
+            said.append(f"{whom} {places or 'no region as a whole'}")
+        return f"Of the map's weight, {'; '.join(said)}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"method": self.method, "settings": dict(self.settings), "map": self.map.astype(np.float64).tolist()}
+
+
+def explain_triplet(method: Explains, probe: Face, mate: Face, non_mate: Face) -> TripletExplanation:
+    """Explain a triplet by a method of :func:`whyface.open_method`.
+
+    Methods that were published for triplets have one of their own; of others, the probe's map with the non-mate is
+    subtracted from that with the mate. Raise ModelError if the method gives no map for each face.
+    """
+    one: object = method
+    if isinstance(method, VerdictMethod) and method.comparison.attention is not None:
+        one = XcosEvidenceMethod(
+            method.comparison, threshold=method.threshold, source=method.source, usual=method.usual
+        )
+    if not isinstance(one, PairMethod):
+        raise ModelError(f"method {method.name!r} gives no map of a face, so it cannot explain a triplet; use another")
+    found = one.triplet(*(stack_faces([face]) for face in (probe, mate, non_mate)))
+    return TripletExplanation(one.name, one.settings, found[0])
