@@ -9,9 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+# No test fails because the machine is busy.
+settings.register_profile("whyface", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("whyface")
 
 
 @pytest.fixture(autouse=True)
