@@ -49,6 +49,17 @@ def test_scores_and_maps_are_those_of_the_pairs(tmp_path: Path, storage: Storage
             assert (best.similarity.astype(float) * best.attention).sum() == pytest.approx(best.score, abs=1e-9)
 
 
+@pytest.mark.parametrize("storage", list(TOLERANCE))
+def test_a_probe_alone_gets_the_scores_that_it_gets_among_others(tmp_path: Path, storage: Storage) -> None:
+    with filled(tmp_path / "g", storage) as gallery:
+        probes = gallery.features(faces(3, seed=9))
+        together = gallery.search(probes, k=500)
+        for row, expected in enumerate(together):
+            (alone,) = gallery.search(probes[row : row + 1], k=500)
+            scores = {one.record: one.score for one in alone}
+            assert scores == pytest.approx({one.record: one.score for one in expected}, abs=1e-6)
+
+
 def test_learned_attention_is_the_default_and_a_face_finds_itself(tmp_path: Path) -> None:
     with filled(tmp_path / "g", "int8") as gallery:
         assert gallery.model.default_kind == "l"

@@ -171,6 +171,12 @@ def score_records(
     if probes.weighed and probes.terms is not None:
         kind = _Factorised
     raw = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), records.dtype.itemsize)
+    cores = threads or usable_cores()
+    # One thread per block uses the cache better than BLAS threads within one small product. But for a single probe that
+    # is multiplied by the numbers where they lie, memory is the limit, and long blocks that BLAS shares out are faster.
+    streams = kind is _Factorised and records.dtype["unit"].base == np.float32 and len(probes.cells) == 1
+    if streams:
+        block = _STRETCH
 
     def work(start: int) -> int:
         stop = min(start + _STRETCH, len(records))
@@ -183,8 +189,7 @@ def score_records(
         return stop - start
 
     done = 0
-    # One thread per block uses the cache better than BLAS threads within one small product.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or usable_cores()) as pool:
+    with threadpool_limits(cores if streams else 1, "blas"), ThreadPoolExecutor(1 if streams else cores) as pool:
         for size in pool.map(work, range(0, len(records), _STRETCH)):
             done += size
             if progress is not None:
