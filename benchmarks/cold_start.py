@@ -23,6 +23,7 @@ import numpy as np
 from records import publish
 from whyface.demo import demo_photo
 from whyface.explain.verdict import software_versions
+from whyface.models.catalogue import FAST_MODEL
 from whyface.onnx_runtime import PRIVACY
 
 
@@ -49,6 +50,7 @@ def main() -> None:
     whyface = [sys.executable, "-m", "whyface"]
     commands = {
         "whyface verify A B": [*whyface, "verify", *photos],
+        f"whyface verify A B --model {FAST_MODEL}": [*whyface, "verify", *photos, "--model", FAST_MODEL],
         "whyface verify A B --json": [*whyface, "verify", *photos, "--json"],
         "whyface --help": [*whyface, "--help"],
         "import whyface": [sys.executable, "-c", "import whyface"],

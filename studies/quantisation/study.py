@@ -1,4 +1,4 @@
-"""Make an int8 version of the default model: a folder that every command opens with ``--model``.
+"""Make an int8 version of a shipped model: a folder that every command opens with ``--model``.
 
     python -m studies.quantisation.study --faces faces.tar --out int8
     whyface verify one.jpg other.jpg --model int8 --threshold 0.35
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.quantisation.quantised import quantise, write_variant
+from studies.quantisation.quantised import HEAD, quantise, write_variant
 from whyface.faces.pictures import open_pictures
 from whyface.models.catalogue import FAST_MODEL, model_entry
 
@@ -34,6 +34,8 @@ def main() -> None:
     """Quantise and write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=Path, required=True, help="aligned faces, a folder or tar file")
+    parser.add_argument("--model", default=FAST_MODEL)
+    parser.add_argument("--head", type=int, default=HEAD, help="convolutions at the end that stay as they are")
     parser.add_argument("--count", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="the model's folder")
@@ -43,8 +45,8 @@ def main() -> None:
     faces = calibration_faces(args.faces, args.count, args.seed)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.onnx"
-        quantise(model_entry(FAST_MODEL).locate("onnx"), target, faces)
-        written = write_variant(args.out, target)
+        quantise(model_entry(args.model).locate("onnx"), target, faces, head=args.head)
+        written = write_variant(args.out, target, args.model)
     sys.stdout.write(f"{written.folder}: {sum(file.bytes for file in written.files.values())} bytes\n")
 
 
