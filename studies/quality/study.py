@@ -34,9 +34,11 @@ from whyface.faces.quality_meter import QualityMeter, open_meter
 from whyface.figures.style import save_figure
 from whyface.files.guarded import read_json
 from whyface.files.integrity import write_atomic
+from whyface.models.catalogue import DEFAULT_MODEL, FAST_MODEL
 
 PARTS: Final = ("clean", "rows", "false-finds", "decisions")
-DRAWN: Final = 120
+MODELS: Final = (DEFAULT_MODEL, FAST_MODEL)
+"""Both judge the false finds; all else is the default's."""
 DETECTION_SCORES: Final = (0.3, CentreSettings().threshold)
 """The detector's default, and less than that, so that there are more false finds to judge."""
 
@@ -140,6 +142,7 @@ def main() -> None:
     parser.add_argument("--cfp", type=Path, required=True, help="aligned CFP")
     parser.add_argument("--non-faces", type=Path, nargs="+", required=True, help="folders of pictures without people")
     parser.add_argument("--crops", type=int, default=4, help="crops of each picture without people")
+    parser.add_argument("--drawn", type=int, default=120, help="faces drawn by a program")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="others stay as they are in --out")
     parser.add_argument("--faces", type=int, default=80, help="strangers of each row; all their pairs are compared")
     parser.add_argument("--decisions", type=int, default=200, help="pairs of each kind for the curves")
@@ -168,7 +171,7 @@ def main() -> None:
         faces = read_faces(args.lfw, [lfw[name][0] for name in strangers])
         record["strangers_made_worse_alike"] = strangers_made_worse(meter, method, faces, args.seed)
     if "false-finds" in args.parts:
-        record["false_finds"] = measure_false_finds(meter, method, args)
+        record["false_finds"] = measure_false_finds(meter, args)
     if "decisions" in args.parts:
         decisions = decide_sets(meter, method, args)
         curves = {name: discard_curve(made) for name, made in decisions.items()}
@@ -180,14 +183,14 @@ def main() -> None:
     write_atomic(args.out, f"{json.dumps(record, indent=1)}\n".encode())
 
 
-def measure_false_finds(meter: QualityMeter, method: VerdictMethod, args: argparse.Namespace) -> dict[str, Any]:
-    """Judge what the detector takes for faces, at each of its scores."""
+def measure_false_finds(meter: QualityMeter, args: argparse.Namespace) -> dict[str, Any]:
+    """Judge what the detector takes for faces, at each of its scores, with each model."""
     detector = CenterFaceDetector(open_centerface(threads=1), CentreSettings(threshold=min(DETECTION_SCORES)))
     pictures = 0
 
     def counted() -> Iterator[tuple[str, Faces]]:
         nonlocal pictures
-        drawn = ((f"drawn {seed}", drawn_face(seed)) for seed in range(DRAWN))
+        drawn = ((f"drawn {seed}", drawn_face(seed)) for seed in range(args.drawn))
         for one in chain(photos(args.non_faces, crops=args.crops, seed=args.seed), drawn):
             pictures += 1
             yield one
@@ -196,7 +199,11 @@ def measure_false_finds(meter: QualityMeter, method: VerdictMethod, args: argpar
     levels = {
         f"{score:g}": [one for one in finds if (one[2].detection_score or 0.0) >= score] for score in DETECTION_SCORES
     }
-    return {"pictures": pictures, **{score: judge_false_finds(method, some) for score, some in levels.items()}}
+    judged = {}
+    for name in MODELS:
+        method = FaceVerifier(name, threads=1).method
+        judged[name] = {score: judge_false_finds(method, some) for score, some in levels.items()}
+    return {"pictures": pictures, **judged}
 
 
 def measure_clean(meter: QualityMeter, lfw: dict[str, list[str]], args: argparse.Namespace) -> dict[str, Any]:

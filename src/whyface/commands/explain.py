@@ -30,6 +30,7 @@ from whyface.commands.verify import (
     probability_line,
     verdict_line,
 )
+from whyface.files.progress import duration_text, progress_bar
 
 if TYPE_CHECKING:
     from whyface.explain.explanation import Explanation
@@ -98,7 +99,6 @@ def explain(
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
     from whyface.explain.registry import parse_specs  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
-    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.onnx_runtime import usable_cores  # noqa: PLC0415
 
     specs = None if method is None else parse_specs(method)
@@ -244,4 +244,4 @@ def _cost(explanation: Explanation) -> str:
     text = f"{cost.forward} forward passes"
     if cost.backward:
         text += f", {cost.backward} backward"
-    return text if cost.seconds is None else f"{text}, {cost.seconds:.2g} s"
+    return text if cost.seconds is None else f"{text}, {duration_text(cost.seconds)}"

@@ -22,6 +22,7 @@ from whyface.faces.face import FACE_SIZE, Face
 from whyface.figures import panels
 from whyface.figures.panels import face_labels
 from whyface.figures.style import BLUE, MUTED, RED, Sheet
+from whyface.files.progress import duration_text
 from whyface.models.calibration import percent
 
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ def _cost(explanation: Explanation) -> str:
     text = f"{cost.forward} forward passes"
     if cost.backward:
         text += f", {cost.backward} backward"
-    return text if cost.seconds is None else f"{text}, {cost.seconds:.2g} s"
+    return text if cost.seconds is None else f"{text}, {duration_text(cost.seconds)}"
 
 
 def _footer(sheet: Sheet, explanation: Explanation) -> None:

@@ -1,4 +1,4 @@
-"""A progress bar, shown only for runs that take a noticeable time."""
+"""A progress bar for runs that take a noticeable time, or a line a minute where there is no terminal."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ def progress_bar(
     *,
     console: Console | None = None,
     after: float = 2.0,
+    every: float = 60.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[ProgressCallback]:
     """Yield a callback that draws a progress bar once ``after`` seconds have passed.
 
-    Shorter runs print nothing, and nothing is printed without a terminal.
+    Shorter runs print nothing. Without a terminal, as in a log file, a line is written every ``every`` seconds.
     """
     # Imported here because modules that draw nothing need the type of the callbacks.
     from rich import console as consoles  # noqa: PLC0415
@@ -42,11 +43,20 @@ def progress_bar(
         disable=not where.is_terminal,
     )
     task = bar.add_task(description, total=None)
-    started = clock()
+    started = said = clock()
     shown = False
 
     def advance(done: int, total: int) -> None:
-        nonlocal shown
+        nonlocal shown, said
+        if not where.is_terminal:
+            if clock() - said >= every:
+                said = clock()
+                left = (said - started) * (total - done) / done if done else None
+                rest = f", about {duration_text(left)} left" if left else ""
+                where.print(
+                    f"{description}: {done:,} of {total:,}{rest}", highlight=False, soft_wrap=True, markup=False
+                )
+            return
         if not shown and clock() - started >= after:
             bar.start()
             shown = True
@@ -57,3 +67,16 @@ def progress_bar(
     finally:
         if shown:
             bar.stop()
+
+
+def duration_text(seconds: float) -> str:
+    """Return a time as a person would say it: "31 ms", "4.2 s", "3 min 40 s", "2 h 5 min"."""
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.{0 if seconds >= 0.00995 else 1}f} ms"
+    if seconds < 59.5:
+        return f"{seconds:.{1 if seconds < 9.95 else 0}f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
