@@ -63,7 +63,7 @@ from whyface.models.onnx_embedder import OnnxEmbedder
 verifier = Verifier(threads=threads)
 verify = lambda: verifier(*photos[:2]).score
 face = np.random.default_rng(0).integers(0, 256, (1, 3, 112, 112), np.uint8)
-own = OnnxEmbedder(network, threads=threads) if network else None
+own = OnnxEmbedder(network, threads=threads, alone=True) if network else None
 embed = None if own is None else (lambda: own.embed(face)[0, 0])
 """,
     "insightface": """

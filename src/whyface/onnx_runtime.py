@@ -90,14 +90,19 @@ def _limit_memory() -> None:
 
 
 def open_session(
-    model: bytes, *, threads: int | None = None, providers: Sequence[str] = CPU, limited: bool = False
+    model: bytes,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] = CPU,
+    limited: bool = False,
+    alone: bool = False,
 ) -> InferenceSession:
     """Open a network.
 
     All graph optimisations are on, ONNX Runtime's default. Its threads sleep while they have nothing to do instead of
     looking for work for a while, as they would by default: a detector and a face network take turns, and the waiting
     threads of one would take the processor from the other. Where threads outnumber the cores it matters even more
-    (benchmarks/face_speed.py).
+    (benchmarks/face_speed.py). A network that runs alone is faster with threads that keep looking.
 
     Parameters
     ----------
@@ -110,6 +115,9 @@ def open_session(
     limited
         Whether the network is somebody else's: a few bytes can ask for terabytes. All such sessions together get
         1.5 GiB on the processor; what is beyond fails. A file above 256 MiB is large itself, and gets what it asks for.
+    alone
+        Whether no other network runs in this process, so that waiting threads take nothing from anybody, as long as
+        there are no more of them than cores.
 
     Returns
     -------
@@ -125,7 +133,8 @@ def open_session(
     runtime = onnx_runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    spins = alone and (threads is None or threads <= usable_cores())
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
     options.inter_op_num_threads = 1
     if b"QuantizeLinear" not in model:
         # Only weights are stored as integers. Turn them into float32 once, when the network is opened: by default

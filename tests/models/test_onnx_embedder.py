@@ -13,6 +13,7 @@ from whyface.errors import InputError, ModelError, ModelIntegrityError
 from whyface.models.embedder import Embedder, GridEmbedder, require_grid
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.preprocessing import ARCFACE, Preprocessing
+from whyface.onnx_runtime import open_session, usable_cores
 
 
 def test_embedding_by_hand(tmp_path: Path) -> None:
@@ -128,6 +129,23 @@ def test_several_threads_may_ask_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(embedder.embed, [flat_faces((10, 0, 0))] * 8))
     assert all((answer == answers[0]).all() for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("alone", "threads", "spins"), [(False, None, "0"), (True, None, "1"), (True, 1, "1"), (True, usable_cores() + 1, "0")]
+)
+def test_waiting_threads_look_for_work_only_where_they_take_nothing_from_anybody(
+    tmp_path: Path, alone: bool, threads: int | None, spins: str
+) -> None:
+    network = write_tiny(tmp_path / "n.onnx").read_bytes()
+    options = open_session(network, threads=threads, alone=alone).get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == spins
+
+
+def test_a_network_alone_gives_the_same(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "n.onnx")
+    faces = flat_faces((10, 0, 0), (0, 20, 10))
+    np.testing.assert_array_equal(OnnxEmbedder(path, alone=True).embed(faces), OnnxEmbedder(path).embed(faces))
 
 
 def test_no_grid_named(tmp_path: Path) -> None:

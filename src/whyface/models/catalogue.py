@@ -109,6 +109,7 @@ def open_embedder(
     directory: Path | str | None = None,
     threads: int | None = None,
     providers: Sequence[str] = CPU,
+    alone: bool = False,
 ) -> OnnxEmbedder:
     """Open a model's network, with its grid if it has one.
 
@@ -124,6 +125,8 @@ def open_embedder(
         Threads of ONNX Runtime; None leaves it to ONNX Runtime.
     providers
         Execution providers of ONNX Runtime, in order of preference.
+    alone
+        No other network runs in this process; see :class:`~whyface.models.onnx_embedder.OnnxEmbedder`.
 
     Raises
     ------
@@ -142,6 +145,7 @@ def open_embedder(
         sha256=entry.files[role].sha256,
         threads=threads,
         name=entry.name,
+        alone=alone,
     )
 
 

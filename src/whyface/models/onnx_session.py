@@ -82,6 +82,8 @@ class FaceSession:
         Threads within one operator; None leaves it to ONNX Runtime.
     providers
         Execution providers of ONNX Runtime, in order of preference.
+    alone
+        See :func:`whyface.onnx_runtime.open_session`.
 
     Attributes
     ----------
@@ -102,11 +104,12 @@ class FaceSession:
         *,
         threads: int | None = None,
         providers: Sequence[str] = CPU,
+        alone: bool = False,
     ) -> None:
         self._path = path
         self._preprocessing = preprocessing
         try:
-            self._session = open_session(model, threads=threads, providers=providers, limited=True)
+            self._session = open_session(model, threads=threads, providers=providers, limited=True, alone=alone)
         except ModelError:
             raise
         except Exception as error:  # ONNX Runtime's errors share no base class.
