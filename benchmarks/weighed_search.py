@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--sizes", type=float, nargs="+", help="measure galleries of these sizes instead")
     parser.add_argument(
-        "--folder", type=Path, help="with --sizes: where the mapped file is written; by default that for temporary files"
+        "--folder", type=Path, help="with --sizes: where the mapped file is written; by default a temporary one"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)

@@ -132,7 +132,8 @@ def test_several_threads_may_ask_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alone", "threads", "spins"), [(False, None, "0"), (True, None, "1"), (True, 1, "1"), (True, usable_cores() + 1, "0")]
+    ("alone", "threads", "spins"),
+    [(False, None, "0"), (True, None, "1"), (True, 1, "1"), (True, usable_cores() + 1, "0")],
 )
 def test_waiting_threads_look_for_work_only_where_they_take_nothing_from_anybody(
     tmp_path: Path, alone: bool, threads: int | None, spins: str

@@ -56,8 +56,8 @@ class OnnxEmbedder:
     providers
         Execution providers of ONNX Runtime, in order of preference.
     alone
-        No other network runs in this process: one face at a time then took 0.6 to 1.0 times as long on two cores. Beside
-        another network, such as a detector, it would take twice as long.
+        No other network runs in this process: one face at a time then took 0.6 to 1.0 times as long on two cores.
+        Beside another network, such as a detector, it would take twice as long.
 
     Raises
     ------
