@@ -2,18 +2,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from helpers.command_line import run_whyface
 from helpers.page_examples import HOSTILE, POINTS, QUALITY, example, faces, maps_only, picture, undecided
+from whyface.demo import demo_photo
 from whyface.explain.explanation import Explanation
+from whyface.explain.provenance import ThresholdSource
 from whyface.explain.record import Record
 from whyface.explain.sentences import describe
 from whyface.faces.regions import region_of_cells
+from whyface.files.integrity import HashedFile
+from whyface.models.catalogue import FAST_MODEL
 from whyface.page.bundle import content_hash, joined_script
 from whyface.page.report import report_html
+from whyface.verification import Verifier
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page, Request
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """Return a page that fails the test if it asks for anything, complains, or opens a dialog."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB")
+    opened = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB", timezone_id="UTC")
     troubles: list[str] = []
     opened.on("pageerror", lambda error: troubles.append(str(error)))
     opened.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
@@ -207,7 +215,7 @@ def test_warnings_name_what_a_reader_should_know(page: Page, tmp_path: Path) -> 
 def test_axe_finds_no_fault(page: Page, tmp_path: Path) -> None:
     api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe comes with the extra test")
     # A coarse grid has the same elements, only fewer of each.
-    made = example(4, size=(4, 4), faces=faces(outside=((0, 0),)))
+    made = example(4, size=(4, 4), faces=faces(outside=((0, 0),)), record=signable().record)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         show(page, tmp_path, made)
@@ -250,3 +258,109 @@ def test_measures_that_are_missing_say_so(page: Page, tmp_path: Path) -> None:
     row = page.locator(".quality tr", has_text="Recognisable")
     assert row.inner_text().count("not measured") == 2
     assert POINTS[0].dataset in page.locator("section", has_text="What if the threshold").first.inner_text()
+
+
+def test_labels_of_thresholds_never_cover_each_other(page: Page, tmp_path: Path) -> None:
+    # As close as those of the default model, and one more that there is no room for.
+    thresholds = (0.191, 0.256, 0.314, 0.368, 0.42, 0.43)
+    points = tuple(
+        replace(POINTS[0], name=f"FMR 1e-{k}", threshold=threshold, fmr=10.0**-k)
+        for k, threshold in enumerate(thresholds, start=2)
+    )
+    made = example(4, operating_points=points, threshold_source=ThresholdSource.from_operating_point(points[1]))
+    for width in (390, 800, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        show(page, tmp_path, made)
+        labels = [label for label in page.locator(".mark.known span").all() if label.inner_text()]
+        assert len(labels) >= 5
+        boxes = [label.bounding_box() for label in labels]
+        for k, one in enumerate(boxes):
+            for other in boxes[k + 1 :]:
+                assert one is not None
+                assert other is not None
+                apart = one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
+                assert apart or one["x"] + one["width"] <= other["x"]
+
+
+SIGNED = "2026-11-27T09:30:00Z"
+
+
+def signable() -> Explanation:
+    request = {"model": "made-up", "preprocessing": {"side": 112, "mean": [0, 0, 0]}, "prior": None}
+    return example(4, record=Record(SIGNED, (HashedFile("detector", "d.onnx", "a" * 64),), request, note="desk 3"))
+
+
+def test_the_record_can_be_signed_and_is_saved_as_another_file(page: Page, tmp_path: Path) -> None:
+    made = signable()
+    show(page, tmp_path, made)
+    before = page.locator("#whyface-data").inner_text()
+    save = page.get_by_role("button", name="Save the signed record (JSON)")
+    save.click()
+    assert page.locator(".review [role=status]").inner_text() == "Fill in the reviewer and the decision."
+    page.get_by_label("Reviewer").fill("  Noor <b>Ali</b>")
+    page.get_by_label("Language").select_option("de")
+    assert page.get_by_label("Geprüft von").input_value() == "  Noor <b>Ali</b>"
+    page.get_by_label("Sprache").select_option("en")
+    page.get_by_label("Decision").select_option("Different people")
+    page.get_by_label("Reason").fill("ears")
+    page.get_by_label("Date and time").fill("2026-11-27T12:00:05")
+    with page.expect_download() as waiting:
+        save.click()
+    assert waiting.value.suggested_filename == "signed-2026-11-27T120005Z.json"
+    signed = Explanation.from_json(Path(waiting.value.path()).read_text(encoding="utf-8"))
+    assert made.record is not None
+    decided = {"decision": "different people: ears", "decided": "2026-11-27T12:00:05Z"}
+    assert signed == replace(made, record=replace(made.record, reviewer="Noor <b>Ali</b>", **decided))
+    # What the report carries stays unsigned.
+    assert page.locator("#whyface-data").inner_text() == before
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save the numbers (JSON)").click()
+    assert Explanation.from_json(Path(waiting.value.path()).read_text(encoding="utf-8")) == made
+    show(page, tmp_path, signed)
+    told = page.locator(".review").inner_text()
+    assert "Signed by Noor <b>Ali</b> on 2026-11-27T12:00:05Z: different people: ears." in told
+
+
+def test_without_a_date_the_record_is_signed_now_and_without_a_record_there_is_no_form(
+    page: Page, tmp_path: Path
+) -> None:
+    show(page, tmp_path, signable())
+    page.get_by_label("Reviewer").fill("Noor")
+    page.get_by_label("Decision").select_option("No decision")
+    start = datetime.now(UTC).replace(microsecond=0)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save the signed record (JSON)").click()
+    record = Explanation.from_json(Path(waiting.value.path()).read_text(encoding="utf-8")).record
+    assert record is not None
+    assert record.decided is not None
+    assert start <= datetime.fromisoformat(record.decided) <= datetime.now(UTC)
+    show(page, tmp_path, example(4))
+    assert page.locator(".review").count() == 0
+
+
+def test_the_record_is_shown_as_rows(page: Page, tmp_path: Path) -> None:
+    show(page, tmp_path, signable())
+    rows = page.locator(".record tr").all_inner_texts()
+    assert [row.split("\t")[0] for row in rows] == [
+        *("Time", "Note", "File: detector", "Asked for: model", "Asked for: preprocessing")
+    ]
+    assert "desk 3" in rows[1]
+    assert "a" * 64 in rows[2]
+    assert "side 112, mean 0, 0, 0" in rows[4]
+    assert not any("{" in row for row in rows)
+
+
+def test_a_signed_record_is_checked_like_any_other(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = Verifier(FAST_MODEL, threads=1)(demo_photo("obama-portrait.jpg"), demo_photo("obama-speech.jpg"))
+    result.save_report(tmp_path / "why.html")
+    page.goto((tmp_path / "why.html").as_uri())
+    page.get_by_label("Reviewer").fill("Noor")
+    page.get_by_label("Decision").select_option("Same person")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save the signed record (JSON)").click()
+    waiting.value.save_as(tmp_path / "signed.json")
+    code, out, err = run_whyface(monkeypatch, capsys, "check", str(tmp_path / "signed.json"))
+    assert (code, err) == (0, "")
+    assert "Reviewer: Noor\nDecision: same person\nDecided: 2" in out

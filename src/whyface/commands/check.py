@@ -53,7 +53,8 @@ def _print(recorded: Explanation, findings: list[Finding]) -> None:
     about = recorded.record
     assert about is not None
     typer.echo(f"{recorded.verdict.upper()} of {about.time}")
-    for name, text in (("Note", about.note), ("Reviewer", about.reviewer), ("Decision", about.decision)):
+    signed = ("Reviewer", about.reviewer), ("Decision", about.decision), ("Decided", about.decided)
+    for name, text in (("Note", about.note), *signed):
         if text:
             typer.echo(f"{name}: {text}")
     for finding in findings:

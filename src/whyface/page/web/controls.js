@@ -5,6 +5,9 @@ import { weightOf, weightText } from "./maps.js";
 import { points } from "./sentences.js";
 import { byRegion, ratesAt, sum, withoutPlaces } from "./shares.js";
 
+// What a label takes of the width on a phone.
+const LABEL = 0.12;
+
 /** Everything about the current place, with both faces there enlarged. */
 export function placeCard(view) {
   const { facts, t, state, pictures } = view;
@@ -44,7 +47,9 @@ export function thresholdCard(view) {
   const { score, threshold, threshold_source: source } = facts.explanation;
   const { points: known } = ratesAt(facts.explanation, threshold);
   const low = Math.min(-0.1, Math.floor(10 * Math.min(score, threshold)) / 10);
-  const at = (value) => `${(100 * (value - low)) / (1 - low)}%`;
+  const share = (value) => (value - low) / (1 - low);
+  const at = (value) => `${100 * share(value)}%`;
+  const rows = labelRows(known.map((point) => share(point.threshold)));
   const mark = (value, text, kind) => el("div", { class: `mark ${kind}`, css: { left: at(value) } }, el("span", {}, text));
   const now = el("div", { class: "mark now", css: { left: at(threshold) } });
   const verdict = el("p", { class: "said", role: "status" });
@@ -66,10 +71,21 @@ export function thresholdCard(view) {
   return el("section", { class: "card", "aria-labelledby": "h-threshold" },
     el("h2", { id: "h-threshold" }, t.thresholdHeading),
     el("div", { class: "scale", "aria-hidden": "true" },
-      el("div", { class: "line" }), known.map((point, k) => mark(point.threshold, k ? point.name.replace("FMR ", "") : point.name, k % 2 ? "known low" : "known")),
+      el("div", { class: "line" }), known.length ? el("span", { class: "axis" }, "FMR") : null, known.map((point, k) => mark(point.threshold, rows[k] < 0 ? "" : point.name.replace("FMR ", ""), `known row${rows[k]}`)),
       mark(score, t.thresholdScore(t.number(score, 3)), "score"), now),
     slider, verdict, rates,
     el("p", { class: "note" }, known.length ? t.ratesData(known[0].dataset) : "", " ", source?.note ?? ""), back);
+}
+
+/** In which row, from the top, each label stands so that none covers another; -1: there is no room for it. */
+export function labelRows(shares) {
+  // The first row begins with the axis's name.
+  const last = [0];
+  return shares.map((at) => {
+    const free = [0, 1, 2].findIndex((row) => !(at - last[row] < LABEL));
+    if (free >= 0) last[free] = at;
+    return free;
+  });
 }
 
 /** Say which error rates hold at a threshold, from the measured points on both sides. */

@@ -4,6 +4,7 @@ import { el } from "./dom.js";
 import { strangersRate } from "./controls.js";
 import { fileName, weightText } from "./maps.js";
 import { CLOSE, doubtIn, points } from "./sentences.js";
+import { recordRows } from "./signoff.js";
 
 const SHARES = new Set(["under_exposure", "over_exposure", "outside"]);
 const DIGITS = { noise: 1, dynamic_range: 1, inter_eye_distance: 0, yaw: 0, pitch: 0, roll: 0 };
@@ -80,18 +81,10 @@ export function provenanceCard(view) {
     [p.crops, faces.map((face, k) => `${"AB"[k]}: ${face.sha256 ?? "–"}`).join("; ")],
     [p.settings, entries(e.settings)], [p.versions, entries(e.versions)],
     [p.cost, e.cost ? t.cost(e.cost.forward, known(e.cost.seconds) ? t.number(e.cost.seconds, 2) : "") : null],
-    [p.record, e.record ? recordLines(e.record) : null],
+    [p.record, e.record ? recordRows(e.record, t) : null],
   ].filter(([, value]) => known(value));
   return el("footer", { class: "card provenance", "aria-labelledby": "h-provenance" }, el("h2", { id: "h-provenance" }, t.provenanceHeading),
     el("dl", {}, lines.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))));
-}
-
-/** The record, one matter a line; what nobody filled in is left out. */
-function recordLines({ files, request, ...rest }) {
-  const filled = Object.fromEntries(Object.entries(rest).filter(([, value]) => value));
-  const asked = Object.fromEntries(Object.entries(request ?? {}).filter(([, value]) => value !== null));
-  return [entries(filled), ...(files ?? []).map((file) => `${file.role}: ${file.name} ${file.sha256 ?? ""}`), entries(asked)]
-    .filter(Boolean).map((line) => el("div", {}, line));
 }
 
 function entries(values) {

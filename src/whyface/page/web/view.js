@@ -8,6 +8,7 @@ import { german } from "./german.js";
 import { facePanel, fileName, mapKinds, numberGrid, overlayChoices } from "./maps.js";
 import { CLOSE, describe, doubtIn, probabilityText, scoreAndThreshold } from "./sentences.js";
 import { factsOf } from "./shares.js";
+import { signOffCard } from "./signoff.js";
 
 export const CATALOGUES = { en: english, de: german };
 const EMPTY = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
@@ -69,6 +70,7 @@ function page(view) {
     el("div", { class: "columns" }, facts.grid ? regionsCard(view) : null,
       el("div", { class: "stack" }, facts.undecided ? null : thresholdCard(view), qualityCard(view))),
     facts.grid ? tableCard(view) : null,
+    signOffCard(view),
     provenanceCard(view),
   ];
 }
