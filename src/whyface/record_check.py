@@ -12,8 +12,9 @@ from whyface.errors import DataError, WhyfaceError, shortened
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import FaceInfo
 from whyface.explain.record import Record
+from whyface.faces.detection import Detector
 from whyface.faces.face import Face
-from whyface.faces.load import load_face, load_faces
+from whyface.faces.load import DETECTORS, load_face, load_faces, open_detector
 from whyface.faces.picture_input import PictureInput
 from whyface.files import json_values as values
 from whyface.files.guarded import read_json
@@ -130,7 +131,7 @@ def check_record(
         return [Finding("model", "not checked", str(error)), *_unread("the model is not at hand")]
     loaded: list[list[Face] | Finding] = []
     for letter, info, photo in zip("AB", recorded.faces, photos or (None, None), strict=True):
-        loaded.append(_faces(letter, info, photo, several="pairs_compared" in recorded.settings))
+        loaded.append(_faces(letter, info, photo, verifier.detector, several="pairs_compared" in recorded.settings))
     missing = [found for found in loaded if isinstance(found, Finding)]
     if missing:
         found = [*_compared_files(recorded.record.files, verifier.files), *missing]
@@ -159,12 +160,21 @@ def _verifier(record: Record, model: str | None, directory: Path | str | None) -
         pixels = request.get("preprocessing")
         preprocessing = None if pixels is None else preprocessing_from_dict(pixels)
         # Its SHA-256 says whether it is the network that was tried then.
-        return Verifier(**options, preprocessing=preprocessing, model_directory=directory, unchecked=True)
+        options |= {"detector": _detector(record), "preprocessing": preprocessing, "model_directory": directory}
+        return Verifier(**options, unchecked=True)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise DataError(f"the record's request cannot be used ({error}); write the file again") from error
 
 
-def _faces(letter: str, info: FaceInfo, photo: PictureInput | None, *, several: bool) -> list[Face] | Finding:
+def _detector(record: Record) -> Detector | None:
+    """Open the detector on record; None: the default, whose SHA-256 then says whether it is the same."""
+    names = {file.name.split()[0] for file in record.files if file.role == "detector"}
+    return next((open_detector(name) for name in DETECTORS[1:] if name in names), None)
+
+
+def _faces(
+    letter: str, info: FaceInfo, photo: PictureInput | None, detector: Detector | None, *, several: bool
+) -> list[Face] | Finding:
     part = f"photo {letter}"
     if photo is None:
         if info.file is None or not Path(info.source).is_file():
@@ -172,8 +182,8 @@ def _faces(letter: str, info: FaceInfo, photo: PictureInput | None, *, several: 
         photo = info.source
     try:
         if several:
-            return load_faces(photo)
-        return [load_face(photo, aligned=info.transform is None, index=info.index)]
+            return load_faces(photo, detector=detector)
+        return [load_face(photo, aligned=info.transform is None, index=info.index, detector=detector)]
     except WhyfaceError as error:
         return Finding(part, "different", str(error))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -129,19 +129,23 @@ class Verification:
 
         save_figure(self.figure(), target, kind=kind)
 
-    def report(self, *, language: str | None = None) -> str:
+    def report(self, *, language: str | None = None, others: Mapping[str, Explanation] | None = None) -> str:
         """Return the interactive report as HTML, see :func:`whyface.page.report.report_html`."""
         from whyface.page.report import report_html  # noqa: PLC0415 - start fast
 
-        return report_html(self.explanation, self.face_a.image, self.face_b.image, language=language)
+        return report_html(self.explanation, self.face_a.image, self.face_b.image, language=language, others=others)
 
-    def save_report(self, path: Path | str, *, language: str | None = None) -> None:
+    def save_report(
+        self, path: Path | str, *, language: str | None = None, others: Mapping[str, Explanation] | None = None
+    ) -> None:
         """Write the report as one file: HTML, or PDF if the path ends so.
 
         Parameters
         ----------
         language
             ``"en"`` or ``"de"``; None: the reader's, and English in a PDF.
+        others
+            Explanations of the same pair by other methods, by the name to show: their maps can be laid over the faces.
 
         Raises
         ------
@@ -152,7 +156,7 @@ class Verification:
         """
         from whyface.page.printing import save_report  # noqa: PLC0415 - start fast
 
-        save_report(self.report(language=language), path)
+        save_report(self.report(language=language, others=others), path)
 
     def _repr_html_(self) -> str:
         """Show the report in a notebook, in a frame of its own."""

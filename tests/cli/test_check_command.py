@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.command_line import assert_refused, run_whyface
 from whyface.demo import demo_photo
+from whyface.errors import ModelError
+from whyface.faces.load import open_detector
 from whyface.record_check import check_record, read_recorded, status_of
 from whyface.verification import Verification, Verifier
 
@@ -130,6 +134,28 @@ def test_the_most_alike_pair_of_several_faces_is_found_again(verified: Verificat
     assert status_of(check_record(several.explanation)) == 0
     faces = [verified.face_a, verified.face_b], [verified.face_b]
     assert verifier.best_pair(*faces).explanation.settings["pairs_compared"] == 2
+
+
+def test_mtcnn_is_recorded_by_its_three_files_and_used_again() -> None:
+    try:
+        detector = open_detector("mtcnn")
+    except ModelError as error:
+        pytest.skip(str(error))
+    # MTCNN is slow on large photos.
+    found = Verifier("xcos-mobilefacenet", threads=1, detector=detector)(*map(smaller, PHOTOS))
+    assert found.explanation.record is not None
+    files = [file for file in found.explanation.record.files if file.role == "detector"]
+    assert [file.name for file in files] == ["mtcnn pnet.lz4", "mtcnn rnet.lz4", "mtcnn onet.lz4"]
+    assert all(file.sha256 is not None for file in files)
+    assert status_of(check_record(found.explanation, tuple(map(smaller, PHOTOS)))) == 0  # type: ignore[arg-type]
+
+
+def smaller(name: str) -> bytes:
+    written = io.BytesIO()
+    with Image.open(demo_photo(name)) as photo:
+        photo.thumbnail((160, 160))
+        photo.save(written, "PNG")
+    return written.getvalue()
 
 
 def test_the_command_says_what_differs(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +51,31 @@ def test_methods_side_by_side(
     assert out.count("Not an explanation: ") == 2
     with Image.open(figure) as picture:
         assert picture.width > 900
+
+
+def test_a_report_lays_the_maps_of_other_methods_over_the_faces(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    target = tmp_path / "why.html"
+    given = ("-m", "xcos,centre,random", "--report", str(target))
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, *given, "--language", "de")
+    assert code == 0
+    assert f"Report: {target}" in out
+    assert target.stat().st_size <= 400_000
+    found = re.findall(r'id="whyface-data">(.*?)</script>', target.read_text(encoding="utf-8"), re.DOTALL)
+    data = json.loads(found[0])
+    assert data["language"] == "de"
+    # The grid's own maps are in the report anyway.
+    assert data["explanation"]["method"] == "xcos"
+    assert [(one["method"], one["control"]) for one in data["others"]] == [("centre", True), ("random", True)]
+    for one in data["others"]:
+        for key in ("map_a", "map_b"):
+            steps = np.frombuffer(base64.b64decode(one[key]["steps"]), np.int8)
+            assert len(steps) == np.prod(one[key]["size"])
+            assert np.abs(steps.astype(int)).max() == 127
+    refused(monkeypatch, capsys, "a report is .html or .pdf", *PHOTOS, "--report", str(tmp_path / "why.txt"))
+    third = ("--non-mate", PHOTOS[1], "--report", str(target))
+    refused(monkeypatch, capsys, "a report shows two faces", *PHOTOS, *third)
 
 
 def test_one_method_with_several_options(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from helpers.command_line import run_whyface
@@ -197,10 +198,20 @@ def test_undecided_and_maps_of_other_methods(page: Page, tmp_path: Path) -> None
     assert page.locator("h1").inner_text().startswith("Undecided the first face is too blurred to compare")
     assert page.get_by_role("grid").count() == 0
     assert "Face A is too blurred." in page.locator(".warnings").inner_text()
-    show(page, tmp_path, example(4), others=[maps_only(2)])
-    page.get_by_label("Show on the faces").select_option(label="Map of gradcam")
-    drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, 112, 112).data.some(value => value > 0)"
-    assert page.locator("canvas").first.evaluate(drawn)
+    other = maps_only(2)
+    show(page, tmp_path, example(4), others={"gradcam": other, "random": maps_only(3, method="random")})
+    choices = page.get_by_label("Show on the faces")
+    assert "Map of random (a control, no explanation)" in choices.inner_text()
+    choices.select_option(label="Map of gradcam")
+    pixel = "(canvas, [x, y]) => [...canvas.getContext('2d').getImageData(x, y, 1, 1).data]"
+    for canvas, weights in zip(page.locator("canvas").all(), (other.map_a, other.map_b), strict=True):
+        assert weights is not None
+        row, column = np.unravel_index(np.abs(weights).argmax(), weights.shape)
+        at = [int(column) * 8 + 4, int(row) * 8 + 4]
+        red, _, blue, opaque = canvas.evaluate(pixel, at)
+        # The strongest place is blue if it speaks for a match, red if against, and the most opaque.
+        assert (blue > red) == (weights[row, column] > 0)
+        assert opaque > 180
 
 
 def test_warnings_name_what_a_reader_should_know(page: Page, tmp_path: Path) -> None:
@@ -282,12 +293,12 @@ def test_labels_of_thresholds_never_cover_each_other(page: Page, tmp_path: Path)
                 assert apart or one["x"] + one["width"] <= other["x"]
 
 
-SIGNED = "2026-11-27T09:30:00Z"
+TIME, DECIDED = "2026-11-27T09:30:00Z", "2026-11-27T12:00:05Z"
 
 
 def signable() -> Explanation:
     request = {"model": "made-up", "preprocessing": {"side": 112, "mean": [0, 0, 0]}, "prior": None}
-    return example(4, record=Record(SIGNED, (HashedFile("detector", "d.onnx", "a" * 64),), request, note="desk 3"))
+    return example(4, record=Record(TIME, (HashedFile("detector", "d.onnx", "a" * 64),), request, note="desk 3"))
 
 
 def test_the_record_can_be_signed_and_is_saved_as_another_file(page: Page, tmp_path: Path) -> None:
@@ -309,8 +320,8 @@ def test_the_record_can_be_signed_and_is_saved_as_another_file(page: Page, tmp_p
     assert waiting.value.suggested_filename == "signed-2026-11-27T120005Z.json"
     signed = Explanation.from_json(Path(waiting.value.path()).read_text(encoding="utf-8"))
     assert made.record is not None
-    decided = {"decision": "different people: ears", "decided": "2026-11-27T12:00:05Z"}
-    assert signed == replace(made, record=replace(made.record, reviewer="Noor <b>Ali</b>", **decided))
+    decided = replace(made.record, reviewer="Noor <b>Ali</b>", decision="different people: ears", decided=DECIDED)
+    assert signed == replace(made, record=decided)
     # What the report carries stays unsigned.
     assert page.locator("#whyface-data").inner_text() == before
     with page.expect_download() as waiting:

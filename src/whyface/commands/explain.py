@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,20 +23,25 @@ from whyface.commands.options import (
 )
 from whyface.commands.verify import (
     UNDECIDED,
+    Language,
+    LanguageName,
     Prior,
+    Report,
+    check_report,
     check_writable,
     import_matplotlib,
     print_choices,
     probability_line,
     verdict_line,
 )
+from whyface.errors import InputError
 from whyface.files.progress import duration_text, progress_bar
 
 if TYPE_CHECKING:
     from whyface.explain.explanation import Explanation
     from whyface.explain.methods import Explains
     from whyface.faces.face import Face
-    from whyface.verification import Verifier
+    from whyface.verification import Verification, Verifier
 
 SCHEMA = "whyface/explanations/1"
 TRIPLET_SCHEMA = "whyface/triplet/1"
@@ -82,6 +87,8 @@ def explain(
     ] = None,
     reference: Reference = None,
     figure: Figure = None,
+    report: Report = None,
+    language: Language = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all explanations as JSON.")] = False,
     blend: Annotated[
         bool, typer.Option("--blend", help="Colour the faces in the figure as x-face does: green alike, pink unlike.")
@@ -102,8 +109,7 @@ def explain(
     from whyface.onnx_runtime import usable_cores  # noqa: PLC0415
 
     specs = None if method is None else parse_specs(method)
-    if figure is not None:
-        check_writable(figure)
+    _check_targets(figure, report, triplet=non_mate is not None)
     cores = options.threads or usable_cores()
     # Black-box methods run it on one core per worker, see whyface.explain.black_box.
     verifier = options.verifier(prior=prior, threads=1)
@@ -138,11 +144,13 @@ def explain(
         return
     verification = verifier.compare(probe, mate)
     if verification.explanation.undecided:
+        _save_report(verification, report, language)
         # Reasons for a verdict that is open would be reasons for nothing.
         if as_json:
             typer.echo(_document([verification.explanation]))
         else:
             _print(verification.explanation, [verification.explanation], None)
+            _print_report(report)
         raise typer.Exit(UNDECIDED)
     faces = verification.face_a, verification.face_b
     found = []
@@ -152,16 +160,49 @@ def explain(
                 opened.progress = progress
             warned = replace(opened(faces), warnings=verification.explanation.warnings)
             found.append(replace(verifier.judged(warned), record=verification.explanation.record))
+    _save_report(verification, report, language, dict(zip(titles, found, strict=True)))
     if figure is not None:
-        import_matplotlib()
-        from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import
-        from whyface.figures.style import save_figure  # noqa: PLC0415
-
-        save_figure(methods_figure(found, faces[0].image, faces[1].image, titles=titles, blend=blend), figure)
+        _save_figure(verification, found, figure, titles, blend=blend)
     if as_json:
         typer.echo(_document(found))
     else:
         _print(verification.explanation, found, figure, titles)
+        _print_report(report)
+
+
+def _check_targets(figure: Path | None, report: Path | None, *, triplet: bool) -> None:
+    if figure is not None:
+        check_writable(figure)
+    if report is not None:
+        check_report(report)
+        if triplet:
+            raise InputError("a report shows two faces; leave out --report or --non-mate, or use --figure")
+
+
+def _save_figure(
+    verification: Verification, found: list[Explanation], path: Path, titles: Sequence[str], *, blend: bool
+) -> None:
+    import_matplotlib()
+    from whyface.figures.methods import methods_figure  # noqa: PLC0415 - matplotlib is slow to import
+    from whyface.figures.style import save_figure  # noqa: PLC0415
+
+    faces = verification.face_a.image, verification.face_b.image
+    save_figure(methods_figure(found, *faces, titles=titles, blend=blend), path)
+
+
+def _save_report(
+    verification: Verification,
+    path: Path | None,
+    language: LanguageName | None,
+    others: Mapping[str, Explanation] | None = None,
+) -> None:
+    if path is not None:
+        verification.save_report(path, language=None if language is None else language.value, others=others)
+
+
+def _print_report(report: Path | None) -> None:
+    if report is not None:
+        typer.echo(f"Report: {report}")
 
 
 def _triplet(

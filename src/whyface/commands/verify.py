@@ -47,6 +47,14 @@ Language = Annotated[
     typer.Option(help="Language that the report opens in; by default the reader's.", show_default=False),
 ]
 
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write an interactive report that needs nothing else, .html, or the same on paper, .pdf.",
+        show_default=False,
+    ),
+]
+
 Prior = Annotated[
     float | None,
     typer.Option(
@@ -68,13 +76,7 @@ def verify(
         bool, typer.Option("--likelihood", help="Print the likelihood ratio, with a phrase of ENFSI's scale.")
     ] = False,
     figure: Figure = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write an interactive report that needs nothing else, .html, or the same on paper, .pdf.",
-            show_default=False,
-        ),
-    ] = None,
+    report: Report = None,
     language: Language = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole explanation as JSON.")] = False,
     aligned: Aligned = False,

@@ -96,14 +96,14 @@ class CenterFaceDetector:
         The network; :func:`whyface.faces.centerface.open_centerface` opens the one that comes with whyface.
     settings
         Search settings.
-    file
-        The file that the network is from, for records; None if it has none.
+    files
+        The files that the network is from, for records.
     """
 
     def __init__(
-        self, network: Network, settings: CentreSettings | None = None, *, file: HashedFile | None = None
+        self, network: Network, settings: CentreSettings | None = None, *, files: tuple[HashedFile, ...] = ()
     ) -> None:
-        self.file = file
+        self.files = files
         self._network = network
         self._settings = settings if settings is not None else CentreSettings()
 
@@ -271,8 +271,8 @@ ASSET: Final = "assets/detector/centerface.onnx"
 
 SHA256: Final = "5f9d0c07eee7d7daef429829ae7ad720f1662b21b18bc7fb8f6247de66fb34fe"
 
-
-FILE: Final = HashedFile("detector", "centerface.onnx", SHA256)
+FILES: Final[tuple[HashedFile, ...]] = (HashedFile("detector", "centerface.onnx", SHA256),)
+"""What a detector with this network puts on record."""
 
 
 def open_centerface(*, threads: int | None = None) -> Network:

@@ -91,10 +91,10 @@ class Detector(Protocol):
         ...
 
 
-def detector_file(detector: Detector) -> HashedFile:
-    """Return the file behind a detector; of one that has none on record, the name of its class."""
-    file = getattr(detector, "file", None)
-    return file if isinstance(file, HashedFile) else HashedFile("detector", type(detector).__name__, None)
+def detector_files(detector: Detector) -> tuple[HashedFile, ...]:
+    """Return the files behind a detector; of one that has none on record, the name of its class."""
+    files: tuple[HashedFile, ...] = getattr(detector, "files", ())
+    return files or (HashedFile("detector", type(detector).__name__, None),)
 
 
 def largest_first(detections: Iterable[Detection]) -> list[Detection]:

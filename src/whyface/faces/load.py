@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import FaceError, InputError, PhotoError, shortened
 from whyface.faces.align import align
-from whyface.faces.detection import Detection, Detector, detector_file
+from whyface.faces.detection import Detection, Detector, detector_files
 from whyface.faces.face import FACE_SIZE, Face
 from whyface.faces.photo import MAX_PIXELS
 from whyface.faces.picture_input import PictureInput, ReadPicture, read_picture
@@ -44,13 +44,13 @@ def open_detector(name: str = DETECTORS[0], *, threads: int | None = None) -> De
     """
     # Imported late: a detector that is not used should cost nothing, nor should ONNX Runtime.
     if name == "centerface":
-        from whyface.faces.centerface import FILE, CenterFaceDetector, open_centerface  # noqa: PLC0415
+        from whyface.faces.centerface import FILES, CenterFaceDetector, open_centerface  # noqa: PLC0415
 
-        return CenterFaceDetector(open_centerface(threads=threads), file=FILE)
+        return CenterFaceDetector(open_centerface(threads=threads), files=FILES)
     if name == "mtcnn":
-        from whyface.faces.mtcnn import MtcnnDetector, load_networks  # noqa: PLC0415
+        from whyface.faces.mtcnn import FILES, MtcnnDetector, load_networks  # noqa: PLC0415
 
-        return MtcnnDetector(load_networks())
+        return MtcnnDetector(load_networks(), files=FILES)
     raise InputError(f"unknown detector {name!r}; use one of: {', '.join(DETECTORS)}")
 
 
@@ -200,7 +200,7 @@ def _faces_in(read: ReadPicture, detector: Detector) -> list[Face]:
             index=index,
             count=len(cut),
             file=read.file,
-            made_with=(detector_file(detector), *meter.files),
+            made_with=(*detector_files(detector), *meter.files),
             quality=meter.measure(
                 crop,
                 to_photo=crop_to_photo,

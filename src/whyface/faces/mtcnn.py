@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from whyface.errors import ModelError, ModelIntegrityError
 from whyface.faces.align import warp
 from whyface.faces.detection import Detection, check_photo, largest_first, suppress_overlaps
+from whyface.files.integrity import HashedFile
 
 Tensor = NDArray[np.float32]
 
@@ -161,6 +162,12 @@ _OUTPUT: Final = _Stored(
         parted=3,
     ),
 )
+_STORED: Final = (_PROPOSAL, _REFINEMENT, _OUTPUT)
+
+FILES: Final[tuple[HashedFile, ...]] = tuple(
+    HashedFile("detector", f"mtcnn {stored.file}", stored.sha256) for stored in _STORED
+)
+"""What a detector with these networks puts on record."""
 
 
 def load_networks() -> Networks:
@@ -173,7 +180,7 @@ def load_networks() -> Networks:
     if spec is None or not spec.submodule_search_locations:
         raise ModelError("the detector MTCNN needs the package mtcnn; install it with: pip install 'whyface[mtcnn]'")
     folder = Path(spec.submodule_search_locations[0]) / "assets" / "weights"
-    return Networks(*(_read(folder, stored) for stored in (_PROPOSAL, _REFINEMENT, _OUTPUT)))
+    return Networks(*(_read(folder, stored) for stored in _STORED))
 
 
 def arrays_of_joblib(data: bytes, shapes: Sequence[Shape]) -> list[Tensor]:
@@ -242,9 +249,12 @@ class CascadeSettings:
 
 
 class MtcnnDetector:
-    """The cascade with given weights."""
+    """The cascade with given weights; ``files`` are those that they are from, for records."""
 
-    def __init__(self, networks: Networks, settings: CascadeSettings | None = None) -> None:
+    def __init__(
+        self, networks: Networks, settings: CascadeSettings | None = None, *, files: tuple[HashedFile, ...] = ()
+    ) -> None:
+        self.files = files
         self._networks = networks
         self._settings = settings if settings is not None else CascadeSettings()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
+from whyface.explain.registry import METHODS
 from whyface.explain.sentences import describe
 from whyface.faces.regions import FACE_SIZE
 from whyface.page.bundle import content_hash, joined_script, page_file
@@ -68,7 +69,7 @@ def report_html(
     face_a: NDArray[np.uint8],
     face_b: NDArray[np.uint8],
     *,
-    others: Sequence[Explanation] = (),
+    others: Mapping[str, Explanation] | None = None,
     language: str | None = None,
 ) -> str:
     """Return a report about two faces.
@@ -80,7 +81,7 @@ def report_html(
     face_a, face_b
         The aligned faces, RGB uint8, (112, 112, 3); they are in the report without loss.
     others
-        Explanations of the same pair by other methods, whose maps can be laid over the faces.
+        Explanations of the same pair by other methods, by the name to show, whose maps can be laid over the faces.
     language
         ``"en"`` or ``"de"``; None: the reader's.
 
@@ -95,7 +96,7 @@ def report_html(
     data = {
         "explanation": explanation.to_dict(),
         "pictures": pictures,
-        "others": [other.to_dict() for other in others],
+        "others": [_overlay(name, other) for name, other in (others or {}).items() if other.map_a is not None],
         "language": language,
     }
     return filled_shell("report.js", data, _plain(explanation, pictures))
@@ -125,6 +126,22 @@ def picture_url(face: NDArray[np.uint8]) -> str:
         raise InputError(f"a report shows aligned faces, 112 x 112 x 3 uint8, got {face.shape} {face.dtype}")
     _, data = cv2.imencode(".png", np.ascontiguousarray(face[:, :, ::-1]))
     return f"data:image/png;base64,{base64.b64encode(data.tobytes()).decode()}"
+
+
+def _overlay(name: str, other: Explanation) -> dict[str, Any]:
+    """Return what the page draws of another method."""
+    entry = METHODS.get(other.method)
+    maps = {"map_a": _packed(other.map_a), "map_b": _packed(other.map_b)}
+    return {"method": name, "control": entry is not None and entry.is_control, **maps}
+
+
+def _packed(weights: NDArray[Any] | None) -> dict[str, Any] | None:
+    """Return a map in steps that the eye cannot tell apart; as numbers, two of 112 x 112 fill half a report."""
+    if weights is None:
+        return None
+    values = np.asarray(weights, np.float64)
+    steps = np.round(values * (127 / max(float(np.abs(values).max()), 1e-12))).astype(np.int8)
+    return {"size": list(steps.shape), "steps": base64.b64encode(steps.tobytes()).decode()}
 
 
 def _plain(explanation: Explanation, pictures: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from whyface.errors import FaceError, InputError, WhyfaceError
 from whyface.explain.trust import doubt_about_face
-from whyface.faces.centerface import FILE, CenterFaceDetector, CentreSettings, open_centerface
+from whyface.faces.centerface import FILES, CenterFaceDetector, CentreSettings, open_centerface
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.load import load_face, load_faces
 from whyface.files.integrity import ContentHash
@@ -35,7 +35,7 @@ MOST_CANDIDATES: Final = 100
 
 def bounded_detector(limits: Limits) -> CenterFaceDetector:
     """Open the default detector for one thread; a photo with too many faces is refused before each is looked at."""
-    return CenterFaceDetector(open_centerface(threads=1), CentreSettings(most_faces=limits.faces), file=FILE)
+    return CenterFaceDetector(open_centerface(threads=1), CentreSettings(most_faces=limits.faces), files=FILES)
 
 
 class Answers:

@@ -108,7 +108,7 @@ export const english = {
   whichMap: "Map shown",
   onFaces: "Show on the faces",
   overlays: { none: "Only the grid", shares: "For or against", weight: "Weight", similarity: "Similarity" },
-  overlayMap: (method) => `Map of ${method}`,
+  overlayMap: (method, control) => `Map of ${method}${control ? " (a control, no explanation)" : ""}`,
   moveHint: "Point at a place, or move with the arrow keys; click or press Space to leave a place out.",
   place: (region, row, column) => `${region}, row ${row}, column ${column}`,
   placeHeading: "This place",

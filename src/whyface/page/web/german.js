@@ -124,7 +124,7 @@ export const german = {
   whichMap: "Gezeigte Karte",
   onFaces: "Auf den Gesichtern",
   overlays: { none: "Nur das Gitter", shares: "Dafür oder dagegen", weight: "Gewicht", similarity: "Ähnlichkeit" },
-  overlayMap: (method) => `Karte von ${method}`,
+  overlayMap: (method, control) => `Karte von ${method}${control ? " (zur Kontrolle, keine Erklärung)" : ""}`,
   moveHint: "Zeigen Sie auf eine Stelle oder gehen Sie mit den Pfeiltasten; ein Klick oder die Leertaste lässt sie weg.",
   place: (region, row, column) => `${region}, Zeile ${row}, Spalte ${column}`,
   placeHeading: "Diese Stelle",

@@ -129,7 +129,15 @@ export function overlayChoices(view) {
   const choices = [["none", t.overlays.none]];
   if (facts.grid) choices.push(...["shares", "weight", "similarity"].map((key) => [key, t.overlays[key]]));
   const withMaps = [facts.explanation, ...view.others].filter((one) => one.map_a || one.map_b);
-  return [...choices, ...withMaps.map((one, k) => [`map${k}`, t.overlayMap(one.method), one])];
+  return [...choices, ...withMaps.map((one, k) => [`map${k}`, t.overlayMap(one.method, one.control), one])];
+}
+
+/** A map of another method as rows of numbers, from the steps, bytes, that a report carries; -127 to 127. */
+export function unpacked(map) {
+  if (!map) return null;
+  const [rows, columns] = map.size;
+  const steps = Int8Array.from(atob(map.steps), (one) => one.charCodeAt(0));
+  return Array.from({ length: rows }, (_, row) => [...steps.subarray(row * columns, (row + 1) * columns)]);
 }
 
 /** The last part of a path, of whatever system. */

@@ -5,7 +5,7 @@ import { download, el, fill } from "./dom.js";
 import { english } from "./english.js";
 import { provenanceCard, qualityCard, tableCard } from "./facts.js";
 import { german } from "./german.js";
-import { facePanel, fileName, mapKinds, numberGrid, overlayChoices } from "./maps.js";
+import { facePanel, fileName, mapKinds, numberGrid, overlayChoices, unpacked } from "./maps.js";
 import { CLOSE, describe, doubtIn, probabilityText, scoreAndThreshold } from "./sentences.js";
 import { factsOf } from "./shares.js";
 import { signOffCard } from "./signoff.js";
@@ -22,7 +22,7 @@ export function catalogueFor(wish) {
  * Show an explanation.
  * @param {Element} root what to fill
  * @param {{explanation: Object, pictures: string[], others: Object[]|undefined, language: string|undefined}} data
- *   pictures are the two aligned faces as data or blob URLs; others are explanations of the same pair with maps.
+ *   pictures are the two aligned faces as data or blob URLs; others are methods with packed maps of the same pair.
  * @param {{tools: Node[]|undefined, onLanguage: function|undefined}} [extras] more buttons for the toolbar
  */
 export function mount(root, data, extras = {}) {
@@ -34,11 +34,12 @@ export function mount(root, data, extras = {}) {
     overlay: facts.grid ? "none" : "map0", language: catalogueFor(data.language ?? navigator.language).code, theme: "auto",
   };
   const pictures = [0, 1].map((k) => (/^(data:image\/|blob:)/.test(data.pictures?.[k] ?? "") ? data.pictures[k] : EMPTY));
+  const others = (data.others ?? []).map((one) => ({ ...one, map_a: unpacked(one.map_a), map_b: unpacked(one.map_b) }));
   const build = () => {
     const t = CATALOGUES[state.language];
     const listeners = [];
     const view = {
-      facts, state, data, t, pictures, extras, others: data.others ?? [], kinds: mapKinds(facts, t),
+      facts, state, data, t, pictures, extras, others, kinds: mapKinds(facts, t),
       onChange: (listener) => listeners.push(listener),
       change: () => listeners.forEach((listener) => listener()),
       show(place) { if (state.place !== place) { state.place = place; view.change(); } },
