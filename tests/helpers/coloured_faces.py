@@ -14,6 +14,7 @@ from whyface.models.embedder import Batch, l2_normalise
 from whyface.words.attribute_model import AttributeEvidence, AttributeHeads
 from whyface.words.identity_evidence import IdentityClasses, identity_cells
 from whyface.words.word_explainer import WordExplainer
+from whyface.words.word_maps import Heatmap
 from whyface.words.word_report import WordSettings
 from whyface.xcos.comparison import XcosComparison
 from whyface.xcos.model import XcosModel
@@ -43,8 +44,8 @@ class ColourReader:
         self.heads = AttributeHeads(COLOURS, weight, np.full(3, -0.5, np.float32), np.zeros((3, 7, 7), np.float32), {})
         self.network = ColourNetwork()
 
-    def __call__(self, batch: Batch) -> AttributeEvidence:
-        return self.heads(self.network.grid(batch))
+    def __call__(self, batch: Batch, heatmap: Heatmap = "evidence") -> AttributeEvidence:
+        return self.heads(self.network.grid(batch), heatmap)
 
 
 def coloured_face(cells: NDArray[np.integer[Any]], name: str = "") -> Face:

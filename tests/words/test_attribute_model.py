@@ -24,6 +24,7 @@ from whyface.words.attribute_model import (
     read_attributes,
     save_attributes,
 )
+from whyface.words.word_maps import Heatmap, class_activation, to_unit_range, weighted_channels
 
 
 def heads(**changes: object) -> AttributeHeads:
@@ -45,6 +46,43 @@ def test_logits_by_hand() -> None:
     np.testing.assert_allclose(evidence.maps.mean(axis=(2, 3)) + heads().constants, evidence.logits)
     np.testing.assert_allclose(evidence.probabilities[0, 1], 1 / (1 + np.exp(-1)))
     assert evidence.present.tolist() == [[True, True, True]]
+
+
+def test_gradcam_of_a_logit_by_hand() -> None:
+    grid = np.array([[[[1, 2], [3, 6]], [[0, 0], [0, 4]]]], np.float32)
+    found = heads()(grid, "gradcam")
+    # The logit is the mean of w F, so each channel weighs w / 4.
+    np.testing.assert_allclose(found.maps[0, 1], 2 / 4 * grid[0, 1])
+    np.testing.assert_allclose(found.against, -found.maps)
+    np.testing.assert_allclose(found.logits, heads()(grid).logits)
+    # g = 1 / 4, the channels sum to 12 and 4: alpha is 1 / (2 + 3) and 1 / (2 + 1), at each of 4 places.
+    better = heads()(grid, "gradcam++")
+    np.testing.assert_allclose(better.maps[0, 2], grid[0, 0] / 5 + grid[0, 1] / 3, rtol=1e-6)
+    # Against it no slope is positive.
+    assert np.abs(better.against[0, 2]).max() == 0
+
+
+@pytest.mark.parametrize("heatmap", ["gradcam", "gradcam++"])
+def test_grad_cams_are_those_of_automatic_differentiation(heatmap: Heatmap) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra torch")
+    rng = np.random.default_rng(0)
+    grid = rng.random((1, 5, 3, 4)).astype(np.float32)
+    weight = rng.standard_normal((2, 5)).astype(np.float32)
+    maps = torch.from_numpy(grid.astype(np.float64)).requires_grad_()
+    scores = torch.einsum("kc,nchw->nkhw", torch.from_numpy(weight.astype(np.float64)), maps).mean(dim=(2, 3))
+    for number in (0, 1):
+        (slope,) = torch.autograd.grad(scores[0, number], maps, retain_graph=True)
+        if heatmap == "gradcam":
+            weights = slope.mean(dim=(2, 3), keepdim=True)
+        else:
+            # The published score is exp(score), whose first three derivatives are it times powers of the slope.
+            first, second, third = (scores[0, number].exp() * slope**power for power in (1, 2, 3))
+            alpha = second / (2 * second + (maps * third).sum(dim=(2, 3), keepdim=True))
+            weights = (alpha * first.relu()).sum(dim=(2, 3), keepdim=True)
+        expected = to_unit_range((weights * maps).sum(dim=1).relu().detach().numpy())
+        slopes = np.broadcast_to(weight[None, :, :, None, None] / 12, (1, 2, 5, 3, 4))
+        found = class_activation(weighted_channels(grid, slopes, heatmap))
+        np.testing.assert_allclose(found[:, number], expected, atol=1e-5)
 
 
 def test_what_may_enter_a_sentence() -> None:

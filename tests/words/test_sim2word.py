@@ -14,6 +14,7 @@ from PIL import Image
 from helpers.command_line import assert_refused, run_whyface
 from whyface.demo import demo_photo
 from whyface.errors import DataError, InputError
+from whyface.models.catalogue import FAST_MODEL
 from whyface.models.own_network import demo_crops
 from whyface.words.attribute_model import ATTRIBUTES, AttributeEvidence
 from whyface.words.sim2word import (
@@ -207,6 +208,25 @@ def test_batch_auc_and_top5(
     assert code == 0
     assert (tmp_path / "plates" / "2.png").stat().st_size > 5000
     assert_refused(monkeypatch, capsys, "cannot be made", "words", "batch", str(made / "pairs.txt"), str(out))
+
+
+def test_a_batch_by_grad_cam(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made: Path, tmp_path: Path
+) -> None:
+    fast = ("--aligned", "--accept-poor", "--threads", "1", "--model", FAST_MODEL, "--no-pictures")
+    found = {}
+    for chosen in ("evidence", "gradcam", "gradcam++"):
+        arguments = ("words", "batch", str(made / "pairs.txt"), str(tmp_path / chosen), *fast, "--heatmap", chosen)
+        code, _, err = run_whyface(monkeypatch, capsys, *arguments)
+        assert (code, err) == (0, "")
+        found[chosen] = json.loads((tmp_path / chosen / "json" / "1.json").read_text())
+    names = [one["Heatmap-method"] for one in found.values()]
+    assert names == ["closed form", "GradCAM", "GradCAM++"]
+    classes, erased = (
+        [json.dumps(one[key]) for one in found.values()] for key in ("Attribute1-class", "attributes-both-masked")
+    )
+    assert len(set(classes)) == 1
+    assert len(set(erased)) == 3
 
 
 def test_our_own_format_and_photos_that_are_left_out(

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from whyface.errors import InputError
 from whyface.faces.face import FACE_SIZE
 from whyface.models.catalogue import FAST_MODEL
+from whyface.models.embedder import l2_normalise
+from whyface.models.linear_head import LinearHead
 from whyface.words.attribute_model import ATTRIBUTES
 from whyface.words.identity_evidence import (
     IdentityClasses,
@@ -20,6 +22,7 @@ from whyface.words.identity_evidence import (
     chosen_classes,
     fit_classes,
     identity_cells,
+    mean_class_map,
 )
 from whyface.words.word_maps import (
     ERASERS,
@@ -31,6 +34,7 @@ from whyface.words.word_maps import (
     joint_maps,
     to_pixels,
     to_unit_range,
+    weighted_channels,
     word_places,
 )
 from whyface.xcos.comparison import CosineComparison, XcosComparison
@@ -38,6 +42,32 @@ from whyface.xcos.model import open_xcos
 
 OWN = np.array([[[0.0, 2.0], [4.0, -1.0]]])
 OTHER = np.array([[[3.0, 0.0], [3.0, 0.0]]])
+
+
+@pytest.mark.parametrize("kind", ["xcos", "linear"])
+def test_slopes_of_classes_are_those_of_small_steps(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    grid = rng.standard_normal((1, 3, 2, 2)).astype(np.float32)
+    cells: Any = XcosCells(None) if kind == "xcos" else LinearCells.__new__(LinearCells)  # type: ignore[arg-type]
+    size = 12
+    if kind == "linear":
+        size = 4
+        cells._head = LinearHead(rng.standard_normal((4, 3, 2, 2)).astype(np.float32), np.ones(4, np.float32))
+    weights = l2_normalise(rng.standard_normal((2, size)).astype(np.float32))
+    slopes = cells.slopes(grid, weights)
+    assert slopes.shape == (1, 2, 3, 2, 2)
+    for place in np.ndindex(3, 2, 2):
+        there, back = grid.copy(), grid.copy()
+        there[(0, *place)] += 0.01
+        back[(0, *place)] -= 0.01
+        rise = (cells.embedding(there) - cells.embedding(back)) @ weights.T / 0.02
+        np.testing.assert_allclose(slopes[(0, slice(None), *place)], rise[0], atol=2e-3)
+    with pytest.raises(InputError, match="heat map must be one of"):
+        weighted_channels(grid, slopes, "evidence")
+    mean = mean_class_map(cells, grid, weights, "gradcam")
+    np.testing.assert_allclose(mean, weighted_channels(grid, slopes, "gradcam")[0].mean(axis=0))
+    averaged = mean_class_map(cells, grid, weights, "gradcam++", average_maps=True)
+    assert 0 <= averaged.min() < averaged.max() <= 1
 
 
 def test_different_by_hand() -> None:

@@ -296,3 +296,21 @@ def _numbers(value: Any) -> Any:
             yield from _numbers(item)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield float(value)
+
+
+@pytest.mark.parametrize("heatmap", ["gradcam", "gradcam++"])
+def test_grad_cam_finds_the_planted_attribute(heatmap: str) -> None:
+    first, second = planted_pair(0, RED, GREEN)
+    grids = [face.image.reshape(7, 16, 7, 16, 3).mean(axis=(1, 3)).transpose(2, 0, 1) for face in (first, second)]
+    rows = np.stack([grid.ravel() / np.linalg.norm(grid) for grid in grids]).astype(np.float32)
+    classes = IdentityClasses(("a", "b"), rows)
+    report = colour_words(identity="topk", classes=classes, heatmap=heatmap)(first, second)
+    assert words_document(report)["whyface"]["settings"]["heatmap"] == heatmap
+    exact = colour_words(identity="topk", classes=classes)(first, second)
+    assert not np.array_equal(report.counterfactual, exact.counterfactual)
+    # The map of a word alone is where its channels are, which is where it was planted.
+    mask = colour_words(kind="no counterfactual", heatmap=heatmap)(first, second).masks[0, COLOURS.index("Red")]
+    assert mask[80:, 32:64].mean() > 0.4
+    assert mask[:64].mean() < 0.05
+    with pytest.raises(InputError, match="heat map must be one of evidence, gradcam"):
+        colour_words(heatmap="odd")

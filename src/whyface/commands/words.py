@@ -25,6 +25,7 @@ from whyface.errors import InputError
 if TYPE_CHECKING:
     from whyface.verification import Verifier
     from whyface.words.identity_evidence import IdentityClasses
+    from whyface.words.word_maps import Heatmap
     from whyface.words.word_report import WordSettings
 
 
@@ -43,6 +44,30 @@ class Format(StrEnum):
 
     WHYFACE = "whyface"
     SIM2WORD = "sim2word"
+
+
+class HeatmapName(StrEnum):
+    """Maps of words and of people."""
+
+    EVIDENCE = "evidence"
+    GRADCAM = "gradcam"
+    GRADCAM_PLUS = "gradcam++"
+
+    @property
+    def literal(self) -> Heatmap:
+        """The setting."""
+        from whyface.words.word_maps import HEATMAPS  # noqa: PLC0415 - start fast
+
+        return next(name for name in HEATMAPS if name == self.value)
+
+
+MapOption = Annotated[
+    HeatmapName,
+    typer.Option(
+        "--heatmap",
+        help="Map of a word, and with --people of a person: exact, or Grad-CAM or Grad-CAM++ as published.",
+    ),
+]
 
 
 class PairByDefault(TyperGroup):
@@ -82,6 +107,7 @@ def words(
     erase_above: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Erase pixels where the word's map, 0 to 1, is above this.")
     ] = 0.6,
+    heatmap: MapOption = HeatmapName.EVIDENCE,
     people: Annotated[
         Path | None,
         typer.Option(
@@ -127,6 +153,7 @@ def words(
         identity="similarity" if people is None else "topk" if share is None else "threshold",
         k=1 if top_k is None else top_k,
         share=0.4 if share is None else share,
+        heatmap=heatmap.literal,
         threshold=erase_above,
         eraser=eraser.value,
         sensitive=sensitive,
@@ -171,6 +198,7 @@ def batch(
     erase_above: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Erase pixels where the word's map, 0 to 1, is above this.")
     ] = 0.6,
+    heatmap: MapOption = HeatmapName.EVIDENCE,
     people: Annotated[
         Path | None, typer.Option(help="Locate identity with a classifier of these people.", show_default=False)
     ] = None,
@@ -186,6 +214,7 @@ def batch(
     settings = WordSettings(
         identity="similarity" if people is None else "topk",
         k=top_k,
+        heatmap=heatmap.literal,
         average_maps=True,
         fine=True,
         anywhere=True,

@@ -26,6 +26,7 @@ from whyface.models.catalogue import model_entry, shipped_models
 from whyface.models.embedder import Batch
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.onnx_runtime import as_providers
+from whyface.words.word_maps import Heatmap, weighted_channels
 
 Group = Literal["face", "hair", "worn", "expression", "picture", "outside", "judgement", "gender", "age", "race"]
 
@@ -183,11 +184,19 @@ class AttributeEvidence:
     maps
         z, (N, K, H, W) float32: the signed evidence of each place for each attribute.
     logits
-        (N, K) float32: the mean of each map, plus the attribute's constant.
+        (N, K) float32: the mean of each map, plus the attribute's constant; of other heat maps than evidence, the same.
+    absence
+        (N, K, H, W) float32: the evidence against each attribute; None: the maps with the opposite sign.
     """
 
     maps: NDArray[np.float32]
     logits: NDArray[np.float32]
+    absence: NDArray[np.float32] | None = None
+
+    @property
+    def against(self) -> NDArray[np.float32]:
+        """The evidence against each attribute, (N, K, H, W)."""
+        return -self.maps if self.absence is None else self.absence
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
@@ -235,9 +244,10 @@ class AttributeHeads:
         if not all(np.isfinite(values).all() for values in (self.weight, self.bias, self.baseline)):
             raise InputError("attribute heads must be finite numbers")
 
-    def __call__(self, grids: NDArray[np.float32]) -> AttributeEvidence:
-        """Return the evidence in spatial maps (N, C, H, W).
+    def __call__(self, grids: NDArray[np.float32], heatmap: Heatmap = "evidence") -> AttributeEvidence:
+        """Return the evidence in spatial maps (N, C, H, W), or Grad-CAM or Grad-CAM++ of the logits.
 
+        The slope of a logit is the same at every place, w / (H W), so both are exact without automatic differentiation.
         Raise InputError if the maps have another number of channels or places.
         """
         expected = (self.weight.shape[1], *self.baseline.shape[1:])
@@ -246,7 +256,12 @@ class AttributeHeads:
         count, channels, height, width = grids.shape
         maps = (self.weight @ grids.reshape(count, channels, -1)).reshape(count, -1, height, width)
         logits = maps.mean(axis=(2, 3), dtype=np.float64) + self.bias
-        return AttributeEvidence(np.asarray(maps - self.baseline, np.float32), np.asarray(logits, np.float32))
+        logits = np.asarray(logits, np.float32)
+        if heatmap == "evidence":
+            return AttributeEvidence(np.asarray(maps - self.baseline, np.float32), logits)
+        slopes = self.weight[None, :, :, None, None].repeat(height, 3).repeat(width, 4) / (height * width)
+        cams = [weighted_channels(grids, sign * slopes, heatmap).astype(np.float32) for sign in (1, -1)]
+        return AttributeEvidence(cams[0], logits, cams[1])
 
     @property
     def constants(self) -> NDArray[np.float64]:
@@ -283,13 +298,14 @@ class AttributeReader:
         self.heads = heads
         self.network = network
 
-    def __call__(self, batch: Batch) -> AttributeEvidence:
-        """Return the evidence in faces (N, 3, 112, 112), RGB, 0..255."""
-        parts = [self.heads(self.network.grid(batch[start : start + _BATCH])) for start in range(0, len(batch), _BATCH)]
-        if not parts:
-            return self.heads(self.network.grid(batch))
+    def __call__(self, batch: Batch, heatmap: Heatmap = "evidence") -> AttributeEvidence:
+        """Return the evidence in faces (N, 3, 112, 112), RGB, 0..255, or another heat map."""
+        starts = range(0, max(len(batch), 1), _BATCH)
+        parts = [self.heads(self.network.grid(batch[start : start + _BATCH]), heatmap) for start in starts]
         return AttributeEvidence(
-            np.concatenate([part.maps for part in parts]), np.concatenate([part.logits for part in parts])
+            np.concatenate([part.maps for part in parts]),
+            np.concatenate([part.logits for part in parts]),
+            None if heatmap == "evidence" else np.concatenate([part.against for part in parts]),
         )
 
 

@@ -13,6 +13,7 @@ from whyface.errors import InputError, ModelError
 from whyface.explain.cells import cell_parts
 from whyface.models.embedder import Batch, Embedder, l2_normalise
 from whyface.models.linear_head import linear_head
+from whyface.words.word_maps import Heatmap, class_activation, weighted_channels
 from whyface.xcos.comparison import Comparison, Features
 
 FloatArray = NDArray[np.floating[Any]]
@@ -39,6 +40,10 @@ class IdentityCells(Protocol):
 
     def of_classes(self, features: Features, weights: NDArray[np.float32]) -> FloatArray:
         """Return the evidence in each face for directions (K, D), (N, K, H, W); its sum is the cosine."""
+        ...
+
+    def slopes(self, features: Features, weights: NDArray[np.float32]) -> FloatArray:
+        """Return the gradients of the cosines with directions (K, D), with respect to features: (N, K, C, H, W)."""
         ...
 
 
@@ -74,6 +79,11 @@ class XcosCells:
         units = self.embedding(features).reshape(features.shape)
         return np.asarray(np.einsum("nchw,kchw->nkhw", units, weights.reshape(-1, *features.shape[1:]), optimize=True))
 
+    def slopes(self, features: Features, weights: NDArray[np.float32]) -> FloatArray:
+        """Return the gradients of the cosines."""
+        flat = features.reshape(len(features), -1)
+        return _cosine_slopes(flat, weights).reshape(len(flat), len(weights), *features.shape[1:])
+
 
 class LinearCells:
     """Identity in a network whose embedding is affine in its last spatial map; the constant is left out.
@@ -105,6 +115,11 @@ class LinearCells:
         """Return the terms of the cosines by place, without the constant."""
         return np.asarray(np.einsum("ndhw,kd->nkhw", self._parts(features), weights, optimize=True))
 
+    def slopes(self, features: Features, weights: NDArray[np.float32]) -> FloatArray:
+        """Return the gradients of the cosines."""
+        slopes = _cosine_slopes(self._head(features), weights)
+        return np.asarray(np.einsum("nkd,dchw->nkchw", slopes, self._head.weights, optimize=True))
+
     def _parts(self, features: Features) -> NDArray[np.float64]:
         lengths = np.linalg.norm(self._head(features), axis=1)
         parts = cell_parts(features, self._head.weights)
@@ -122,6 +137,25 @@ def identity_cells(comparison: Comparison) -> IdentityCells:
         return LinearCells(comparison.embedder)
     except ModelError as error:
         raise ModelError(f"{error}; or use words without the counterfactual map") from error
+
+
+def mean_class_map(
+    cells: IdentityCells,
+    features: Features,
+    weights: NDArray[np.float32],
+    heatmap: Heatmap = "evidence",
+    *,
+    average_maps: bool = False,
+) -> FloatArray:
+    """Return a heat map of one face, from features (1, ...), averaged over directions (K, D): (H, W).
+
+    With ``average_maps``, the maps are cut at 0 and rescaled to 0..1 before they are averaged.
+    """
+    if heatmap == "evidence":
+        maps = cells.of_classes(features, weights)[0]
+    else:
+        maps = weighted_channels(features, cells.slopes(features, weights), heatmap)[0]
+    return np.asarray((class_activation(maps) if average_maps else maps).mean(axis=0))
 
 
 Strategy = Literal["topk", "threshold"]
@@ -222,6 +256,13 @@ def chosen_classes(chances: FloatArray, strategy: Strategy, *, k: int = 1, share
     sums = np.cumsum(np.take_along_axis(chances, order, axis=1), axis=1)
     counts = np.minimum((sums <= share).sum(axis=1) + 1, chances.shape[1])
     return [[int(number) for number in row[:count]] for row, count in zip(order, counts, strict=True)]
+
+
+def _cosine_slopes(rows: FloatArray, weights: FloatArray) -> NDArray[np.float64]:
+    """Return the gradients of the cosines of rows (N, D) with unit directions (K, D), with respect to the rows."""
+    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12).astype(np.float64)
+    units = rows / lengths
+    return np.asarray((weights[None] - (units @ weights.T)[..., None] * units[:, None]) / lengths[..., None])
 
 
 def _unit(rows: FloatArray) -> NDArray[np.float64]:

@@ -133,7 +133,8 @@ def published_evidence(evidence: AttributeEvidence, names: Sequence[str], side: 
             continue
         these = chances[[rows[name] for name in known.ours]]
         best = int(np.argmax(these))
-        own = evidence.maps[side][rows[known.ours[best]]]
+        row = rows[known.ours[best]]
+        own = evidence.maps[side][row]
         if len(known.ours) > 1:
             is_none = len(known.classes) > len(known.ours) and these[best] < 0.5
             classes[number] = len(known.ours) if is_none else best
@@ -144,8 +145,11 @@ def published_evidence(evidence: AttributeEvidence, names: Sequence[str], side: 
             classes[number] = int(says_yes == known.is_opposite)
             scores[number] = these[0] if says_yes else 1 - these[0]
             # As published, the map is that of the predicted class, "no" included.
-            maps[number] = own if says_yes else -own
+            maps[number] = own if says_yes else evidence.against[side][row]
     return PublishedEvidence(classes, scores, maps)
+
+
+_HEATMAPS: Final = {"evidence": "closed form", "gradcam": "GradCAM", "gradcam++": "GradCAM++"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +168,7 @@ class PublishedReport:
         settings = explainer.settings
         found: dict[str, Any] = {
             "Datasets": dataset,
-            "Heatmap-method": "closed form",
+            "Heatmap-method": _HEATMAPS[settings.heatmap],
             "thresh": settings.threshold,
             "verification-net": explainer.comparison.name,
             "image-path1": paths[0],
@@ -200,7 +204,7 @@ def publish(explainer: WordExplainer, face_a: Face, face_b: Face) -> PublishedRe
     similarity = explainer.similarity(batch)
     direction: Direction = "alike" if similarity > explainer.threshold else "different"
     counterfactual, classes = explainer.counterfactual(batch[:1], batch[1:], direction)
-    read = explainer.attributes(batch)
+    read = explainer.attributes(batch, explainer.settings.heatmap)
     evidence = tuple(published_evidence(read, explainer.names, side) for side in (0, 1))
     # The places of a word that is no attribute of ours are not known: anywhere.
     numbers = np.array([explainer.names.index(known.ours[0]) if known.ours else 0 for known in PUBLISHED], np.intp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,14 +18,20 @@ from whyface.faces.pictures import open_pictures
 from whyface.files.progress import ProgressCallback
 from whyface.models.embedder import Batch
 from whyface.words.attribute_model import AttributeEvidence, AttributeReader, attribute, match_names, open_attributes
-from whyface.words.identity_evidence import IdentityCells, IdentityClasses, chosen_classes, fit_classes, identity_cells
+from whyface.words.identity_evidence import (
+    IdentityCells,
+    IdentityClasses,
+    chosen_classes,
+    fit_classes,
+    identity_cells,
+    mean_class_map,
+)
 from whyface.words.noise_floor import noise_floor, random_blobs
 from whyface.words.word_maps import (
     BATCH,
     Direction,
     ErasedFace,
     ErasedScores,
-    class_activation,
     counterfactual_map,
     erase_in_face,
     erased_faces,
@@ -110,7 +117,7 @@ class WordExplainer:
         doubt = doubt_about([face_a.quality, face_b.quality])
         refuse_poor(doubt, self.accept_poor)
         batch = stack_faces([face_a, face_b])
-        evidence = self.attributes(batch)
+        evidence = self.attributes(batch, self.settings.heatmap)
         similarity = self.similarity(batch)
         direction: Direction = "alike" if similarity > self.threshold else "different"
         counterfactual, classes = self.counterfactual(batch[:1], batch[1:], direction)
@@ -167,10 +174,11 @@ class WordExplainer:
             k=settings.k,
             share=settings.share,
         )
-        evidence = self.cells.of_classes(features, self.classes.weights)
-        read = class_activation if settings.average_maps else np.asarray
-        own = np.stack([read(evidence[side][chosen[side]]).mean(axis=0) for side in (0, 1)])
-        other = np.stack([read(evidence[side][chosen[1 - side]]).mean(axis=0) for side in (0, 1)])
+        read = partial(mean_class_map, self.cells, heatmap=settings.heatmap, average_maps=settings.average_maps)
+        own, other = (
+            np.stack([read(one[None], self.classes.weights[these]) for one, these in zip(features, whose, strict=True)])
+            for whose in (chosen, chosen[::-1])
+        )
         names = [tuple(self.classes.names[number] for number in side) for side in chosen]
         return self._counterfactual(own, other, direction), (names[0], names[1])
 

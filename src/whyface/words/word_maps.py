@@ -36,6 +36,42 @@ def class_activation(evidence: FloatArray) -> NDArray[np.float32]:
     return to_unit_range(np.maximum(evidence, 0))
 
 
+Heatmap = Literal["evidence", "gradcam", "gradcam++"]
+HEATMAPS: Final[tuple[Heatmap, ...]] = get_args(Heatmap)
+
+
+def weighted_channels(maps: FloatArray, slopes: FloatArray, heatmap: Heatmap) -> NDArray[np.float64]:
+    """Return Grad-CAM or Grad-CAM++ before its ReLU: the channels of a spatial map, each with one weight.
+
+    Grad-CAM's weight is the mean slope (Selvaraju et al., ICCV 2017). Grad-CAM++'s is the sum over places of alpha
+    times the positive slopes g, with alpha = g^2 / (2 g^2 + g^3 sum(A)); the exponential of the score that it takes is
+    a factor, which rescaling removes (Chattopadhyay et al., WACV 2018). Raise InputError for another heat map.
+
+    Parameters
+    ----------
+    maps
+        A, (N, C, H, W).
+    slopes
+        g, the gradient of each of K scores with respect to the map, (N, K, C, H, W).
+
+    Returns
+    -------
+    (N, K, H, W).
+    """
+    if heatmap not in HEATMAPS[1:]:
+        raise InputError(f"heat map must be one of {', '.join(HEATMAPS[1:])}, got {heatmap!r}")
+    slopes = np.asarray(slopes, np.float64)
+    if heatmap == "gradcam":
+        weights = slopes.mean(axis=(-2, -1))
+    else:
+        totals = maps.sum(axis=(-2, -1), dtype=np.float64)[:, None, :, None, None]
+        below = 2 + slopes * totals
+        # Where the slope is 0, alpha does not matter.
+        alpha = np.divide(1, below, out=np.zeros_like(below), where=below != 0)
+        weights = (alpha * np.maximum(slopes, 0)).sum(axis=(-2, -1))
+    return np.asarray(np.einsum("nkc,nchw->nkhw", weights, maps, optimize=True), np.float64)
+
+
 def counterfactual_map(own: FloatArray, other: FloatArray, direction: Direction = "different") -> NDArray[np.float32]:
     """Return D: where A looks like itself and unlike B (``"different"``), or like both (``"alike"``).
 

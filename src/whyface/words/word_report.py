@@ -14,7 +14,17 @@ from whyface.errors import InputError
 from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
 from whyface.words.attribute_model import Attribute
 from whyface.words.noise_floor import FEWEST_DRAWS, LEVEL
-from whyface.words.word_maps import KINDS, LEAST, THRESHOLD, Direction, ErasedScores, Kind, eraser_fill
+from whyface.words.word_maps import (
+    HEATMAPS,
+    KINDS,
+    LEAST,
+    THRESHOLD,
+    Direction,
+    ErasedScores,
+    Heatmap,
+    Kind,
+    eraser_fill,
+)
 
 Identity = Literal["similarity", "topk", "threshold"]
 IDENTITIES: Final[tuple[Identity, ...]] = get_args(Identity)
@@ -33,6 +43,10 @@ class WordSettings:
         Parameters of these strategies.
     kind
         See :func:`whyface.words.word_maps.joint_maps`.
+    heatmap
+        Map of words and of classes: ``"evidence"``, exact; ``"gradcam"`` or ``"gradcam++"``, as published, see
+        :func:`whyface.words.word_maps.weighted_channels`. With ``"similarity"``, the counterfactual map stays exact,
+        since a face has no slope towards itself.
     average_maps
         With several people, average their maps in 0..1, as published, instead of their evidence.
     fine
@@ -62,6 +76,7 @@ class WordSettings:
     k: int = 1
     share: float = 0.4
     kind: Kind = "joint"
+    heatmap: Heatmap = "evidence"
     average_maps: bool = False
     fine: bool = False
     anywhere: bool = False
@@ -79,6 +94,8 @@ class WordSettings:
             raise InputError(f"identity must be one of {', '.join(IDENTITIES)}, got {self.identity!r}")
         if self.kind not in KINDS:
             raise InputError(f"kind of map must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.heatmap not in HEATMAPS:
+            raise InputError(f"heat map must be one of {', '.join(HEATMAPS)}, got {self.heatmap!r}")
         if not 0 <= self.threshold <= 1 or not 0 <= self.least <= 1:
             raise InputError(
                 f"the threshold and the least share must be in 0..1, got {self.threshold:g} and {self.least:g}"
