@@ -19,6 +19,7 @@ from whyface.commands.benchmark import benchmark, leaderboard
 from whyface.commands.check import check
 from whyface.commands.evaluate import evaluate
 from whyface.commands.explain import explain
+from whyface.commands.explainer import fit_explainer
 from whyface.commands.faces import analyse, detect, find, represent
 from whyface.commands.gallery import app as gallery
 from whyface.commands.gallery_sync import sync
@@ -77,6 +78,7 @@ app.command()(export)
 app.command("import")(import_)
 app.command()(benchmark)
 app.command()(leaderboard)
+app.command("fit-explainer")(fit_explainer)
 app.command()(batch)
 app.command()(mask)
 app.command()(page)

@@ -156,6 +156,19 @@ TABLE: Final = (
         ),
     ),
     MethodEntry(
+        name="amortised",
+        title="Predicted shares of regions",
+        factory="whyface.explain.amortised:AmortisedMethod",
+        needs="any embedder",
+        unit="density",
+        paper="after Jethani et al., ICLR 2022",
+        summary="each region's Shapley value, predicted from the features of both faces and spread over the region",
+        caption=(
+            "What each region adds to the score, predicted from what hiding regions did to other faces. Blue regions "
+            "raise it, red ones lower it; a deep colour is a large effect on a small area."
+        ),
+    ),
+    MethodEntry(
         name="cells",
         title="Split of the cosine",
         factory="whyface.explain.cells:CellsMethod",
