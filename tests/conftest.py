@@ -31,15 +31,20 @@ def no_trial_of_networks(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Open a real browser: the system's Chromium, driven by Playwright."""
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Open a real browser: the system's Chromium, driven by Playwright; its camera shows a photo of the demo."""
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is missing: it comes with the extra test")
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("there is no Chromium here: run make browser")
+    from helpers.browser_site import camera_film
+
+    film = camera_film(tmp_path_factory.mktemp("camera") / "camera.y4m")
     with api.sync_playwright() as playwright:
         # Chromium's own sandbox does not start as root, as which CI runs.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        arguments += [f"--use-file-for-fake-video-capture={film}"]
         opened = playwright.chromium.launch(executable_path=program, args=arguments)
         yield opened
         opened.close()

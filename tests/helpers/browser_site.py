@@ -12,8 +12,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import pytest
 
+from whyface.demo import demo_photo
+from whyface.faces.photo import read_photo
 from whyface.page.site import RUNTIME_VERSION, write_site
 
 if TYPE_CHECKING:
@@ -50,6 +53,15 @@ def runtime_archive() -> Path:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *arguments: Any) -> None:
         pass
+
+
+def camera_film(path: Path) -> Path:
+    """Write a film of one photo of the demo in the form that Chromium takes for a camera."""
+    photo = read_photo(demo_photo("obama-speech.jpg"))[:834]
+    picture = cv2.resize(photo, (480, 640), interpolation=cv2.INTER_AREA)
+    planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
+    path.write_bytes(b"YUV4MPEG2 W480 H640 F10:1 Ip A1:1 C420mpeg2\n" + 2 * (b"FRAME\n" + planes.tobytes()))
+    return path
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,16 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 
+from helpers.group_photos import BIDEN, OBAMA, group_photo
 from helpers.service import BOUNDARY, Client, multipart, running
 from hostile.mutators import BINARY, TEXT, spoil
 from hostile.samples import photos
 from whyface.demo import demo_photo
+from whyface.gallery.gallery import Gallery
 from whyface.service.answers import Answers, bounded_detector
 from whyface.service.limits import Limits
 from whyface.verification import Verifier
+from whyface.xcos.open_model import open_model
 
 PHOTO = demo_photo("obama-portrait.jpg").read_bytes()
 LIMITS = Limits(body=2**20, workers=1, queue=2, reading=8, reading_seconds=2.0, seconds=300)
@@ -149,6 +153,36 @@ def test_a_photo_of_too_many_pixels_or_faces_is_refused(answers: Answers) -> Non
             assert "exceed the limit of 10000" in client.send("/detect", {"photo": PHOTO}).reason
     finally:
         answers.limits = plain
+
+
+def test_huge_json_is_not_read(client: Client) -> None:
+    reply = client.send_json("/detect", b'{"photo": "' + b"A" * (2 * LIMITS.body) + b'"}')
+    assert reply.status == 413
+    assert reply.reason
+    assert still_there(client)
+
+
+def test_a_photo_of_too_many_faces_is_refused(tmp_path: Path) -> None:
+    one = replace(LIMITS, faces=1)
+    answers = Answers(Verifier("xcos-mobilefacenet", threads=1, detector=bounded_detector(one)), one)
+    both = group_photo(tmp_path / "both.png", OBAMA, BIDEN).read_bytes()
+    with running(answers) as client:
+        reply = client.send("/detect", {"photo": both})
+    assert reply.status == 422
+    assert "faces" in reply.reason
+
+
+def test_names_with_paths_open_nothing(answers: Answers, tmp_path: Path) -> None:
+    name = "../../../etc/passwd"
+    with Gallery.create(tmp_path / "staff", open_model("xcos-mobilefacenet", threads=1).model) as gallery:
+        staff = Answers(answers.verifier, LIMITS, {"staff": gallery})
+        with running(staff, writable=True) as client:
+            before = sorted(tmp_path.rglob("*"))
+            photos = {"photos": [PHOTO]}
+            assert client.send("/gallery/staff/add", photos, name=name).json()["added"] == 1
+            assert client.get("/gallery/staff").json()["names"] == {name: 1}
+            assert "no such gallery" in client.send("/identify", {"photo": PHOTO}, gallery=name).reason
+            assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_slow_and_cut_off_clients_are_let_go(client: Client) -> None:

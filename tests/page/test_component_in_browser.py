@@ -21,7 +21,7 @@ from whyface.faces.regions import region_of_cells
 from whyface.files.integrity import HashedFile
 from whyface.models.catalogue import FAST_MODEL
 from whyface.page.bundle import content_hash, joined_script
-from whyface.page.report import report_html
+from whyface.page.report import notebook_frame, report_html
 from whyface.verification import Verifier
 
 if TYPE_CHECKING:
@@ -375,3 +375,22 @@ def test_a_signed_record_is_checked_like_any_other(
     code, out, err = run_whyface(monkeypatch, capsys, "check", str(tmp_path / "signed.json"))
     assert (code, err) == (0, "")
     assert "Reviewer: Noor\nDecision: same person\nDecided: 2" in out
+
+
+def test_in_a_notebook_the_report_lives_in_a_frame_that_reaches_nothing_outside(page: Page, tmp_path: Path) -> None:
+    frames = notebook_frame(report_html(signable(), picture(0), picture(1)))
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(f"<!doctype html><title>notebook</title><script>var secret = 1</script>{frames}")
+    page.goto(notebook.as_uri())
+    inner = page.frame_locator("iframe")
+    inner.locator(".verdict").wait_for()
+    inner.locator(".face").first.locator(".place").nth(16).hover()
+    assert "row 3, column 3" in inner.locator(".place-card").inner_text()
+    inner.get_by_label("Reviewer").fill("Noor")
+    inner.get_by_label("Decision").select_option("Same person")
+    with page.expect_download() as waiting:
+        inner.get_by_role("button", name="Save the signed record (JSON)").click()
+    assert Explanation.from_json(Path(waiting.value.path()).read_text(encoding="utf-8")).record is not None
+    reach = "() => { try { return String(parent.secret); } catch (error) { return error.name; } }"
+    assert page.frames[1].evaluate(reach) == "SecurityError"
+    assert page.title() == "notebook"

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from helpers.browser_site import served_site
+from helpers.browser_site import runtime_archive, served_site
 from helpers.group_photos import BIDEN, OBAMA, SPEECH, group_photo
 from helpers.poor_photos import poor_photo
 from whyface.explain.explanation import Explanation
 from whyface.explain.sentences import describe
+from whyface.models.catalogue import FAST_MODEL
+from whyface.page.site import write_site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -146,3 +148,55 @@ def test_a_photo_without_a_face_and_a_pasted_one(page: Page, tmp_path: Path) -> 
     drop(page, 1, tmp_path / "green.png")
     assert "No face was found." in settled(page, 1)
     assert page.locator(".verdict").count() == 0
+
+
+def test_the_camera_takes_a_picture_that_is_compared(page: Page, tmp_path: Path) -> None:
+    while page.get_by_role("button", name="Remove").count():
+        page.get_by_role("button", name="Remove").first.click()
+    drop(page, 0, poor_photo(tmp_path, OBAMA, "none"))
+    assert "Remove" in settled(page, 0)
+    fields = page.locator(".drop")
+    fields.nth(1).get_by_role("button", name="Camera").click()
+    fields.nth(1).get_by_role("button", name="Take the picture").click()
+    found = explained(page, "match")
+    assert found.faces is not None
+    assert found.faces[1].source == "Camera.png"
+    assert page.locator("video").count() == 0
+    # Closing it, and a camera that is refused.
+    fields.nth(0).get_by_role("button", name="Remove").click()
+    fields.nth(0).get_by_role("button", name="Camera").click()
+    fields.nth(0).get_by_role("button", name="Close the camera").click()
+    assert page.locator("video").count() == 0
+    page.evaluate("() => { navigator.mediaDevices.getUserMedia = async () => { throw new Error('refused'); }; }")
+    fields.nth(0).get_by_role("button", name="Camera").click()
+    fields.nth(0).get_by_text("The camera cannot be used: it was refused, or there is none.").wait_for()
+
+
+def test_the_service_offers_the_page_that_the_command_wrote(browser: Browser, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="needs the extra serve")
+    from helpers.service import running
+    from whyface.service.answers import Answers, bounded_detector
+    from whyface.service.limits import Limits
+    from whyface.verification import Verifier
+
+    write_site(tmp_path / "site", runtime_archive(), model=FAST_MODEL)
+    limits = Limits(seconds=300)
+    answers = Answers(Verifier(FAST_MODEL, threads=1, detector=bounded_detector(limits)), limits)
+    with running(answers, page=tmp_path / "site") as client:
+        opened = browser.new_page(locale="en-GB")
+        opened.set_default_timeout(120_000)
+        troubles: list[str] = []
+        opened.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        opened.goto(f"http://127.0.0.1:{client.port}/")
+        opened.locator(".status", has_text="Ready.").wait_for()
+        photos = [poor_photo(tmp_path, name, "none") for name in (OBAMA, SPEECH)]
+        for which, photo in enumerate(photos):
+            drop(opened, which, photo)
+        found = explained(opened, "match")
+        opened.close()
+        assert troubles == []
+        # The routes are there beside it, and say the same.
+        given = {"photo_a": photos[0].read_bytes(), "photo_b": photos[1].read_bytes()}
+        python = Explanation.from_dict(client.send("/explain", given).json())
+    assert python.verdict == found.verdict
+    assert python.score == pytest.approx(found.score, abs=0.01)

@@ -102,7 +102,10 @@ function cameraView(side, which) {
     closeCamera(side);
     take(which, await canvas.convertToBlob({ type: "image/png" }), `${t.camera}.png`);
   };
-  return el("div", {}, video, el("p", { class: "buttons" }, el("button", { type: "button", on: { click: shoot } }, t.shoot),
+  // Before the first picture arrives there is nothing to take.
+  const button = el("button", { type: "button", disabled: true, on: { click: shoot } }, t.shoot);
+  video.addEventListener("loadeddata", () => { button.disabled = false; });
+  return el("div", {}, video, el("p", { class: "buttons" }, button,
     el("button", { type: "button", on: { click: () => { closeCamera(side); draw(); } } }, t.stop)));
 }
 
