@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.models.embedder import Batch
-from whyface.words.attribute_model import AttributeEvidence
+from whyface.words.method_comparison import PairSide, candidate_words, score_copies
 from whyface.words.noise_floor import random_blobs
 from whyface.words.word_explainer import WordExplainer
 from whyface.words.word_maps import ERASERS, Direction, erased_faces
 from whyface.words.word_report import WordSettings
-from whyface.xcos.comparison import Comparison, Features, features_in_parts
-
-_BATCH: Final = 64
 
 
 @dataclass(frozen=True)
@@ -68,49 +63,6 @@ def word_arms() -> list[WordArm]:
 def _with_chance(name: str, settings: WordSettings) -> list[WordArm]:
     chance = f"random, as {name}"
     return [WordArm(name, settings, control=chance), WordArm(chance, settings, is_random=True)]
-
-
-@dataclass(frozen=True, eq=False)
-class PairSide:
-    """N faces of one side of the pairs, prepared once for all arms.
-
-    Attributes
-    ----------
-    batch
-        (N, 3, 112, 112) uint8.
-    features
-        The features that the score compares.
-    identity
-        Input of the identity evidence, see :class:`~whyface.words.identity_evidence.IdentityCells`.
-    evidence
-        Evidence of the attribute model.
-    """
-
-    batch: Batch
-    features: Features
-    identity: Features
-    evidence: AttributeEvidence
-
-
-def read_side(explainer: WordExplainer, batch: Batch) -> PairSide:
-    """Run both networks on one side of the pairs.
-
-    Raises
-    ------
-    InputError
-        If the explainer does not use identity.
-    """
-    if explainer.cells is None:
-        raise InputError("the arms need a model that can be read place by place")
-    features = features_in_parts(explainer.comparison, batch, _BATCH)
-    # In an xCos model both are the grid.
-    identity = features if explainer.comparison.attention is not None else explainer.cells.read(batch)
-    return PairSide(batch, features, identity, explainer.attributes(batch))
-
-
-def candidate_words(explainer: WordExplainer, side: PairSide) -> NDArray[np.bool_]:
-    """Return which words each face has, (N, K): present, learnt and allowed."""
-    return np.asarray(side.evidence.present & explainer.allowed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,35 +146,3 @@ def arm_scores(
         for (row, side, word), value in zip(places, found, strict=True):
             score[row, side, word] = value
     return ArmScores(score, area)
-
-
-def score_copies(
-    comparison: Comparison,
-    copies: Sequence[NDArray[Any]],
-    places: Sequence[tuple[int, int]],
-    sides: tuple[PairSide, PairSide],
-) -> NDArray[np.float32]:
-    """Score erased copies against the original other face of their pair.
-
-    Parameters
-    ----------
-    comparison
-        The score.
-    copies
-        Blocks of copies, M in all.
-    places
-        For each copy, the pair's row, and 0 for the first face or 1 for the second.
-    sides
-        The original faces.
-    """
-    features = features_in_parts(comparison, np.concatenate(copies), _BATCH)
-    rows = np.array([row for row, _ in places])
-    first = np.array([side == 0 for _, side in places])
-    found = np.empty(len(rows), np.float32)
-    for is_first, other in ((True, sides[1]), (False, sides[0])):
-        chosen = first == is_first
-        if chosen.any():
-            plain = other.features[rows[chosen]]
-            pair = (features[chosen], plain) if is_first else (plain, features[chosen])
-            found[chosen] = comparison.scores(*pair)
-    return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from studies.words.comparison import WORD_KINDS
 from studies.words.results import TARGETS
+from whyface.words.method_comparison import WORD_KINDS
 
 _FEWEST_FACES: Final = 100
 _NAMES: Final = {

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.words.arms import PairSide, arm_scores, read_side, word_arms
-from studies.words.comparison import SHARES, WORD_KINDS, compare_methods
+from studies.words.arms import arm_scores, word_arms
 from studies.words.figure import words_study_figure
 from studies.words.report import words_markdown
 from studies.words.results import attribute_rows, most_telling, separation
@@ -37,6 +36,7 @@ from whyface.models.catalogue import FAST_MODEL, model_entry
 from whyface.verification import Verifier
 from whyface.words.attribute_model import AttributeReader, open_attributes
 from whyface.words.identity_evidence import IdentityClasses, fit_classes, identity_cells
+from whyface.words.method_comparison import SHARES, WORD_KINDS, PairSide, compare_methods, read_side
 from whyface.words.word_explainer import WordExplainer, open_words
 from whyface.words.word_report import WordSettings
 from whyface.xcos.open_model import open_model
@@ -138,7 +138,7 @@ def _arms(
             rows = np.flatnonzero(genuine == kind)
             if not len(rows) or (kind and not arm.with_genuine):
                 continue
-            chosen = (_rows(sides[0], rows), _rows(sides[1], rows))
+            chosen = (sides[0].rows(rows), sides[1].rows(rows))
             result = arm_scores(explainer, arm, chosen, part[rows], "alike" if kind else "different", seed=seed)
             scores[rows], areas[rows] = result.score, result.area
         found |= {f"score {arm.name}": scores, f"area {arm.name}": areas}
@@ -156,18 +156,13 @@ def _comparison(
 ) -> dict[str, NDArray[Any]]:
     """Compare methods on a chunk; genuine pairs that are left out stay NaN."""
     rows = np.flatnonzero(~genuine | with_genuine)
-    chosen = (_rows(sides[0], rows), _rows(sides[1], rows))
+    chosen = (sides[0].rows(rows), sides[1].rows(rows))
     found = compare_methods(explainer, methods, chosen, part[rows], genuine[rows], seed=seed)
     whole = {}
     for name, values in found.items():
         whole[name] = np.full((len(part), *values.shape[1:]), np.nan, np.float32)
         whole[name][rows] = values
     return whole
-
-
-def _rows(side: PairSide, rows: NDArray[np.intp]) -> PairSide:
-    evidence = type(side.evidence)(side.evidence.maps[rows], side.evidence.logits[rows])
-    return PairSide(side.batch[rows], side.features[rows], side.identity[rows], evidence)
 
 
 def _methods(verifier: Verifier) -> dict[str, PairMethod]:

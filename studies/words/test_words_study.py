@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.coloured_faces import COLOURS, colour_words, planted_pair
-from studies.words.arms import WordArm, arm_scores, candidate_words, read_side, word_arms
-from studies.words.comparison import compare_methods, top_pixels
+from studies.words.arms import WordArm, arm_scores, word_arms
 from studies.words.figure import words_study_figure
 from studies.words.report import words_markdown
 from studies.words.results import attribute_rows, most_telling, separation
@@ -17,6 +16,7 @@ from whyface.errors import InputError
 from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.faces.face import stack_faces
 from whyface.models.embedder import Batch
+from whyface.words.method_comparison import candidate_words, compare_methods, read_side, top_pixels
 from whyface.words.word_report import WordSettings
 
 RED, GREEN = (slice(5, 7), slice(2, 4)), (slice(0, 2), slice(4, 6))
@@ -115,6 +115,13 @@ def test_methods_at_equal_area() -> None:
     kept = compare_methods(explainer, {"knowing": method}, sides, numbers, ~genuine, shares=(0.05,))
     assert (kept["knowing"][:, 0, 0] < found["knowing"][:, 0, 0]).all()
     assert (kept["random, best of as many"] <= kept["random"]).all()
+    # Nothing is above 1, and whatever the map, most of the face is above 0.
+    none, most = (
+        compare_methods(explainer, {"knowing": method}, sides, numbers, genuine, above=above)["counterfactual map"]
+        for above in (1.0, 0.0)
+    )
+    np.testing.assert_allclose(none[:, 0, 0], plain, atol=1e-5)
+    assert np.abs(most[:, 0, 0] - plain).max() > 0.01
 
 
 def test_most_telling_by_hand() -> None:

@@ -259,3 +259,27 @@ def test_words_of_classes() -> None:
     assert (word_of(0, 1), word_of(8, 4), word_of(3, 0), word_of(3, 1), word_of(14, 2), word_of(1, 9)) == (
         *("Female", "Unknown Hair", "Bald", None, None, None),
     )
+
+
+def test_words_beside_other_methods(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made: Path
+) -> None:
+    pytest.importorskip("torch", reason="needs the extra torch")
+    fast = ("--aligned", "--accept-poor", "--threads", "1", "--model", FAST_MODEL)
+    command = ("words", "compare", str(made / "pairs.txt"), *fast)
+    code, out, err = run_whyface(monkeypatch, capsys, *command, "-m", "centre")
+    assert (code, err) == (0, "")
+    assert out.startswith("2 pairs, 1 of one person.")
+    assert all(f"\n{name} " in out for name in ("nothing", "centre", "ebp:truncate=0.2, triplet", "words"))
+    few = ("-m", "xcos", "--triplet", "", "--json", "--erase-above", "0.6")
+    found = json.loads(run_whyface(monkeypatch, capsys, *command, *few)[1])
+    assert (found["erased"], found["pairs"]) == ({"above": 0.6}, {"one person": 1, "two people": 1})
+    rows = found["methods"]
+    assert (rows["nothing"]["auc"], rows["nothing"]["change"]) == (1, 0)
+    assert rows["words"]["similarity"] == pytest.approx(rows["nothing"]["similarity"] + rows["words"]["change"])
+    # The best of several words is at least as good as the first one.
+    assert rows["words"]["similarity"] >= rows["first word"]["similarity"]
+    assert abs(rows["xcos"]["change"]) > 1e-3
+    assert_refused(monkeypatch, capsys, "unknown method", *command, "-m", "odd")
+    (made / "one.txt").write_text("obama-portrait.png biden-portrait.png 0\nobama-portrait.png none.png 1\n")
+    assert_refused(monkeypatch, capsys, "give both kinds", "words", "compare", str(made / "one.txt"), *fast, *few)

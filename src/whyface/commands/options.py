@@ -41,6 +41,16 @@ class Sets(StrEnum):
         return "grids" if self is Sets.GRIDS else "scores"
 
 
+class Eraser(StrEnum):
+    """What replaces erased pixels."""
+
+    BLACK = "black"
+    WHITE = "white"
+    MEAN = "mean"
+    RANDOM = "random"
+    BLUR = "blur"
+
+
 class Pixels(StrEnum):
     """Preprocessing of a user's network, by the names of :data:`whyface.models.preprocessing.PRESETS`."""
 

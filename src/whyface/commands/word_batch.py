@@ -59,7 +59,7 @@ def write_batch(
         ):
             paths = str(folder / protocol.pictures[left]), str(folder / protocol.pictures[right])
             try:
-                faces = [_face(verifier, path, aligned) for path in paths]
+                faces = [load_pair_face(verifier, path, aligned) for path in paths]
             except WhyfaceError as error:
                 left_out.append(str(error))
                 continue
@@ -96,7 +96,8 @@ def write_plates(folder: Path, out: Path, data: Path | None) -> int:
     return len(pairs)
 
 
-def _face(verifier: Verifier, path: str, aligned: bool) -> Face:
+def load_pair_face(verifier: Verifier, path: str, aligned: bool) -> Face:
+    """Read a face; raise WhyfaceError if that fails, or it is too poor for words."""
     face = load_face(path, aligned=aligned, threads=verifier.threads)
     doubt = None if verifier.accept_poor else doubt_about_face(face)
     if doubt is not None:

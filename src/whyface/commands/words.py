@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from whyface.commands.options import (
     Aligned,
+    Eraser,
     FaceA,
     FaceB,
     Figure,
@@ -20,6 +21,7 @@ from whyface.commands.options import (
     takes_model,
 )
 from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib, print_choices, verdict_line
+from whyface.commands.word_compare import compare
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,16 +29,6 @@ if TYPE_CHECKING:
     from whyface.words.identity_evidence import IdentityClasses
     from whyface.words.word_maps import Heatmap
     from whyface.words.word_report import WordSettings
-
-
-class Eraser(StrEnum):
-    """What replaces erased pixels."""
-
-    BLACK = "black"
-    WHITE = "white"
-    MEAN = "mean"
-    RANDOM = "random"
-    BLUR = "blur"
 
 
 class Format(StrEnum):
@@ -277,6 +269,9 @@ def top5(
     from whyface.commands.word_batch import write_plates  # noqa: PLC0415 - start fast
 
     typer.echo(f"{out}: {write_plates(folder, out, data)} plates")
+
+
+app.command()(compare)
 
 
 def _pair(

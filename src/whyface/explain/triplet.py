@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from whyface.errors import ModelError
 from whyface.explain.cells import XcosEvidenceMethod
 from whyface.explain.methods import Explains
-from whyface.explain.pair_method import PairMethod
+from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.explain.shares import ranked, region_shares
 from whyface.explain.verdict import VerdictMethod
 from whyface.faces.face import Face, stack_faces
 from whyface.faces.regions import region_phrase
+from whyface.models.embedder import Batch
 
 _NAMED: Final = 3
 _LEAST: Final = 0.005
@@ -63,12 +64,41 @@ def explain_triplet(method: Explains, probe: Face, mate: Face, non_mate: Face) -
     Methods that were published for triplets have one of their own; of others, the probe's map with the non-mate is
     subtracted from that with the mate. Raise ModelError if the method gives no map for each face.
     """
-    one: object = method
-    if isinstance(method, VerdictMethod) and method.comparison.attention is not None:
-        one = XcosEvidenceMethod(
-            method.comparison, threshold=method.threshold, source=method.source, usual=method.usual
-        )
-    if not isinstance(one, PairMethod):
-        raise ModelError(f"method {method.name!r} gives no map of a face, so it cannot explain a triplet; use another")
+    one = as_pair_method(method)
     found = one.triplet(*(stack_faces([face]) for face in (probe, mate, non_mate)))
     return TripletExplanation(one.name, one.settings, found[0])
+
+
+def as_pair_method(method: Explains) -> PairMethod:
+    """Return a method with a map for each face; of the verdict itself, the share of each place in the margin.
+
+    Raise ModelError if there is none.
+    """
+    if isinstance(method, PairMethod):
+        return method
+    if isinstance(method, VerdictMethod) and method.comparison.attention is not None:
+        return XcosEvidenceMethod(
+            method.comparison, threshold=method.threshold, source=method.source, usual=method.usual
+        )
+    raise ModelError(f"method {method.name!r} gives no map of a face; use another")
+
+
+class OwnTriplet(PairMethod):
+    """A method's triplet on pairs: what speaks for the other face rather than for the face itself, which is the mate.
+
+    Its negative part is what makes a face unlike the other one.
+    """
+
+    name: ClassVar[str] = "own triplet"
+
+    def __init__(self, method: PairMethod) -> None:
+        super().__init__(
+            method.embedder, threshold=method.threshold, source=method.source, batch_size=method.batch_size
+        )
+        self.method = method
+
+    def maps(self, first: Batch, second: Batch) -> PairMaps:
+        """Explain N pairs of aligned faces, (N, 3, 112, 112) each."""
+        pair = self.method.maps(first, second)
+        map_a, map_b = (-self.method.triplet(one, one, other) for one, other in ((first, second), (second, first)))
+        return PairMaps(pair.score, map_a, map_b, forward=pair.forward, backward=pair.backward)

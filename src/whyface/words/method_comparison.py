@@ -1,24 +1,29 @@
 """Compare words with other methods under one protocol: all erase the same number of pixels with the same eraser.
 
-Otherwise, a method that erases more would win. A method orders the pixels of a face: in an impostor pair, those that
-count most against a match come first; in a genuine pair, those that count most for one. Words have one order for each
-word, and the best of several is chosen by the score, so that chance is given the same choice.
+Otherwise, a method that erases more would win, as in Sim2Word's comparison, where each erases what exceeds a threshold
+of its map (``above``). A method orders the pixels of a face: in an impostor pair, those that count most against a match
+come first; in a genuine pair, those that count most for one. Words have one order for each word, and the best of
+several is chosen by the score, so that chance is given the same choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.words.arms import PairSide, candidate_words, score_copies
+from whyface.errors import InputError
 from whyface.explain.pair_method import PairMethod
 from whyface.faces.face import FACE_SIZE
+from whyface.models.embedder import Batch
+from whyface.words.attribute_model import AttributeEvidence
 from whyface.words.noise_floor import random_blobs
 from whyface.words.word_explainer import WordExplainer
-from whyface.words.word_maps import erased_faces, joint_maps, to_pixels, word_places
+from whyface.words.word_maps import erased_faces, joint_maps, to_pixels, to_unit_range, word_places
+from whyface.xcos.comparison import Comparison, Features, features_in_parts
 
 SHARES: Final = (0.05,)
 """Shares of a face's pixels that are erased."""
@@ -27,6 +32,49 @@ WORD_KINDS: Final = ("words", "words anywhere", "words without counterfactual ma
 """For these, the most telling of a face's words counts, chosen by the score."""
 
 _SMALL: Final = 1e-3
+_BATCH: Final = 64
+
+
+@dataclass(frozen=True, eq=False)
+class PairSide:
+    """N faces of one side of the pairs, prepared once.
+
+    Attributes
+    ----------
+    batch
+        (N, 3, 112, 112) uint8.
+    features
+        The features that the score compares.
+    identity
+        Input of the identity evidence, see :class:`~whyface.words.identity_evidence.IdentityCells`.
+    evidence
+        Evidence of the attribute model.
+    """
+
+    batch: Batch
+    features: Features
+    identity: Features
+    evidence: AttributeEvidence
+
+    def rows(self, rows: NDArray[np.intp]) -> PairSide:
+        """Return some of the faces."""
+        evidence = AttributeEvidence(self.evidence.maps[rows], self.evidence.logits[rows])
+        return PairSide(self.batch[rows], self.features[rows], self.identity[rows], evidence)
+
+
+def read_side(explainer: WordExplainer, batch: Batch) -> PairSide:
+    """Run both networks on one side of the pairs. Raise InputError if the explainer does not use identity."""
+    if explainer.cells is None:
+        raise InputError("words can be compared only on a model that can be read place by place")
+    features = features_in_parts(explainer.comparison, batch, _BATCH)
+    # In an xCos model both are the grid.
+    identity = features if explainer.comparison.attention is not None else explainer.cells.read(batch)
+    return PairSide(batch, features, identity, explainer.attributes(batch))
+
+
+def candidate_words(explainer: WordExplainer, side: PairSide) -> NDArray[np.bool_]:
+    """Return which words each face has, (N, K): present, learnt and allowed."""
+    return np.asarray(side.evidence.present & explainer.allowed)
 
 
 def top_pixels(maps: NDArray[np.floating[Any]], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -48,6 +96,7 @@ def compare_methods(
     genuine: NDArray[np.bool_],
     *,
     shares: Sequence[float] = SHARES,
+    above: float | None = None,
     seed: int = 0,
 ) -> dict[str, NDArray[np.float32]]:
     """Score N pairs with each method's pixels erased.
@@ -62,6 +111,8 @@ def compare_methods(
         The pairs.
     shares
         Shares of the pixels.
+    above
+        Instead of a share: erase what is above this in a map rescaled to 0..1, and at random as much on average.
     seed
         Seed of all random draws.
 
@@ -71,8 +122,9 @@ def compare_methods(
     and ``"random, best of as many"`` are the most telling of several; ``"first word"`` is the word that the attribute
     model is surest of, chosen beforehand; ``"counterfactual map"`` is D without any word.
     """
+    columns = len(shares) if above is None else 1
     names = [*methods, "counterfactual map", "first word", *WORD_KINDS, "random", "random, best of as many"]
-    found = {name: np.full((len(numbers), 2, len(shares)), np.nan, np.float32) for name in names}
+    found = {name: np.full((len(numbers), 2, columns), np.nan, np.float32) for name in names}
     maps = {
         name: tuple(to_pixels(one) * np.where(genuine, 1, -1)[:, None, None] for one in _maps(method, sides))
         for name, method in methods.items()
@@ -98,12 +150,13 @@ def compare_methods(
             )
             surest = int(np.argmax(sides[side].evidence.logits[row][words])) if len(words) else -1
             single = np.stack([*(maps[name][side][row] for name in methods), place])
-            for column, share in enumerate(shares):
-                pixels = round(share * FACE_SIZE * FACE_SIZE)
-                tries = max(1, len(words))
-                masks = np.concatenate(
-                    [top_pixels(single, share, rng), top_pixels(joint, share, rng), random_blobs(pixels, tries, rng)]
-                )
+            for column, share in enumerate(shares if above is None else shares[:1]):
+                chosen = [
+                    top_pixels(one, share, rng) if above is None else to_unit_range(one) > above
+                    for one in (single, joint)
+                ]
+                pixels = round(sum(float(one.sum()) for one in chosen) / sum(map(len, chosen)))
+                masks = np.concatenate([*chosen, random_blobs(max(pixels, 1), max(1, len(words)), rng)])
                 copies = erased_faces(pair[side][0], masks, explainer.settings.eraser, seed=explainer.settings.seed)
                 scores = score_copies(explainer.comparison, [copies], [(row, side)] * len(copies), sides)
                 best = np.min if genuine[row] else np.max
@@ -122,3 +175,35 @@ def compare_methods(
 def _maps(method: PairMethod, sides: tuple[PairSide, PairSide]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     both = method.maps(sides[0].batch, sides[1].batch)
     return both.map_a, both.map_b
+
+
+def score_copies(
+    comparison: Comparison,
+    copies: Sequence[NDArray[Any]],
+    places: Sequence[tuple[int, int]],
+    sides: tuple[PairSide, PairSide],
+) -> NDArray[np.float32]:
+    """Score erased copies against the original other face of their pair.
+
+    Parameters
+    ----------
+    comparison
+        The score.
+    copies
+        Blocks of copies, M in all.
+    places
+        For each copy, the pair's row, and 0 for the first face or 1 for the second.
+    sides
+        The original faces.
+    """
+    features = features_in_parts(comparison, np.concatenate(copies), _BATCH)
+    rows = np.array([row for row, _ in places])
+    first = np.array([side == 0 for _, side in places])
+    found = np.empty(len(rows), np.float32)
+    for is_first, other in ((True, sides[1]), (False, sides[0])):
+        chosen = first == is_first
+        if chosen.any():
+            plain = other.features[rows[chosen]]
+            pair = (features[chosen], plain) if is_first else (plain, features[chosen])
+            found[chosen] = comparison.scores(*pair)
+    return found
