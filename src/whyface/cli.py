@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from whyface import __version__
+from whyface.commands.audit import audit
 from whyface.commands.batch import batch
 from whyface.commands.benchmark import benchmark, leaderboard
 from whyface.commands.check import check
@@ -66,6 +67,7 @@ app.command()(check)
 app.command()(demo)
 app.command()(models)
 app.command()(evaluate)
+app.command()(audit)
 app.command()(test)
 app.command()(explain)
 app.command()(detect)

@@ -25,16 +25,10 @@ def pairs_of(rows: list[Row], groups: dict[str, str], shares: np.ndarray | None 
     """Build pairs from (score, person, other person); NaN is undecided, -inf failed."""
     score = np.array([row[0] for row in rows])
     first, second = (np.array([row[side] for row in rows]) for side in (1, 2))
-    return GroupedPairs(
-        np.where(np.isfinite(score), score, np.nan),
-        first == second,
-        first,
-        second,
-        *(np.array([groups.get(name, "") for name in side]) for side in (first, second)),
-        undecided=np.isnan(score),
-        failed=np.isneginf(score),
-        shares=shares,
-    )
+    labels = [np.array([groups.get(name, "") for name in side]) for side in (first, second)]
+    known = np.where(np.isfinite(score), score, np.nan)
+    undecided, failed = np.isnan(score), np.isneginf(score)
+    return GroupedPairs(known, first == second, first, second, labels[0], labels[1], undecided, failed, shares)
 
 
 def two_groups() -> GroupedPairs:

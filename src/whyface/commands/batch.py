@@ -59,8 +59,7 @@ def batch(
     ] = None,
 ) -> None:
     """Compare many pairs. A bad photo gives a row with the reason. Run it again to resume a run that was stopped."""
-    from whyface.batch.comparer import ComparerSettings  # noqa: PLC0415 - start fast
-    from whyface.batch.pair_source import open_pair_source  # noqa: PLC0415
+    from whyface.batch.pair_source import open_pair_source  # noqa: PLC0415 - start fast
     from whyface.batch.result_file import result_ending  # noqa: PLC0415
     from whyface.batch.run import Engine, run_batch  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
@@ -71,22 +70,7 @@ def batch(
     if reports is not None:
         check_reports_folder(reports)
     source = open_pair_source(pairs, folder=data, pairs="all" if which is FolderChoice.ALL else "genuine")
-    settings = ComparerSettings(
-        options.model,
-        attention=None if options.attention is None else options.attention.value,
-        threshold=options.threshold,
-        fmr=options.fmr,
-        prior=prior,
-        directory=None if options.model_dir is None else str(options.model_dir),
-        grid=options.grid,
-        output=options.output,
-        preprocessing=options.preprocessing,
-        unchecked=options.unchecked,
-        providers=options.device,
-        aligned=aligned,
-        maps=maps,
-        accept_poor=options.accept_poor,
-    )
+    settings = options.comparer_settings(prior=prior, aligned=aligned, maps=maps)
     cluster: Engine | None = None
     if engine is EngineName.RAY:
         from whyface.batch.ray_engine import RayEngine  # noqa: PLC0415

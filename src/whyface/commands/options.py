@@ -15,6 +15,7 @@ import typer
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
+    from whyface.batch.comparer import ComparerSettings
     from whyface.evaluate.set_scoring import Aggregation
     from whyface.models.embedder import Embedder
     from whyface.models.preprocessing import Preprocessing
@@ -260,6 +261,29 @@ class ModelOptions(NetworkOptions):
     threshold: Threshold = None
     fmr: Fmr = None
     accept_poor: AcceptPoor = False
+
+    def comparer_settings(
+        self, *, prior: float | None = None, aligned: bool = False, maps: bool = False
+    ) -> ComparerSettings:
+        """Return how a batch compares pairs with these options."""
+        from whyface.batch.comparer import ComparerSettings  # noqa: PLC0415 - start fast
+
+        return ComparerSettings(
+            self.model,
+            attention=None if self.attention is None else self.attention.value,
+            threshold=self.threshold,
+            fmr=self.fmr,
+            prior=prior,
+            directory=None if self.model_dir is None else str(self.model_dir),
+            grid=self.grid,
+            output=self.output,
+            preprocessing=self.preprocessing,
+            unchecked=self.unchecked,
+            providers=self.device,
+            aligned=aligned,
+            maps=maps,
+            accept_poor=self.accept_poor,
+        )
 
     def verifier(self, *, prior: float | None = None, threads: int | None = None) -> Verifier:
         """Open the model.

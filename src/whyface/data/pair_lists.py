@@ -63,9 +63,18 @@ def read_pair_list(path: str | Path, *, folds: int = 10, name: str = "") -> Pair
             raise DataError(f"{path}: {count} {kind} pairs are too few for {folds} folds; use fewer folds")
         blocks = np.array_split(np.arange(count), folds)
         fold[chosen] = np.repeat(np.arange(folds), [len(block) for block in blocks])
-    people = _people_from_folders(rows) or _people_from_pairs(rows, numbers, path)
+    people = _people_from_folders(rows) or _people_from_pairs(rows, numbers, str(path))
     pairs = [(*row, int(place)) for row, place in zip(rows, fold, strict=True)]
     return build_protocol(name or path.stem, pairs, people)
+
+
+def people_of_pairs(rows: Sequence[tuple[str, str, bool]], where: str) -> tuple[dict[str, str], bool]:
+    """Return the person in each picture of pairs, and whether they are the pictures' folders; see above.
+
+    Raise DataError, beginning with ``where``, if the labels contradict each other.
+    """
+    folders = _people_from_folders(rows)
+    return folders or _people_from_pairs(rows, range(1, len(rows) + 1), where), folders is not None
 
 
 def _parse(line: str, where: str) -> tuple[str, str, bool]:
@@ -86,7 +95,7 @@ def _people_from_folders(rows: Sequence[tuple[str, str, bool]]) -> dict[str, str
     return people if agrees else None
 
 
-def _people_from_pairs(rows: Sequence[tuple[str, str, bool]], numbers: Sequence[int], path: Path) -> dict[str, str]:
+def _people_from_pairs(rows: Sequence[tuple[str, str, bool]], numbers: Sequence[int], where: str) -> dict[str, str]:
     """Group the pictures that genuine pairs connect; each group is named after one of its pictures."""
     parent = {name: name for row in rows for name in row[:2]}
 
@@ -102,7 +111,7 @@ def _people_from_pairs(rows: Sequence[tuple[str, str, bool]], numbers: Sequence[
     for number, (left, right, genuine) in zip(numbers, rows, strict=True):
         if not genuine and root(left) == root(right):
             raise DataError(
-                f"{path}, line {number}: genuine pairs make {left} and {right} one person; correct the labels"
+                f"{where}, line {number}: genuine pairs make {left} and {right} one person; correct the labels"
             )
     return {name: root(name) for name in parent}
 

@@ -38,8 +38,8 @@ CHUNK_VALUES: Final = 2_000_000
 
 
 def person_weights(
-    people_a: Sequence[str] | NDArray[np.intp],
-    people_b: Sequence[str] | NDArray[np.intp],
+    people_a: Sequence[str] | NDArray[np.intp] | NDArray[np.str_],
+    people_b: Sequence[str] | NDArray[np.intp] | NDArray[np.str_],
     *,
     replicates: int,
     rng: np.random.Generator,

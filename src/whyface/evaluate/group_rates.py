@@ -245,7 +245,8 @@ def _places(pairs: GroupedPairs, name: str, threshold: float, replicates: int, s
 
 
 def _rates(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(sums[..., 1], sums[..., 0], out=np.full(sums.shape[:-1], np.nan), where=sums[..., 0] > 0)
+    found = np.full(sums.shape[:-1], np.nan)
+    return np.asarray(np.divide(sums[..., 1], sums[..., 0], out=found, where=sums[..., 0] > 0), np.float64)
 
 
 def _shift(sums: NDArray[np.float64], place: int, kind: int) -> NDArray[np.float64]:

@@ -62,7 +62,8 @@ class GroupedPairs:
 
     def only(self, chosen: NDArray[Any]) -> GroupedPairs:
         """Return some of the pairs."""
-        return GroupedPairs(**{name: None if part is None else part[chosen] for name, part in vars(self).items()})
+        parts: dict[str, Any] = {name: None if part is None else part[chosen] for name, part in vars(self).items()}
+        return GroupedPairs(**parts)
 
 
 @dataclass(frozen=True)

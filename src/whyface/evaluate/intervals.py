@@ -110,7 +110,8 @@ def people_wilson(
 
 
 def number_people(
-    people_a: Sequence[str] | NDArray[np.intp], people_b: Sequence[str] | NDArray[np.intp]
+    people_a: Sequence[str] | NDArray[np.intp] | NDArray[np.str_],
+    people_b: Sequence[str] | NDArray[np.intp] | NDArray[np.str_],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
     """Map the people of all pairs to numbers from 0 to P - 1.
 
