@@ -71,6 +71,17 @@ def test_differentials_by_hand() -> None:
     assert found["GARBE"].value == pytest.approx(2 / 3)
 
 
+def test_without_errors_no_difference_can_be_seen() -> None:
+    rows: list[Row] = [(0.9, "a", "b"), (0.1, "c", "d"), *((0.8, name, name) for name in "abcd")]
+    pairs = pairs_of(rows, {**dict.fromkeys("ab", "x"), **dict.fromkeys("cd", "y")})
+    found = {one.name: one for one in audited(pairs, replicates=100).differentials}
+    quiet = found["Gini coefficient of FNMR"]
+    assert (quiet.value, quiet.interval) == (0, None)
+    assert "no group has an error of the FNMR" in quiet.note
+    assert found["GARBE"].interval is None
+    assert found["Gini coefficient of FMR"].note == ""
+
+
 def test_measures_of_differences() -> None:
     assert max_over_geometric_mean([0.01, 0.01, 0.01]) == pytest.approx(1)
     assert max_over_geometric_mean([0.01, 0.04]) == pytest.approx(2)

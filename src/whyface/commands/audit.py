@@ -26,7 +26,8 @@ NOTES: Final = (
     "Rates within a group are of pairs of two people of it. Strangers of one group are more alike than strangers of "
     "two, so the FMR within groups is the higher one, and the threshold's own FMR was measured on all strangers.",
     "Intervals are for 95 %, over people: Wilson's, widened where pairs share people; for shifts, differentials and "
-    "places by resampling people. They know nothing of pictures and people that are not in the sample.",
+    "places by resampling people. Without any error, pairs count as independent and the interval may be too narrow. "
+    "None knows anything of people who are not in the sample.",
     "Max over geometric mean (NIST FRVT part 8) is 1 where all rates are equal; by chance it is higher, the more so "
     "the smaller the groups. GARBE is the mean of the Gini coefficients of FMR and FNMR, 0 where all are equal.",
     "Undecided pairs have a face that is too poor for a verdict and are in no error rate: read both columns together.",

@@ -213,35 +213,76 @@ class _Draws:
         return (*found, self._differential("GARBE", lambda rates: garbe(rates[:, :, 0], rates[:, :, 1])))
 
     def _differential(self, name: str, measure: Any) -> Differential:
-        value = measure(_rates(self.point))[0]
-        if np.isfinite(value):
-            return Differential(name, float(value), _ends(measure(_rates(self.drawn))))
-        return Differential(
-            name, None, None, "a group has no pairs of this kind, or no errors, so that there is no ratio"
-        )
+        rates = _rates(self.point)
+        value = measure(rates)[0]
+        if not np.isfinite(value):
+            note = "a group has no pairs of this kind, or no errors, so that there is no ratio"
+            return Differential(name, None, None, note)
+        # Without any error nothing that is resampled can differ: an interval would say that nothing ever does.
+        blank = [kind for kind, total in zip(("FMR", "FNMR"), rates[0].sum(axis=0), strict=True) if total == 0]
+        concerned = [kind for kind in blank if name.endswith(f" {kind}") or name == "GARBE"]
+        if concerned:
+            note = f"no group has an error of the {' or the '.join(concerned)}: too few pairs to see a difference"
+            return Differential(name, float(value), None, note)
+        return Differential(name, float(value), _ends(measure(_rates(self.drawn))))
+
+
+def place_differences(
+    shares: NDArray[np.floating[Any]],
+    people_a: Names | NDArray[np.intp],
+    people_b: Names | NDArray[np.intp],
+    false: NDArray[np.bool_],
+    every: NDArray[np.bool_],
+    *,
+    replicates: int,
+    seed: int = 0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean S x W of false matches less that of all impostor pairs, with its 95 % interval, (K,) each.
+
+    Parameters
+    ----------
+    shares
+        S x W of N impostor pairs, (N, K).
+    people_a, people_b
+        The people of each pair, (N,) each.
+    false, every
+        Which of them are the false matches, and which stand for all impostor pairs, (N,) each.
+    replicates, seed
+        Of the bootstrap over people; 0 replicates: the interval is NaN.
+    """
+    values = np.asarray(shares, np.float64)
+    difference = values[false].mean(axis=0) - values[every].mean(axis=0)
+    drawn = []
+    rng = np.random.default_rng(seed)
+    for weights in person_weights(people_a, people_b, replicates=replicates, rng=rng):
+        means = []
+        for chosen in (false, every):
+            part = weights[:, chosen]
+            total = part.sum(axis=1, keepdims=True)
+            means.append(
+                np.divide(
+                    part @ values[chosen], total, out=np.full((len(part), values.shape[1]), np.nan), where=total > 0
+                )
+            )
+        drawn.append(means[0] - means[1])
+    if not drawn:
+        return difference, np.full_like(difference, np.nan), np.full_like(difference, np.nan)
+    low, high = np.nanquantile(np.concatenate(drawn), (0.025, 0.975), axis=0)
+    return difference, low, high
 
 
 def _places(pairs: GroupedPairs, name: str, threshold: float, replicates: int, seed: int) -> Places:
     assert pairs.shares is not None
-    impostors = np.flatnonzero(~pairs.genuine & pairs.scored & np.isfinite(pairs.shares).all(axis=1))
-    part = pairs.only(impostors)
-    shares = np.asarray(part.shares, np.float64)
+    part = pairs.only(~pairs.genuine & pairs.scored & np.isfinite(pairs.shares).all(axis=1))
     false = (part.group_a == name) & (part.group_b == name) & (part.score > threshold)
     count = int(false.sum())
     if count < FEWEST_FALSE:
-        return Places(name, count, len(impostors))
-    difference = shares[false].mean(axis=0) - shares.mean(axis=0)
-    drawn = []
-    for weights in person_weights(part.people_a, part.people_b, replicates=replicates, rng=np.random.default_rng(seed)):
-        mine, total = weights[:, false].sum(axis=1, keepdims=True), weights.sum(axis=1, keepdims=True)
-        known = mine[:, 0] > 0
-        drawn.append(
-            (weights[:, false] @ shares[false])[known] / mine[known] - (weights @ shares)[known] / total[known]
-        )
-    if not drawn:
-        return Places(name, count, len(impostors), difference)
-    low, high = np.quantile(np.concatenate(drawn), (0.025, 0.975), axis=0)
-    return Places(name, count, len(impostors), difference, low, high)
+        return Places(name, count, len(false))
+    assert part.shares is not None
+    every = np.ones_like(false)
+    people = part.people_a, part.people_b
+    found = place_differences(part.shares, *people, false, every, replicates=replicates, seed=seed)
+    return Places(name, count, len(false), *(found if replicates else found[:1]))
 
 
 def _rates(sums: NDArray[np.float64]) -> NDArray[np.float64]:
