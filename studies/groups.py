@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scripts.measure_all_pairs import all_pairs, features_of
 
+from studies.all_faces import all_pairs, features_of
 from whyface.evaluate.all_pairs import AllPairs
 from whyface.evaluate.bootstrap import percentile_interval
 from whyface.evaluate.group_rates import FEWEST_FALSE, gini, max_over_geometric_mean, place_differences
