@@ -314,7 +314,7 @@ def _lfw_pairs(
     name: str, model: GalleryFeatures, features: NDArray[np.float32], people: list[str], args: argparse.Namespace
 ) -> AllPairs:
     """Score all pairs, or open what an earlier run left."""
-    path = args.cache / f"{name}-all.npz"
+    path = args.cache / f"{name}-{args.most or 'all'}.npz"
     if not path.exists():
         found = all_pairs(model, features, people, model.default_kind, args.threads)
         np.savez(path, **vars(found))
@@ -329,6 +329,7 @@ def main() -> None:
     for name in ("lfw", "attributes", "wrong", "fairface", "labels", "cache", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL, FAST_MODEL])
+    parser.add_argument("--most", type=int, help="LFW: take no more pictures of a person, the first ones")
     parser.add_argument("--replicates", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -337,6 +338,8 @@ def main() -> None:
     with open_pictures(args.lfw) as source:
         every = [name for name in source.names() if name.endswith(".jpg")]
     kept = [row for row, name in enumerate(every) if "/".join(name.split("/")[-2:]) not in left_out]
+    if args.most is not None:
+        kept = [row for row in kept if int(every[row].rsplit("_", 1)[1].removesuffix(".jpg")) <= args.most]
     names = [every[row] for row in kept]
     with open_pictures(args.fairface) as source:
         strangers = [name for name in source.names() if name.endswith(".jpg")]
@@ -351,6 +354,9 @@ def main() -> None:
         "fairface_undecided": _undecided(crowd, good),
         "models": {},
     }
+    if args.out.exists():
+        # One model at a time may be measured.
+        document["models"] = json.loads(args.out.read_text(encoding="utf-8"))["models"]
     for name in args.models:
         opened = open_model(name, threads=args.threads)
         model = GalleryFeatures(opened.model)
@@ -360,7 +366,7 @@ def main() -> None:
         pairs = _lfw_pairs(opened.name, model, features, [one.split("/")[-2] for one in names], args)
         settings = threshold, args.replicates, args.seed
         by = ["race", "gender", "race,gender", "age"]
-        found = {"sha256": model.sha256}
+        found: dict[str, Any] = {"sha256": model.sha256, "lfw_pictures_a_person": args.most or "all"}
         found["LFW"] = _measured(pairs, lfw_labels(args.attributes, names), by, opened, features, *settings)
         features = features_of(model, args.fairface, strangers, args.cache / "fairface")[good]
         pairs = _strangers(model, features, threshold, args.threads)
