@@ -36,7 +36,7 @@ The published code uses 10, where u cannot fall below K / (K + 22026): most phot
 and erasing parts of such a face does not change u."""
 
 
-def evidence(logits: FloatArray, kind: EvidenceKind) -> NDArray[np.float64]:
+def evidence(logits: FloatArray, kind: EvidenceKind, limit: float = EXP_LIMIT) -> NDArray[np.float64]:
     """Return the evidence for logits.
 
     Raise InputError if there is no such kind.
@@ -46,7 +46,7 @@ def evidence(logits: FloatArray, kind: EvidenceKind) -> NDArray[np.float64]:
     logits
         Any shape.
     kind
-        ``"relu"``: max(z, 0); ``"exp"``: exp(z) with z clipped to -20..20; ``"softplus"``: log(1 + exp(z)).
+        ``"relu"``: max(z, 0); ``"exp"``: exp(z) with z clipped to -limit..limit; ``"softplus"``: log(1 + exp(z)).
 
     Returns
     -------
@@ -56,7 +56,7 @@ def evidence(logits: FloatArray, kind: EvidenceKind) -> NDArray[np.float64]:
     if kind == "relu":
         return np.maximum(z, 0.0)
     if kind == "exp":
-        return np.exp(np.clip(z, -EXP_LIMIT, EXP_LIMIT))
+        return np.exp(np.clip(z, -limit, limit))
     if kind == "softplus":
         return np.logaddexp(0.0, z)
     raise InputError(f"unknown evidence {kind!r}; use one of {', '.join(EVIDENCE_KINDS)}")
@@ -139,7 +139,7 @@ class EvidentialHead:
         (K, D) float32, rows of unit length.
     scale, shift
         Logit = scale * cosine + shift.
-    evidence
+    evidence, limit
         Kind of evidence, see :func:`whyface.identify.evidential.evidence`.
     record
         Provenance: model, its SHA-256, loss, pictures, seed, versions. Plain values.
@@ -156,6 +156,7 @@ class EvidentialHead:
     shift: float
     evidence: EvidenceKind
     record: Mapping[str, Any] = field(default_factory=dict)
+    limit: float = EXP_LIMIT
 
     def __post_init__(self) -> None:
         if self.directions.ndim != 2 or len(self.directions) != len(self.people) or not self.people:
@@ -170,6 +171,8 @@ class EvidentialHead:
             raise InputError("an evidential head's directions must be finite and of unit length")
         if not (np.isfinite(self.scale) and np.isfinite(self.shift) and self.scale > 0):
             raise InputError(f"scale must be positive and shift finite, got {self.scale:g} and {self.shift:g}")
+        if not self.limit > 0:
+            raise InputError(f"the limit of logits must be positive, got {self.limit:g}")
         if self.evidence not in EVIDENCE_KINDS:
             raise InputError(f"unknown evidence {self.evidence!r}; use one of {', '.join(EVIDENCE_KINDS)}")
 
@@ -189,7 +192,7 @@ class EvidentialHead:
         if not np.isfinite(features).all():
             raise InputError("features must be finite")
         cosine = features.astype(np.float64) @ self.directions.T.astype(np.float64)
-        alpha = concentration(evidence(self.scale * cosine + self.shift, self.evidence))
+        alpha = concentration(evidence(self.scale * cosine + self.shift, self.evidence, self.limit))
         return Belief(alpha, expected_probability(alpha), uncertainty(alpha))
 
     def save(self, path: Path | str) -> None:
@@ -206,6 +209,7 @@ class EvidentialHead:
             "scale": self.scale,
             "shift": self.shift,
             "evidence": self.evidence,
+            **({} if self.limit == EXP_LIMIT else {"limit": self.limit}),
             "record": dict(self.record),
         }
         tensors = {"directions": np.ascontiguousarray(self.directions, np.float32)}
@@ -248,6 +252,7 @@ def load_evidential_head(path: Path | str) -> EvidentialHead:
             shift=float(header["shift"]),
             evidence=header["evidence"],
             record=dict(header["record"]),
+            limit=float(header.get("limit", EXP_LIMIT)),
         )
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise ModelError(f"{path}: cannot read the evidential head ({error}); fit it anew") from error

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from whyface.errors import InputError
 from whyface.files.guarded import LARGEST_TEXT, parse_yaml, read_guarded
-from whyface.train.losses import MarginKind
+from whyface.identify.evidential import EXP_LIMIT, EvidenceKind
+from whyface.train.losses import LossKind, MarginKind
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -114,13 +115,23 @@ class LossConfig(_Part):
     """Weights of the branches; a branch of weight 0 is not computed. ``uniform`` trains the mean of S, too."""
 
     identification: Weight = 1.0
-    """Weight of the identity branch."""
+    """Weight of the identity branch; ``evidential`` stands for 1 and ``evidential: log``."""
     margin_kind: MarginKind = "cosface"
     """Its loss."""
     margin: Weight | None = None
     """Margin m; the published value if not given (0.5, 0.35, 0)."""
     scale: Annotated[float, Field(gt=0)] | None = None
     """Scale s; the published value if not given (64, 30, 30)."""
+    evidential: LossKind | None = None
+    """Loss of evidence instead of a margin: ``log``, ``digamma`` or ``mse``."""
+    evidence: EvidenceKind = "exp"
+    """Evidence of a logit."""
+    clamp: Annotated[float, Field(gt=0)] = EXP_LIMIT
+    """Largest logit of ``exp`` evidence; the published code has 10."""
+    divergence: Weight = 1.0
+    """Final weight of the divergence on misleading evidence, after 10 epochs; published for ``mse`` only."""
+    avu: Weight = 0.0
+    """Weight of the term on accuracy and uncertainty."""
     similarity: Weight = 1.0
     """Weight of the squared distance between the score and the teacher's cosine."""
     uniform: Weight = 0.0
@@ -130,6 +141,13 @@ class LossConfig(_Part):
     between the embeddings that its head makes of both. It is for training from scratch on few pictures."""
     balanced: bool = False
     """Average the pairs that the teacher finds alike separately from the others."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("identification") == "evidential":
+            return {"evidential": "log", **given, "identification": 1.0}
+        return given
 
     @model_validator(mode="after")
     def _check(self) -> LossConfig:

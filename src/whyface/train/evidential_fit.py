@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from whyface.identify.gallery_people import gallery_people, head_path, model_rec
 from whyface.models.embedder import l2_normalise
 from whyface.train.losses import (
     LOSS_KINDS,
+    START,
     LossKind,
     annealing,
     evidential_loss,
@@ -37,13 +38,6 @@ from whyface.train.losses import (
 )
 
 Directions = Literal["prototypes", "free"]
-
-# Start of the search: logits such that a cosine of 0.5 gives much evidence and one of 0 hardly any.
-_START: Final[dict[EvidenceKind, tuple[float, float]]] = {
-    "relu": (40.0, -10.0),
-    "exp": (20.0, -5.0),
-    "softplus": (40.0, -10.0),
-}
 
 
 @dataclass(frozen=True)
@@ -176,7 +170,7 @@ def _fit_scale(cosine: Tensor, y: Tensor, paired: Tensor, settings: EvidentialSe
     """Fit scale and shift; people with only one photo contribute only to the divergence."""
     if settings.scale is not None and settings.shift is not None:
         return settings.scale, settings.shift
-    start_scale, start_shift = _START[settings.evidence]
+    start_scale, start_shift = START[settings.evidence]
     raw = torch.tensor([math.log(start_scale), start_shift / start_scale], dtype=cosine.dtype, requires_grad=True)
     optimizer = torch.optim.Adam([raw], lr=settings.rate)
     alone = ~paired
@@ -196,7 +190,7 @@ def _fit_scale(cosine: Tensor, y: Tensor, paired: Tensor, settings: EvidentialSe
 
 def _fit_free(x: Tensor, y: Tensor, means: Tensor, settings: EvidentialSettings) -> tuple[Tensor, float, float]:
     start_scale, start_shift = (
-        _START[settings.evidence]
+        START[settings.evidence]
         if settings.scale is None or settings.shift is None
         else (settings.scale, settings.shift)
     )

@@ -10,6 +10,10 @@ misleading evidence. With y the true person and S = sum(alpha)::
 
 The divergence is KL[Dir(alpha~) || Dir(1)], where alpha~ is alpha with the true person's evidence removed, weighted by
 min(1, epoch / 10). Here it is optional for all three losses.
+
+The term on accuracy and uncertainty (AvU) asks for certainty where the likeliest person is right, - b p log(1 - u), and
+for uncertainty where not, - (1 - b) (1 - p) log u, with p the largest expected probability and u = K / S. The balance b
+rises from 0.01 to 1 over the run (Bao, Yu, Kong, Evidential Deep Learning for Open Set Action Recognition, ICCV 2021).
 """
 
 from __future__ import annotations
@@ -80,6 +84,10 @@ class MarginHead(nn.Module):
             fallback = true - self.margin * math.sin(self.margin)
             target = torch.where(true > math.cos(math.pi - self.margin), rotated, fallback)
         return self.scale * cosine.scatter(1, labels[:, None], target)
+
+    def summed_loss(self, embeddings: Tensor, labels: Tensor, *, epoch: int = 0, progress: float = 0.0) -> Tensor:
+        """Return the sum of the cross entropies of N faces; it is the same throughout a run."""
+        return functional.cross_entropy(self(embeddings, labels), labels, reduction="sum")
 
 
 class PairIndices(NamedTuple):
@@ -218,7 +226,7 @@ ANNEALING_EPOCHS: Final = 10
 """Epochs over which the divergence gains its full weight."""
 
 
-def torch_evidence(logits: Tensor, kind: EvidenceKind) -> Tensor:
+def torch_evidence(logits: Tensor, kind: EvidenceKind, limit: float = EXP_LIMIT) -> Tensor:
     """Return the evidence of logits, as :func:`whyface.identify.evidential.evidence` does.
 
     Raise InputError if the kind does not exist.
@@ -226,7 +234,7 @@ def torch_evidence(logits: Tensor, kind: EvidenceKind) -> Tensor:
     if kind == "relu":
         return functional.relu(logits)
     if kind == "exp":
-        return torch.exp(logits.clamp(-EXP_LIMIT, EXP_LIMIT))
+        return torch.exp(logits.clamp(-limit, limit))
     if kind == "softplus":
         return functional.softplus(logits)
     raise InputError(f"unknown evidence {kind!r}; use one of {', '.join(EVIDENCE_KINDS)}")
@@ -303,10 +311,86 @@ def evidential_loss(alpha: Tensor, labels: Tensor, kind: LossKind = "mse", *, kl
         raise InputError(f"the weight of the divergence must not be negative, got {kl_weight:g}")
     if alpha.ndim != 2 or labels.shape != alpha.shape[:1] or not len(labels):
         raise InputError(f"concentrations (N, K) and labels (N,) do not fit: {alpha.shape} and {labels.shape}")
+    return evidential_terms(alpha, labels, kind, kl_weight=kl_weight).mean()
+
+
+def evidential_terms(alpha: Tensor, labels: Tensor, kind: LossKind, *, kl_weight: float = 0.0) -> Tensor:
+    """Return the loss of each face, (N,); see :func:`evidential_loss`."""
     losses = _LOSSES[kind](alpha, labels)
-    if kl_weight:
-        losses = losses + kl_weight * kl_to_uniform(misleading(alpha, labels))
-    return losses.mean()
+    return losses + kl_weight * kl_to_uniform(misleading(alpha, labels)) if kl_weight else losses
+
+
+_FIRST_BALANCE: Final = 0.01
+_LEAST: Final = 1e-10
+
+
+def avu_balance(progress: float) -> float:
+    """Return b, from 0.01 at the start of a run to 1 at its end; progress from 0 to 1."""
+    return float(_FIRST_BALANCE ** (1 - min(max(progress, 0.0), 1.0)))
+
+
+def avu_terms(alpha: Tensor, labels: Tensor, balance: float) -> Tensor:
+    """Return the term on accuracy and uncertainty for concentrations (N, K) and labels (N,), shape (N,)."""
+    total = alpha.sum(dim=1)
+    probability, likeliest = (alpha / total[:, None]).max(dim=1)
+    u = alpha.shape[1] / total
+    right = -balance * probability * torch.log((1 - u).clamp_min(_LEAST))
+    wrong = -(1 - balance) * (1 - probability) * torch.log(u.clamp_min(_LEAST))
+    return torch.where(likeliest == labels, right, wrong)
+
+
+START: Final[dict[EvidenceKind, tuple[float, float]]] = {
+    "relu": (40.0, -10.0),
+    "exp": (20.0, -5.0),
+    "softplus": (40.0, -10.0),
+}
+"""Scale and shift to start from: a cosine of 0.5 gives much evidence and one of 0 hardly any."""
+
+
+class EvidentialLayer(nn.Module):
+    """Evidence of an identity classifier: a direction for each person, and a scale and shift that are learnt, too.
+
+    Parameters
+    ----------
+    embedding_size, classes
+        Sizes D and K.
+    loss, evidence, limit, divergence, avu
+        See :class:`whyface.train.config.LossConfig`.
+
+    Shapes
+    ------
+    embeddings (N, D) -> concentrations (N, K), at least 1.
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        classes: int,
+        loss: LossKind = "log",
+        *,
+        evidence: EvidenceKind = "exp",
+        limit: float = EXP_LIMIT,
+        divergence: float = 1.0,
+        avu: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.kind, self.evidence, self.limit, self.divergence, self.avu = loss, evidence, limit, divergence, avu
+        scale, shift = START[evidence]
+        self.weight = nn.Parameter(functional.normalize(torch.empty(classes, embedding_size).uniform_(-1, 1)))
+        self.raw = nn.Parameter(torch.tensor([math.log(scale), shift / scale]))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return concentrations (N, K)."""
+        cosine = functional.linear(functional.normalize(embeddings), functional.normalize(self.weight)).clamp(-1, 1)
+        return torch_evidence(self.raw[0].exp() * (cosine + self.raw[1]), self.evidence, self.limit) + 1
+
+    def summed_loss(self, embeddings: Tensor, labels: Tensor, *, epoch: int = 0, progress: float = 0.0) -> Tensor:
+        """Return the sum of the losses of N faces; ``progress`` is the share of the run that is done."""
+        alpha = self(embeddings)
+        losses = evidential_terms(alpha, labels, self.kind, kl_weight=self.divergence * annealing(epoch))
+        if self.avu:
+            losses = losses + self.avu * avu_terms(alpha, labels, avu_balance(progress))
+        return losses.sum()
 
 
 def _of_truth(alpha: Tensor, labels: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ means of both branches. The baseline has the first branch, and the second with i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -19,10 +20,19 @@ from whyface.data.protocols import PairProtocol
 from whyface.errors import InputError
 from whyface.evaluate.rates import fold_accuracy
 from whyface.faces.pictures import PictureSource
+from whyface.identify.evidential import EvidentialHead
 from whyface.models.heads import flatten_grid
 from whyface.train.config import LossConfig, NetworkConfig
 from whyface.train.corpus import draw_partners
-from whyface.train.losses import Hint, MarginHead, PairIndices, all_pairs, balanced_regression, compare_all
+from whyface.train.losses import (
+    EvidentialLayer,
+    Hint,
+    MarginHead,
+    PairIndices,
+    all_pairs,
+    balanced_regression,
+    compare_all,
+)
 from whyface.train.networks import Network, split_trunk
 from whyface.train.picture_store import PictureStore
 from whyface.xcos.grid import PearsonAttention, grid_cosine
@@ -58,7 +68,7 @@ class Objective(nn.Module):
     def __init__(
         self,
         network: Network,
-        margin: MarginHead | None,
+        margin: IdentityHead | None,
         losses: LossConfig,
         config: NetworkConfig,
         *,
@@ -71,6 +81,7 @@ class Objective(nn.Module):
         self.hint = hint
         self.losses = losses
         self.half_precision = half
+        self.epoch, self.progress = 0, 0.0
         self.fixed_norms = config.norms == "fixed"
         early, late = split_trunk(network.backbone)
         early.requires_grad_(config.trainable == "all")
@@ -124,9 +135,8 @@ class Objective(nn.Module):
         identification = similarity = uniform = hint = zero
         if self.losses.identification and self.margin is not None:
             embeddings = flatten_grid(features) if features.ndim == 4 else features
-            logits = self.margin(embeddings[known], labels[known])
+            summed = self.margin.summed_loss(embeddings[known], labels[known], epoch=self.epoch, progress=self.progress)
             # A small batch may consist of blends only.
-            summed = functional.cross_entropy(logits, labels[known], reduction="sum")
             identification = summed / known.sum().clamp_min(1)
         if targets is not None and (self.losses.similarity or self.losses.uniform):
             pairs = all_pairs(len(features), features.device) if pairs is None else pairs
@@ -156,8 +166,11 @@ class Objective(nn.Module):
         return functional.mse_loss(score, targets)
 
 
-def build_margin(network: Network, losses: LossConfig, people: int) -> MarginHead | None:
-    """Return the identity classifier, or None if that branch has weight 0.
+IdentityHead = MarginHead | EvidentialLayer
+
+
+def build_margin(network: Network, losses: LossConfig, people: int) -> IdentityHead | None:
+    """Return the identity classifier, by margins or evidence, or None if that branch has weight 0.
 
     Raise InputError if there are not at least two people.
     """
@@ -170,7 +183,35 @@ def build_margin(network: Network, losses: LossConfig, people: int) -> MarginHea
         network.eval()
         features = network.head(network.backbone(torch.zeros(1, 3, 112, 112)))
         network.train(was)
+    if losses.evidential is not None:
+        return EvidentialLayer(
+            features[0].numel(),
+            people,
+            losses.evidential,
+            evidence=losses.evidence,
+            limit=losses.clamp,
+            divergence=losses.divergence,
+            avu=losses.avu,
+        )
     return MarginHead(features[0].numel(), people, losses.margin_kind, margin=losses.margin, scale=losses.scale)
+
+
+def trained_head(
+    network: Network, layer: IdentityHead | None, people: Sequence[str], record: Mapping[str, Any]
+) -> EvidentialHead | None:
+    """Return the head of a network that was trained by evidence, else None.
+
+    Of a grid, directions are in the order of :func:`whyface.identify.gallery_people.grid_features`.
+    """
+    if not isinstance(layer, EvidentialLayer):
+        return None
+    directions = functional.normalize(layer.weight.detach().cpu())
+    if network.xcos is not None:
+        directions = directions.reshape(len(people), -1, 7, 7).permute(0, 2, 3, 1).flatten(1)
+    scale = float(layer.raw[0].detach().exp())
+    shift = scale * float(layer.raw[1].detach())
+    rows = np.ascontiguousarray(directions.numpy(), np.float32)
+    return EvidentialHead(tuple(people), rows, scale, shift, layer.evidence, dict(record), layer.limit)
 
 
 _PAIRS: Final = 2000

@@ -19,8 +19,9 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from whyface.data.open_protocol import open_protocol, parse_protocol
 from whyface.errors import InputError
 from whyface.explain.verdict import software_versions
-from whyface.files.integrity import remove_leftovers, write_atomic
+from whyface.files.integrity import remove_leftovers, sha256_of, write_atomic
 from whyface.files.progress import ProgressCallback
+from whyface.identify.gallery_people import HEAD_NAME
 from whyface.models.weights import save_safetensors
 from whyface.train.config import TrainConfig, rate_factor
 from whyface.train.corpus import (
@@ -41,6 +42,7 @@ from whyface.train.objective import (
     correlated_attention,
     from_people,
     from_protocol,
+    trained_head,
     verification_accuracy,
 )
 from whyface.train.picture_store import Augmentation, PictureStore, blend_people, open_stores
@@ -202,6 +204,7 @@ class _Run:
             )
             known = ~virtual
         faces = self.augment.look(faces, looks)
+        self.objective.epoch, self.objective.progress = step // self.epoch_steps, step / self.steps
         here = None if pairs is None else PairIndices(pairs.first.to(device), pairs.second.to(device))
         targets, seen = self._targets(faces, here)
         covered = self.augment.cover(faces, looks).contiguous(memory_format=torch.channels_last)
@@ -268,6 +271,10 @@ class _Run:
         if accuracy >= self.state.best:
             self.state.best = accuracy
             self._write(folder / BEST, network, digest)
+            record = {"model_sha256": sha256_of(folder / BEST), "losses": self.config.losses.model_dump(mode="json")}
+            head = trained_head(network, self.margin, self.pictures.people, record)
+            if head is not None:
+                head.save(folder / HEAD_NAME)
         return accuracy
 
     def _release(self, folder: Path) -> None:
