@@ -19,6 +19,7 @@ from whyface.faces.picture_input import PictureInput
 from whyface.files import json_values as values
 from whyface.files.guarded import read_json
 from whyface.files.integrity import HashedFile
+from whyface.models.operating_point import OperatingPoint
 from whyface.models.preprocessing import preprocessing_from_dict
 from whyface.verification import Verification, Verifier
 
@@ -161,6 +162,8 @@ def _verifier(record: Record, model: str | None, directory: Path | str | None) -
         preprocessing = None if pixels is None else preprocessing_from_dict(pixels)
         # Its SHA-256 says whether it is the network that was tried then.
         options |= {"detector": _detector(record), "preprocessing": preprocessing, "model_directory": directory}
+        if request.get("measured") is not None:
+            options["threshold"] = OperatingPoint.from_dict(request["measured"], "the record's threshold")
         return Verifier(**options, unchecked=True)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise DataError(f"the record's request cannot be used ({error}); write the file again") from error

@@ -20,6 +20,7 @@ from whyface.faces.load import load_face, load_faces
 from whyface.faces.photo import MAX_PIXELS
 from whyface.faces.picture_input import PictureInput
 from whyface.models.catalogue import DEFAULT_MODEL
+from whyface.models.operating_point import OperatingPoint
 from whyface.models.preprocessing import Preprocessing
 from whyface.xcos.grid import AttentionKind
 
@@ -192,7 +193,7 @@ class Verifier(FaceVerifier):
         model: str | Path = DEFAULT_MODEL,
         *,
         attention: AttentionKind | None = None,
-        threshold: float | None = None,
+        threshold: float | OperatingPoint | None = None,
         fmr: float | None = None,
         model_directory: Path | str | None = None,
         grid: str | None = None,

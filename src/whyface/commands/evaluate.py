@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from whyface.data.open_protocol import OpenedProtocol
     from whyface.data.protocols import PairProtocol
     from whyface.evaluate.rates import Grid
+    from whyface.evaluate.sample import RatesAt
     from whyface.evaluate.summary import Summary
     from whyface.xcos.open_model import OpenedModel
 
@@ -48,14 +49,16 @@ class Thresholds(StrEnum):
 
 @takes_model
 def evaluate(
+    options: NetworkOptions,
     protocol: Annotated[
         str,
         typer.Option(
-            help="lfw, cfp-ff, cfp-fp, pairs:FILE (one line 'pathA pathB 1|0' per pair), names:FILE (pairs drawn from "
-            "a list of pictures), bin:FILE (insightface), bcolz:FOLDER (the xCos authors' sets), or ytf:FILE (videos)."
+            help="lfw, cfp-ff, cfp-fp, pairs:FILE (one line 'pathA pathB 1|0' per pair, or a .csv or .parquet with the "
+            "columns a, b, genuine), names:FILE (pairs drawn from a list of pictures), bin:FILE (insightface), "
+            "bcolz:FOLDER (the xCos authors' sets), or ytf:FILE (videos).",
+            show_default=False,
         ),
-    ],
-    options: NetworkOptions,
+    ] = "",
     data: Annotated[
         Path | None,
         typer.Option(
@@ -74,6 +77,23 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for scores (Parquet), report (JSON), ROC and DET figures.", show_default=False),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Also measure both rates above this score.", show_default=False)
+    ] = None,
+    fmr: Annotated[
+        float | None,
+        typer.Option(
+            help="Which of the model's own thresholds both rates are measured at: that for this FMR; 1e-3.",
+            show_default=False,
+        ),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            help="Only say how many pairs are needed to measure a rate, such as fmr=1e-4 or fnmr=0.01.",
+            show_default=False,
+        ),
     ] = None,
     record: Annotated[
         bool,
@@ -121,6 +141,9 @@ def evaluate(
     from whyface.evaluate.summary import summarise  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
 
+    if plan is not None:
+        _print_plan(plan, as_json=as_json)
+        return
     name = parse_protocol(protocol)
     if record and (mirror or name.kind == "ytf"):
         raise InputError("--record is for scores as verify gives them; leave out --mirror and protocol ytf")
@@ -182,6 +205,7 @@ def evaluate(
         )
         for kind, values in scores.items()
     }
+    at = _at_thresholds(scoring, pairing, scores, threshold, fmr)
     command = _command(
         protocol=name.kind if name.file is None else f"{name.kind}:{name.file.name}",
         data=None if data is None else data.name,
@@ -195,6 +219,8 @@ def evaluate(
         align=align,
         thresholds=None if thresholds is Thresholds.EXACT else thresholds.value,
         examples=examples or None,
+        threshold=threshold,
+        fmr=fmr,
         replicates=replicates,
         seed=seed,
         grid=options.grid,
@@ -203,18 +229,51 @@ def evaluate(
         size=options.size,
         unchecked=options.unchecked,
     )
-    document = report_document(metadata, summaries, command=command)
+    document = report_document(metadata, summaries, at=at, command=command)
     if out is not None:
         _write(out, pairing, scores, summaries, document)
     recorded = _record(options.model, scoring, pairing, scores) if record else None
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
         return
-    typer.echo(report_text(metadata, summaries))
+    typer.echo(report_text(metadata, summaries, at=at))
     if out is not None:
         typer.echo(f"Written to {out}: {SCORES}, {REPORT}, {ROC}, {DET}{f', {EXAMPLES}' if examples else ''}")
     if recorded is not None:
         typer.echo(recorded)
+
+
+def _print_plan(wanted: str, *, as_json: bool) -> None:
+    from whyface.evaluate.sample import describe_plan, plan  # noqa: PLC0415 - start fast
+
+    document = plan(wanted)
+    typer.echo(json.dumps(document, indent=2) if as_json else describe_plan(document))
+
+
+def _at_thresholds(
+    scoring: OpenedModel,
+    protocol: PairProtocol,
+    scores: Mapping[str, NDArray[Any]],
+    threshold: float | None,
+    fmr: float | None,
+) -> dict[str, list[RatesAt]]:
+    """Measure both rates at the model's own threshold, where it has one, and at the one given."""
+    from whyface.evaluate.sample import rates_at  # noqa: PLC0415 - start fast
+    from whyface.models.operating_point import DEFAULT_FMR  # noqa: PLC0415
+
+    pairs = protocol.genuine, protocol.people_left.tolist(), protocol.people_right.tolist()
+    found: dict[str, list[RatesAt]] = {}
+    for kind, values in scores.items():
+        wanted: list[tuple[float, str]] = []
+        if scoring.entry is not None and (fmr is not None or DEFAULT_FMR in scoring.entry.measured(kind)):
+            point = scoring.entry.operating_point(kind, fmr=DEFAULT_FMR if fmr is None else fmr)
+            wanted.append((point.threshold, f"{point.name} on {point.dataset}"))
+        elif fmr is not None:
+            raise InputError(f"{scoring.name}: no thresholds are on record; give one with --threshold")
+        if threshold is not None:
+            wanted.append((threshold, "set by the user"))
+        found[kind] = [rates_at(values, *pairs, number, origin) for number, origin in wanted]
+    return found
 
 
 def _draw(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from whyface.batch.comparer import ComparerSettings
     from whyface.evaluate.set_scoring import Aggregation
     from whyface.models.embedder import Embedder
+    from whyface.models.operating_point import OperatingPoint
     from whyface.models.preprocessing import Preprocessing
     from whyface.verification import Verifier
     from whyface.xcos.open_model import OpenedModel
@@ -285,7 +286,9 @@ class ModelOptions(NetworkOptions):
             accept_poor=self.accept_poor,
         )
 
-    def verifier(self, *, prior: float | None = None, threads: int | None = None) -> Verifier:
+    def verifier(
+        self, *, prior: float | None = None, threads: int | None = None, measured: Path | None = None
+    ) -> Verifier:
         """Open the model.
 
         Parameters
@@ -294,14 +297,25 @@ class ModelOptions(NetworkOptions):
             See :class:`~whyface.verification.Verifier`.
         threads
             Overrides the option.
+        measured
+            A report of ``whyface evaluate`` about this model, for the threshold with its error rates.
         """
         from whyface.verification import Verifier  # noqa: PLC0415 - start fast
 
-        return Verifier(
+        threshold: float | OperatingPoint | None = self.threshold
+        networks: frozenset[str] = frozenset()
+        if measured is not None:
+            from whyface.evaluate.report import read_point  # noqa: PLC0415
+
+            if threshold is not None:
+                raise InputError("give a threshold as a number or from a report, not both")
+            kind = None if self.attention is None else self.attention.value
+            threshold, networks = read_point(measured, kind=kind, fmr=self.fmr)
+        found = Verifier(
             self.model,
             attention=None if self.attention is None else self.attention.value,
-            threshold=self.threshold,
-            fmr=self.fmr,
+            threshold=threshold,
+            fmr=self.fmr if measured is None else None,
             model_directory=self.model_dir,
             grid=self.grid,
             output=self.output,
@@ -312,6 +326,9 @@ class ModelOptions(NetworkOptions):
             prior=prior,
             accept_poor=self.accept_poor,
         )
+        if measured is not None and found.method.comparison.sha256 not in networks:
+            raise InputError(f"{measured}: is about another network than {self.model}; measure this one")
+        return found
 
 
 def takes_model(command: Callable[..., None]) -> Callable[..., None]:

@@ -75,6 +75,13 @@ def verify(
     likelihood: Annotated[
         bool, typer.Option("--likelihood", help="Print the likelihood ratio, with a phrase of ENFSI's scale.")
     ] = False,
+    threshold_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take the threshold at --fmr, with its error rates, from a report.json of whyface evaluate.",
+            show_default=False,
+        ),
+    ] = None,
     figure: Figure = None,
     report: Report = None,
     language: Language = None,
@@ -100,7 +107,7 @@ def verify(
         check_report(report)
     if any_face and (aligned or face_a or face_b):
         raise InputError("--any-face compares all faces of both photos; leave out --aligned, --face-a and --face-b")
-    result = options.verifier(prior=prior)(
+    result = options.verifier(prior=prior, measured=threshold_from)(
         photo_a,
         photo_b,
         aligned=aligned,

@@ -54,6 +54,8 @@ def parse_protocol(text: str) -> ProtocolName:
     InputError
         If there is no such protocol, or a file is missing or not allowed.
     """
+    if not text:
+        raise InputError("say what to measure on: --protocol, one of whyface evaluate --help")
     kind, colon, file = text.partition(":")
     if kind in WITH_FILE:
         if not file:

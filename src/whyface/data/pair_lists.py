@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from whyface.data.pair_table import read_table
 from whyface.data.protocols import LabelledPair, PairProtocol, build_protocol, decode_lines, read_lines
 from whyface.errors import DataError, InputError
 from whyface.faces.pictures import PictureSource
@@ -20,7 +23,8 @@ def read_pair_list(path: str | Path, *, folds: int = 10, name: str = "") -> Pair
     """Read a pair list.
 
     Fields are separated by spaces or tabs, or by tabs only if a name contains spaces. The label is 1 for genuine and
-    0 (or -1) for impostor. Lines that start with ``#`` are comments.
+    0 (or -1) for impostor. Lines that start with ``#`` are comments. A ``.csv`` or ``.parquet`` is a table with the
+    columns ``a``, ``b``, ``genuine``, and maybe ``person_a`` and ``person_b``; further columns are kept.
 
     The genuine and the impostor pairs are divided into folds separately, in contiguous blocks, so that every fold has
     its share of both, whatever the order of the list. For a list of alternating blocks, one per fold, the folds are
@@ -49,23 +53,55 @@ def read_pair_list(path: str | Path, *, folds: int = 10, name: str = "") -> Pair
     path = Path(path)
     if folds < 1:
         raise InputError(f"folds must be at least 1, got {folds}")
+    if path.suffix.lower() in (".csv", ".parquet"):
+        return _read_table(path, folds, name)
     rows: list[tuple[str, str, bool]] = []
     numbers: list[int] = []
     for number, line in read_lines(path):
         if not line.startswith("#"):
             rows.append(_parse(line, f"{path}, line {number}"))
             numbers.append(number)
-    genuine = np.array([row[2] for row in rows], np.bool_)
-    fold = np.zeros(len(rows), np.intp)
+    fold = _blocks(np.array([row[2] for row in rows], np.bool_), folds, path)
+    people = _people_from_folders(rows) or _people_from_pairs(rows, numbers, str(path))
+    pairs = [(*row, int(place)) for row, place in zip(rows, fold, strict=True)]
+    return build_protocol(name or path.stem, pairs, people)
+
+
+def _blocks(genuine: NDArray[np.bool_], folds: int, path: Path) -> NDArray[np.intp]:
+    fold = np.zeros(len(genuine), np.intp)
     for kind, chosen in (("genuine", genuine), ("impostor", ~genuine)):
         count = int(chosen.sum())
         if count < folds:
             raise DataError(f"{path}: {count} {kind} pairs are too few for {folds} folds; use fewer folds")
         blocks = np.array_split(np.arange(count), folds)
         fold[chosen] = np.repeat(np.arange(folds), [len(block) for block in blocks])
-    people = _people_from_folders(rows) or _people_from_pairs(rows, numbers, str(path))
+    return fold
+
+
+def _read_table(path: Path, folds: int, name: str) -> PairProtocol:
+    """Read a table with the columns a, b and genuine, and maybe person_a and person_b; others are kept."""
+    table = read_table(path)
+    first, second, genuine = table.text("a").tolist(), table.text("b").tolist(), table.truth()
+    rows = list(zip(first, second, genuine.tolist(), strict=True))
+    for number, (left, right, _) in enumerate(rows, 1):
+        if not left or not right or left == right:
+            raise DataError(f"{path}, row {number}: needs two different pictures, got {left!r} and {right!r}")
+    if {"person_a", "person_b"} <= table.columns.keys():
+        people: dict[str, str] = {}
+        who = zip(table.text("person_a").tolist(), table.text("person_b").tolist(), strict=True)
+        for number, (row, both) in enumerate(zip(rows, who, strict=True), 1):
+            for picture, person in zip(row[:2], both, strict=True):
+                if people.setdefault(picture, person) != person or not person:
+                    raise DataError(f"{path}, row {number}: {picture} needs one person, always the same")
+            if (both[0] == both[1]) != row[2]:
+                raise DataError(f"{path}, row {number}: genuine contradicts the people; correct the row")
+    else:
+        people, _ = people_of_pairs(rows, str(path))
+    fold = _blocks(genuine, folds, path)
     pairs = [(*row, int(place)) for row, place in zip(rows, fold, strict=True)]
-    return build_protocol(name or path.stem, pairs, people)
+    used = {"a", "b", "genuine", "person_a", "person_b", "left", "right", "person_left", "person_right", "fold"}
+    kept = {key: column for key, column in table.columns.items() if key not in used and not key.startswith("score")}
+    return replace(build_protocol(name or path.stem, pairs, people), columns=kept)
 
 
 def people_of_pairs(rows: Sequence[tuple[str, str, bool]], where: str) -> tuple[dict[str, str], bool]:

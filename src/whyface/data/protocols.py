@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ class PairProtocol:
         Fold of each pair from 0 upwards, shape (N,) int.
     people
         The person in each picture, M entries.
+    columns
+        Further columns of the list, such as groups, (N,) each.
     """
 
     name: str
@@ -42,6 +44,7 @@ class PairProtocol:
     genuine: NDArray[np.bool_]
     fold: NDArray[np.intp]
     people: tuple[str, ...]
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.genuine)
@@ -87,7 +90,8 @@ class PairProtocol:
             )
             for k in kept
         ]
-        return build_protocol(self.name, pairs, dict(zip(self.pictures, self.people, strict=True)))
+        rest = build_protocol(self.name, pairs, dict(zip(self.pictures, self.people, strict=True)))
+        return replace(rest, columns={name: column[kept] for name, column in self.columns.items()})
 
 
 def build_protocol(name: str, pairs: Sequence[LabelledPair], people: dict[str, str]) -> PairProtocol:

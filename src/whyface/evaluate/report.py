@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from whyface.data.protocols import PairProtocol
 from whyface.errors import DataError
 from whyface.evaluate.intervals import Interval
+from whyface.evaluate.sample import RatesAt, describe_limits, sample_limits
 from whyface.evaluate.summary import RateAtFmr, Summary
 from whyface.explain.verdict import software_versions
-from whyface.files.guarded import parse_json
+from whyface.files.guarded import parse_json, read_json
 from whyface.files.integrity import write_atomic
 from whyface.files.parts import METADATA_KEY, parquet_modules
+from whyface.models.operating_point import DEFAULT_FMR, OperatingPoint
 from whyface.xcos.open_model import OpenedModel
 
 KIND_NAMES: Final[Mapping[str, str]] = {
@@ -83,12 +86,22 @@ def run_metadata(
 
 
 def report_document(
-    metadata: Mapping[str, Any], summaries: Mapping[str, Summary], *, command: str | None = None
+    metadata: Mapping[str, Any],
+    summaries: Mapping[str, Summary],
+    *,
+    at: Mapping[str, Sequence[RatesAt]] | None = None,
+    command: str | None = None,
 ) -> dict[str, Any]:
-    """Return metadata, results and the command that reproduces them as one document of plain JSON values."""
+    """Return metadata, results and the command that reproduces them as one document of plain JSON values.
+
+    ``at`` has the rates at thresholds that were given, or that the model has, by kind of score.
+    """
     results = {kind: _result(summary) for kind, summary in summaries.items()}
+    for kind, rates in (at or {}).items():
+        results[kind]["at_threshold"] = [rate.to_dict() for rate in rates]
     said = {} if command is None else {"command": command}
-    return {**said, **metadata, "results": results, "notes": list(NOTES)}
+    sizes = metadata["protocol"]["genuine_pairs"], metadata["protocol"]["impostor_pairs"]
+    return {**said, **metadata, "results": results, "sample": sample_limits(*sizes), "notes": list(NOTES)}
 
 
 def _result(summary: Summary) -> dict[str, Any]:
@@ -105,6 +118,57 @@ def _result(summary: Summary) -> dict[str, Any]:
         "eer_interval": _ends(summary.eer_interval),
         "at_fmr": [_rate(rate) for rate in summary.at_fmr],
     }
+
+
+def read_point(
+    path: Path, *, kind: str | None = None, fmr: float | None = None
+) -> tuple[OperatingPoint, frozenset[str]]:
+    """Return a threshold with its error rates from a report, and the SHA-256 of the files of the network measured.
+
+    Raise DataError if it is no report or has no such threshold, or one of scores as ``verify`` does not give them.
+
+    Parameters
+    ----------
+    kind
+        Kind of score; by default the last of the report, which is learned attention where there is one.
+    fmr
+        The false match rate; 1e-3 by default.
+    """
+    wanted = DEFAULT_FMR if fmr is None else fmr
+    try:
+        report = read_json(path)
+        protocol, results = report["protocol"], report["results"]
+        chosen = kind or list(results)[-1]
+        if report["settings"]["mirror"] or "sets" in report["settings"]:
+            raise DataError(
+                f"{path}: measured with mirrored pictures or videos, as verify does not score; measure without"
+            )
+        rates = {rate["target_fmr"]: rate for rate in results[chosen]["at_fmr"] if rate["supported"]}
+        rate = next((one for target, one in rates.items() if math.isclose(target, wanted)), None)
+        if rate is None:
+            known = ", ".join(f"{target:g}" for target in sorted(rates)) or "none"
+            raise DataError(f"{path}: has no threshold for FMR {wanted:g}; measured: {known}")
+        mantissa, exponent = f"{wanted:e}".split("e")
+        point = OperatingPoint.from_dict(
+            {
+                "name": f"FMR {float(mantissa):g}e{int(exponent)}",
+                "threshold": rate["threshold"],
+                "fmr": rate["fmr"],
+                "fnmr": rate["fnmr"],
+                "fmr_interval": rate["fmr_interval_fixed"],
+                "fnmr_interval": rate["fnmr_interval_fixed"],
+                "genuine_pairs": protocol["genuine_pairs"],
+                "impostor_pairs": protocol["impostor_pairs"],
+                "dataset": f"{protocol['name']}, {protocol['genuine_pairs'] + protocol['impostor_pairs']} pairs",
+                "note": rate["note"],
+            },
+            str(path),
+        )
+        return point, frozenset(report["model"]["sha256"].values())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise DataError(f"{path}: not a report that whyface evaluate wrote with these scores") from error
 
 
 def _rate(rate: RateAtFmr) -> dict[str, Any]:
@@ -136,8 +200,13 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def report_text(metadata: Mapping[str, Any], summaries: Mapping[str, Summary]) -> str:
-    """Return the results as text, in percent, with a column per set of scores and notes below."""
+def report_text(
+    metadata: Mapping[str, Any],
+    summaries: Mapping[str, Summary],
+    *,
+    at: Mapping[str, Sequence[RatesAt]] | None = None,
+) -> str:
+    """Return the results as text, in percent, with a column per set of scores, rates at thresholds, and notes below."""
     protocol, settings = metadata["protocol"], metadata["settings"]
     head = (
         f"{metadata['model']['name']} on {protocol['name']}: {protocol['genuine_pairs']} genuine and "
@@ -147,8 +216,10 @@ def report_text(metadata: Mapping[str, Any], summaries: Mapping[str, Summary]) -
     columns = [_column(summary) for summary in summaries.values()]
     rows = [("percent", *(KIND_NAMES.get(kind, kind) for kind in summaries))]
     rows += [(label, *(column[label] for column in columns)) for label in columns[0]]
-    notes = [*_notes(next(iter(summaries.values()))), *_remarks(protocol)]
-    return "\n".join([head, "", *_aligned(rows), "", *notes])
+    given = [f"{KIND_NAMES.get(kind, kind)} {rate.describe()}" for kind, rates in (at or {}).items() for rate in rates]
+    limits = describe_limits(sample_limits(protocol["genuine_pairs"], protocol["impostor_pairs"]))
+    notes = [*_notes(next(iter(summaries.values()))), *limits, *_remarks(protocol)]
+    return "\n".join([head, "", *_aligned(rows), "", *given, *([""] if given else []), *notes])
 
 
 def _column(summary: Summary) -> dict[str, str]:
@@ -235,6 +306,7 @@ def write_scores(
         "genuine": protocol.genuine,
         "fold": protocol.fold.astype(np.int16),
         **{f"score_{kind}": np.asarray(values, np.float64) for kind, values in scores.items()},
+        **protocol.columns,
     }
     text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
     table = arrow.table({name: arrow.array(column) for name, column in columns.items()})

@@ -137,7 +137,8 @@ class FaceVerifier:
         ``"u"``, ``"p"`` or ``"l"``; None: the model's default. A model without an attention compares embeddings,
         unless uniform attention over its grid is requested.
     threshold
-        Match iff score > threshold. None: the measured operating point for ``fmr``.
+        Match iff score > threshold. None: the measured operating point for ``fmr``. An
+        :class:`~whyface.models.operating_point.OperatingPoint` that you measured keeps its origin and error rates.
     fmr
         FMR of the operating point, 1e-2 or 1e-3 (the default) if measured.
     model_directory
@@ -176,7 +177,7 @@ class FaceVerifier:
         model: str | Path = DEFAULT_MODEL,
         *,
         attention: AttentionKind | None = None,
-        threshold: float | None = None,
+        threshold: float | OperatingPoint | None = None,
         fmr: float | None = None,
         model_directory: Path | str | None = None,
         grid: str | None = None,
@@ -191,6 +192,8 @@ class FaceVerifier:
     ) -> None:
         if threshold is not None and fmr is not None:
             raise InputError("give a threshold or an FMR, not both")
+        given = threshold if isinstance(threshold, OperatingPoint) else None
+        threshold = threshold.threshold if isinstance(threshold, OperatingPoint) else threshold
         if threshold is not None and not -1 <= threshold <= 1:
             raise InputError(f"a threshold must be in -1..1, got {threshold:g}")
         if prior is not None and not 0 < prior < 1:
@@ -214,6 +217,8 @@ class FaceVerifier:
             "providers": providers if isinstance(providers, str) else list(providers),
             "threads": threads,
         }
+        if given is not None:
+            self.request["measured"] = given.to_dict()
         entry = known_entry(model, grid=grid, output=output, preprocessing=preprocessing)
         kind = attention or (entry.default_attention if entry is not None and entry.kind == "xcos" else None)
         # Report a threshold that is not on record before reading the files of a known model.
@@ -243,7 +248,9 @@ class FaceVerifier:
             )
         source = ThresholdSource("user", "set by the user")
         if measured is not None:
-            threshold, source = measured.threshold, ThresholdSource.from_operating_point(measured)
+            threshold = measured.threshold
+        if (point := given or measured) is not None:
+            source = ThresholdSource.from_operating_point(point)
         if threshold is None:
             raise ModelError(
                 f"{model}: no threshold was measured for this network; give one as a number, or measure it: whyface "
