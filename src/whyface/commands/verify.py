@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -287,3 +288,18 @@ def _describe_point(point: OperatingPoint) -> str:
         known = "" if interval is None else f" ({interval[0]:.2%} to {interval[1]:.2%})"
         rates.append(f"{name} {rate:.2%}{known}")
     return f"{point.name}: threshold {point.threshold:.4f}, {', '.join(rates)}; {point.dataset}"
+
+
+def leave_open(doubt: str, advice: str, *, as_json: bool) -> NoReturn:
+    """Say why there are no words, and end with the exit status of an undecided verdict.
+
+    Parameters
+    ----------
+    doubt, advice
+        The reason, and what to do about it.
+    as_json
+        Print JSON.
+    """
+    document = {"verdict": "undecided", "doubt": doubt}
+    typer.echo(json.dumps(document, indent=4) if as_json else f"UNDECIDED: {doubt}\n{advice}")
+    raise typer.Exit(UNDECIDED)

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -20,7 +20,7 @@ from whyface.commands.options import (
     ModelOptions,
     takes_model,
 )
-from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib, print_choices, verdict_line
+from whyface.commands.verify import check_writable, import_matplotlib, leave_open, print_choices, verdict_line
 from whyface.commands.word_compare import compare
 from whyface.errors import InputError
 
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from whyface.words.identity_evidence import IdentityClasses
     from whyface.words.word_maps import Heatmap
     from whyface.words.word_report import WordSettings
+
+
+class By(StrEnum):
+    """Where words come from."""
+
+    ERASING = "erasing"
+    SHARES = "shares"
 
 
 class Format(StrEnum):
@@ -86,6 +93,12 @@ def words(
         typer.Argument(help="Second photo, or a folder: what sets A apart from everybody there.", show_default=False),
     ],
     options: ModelOptions,
+    by: Annotated[
+        By,
+        typer.Option(
+            help="erasing: what erasing a word's place does; shares: the score as an exact sum of words and a rest."
+        ),
+    ] = By.ERASING,
     attribute: Annotated[
         list[str] | None,
         typer.Option(
@@ -141,6 +154,23 @@ def words(
         for name, given in {"--people": people, "--figure": figure}.items():
             if given is not None:
                 raise InputError(f"{name} is for two photos, but {photo_b} is a folder; leave {name} out")
+    if by is By.SHARES:
+        if photo_b.is_dir() or people is not None:
+            raise InputError("--by shares is for two photos, without --people; use --by erasing")
+        from whyface.commands.word_shares import print_shares  # noqa: PLC0415 - start fast
+
+        print_shares(
+            options.verifier(),
+            (photo_a, photo_b),
+            (face_a, face_b),
+            None if attribute is None else tuple(attribute),
+            accept_poor=options.accept_poor,
+            seed=seed,
+            aligned=aligned,
+            figure=figure,
+            as_json=as_json,
+        )
+        return
     settings = WordSettings(
         identity="similarity" if people is None else "topk" if share is None else "threshold",
         k=1 if top_k is None else top_k,
@@ -155,7 +185,9 @@ def words(
     )
     verifier = options.verifier()
     if photo_b.is_dir():
-        _against_many(verifier, settings, photo_a, photo_b, aligned=aligned, face=face_a, as_json=as_json)
+        from whyface.commands.special_words import print_special  # noqa: PLC0415 - start fast
+
+        print_special(verifier, settings, photo_a, photo_b, aligned=aligned, face=face_a, as_json=as_json)
         return
     classes = None if people is None else _people(verifier, people)
     _pair(
@@ -294,7 +326,7 @@ def _pair(
     explainer = open_words(verifier, settings=settings, classes=classes)
     verification = verifier(*photos, aligned=aligned, face_a=which[0], face_b=which[1])
     if verification.explanation.undecided:
-        _leave_open(verification.explanation.doubt or "", verification.sentences[1], as_json=as_json)
+        leave_open(verification.explanation.doubt or "", verification.sentences[1], as_json=as_json)
     with progress_bar("erasing") as progress:
         report = explainer(verification.face_a, verification.face_b, progress=progress)
     if figure is not None:
@@ -317,60 +349,6 @@ def _pair(
             typer.echo(sentence)
     if figure is not None:
         typer.echo(f"Figure: {figure}")
-
-
-def _leave_open(doubt: str, advice: str, *, as_json: bool) -> NoReturn:
-    """Say why there are no words, and end with the exit status of an undecided verdict."""
-    document = {"verdict": "undecided", "doubt": doubt}
-    typer.echo(json.dumps(document, indent=4) if as_json else f"UNDECIDED: {doubt}\n{advice}")
-    raise typer.Exit(UNDECIDED)
-
-
-def _against_many(
-    verifier: Verifier, settings: WordSettings, photo: Path, folder: Path, *, aligned: bool, face: int, as_json: bool
-) -> None:
-    from whyface.explain.trust import doubt_about_face  # noqa: PLC0415 - start fast
-    from whyface.faces.face import describe_choice, describe_choices  # noqa: PLC0415
-    from whyface.faces.load import load_face, other_photos  # noqa: PLC0415
-    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.words.special_attribute import describe_special, special_attributes  # noqa: PLC0415
-    from whyface.words.word_explainer import open_words  # noqa: PLC0415
-
-    explainer = open_words(verifier, settings=settings)
-    probe = load_face(photo, aligned=aligned, index=face, threads=verifier.threads)
-    doubt = doubt_about_face(probe)
-    if doubt is not None and not verifier.accept_poor:
-        _leave_open(doubt, "Give a better photo, or accept poor ones (--accept-poor).", as_json=as_json)
-    with progress_bar("reading faces") as progress:
-        others, left_out = other_photos(
-            folder, besides=[photo], aligned=aligned, threads=verifier.threads, progress=progress
-        )
-    if not verifier.accept_poor:
-        poor = {one.source: fault for one in others if (fault := doubt_about_face(one)) is not None}
-        others = [one for one in others if one.source not in poor]
-        left_out = [*left_out, *(f"{source}: {fault}" for source, fault in poor.items())]
-    with progress_bar("erasing") as progress:
-        found = special_attributes(explainer, probe, others, progress=progress)
-    if as_json:
-        several = {face.source: face.count for face in (probe, *others) if face.count > 1}
-        document = {
-            **found.to_dict(),
-            "doubt": doubt,
-            "left_out": left_out,
-            "face": probe.index,
-            "several_faces": several,
-        }
-        typer.echo(json.dumps(document, indent=4, allow_nan=False))
-        return
-    for line in (describe_choice(probe), describe_choices(others)):
-        if line is not None:
-            typer.echo(line)
-    for sentence in describe_special(found):
-        typer.echo(sentence)
-    if doubt is not None:
-        typer.echo(f"Accepted as asked, although {doubt}: poor faces resemble anybody's")
-    for reason in left_out:
-        typer.echo(f"Left out: {reason}")
 
 
 def _people(verifier: Verifier, path: Path) -> IdentityClasses:

@@ -1,0 +1,59 @@
+"""``whyface words --by shares`` as a user meets it: the numbers add up, and mistakes end in a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from helpers.command_line import in_process
+from whyface.demo import demo_photo
+from whyface.models.catalogue import FAST_MODEL
+
+SAME = [str(demo_photo(name)) for name in ("obama-portrait.jpg", "obama-speech.jpg")]
+OTHER = [str(demo_photo(name)) for name in ("obama-portrait.jpg", "biden-portrait.jpg")]
+
+
+@pytest.mark.parametrize("photos", [SAME, OTHER])
+def test_words_and_rest_add_up_to_the_score(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], photos: list[str]
+) -> None:
+    found = in_process(monkeypatch, capsys, "words", *photos, "--by", "shares", "--json")
+    assert found.returncode == 0, found.stderr
+    document = json.loads(found.stdout)
+    total = sum(word["share"] for word in document["words"]) + document["rest"]
+    assert total == pytest.approx(document["similarity"], abs=1e-9)
+    shares = [abs(word["share"]) for word in document["words"]]
+    assert shares == sorted(shares, reverse=True)
+    for word in document["words"]:
+        if word["is_telling"]:
+            assert word["chance"] <= 0.05
+            assert (word["share"] > 0) == (word["read_in"] == "both")
+            assert word["phrase"] in document["sentences"][0]
+    assert not any(word["phrase"] == "a man's look" for word in document["words"])
+
+
+def test_sentences_and_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    figure = tmp_path / "shares.png"
+    found = in_process(monkeypatch, capsys, "words", *SAME, "--by", "shares", "--figure", str(figure))
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("MATCH: score 0.")
+    assert "No word tells" in found.stdout or "everything else" in found.stdout
+    with Image.open(figure) as picture:
+        assert picture.width >= 960
+
+
+def test_mistakes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for arguments, message in (
+        ((*SAME, "--model", FAST_MODEL), "does not split into words"),
+        ((SAME[0], str(tmp_path)), "--by shares is for two photos"),
+        ((*SAME, "-a", "eyeglases"), "did you mean Eyeglasses"),
+    ):
+        found = in_process(monkeypatch, capsys, "words", *arguments, "--by", "shares")
+        assert found.returncode == 2
+        assert message in found.stderr
+        assert found.stderr.count("\n") == 1
