@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from whyface.errors import InputError
+from whyface.explain.checks import CheckResult, find_checks, run_checks
 from whyface.explain.deepface_form import deepface_form
 from whyface.explain.explanation import Explanation
 from whyface.explain.record import Clock, utc_now
@@ -40,11 +41,14 @@ class Verification:
         Verdict, score, threshold and reasons.
     face_a, face_b
         The aligned faces.
+    checks
+        Results of the checks that were asked for, see :mod:`whyface.explain.checks`.
     """
 
     explanation: Explanation
     face_a: Face
     face_b: Face
+    checks: tuple[CheckResult, ...] = ()
 
     @property
     def is_match(self) -> bool:
@@ -237,6 +241,7 @@ class Verifier(FaceVerifier):
         bgr: bool = False,
         max_pixels: int = MAX_PIXELS,
         note: str = "",
+        checks: Sequence[str] = (),
     ) -> Verification:
         """Verify two photos.
 
@@ -257,6 +262,8 @@ class Verifier(FaceVerifier):
             Maximum number of pixels, checked before a photo is decoded.
         note
             The operator's note, kept in the record of the explanation.
+        checks
+            Names of checks whose results are listed beside the verdict; see :mod:`whyface.explain.checks`.
 
         Raises
         ------
@@ -266,6 +273,7 @@ class Verifier(FaceVerifier):
             If one of them is nothing that can be read as a picture, or ``any_face`` is given with an index or
             ``aligned``.
         """
+        asked, photos = find_checks(checks), (photo_a, photo_b)
         if any_face:
             if aligned or face_a or face_b:
                 raise InputError(
@@ -281,7 +289,8 @@ class Verifier(FaceVerifier):
                 )
                 for photo in (photo_a, photo_b)
             )
-            return self.best_pair(first, second, note=note)
+            found = self.best_pair(first, second, note=note)
+            return replace(found, checks=run_checks(asked, photos, (found.face_a, found.face_b), bgr, max_pixels))
         faces = [
             load_face(
                 photo,
@@ -294,7 +303,9 @@ class Verifier(FaceVerifier):
             )
             for photo, index in ((photo_a, face_a), (photo_b, face_b))
         ]
-        return self.compare(faces[0], faces[1], note=note)
+        found = self.compare(faces[0], faces[1], note=note)
+        # The verdict is there already, and stays.
+        return replace(found, checks=run_checks(asked, photos, (found.face_a, found.face_b), bgr, max_pixels))
 
     def best_pair(self, faces_a: Sequence[Face], faces_b: Sequence[Face], *, note: str = "") -> Verification:
         """Verify the most alike pair of faces, one from each side.

@@ -18,7 +18,15 @@ from whyface.errors import InputError, ModelError
 from whyface.explain.method_table import MethodEntry
 from whyface.explain.methods import open_method
 from whyface.explain.pair_method import PairMaps, PairMethod
-from whyface.explain.registry import METHODS, MethodRegistry, method_entry, options_of, parse_specs, register_method
+from whyface.explain.registry import (
+    GROUP,
+    METHODS,
+    EntryRegistry,
+    method_entry,
+    options_of,
+    parse_specs,
+    register_method,
+)
 from whyface.models.embedder import Batch
 from whyface.verification import Verifier
 
@@ -94,7 +102,7 @@ def test_a_class_without_a_name_is_refused() -> None:
 
 
 def test_a_name_that_no_command_line_takes_is_refused() -> None:
-    registry = MethodRegistry()
+    registry = EntryRegistry(MethodEntry, GROUP, "method")
     with pytest.raises(InputError, match="made of a-z"):
         registry.register(MethodEntry("a, b", "", OnesMethod, "any embedder", "density", "", "", ""))
 

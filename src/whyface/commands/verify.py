@@ -95,6 +95,15 @@ def verify(
     ] = False,
     max_megapixels: Annotated[float, typer.Option(min=0.01, help="Refuse larger photos.")] = 50.0,
     note: Annotated[str, typer.Option(help="A note for the record in the JSON.", show_default=False)] = "",
+    checks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--check",
+            help="Also run this check of an installed package on both photos; the verdict never depends on it. May be "
+            "given several times.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Decide whether two photos show the same person, with reasons.
 
@@ -117,6 +126,7 @@ def verify(
         any_face=any_face,
         max_pixels=int(max_megapixels * 1e6),
         note=note,
+        checks=checks or (),
     )
     if figure is not None:
         import_matplotlib()
@@ -124,7 +134,9 @@ def verify(
     if report is not None:
         result.save_report(report, language=None if language is None else language.value)
     if as_json:
-        typer.echo(result.explanation.to_json(indent=2))
+        plain = result.explanation.to_dict()
+        plain |= {"checks": [check.to_dict() for check in result.checks]} if checks else {}
+        typer.echo(json.dumps(plain, allow_nan=False, indent=2))
     else:
         _print_result(result, figure, likelihood=likelihood)
         if report is not None:
@@ -173,6 +185,8 @@ def _print_result(result: Verification, figure: Path | None, *, likelihood: bool
     print_choices(result.explanation)
     for sentence in result.sentences[1 if result.explanation.undecided else 0 :]:
         typer.echo(sentence)
+    for check in result.checks:
+        typer.echo(check.describe())
     if figure is not None:
         typer.echo(f"Figure: {figure}")
 

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from whyface.errors import InputError
 from whyface.explain.method_table import TABLE, MethodEntry, Needs, Unit
@@ -18,16 +18,41 @@ GROUP: Final = "whyface.methods"
 """The entry point group in which an installed package offers methods, each a :class:`MethodEntry`."""
 
 
-class MethodRegistry(Mapping[str, MethodEntry]):
-    """Methods by name: built-in, from installed packages, and registered in Python."""
+class Named(Protocol):
+    """An entry with a name."""
 
-    def __init__(self, entries: Iterable[MethodEntry] = ()) -> None:
+    @property
+    def name(self) -> str:
+        """Its name on the command line."""
+        ...
+
+
+EntryT = TypeVar("EntryT", bound=Named)
+
+
+class EntryRegistry(Mapping[str, EntryT]):
+    """Entries of one kind by name: built-in, from installed packages, and registered in Python.
+
+    Parameters
+    ----------
+    kind
+        The class of the entries.
+    group
+        The entry point group in which installed packages offer them.
+    noun
+        What an entry is called in messages.
+    entries
+        Those that are built in.
+    """
+
+    def __init__(self, kind: type[EntryT], group: str, noun: str, entries: Iterable[EntryT] = ()) -> None:
+        self._kind, self._group, self._noun = kind, group, noun
         self._entries = {entry.name: entry for entry in entries}
         self._broken: dict[str, str] = {}
         self._lock = threading.Lock()
         self._asked = False
 
-    def __getitem__(self, name: str) -> MethodEntry:
+    def __getitem__(self, name: str) -> EntryT:
         return self._all()[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -36,47 +61,48 @@ class MethodRegistry(Mapping[str, MethodEntry]):
     def __len__(self) -> int:
         return len(self._all())
 
-    def register(self, entry: MethodEntry) -> None:
-        """Add a method. Raise InputError if it is not an entry, its name is invalid, or the name is taken."""
-        if not isinstance(entry, MethodEntry):
-            raise InputError(f"a method is registered by a MethodEntry, got {type(entry).__name__}")
+    def register(self, entry: EntryT) -> None:
+        """Add an entry. Raise InputError if it is not an entry, its name is invalid, or the name is taken."""
+        noun, kind = self._noun, self._kind.__name__
+        if not isinstance(entry, self._kind):
+            raise InputError(f"a {noun} is registered by a {kind}, got {type(entry).__name__}")
         if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,40}", entry.name):
-            raise InputError(f"a method name must be made of a-z, 0-9, '-', '_' and '.', got {entry.name[:50]!r}")
+            raise InputError(f"a {noun} name must be made of a-z, 0-9, '-', '_' and '.', got {entry.name[:50]!r}")
         if entry.name in self._all():
-            raise InputError(f"there is a method {entry.name!r} already; choose another name")
+            raise InputError(f"there is a {noun} {entry.name!r} already; choose another name")
         self._entries[entry.name] = entry
 
     def unregister(self, name: str) -> None:
-        """Remove a method, for instance one that a notebook defines again."""
+        """Remove an entry, for instance one that a notebook defines again."""
         self._all().pop(name, None)
 
     def why_broken(self, name: str) -> str | None:
-        """Return why the method of an installed package could not be loaded; None if there is no such method."""
+        """Return why the entry of an installed package could not be loaded; None if there is no such entry."""
         self._all()
         return self._broken.get(name)
 
-    def _all(self) -> dict[str, MethodEntry]:
+    def _all(self) -> dict[str, EntryT]:
         with self._lock:
             if not self._asked:
                 self._asked = True
-                for point in entry_points(group=GROUP):
+                for point in entry_points(group=self._group):
                     self._load(point)
         return self._entries
 
     def _load(self, point: EntryPoint) -> None:
-        """Load the method of a package; a failing package must not break the other methods."""
+        """Load the entry of a package; a failing package must not break the others."""
         try:
             entry = point.load()
         except Exception as error:  # Importing another package may raise anything.
             self._broken[point.name] = f"{type(error).__name__}: {error}"
             return
-        if not isinstance(entry, MethodEntry) or entry.name in self._entries:
-            self._broken[point.name] = "it is not a MethodEntry with a unique name"
+        if not isinstance(entry, self._kind) or entry.name in self._entries:
+            self._broken[point.name] = f"it is not a {self._kind.__name__} with a unique name"
             return
         self._entries[entry.name] = entry
 
 
-METHODS: Final = MethodRegistry(TABLE)
+METHODS: Final = EntryRegistry(MethodEntry, GROUP, "method", TABLE)
 """All methods by name."""
 
 
