@@ -31,6 +31,7 @@ from whyface.commands.patch import app as patch
 from whyface.commands.serve import serve
 from whyface.commands.suite import test
 from whyface.commands.train import export, import_, train
+from whyface.commands.uncertainty import uncertainty
 from whyface.commands.verify import demo, models, verify
 from whyface.commands.words import app as words
 from whyface.errors import WhyfaceError
@@ -82,6 +83,7 @@ app.command()(benchmark)
 app.command()(leaderboard)
 app.command("fit-explainer")(fit_explainer)
 app.command()(batch)
+app.command()(uncertainty)
 app.command()(mask)
 app.command()(page)
 app.command()(serve)

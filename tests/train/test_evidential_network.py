@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from helpers.command_line import assert_refused, run_whyface
 from helpers.face_folders import write_config, write_faces
 from whyface.errors import InputError
 from whyface.identify.evidential import EXP_LIMIT, EvidentialHead, evidence, load_evidential_head
-from whyface.identify.gallery_people import HEAD_NAME, grid_features
+from whyface.identify.gallery_people import HEAD_NAME
+from whyface.models.own_network import demo_crops
 from whyface.train.config import LossConfig, NetworkConfig, read_config
 from whyface.train.losses import EvidentialLayer, MarginHead, avu_balance, avu_terms
 from whyface.train.networks import build_network
 from whyface.train.objective import build_margin, trained_head
-from whyface.train.run_files import load_trained
+from whyface.train.run_files import load_trained, run_features
 from whyface.train.trainer import train
 
 
@@ -108,22 +112,55 @@ def test_a_run(tmp_path: Path, head: str) -> None:
     assert (made.evidence, made.limit) == ("exp", 10.0)
     assert made.record["losses"]["evidential"] == "digamma"
     network, _ = load_trained(folder)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        features = network.features(torch.rand(2, 3, 112, 112) * 255)
-    rows = grid_features(features.numpy()) if head == "grid" else features.numpy()
+    rows = run_features(network)(np.random.default_rng(0).integers(0, 256, (2, 3, 112, 112), np.uint8))
     assert ((made(rows).uncertainty > 0) & (made(rows).uncertainty <= 1)).all()
 
 
-def test_the_head_of_a_grid_is_the_layers() -> None:
+def test_the_head_of_a_network_gives_the_layers_evidence() -> None:
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(backbone="mobilefacenet", head="grid"))
-    layer = build_margin(network, LossConfig(evidential="log", similarity=0), 3)
-    assert isinstance(layer, EvidentialLayer)
-    head = trained_head(network, layer, ("a", "b", "c"), {})
-    assert head is not None
-    grid = torch.rand(2, 32, 7, 7)
-    with torch.no_grad():
-        expected = layer(torch.flatten(grid, 1)).numpy()
-    np.testing.assert_allclose(head(grid_features(grid.numpy())).alpha, expected, rtol=1e-3)
-    assert trained_head(network, MarginHead(4, 3), ("a", "b", "c"), {}) is None
+    faces = np.random.default_rng(0).integers(0, 256, (3, 3, 112, 112), np.uint8)
+    for head in ("grid", "fc"):
+        network = build_network(NetworkConfig.model_validate({"head": head})).eval()
+        layer = build_margin(network, LossConfig(evidential="log", similarity=0), 3)
+        assert isinstance(layer, EvidentialLayer)
+        with torch.no_grad():
+            embeddings = torch.flatten(network.features(torch.from_numpy(faces).float()), 1)
+            # Each face is the direction of one person, so that there is evidence.
+            layer.weight.copy_(embeddings)
+            expected = layer(embeddings).numpy()
+        made = trained_head(network.eval(), layer, ("a", "b", "c"), {})
+        assert made is not None
+        np.testing.assert_allclose(made(run_features(network)(faces)).alpha, expected, rtol=0.02)
+        assert expected.max() > 1000
+        assert trained_head(network, MarginHead(4, 3), ("a", "b", "c"), {}) is None
+
+
+def test_figures_for_each_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = tmp_path / "people"
+    name = "Obama"
+    (people / name).mkdir(parents=True)
+    Image.fromarray(np.ascontiguousarray(demo_crops()[0].transpose(1, 2, 0))).save(people / name / "one.png")
+    (people / "Nobody").mkdir()
+    (people / "Nobody" / "one.png").write_bytes(b"no picture")
+    run = tmp_path / "run"
+    run.mkdir()
+    faces = write_faces(tmp_path / "faces", {"a": 4, "b": 4, "c": 4, "d": 4})
+    losses = {"identification": "evidential"}
+    train(read_config(write_config(tmp_path / "run.yaml", faces, losses=losses, steps=1)), run)
+    command = ("uncertainty", str(people), str(tmp_path / "out"))
+    code, said, err = run_whyface(
+        monkeypatch, capsys, *command, "--run", str(run), "--aligned", "--accept-poor", "--threads", "1"
+    )
+    assert code == 0
+    assert err.startswith("Left out: ")
+    assert said.endswith("1 of 2 people\n")
+    found = json.loads((tmp_path / "out" / "json" / f"{name}.json").read_text())
+    assert (found["Ground-Truth-ID"], found["image_path"]) == (name, f"{name}/one.png")
+    assert 0 < found["uncertain_original"] <= 1
+    assert found["uncertain_value"] == sorted(found["uncertain_value"], reverse=True)
+    assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5000
+    assert_refused(monkeypatch, capsys, "either --gallery", *command)
+    assert_refused(monkeypatch, capsys, "identification: evidential", *command, "--run", str(tmp_path))
+    assert_refused(monkeypatch, capsys, "no folders of people", "uncertainty", str(faces / "a"), "x", "--run", str(run))

@@ -37,7 +37,7 @@ def word_masks(
     face: Batch,
     head: EvidentialHead,
     features: NDArray[np.float32],
-    cells: tuple[int, int],
+    cells: tuple[int, int] | None,
     attributes: AttributeReader,
     *,
     threshold: float = THRESHOLD,
@@ -49,6 +49,8 @@ def word_masks(
     ----------
     head, features
         The head and its input for this face, (1, D).
+    cells
+        Places of the features; None if they have none: words then lie where they are seen, whoever it is.
     threshold
         Pixels of the joint map above this are erased.
 
@@ -59,7 +61,8 @@ def word_masks(
     evidence = attributes(face)
     heads = attributes.heads
     chosen = np.flatnonzero(evidence.present[0] & heads.usable(sensitive=sensitive))
-    joint = joint_maps(identity_map(head, features, cells), evidence.maps[0][chosen])
+    place = np.ones((1, 1), np.float32) if cells is None else identity_map(head, features, cells)
+    joint = joint_maps(place, evidence.maps[0][chosen], "no counterfactual" if cells is None else "joint")
     masks = erased_pixels(joint, threshold)
     return {
         attribute(heads.names[number]).phrase: mask for number, mask in zip(chosen, masks, strict=True) if mask.any()

@@ -201,7 +201,7 @@ def trained_head(
 ) -> EvidentialHead | None:
     """Return the head of a network that was trained by evidence, else None.
 
-    Of a grid, directions are in the order of :func:`whyface.identify.gallery_people.grid_features`.
+    Of a grid, directions are places first, as :func:`whyface.train.run_files.run_features` gives faces.
     """
     if not isinstance(layer, EvidentialLayer):
         return None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from whyface.errors import DataError, ModelError, OutputError
@@ -22,11 +25,15 @@ from whyface.train.config import NetworkConfig
 from whyface.train.networks import Network, build_network, load_part, read_safetensors
 from whyface.xcos.model import CORRELATED_TENSOR
 
+_AT_ONCE: Final = 64
 TRAINED: Final = "whyface/trained/1"
 """Format of a trained network's metadata."""
 
 NETWORK: Final = "network.safetensors"
 """The file of the best network in a run's folder."""
+
+BEST: Final = "best.safetensors"
+"""The same without attention P, written whenever the network is the best so far."""
 
 
 def describe_trained(config: NetworkConfig, **more: Any) -> dict[str, str]:
@@ -65,6 +72,23 @@ def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
     network = build_network(config).eval()
     load_part(network, read_safetensors(path), path)
     return network, description
+
+
+def run_features(network: Network) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Return the function from faces (N, 3, 112, 112) to the input (N, D) of a head trained by evidence, unit rows.
+
+    A grid is flattened places first, as whole, not cell by cell.
+    """
+
+    @torch.no_grad()
+    def read(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = []
+        for part in torch.split(torch.from_numpy(np.ascontiguousarray(faces)), _AT_ONCE):
+            found = network.features(part.float())
+            parts.append(found.permute(0, 2, 3, 1).flatten(1) if found.ndim == 4 else found)
+        return np.asarray(functional.normalize(torch.cat(parts)).numpy(), np.float32)
+
+    return read
 
 
 def _file(path: Path | str) -> Path:

@@ -47,6 +47,7 @@ from whyface.train.objective import (
 )
 from whyface.train.picture_store import Augmentation, PictureStore, blend_people, open_stores
 from whyface.train.run_files import (
+    BEST,
     NETWORK,
     TrainingState,
     describe_trained,
@@ -57,7 +58,7 @@ from whyface.train.run_files import (
 from whyface.train.teachers import FrozenNetwork, Seen, Teacher, open_teacher
 from whyface.xcos.model import CORRELATED_TENSOR
 
-BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
+LAST, LOG = "last.safetensors", "log.jsonl"
 _SETTLING, _NAMED = 256, 20
 _CORRELATED = (256, 4)
 """Number of people, and of pictures of each, that attention P is measured on."""
