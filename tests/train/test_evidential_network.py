@@ -14,8 +14,10 @@ from PIL import Image
 from helpers.command_line import assert_refused, run_whyface
 from helpers.face_folders import write_config, write_faces
 from whyface.errors import InputError
+from whyface.identify import uncertainty_words
 from whyface.identify.evidential import EXP_LIMIT, EvidentialHead, evidence, load_evidential_head
 from whyface.identify.gallery_people import HEAD_NAME
+from whyface.identify.uncertainty_words import word_masks
 from whyface.models.own_network import demo_crops
 from whyface.train.config import LossConfig, NetworkConfig, read_config
 from whyface.train.losses import EvidentialLayer, MarginHead, avu_balance, avu_terms
@@ -149,6 +151,8 @@ def test_figures_for_each_person(
     faces = write_faces(tmp_path / "faces", {"a": 4, "b": 4, "c": 4, "d": 4})
     losses = {"identification": "evidential"}
     train(read_config(write_config(tmp_path / "run.yaml", faces, losses=losses, steps=1)), run)
+    # Two words are enough: each is compared with 20 random places.
+    monkeypatch.setattr(uncertainty_words, "word_masks", lambda *a, **k: dict(list(word_masks(*a, **k).items())[:2]))
     command = ("uncertainty", str(people), str(tmp_path / "out"))
     code, said, err = run_whyface(
         monkeypatch, capsys, *command, "--run", str(run), "--aligned", "--accept-poor", "--threads", "1"
