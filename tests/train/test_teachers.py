@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from helpers.face_folders import write_config, write_faces
-from whyface.errors import InputError
+from whyface.errors import InputError, ModelError
 from whyface.models.heads import flatten_grid
 from whyface.models.weights import save_safetensors
 from whyface.train.config import NetworkConfig, read_config
@@ -45,6 +45,33 @@ def test_the_folder_and_the_file_of_any_run_are_teachers(tmp_path: Path, network
     expected = flatten_grid(expected) if expected.ndim == 4 else expected
     for name in (tmp_path / "run", tmp_path / "run" / NETWORK):
         torch.testing.assert_close(open_teacher(str(name))(faces), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"backbone": "iresnet18", "se": True},
+        {"backbone": "iresnet18", "units": "insightface"},
+        {"backbone": "mobilefacenet-large"},
+        {"backbone": "mobilefacenet"},
+    ],
+)
+def test_the_bare_tensors_of_any_backbone_are_a_teacher(tmp_path: Path, network: dict[str, object]) -> None:
+    torch.manual_seed(3)
+    made = build_network(NetworkConfig.model_validate({**network, "head": "fc"})).eval()
+    trunk = getattr(made.backbone, "trunk", made.backbone)
+    flat = {**trunk.state_dict(), **made.head.state_dict()}
+    faces = torch.rand(2, 3, 112, 112) * 255
+    with torch.no_grad():
+        expected = made.features(faces)
+    for number, tensors in enumerate((flat, dict(made.state_dict()))):
+        path = tmp_path / f"{number}.safetensors"
+        save_safetensors(tensors, path)
+        torch.testing.assert_close(open_teacher(str(path))(faces), expected, atol=1e-6, rtol=1e-5)
+    lost = {name: tensor for name, tensor in flat.items() if "fc.weight" not in name}
+    save_safetensors({**lost, "odd": torch.ones(1)}, tmp_path / "odd.safetensors")
+    with pytest.raises(ModelError, match="not those of a known backbone"):
+        open_teacher(str(tmp_path / "odd.safetensors"))
 
 
 def test_a_network_starts_from_one_with_another_head(tmp_path: Path) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from whyface.models.backbones import MobileFaceNet
+from whyface.errors import ModelError
+from whyface.models.backbones import DEPTHS, MobileFaceNet
 from whyface.models.catalogue import DESCRIPTION, open_embedder, read_entry
 from whyface.models.embedder import Embedder
 from whyface.models.heads import GdcHead
 from whyface.models.onnx_embedder import OnnxEmbedder
-from whyface.train.networks import channels_last, read_safetensors, split_state
+from whyface.train.config import NetworkConfig
+from whyface.train.networks import build_network, channels_last, load_part, read_safetensors, split_state
 from whyface.train.run_files import is_trained, load_trained
+
+_COUNTER: Final = "num_batches_tracked"
 
 
 class Teacher(Protocol):
@@ -100,7 +107,7 @@ def open_teacher(
     ----------
     name
         An ``.onnx`` file; the folder or ``.safetensors`` file of a network that ``whyface train`` or ``whyface import``
-        wrote; a ``.safetensors`` file of a MobileFaceNet with its FC head; a model folder; or a known model.
+        wrote; a ``.safetensors`` file of any backbone with its FC head; a model folder; or a known model.
     half
         Run a torch network in bfloat16.
     """
@@ -111,9 +118,44 @@ def open_teacher(
         network, _ = load_trained(path)
         return FrozenNetwork(network.backbone, network.head, half=half)
     if path.suffix == ".safetensors":
-        return mobilefacenet_teacher(path, half=half)
+        return plain_teacher(path, half=half)
     entry = read_entry(path) if (path / DESCRIPTION).is_file() else name
     return OnnxTeacher(open_embedder(entry, directory=directory, threads=threads))
+
+
+def plain_teacher(path: Path | str, *, half: bool = False) -> FrozenNetwork:
+    """Load a backbone with its FC head from a safetensors file that names neither; names and shapes of tensors tell.
+
+    Names are those of our networks, those of the trunk and of the head side by side, or as ``whyface train`` writes
+    them. Raise ModelError if the file is missing, or no backbone has these tensors.
+    """
+    tensors = read_safetensors(path)
+    own = {re.sub(r"^(backbone\.|head\.)(trunk\.)?", "", name): tensor for name, tensor in tensors.items()}
+    own = {name: tensor for name, tensor in own.items() if not name.endswith(_COUNTER)}
+    shapes = {name: tensor.shape for name, tensor in own.items()}
+    for config in _plain_networks():
+        with torch.device("meta"):
+            network = build_network(config)
+        trunk, head = getattr(network.backbone, "trunk", network.backbone), network.head
+        wanted = {name: t.shape for part in (trunk, head) for name, t in part.state_dict().items()}
+        if shapes == {name: shape for name, shape in wanted.items() if not name.endswith(_COUNTER)}:
+            network = build_network(config)
+            for part in (getattr(network.backbone, "trunk", network.backbone), network.head):
+                load_part(part, own, Path(path))
+            return FrozenNetwork(network.backbone, network.head, half=half)
+    raise ModelError(
+        f"{path}: its {len(own)} tensors are not those of a known backbone with its FC head; whyface import makes a "
+        "teacher of other projects' checkpoints, and an .onnx file works, too"
+    )
+
+
+def _plain_networks() -> Iterator[NetworkConfig]:
+    """Yield every backbone with its FC head."""
+    for backbone in ("mobilefacenet", "mobilefacenet-large"):
+        yield NetworkConfig(backbone=backbone, head="fc")
+    for depth in DEPTHS:
+        for se, units in itertools.product((False, True), ("ir", "insightface")):
+            yield NetworkConfig.model_validate({"backbone": f"iresnet{depth}", "se": se, "units": units, "head": "fc"})
 
 
 def mobilefacenet_teacher(path: Path | str, *, half: bool = False) -> FrozenNetwork:
