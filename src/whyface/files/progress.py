@@ -39,8 +39,6 @@ def progress_bar(
         TimeRemainingColumn(),
         console=where,
         transient=True,
-        # In a file it would write an empty line.
-        disable=not where.is_terminal,
     )
     task = bar.add_task(description, total=None)
     started = said = clock()
@@ -49,6 +47,7 @@ def progress_bar(
     def advance(done: int, total: int) -> None:
         nonlocal shown, said
         if not where.is_terminal:
+            # The bar is not even started: Rich before 13.8 ends each with an empty line.
             if clock() - said >= every:
                 said = clock()
                 left = (said - started) * (total - done) / done if done else None
