@@ -20,8 +20,11 @@ from whyface.explain.amortised import (
     read_predictor,
     save_predictor,
 )
+from whyface.explain.black_box import fill_picture
+from whyface.explain.methods import open_method
 from whyface.faces.regions import REGIONS
 from whyface.models.catalogue import FAST_MODEL
+from whyface.verification import Verifier
 
 RNG = np.random.default_rng(0)
 COUNT = len(REGIONS)
@@ -98,6 +101,16 @@ def test_the_method_adds_up_and_says_what_is_missing(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(ModelError, match="no predictor"):
         read_predictor(path)
+
+
+def test_the_fast_model_has_a_predictor_whose_values_add_up() -> None:
+    method = open_method("amortised", Verifier(FAST_MODEL).method)
+    faces = RNG.integers(0, 256, (2, 3, 112, 112)).astype(np.uint8)
+    found = method.maps(faces[:1], faces[1:])  # type: ignore[union-attr]
+    comparison = Verifier(FAST_MODEL).method.comparison
+    grey = np.stack([fill_picture(faces[0], "mean")])
+    none = comparison.scores(comparison.features(grey), comparison.features(faces[1:]))
+    assert found.map_a.sum() == pytest.approx(float(found.score[0] - none[0]), abs=1e-4)
 
 
 def test_the_command_fits_and_its_mistakes_end_in_a_line(
