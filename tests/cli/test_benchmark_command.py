@@ -78,6 +78,7 @@ def test_maps_of_other_pairs_and_of_another_model_are_put_in_place(run: Run, fac
     [
         (("--tests", "truth"), "unknown test 'truth'"),
         (("--method", "xcoss"), "did you mean 'xcos'"),
+        (("--method", "kernelshap:trial=3"), "has no option 'trial'"),
         (("--pairs", "50"), "genuine pairs, not 25"),
     ],
 )
@@ -109,10 +110,19 @@ def test_an_own_network_with_a_reference(run: Run, faces: Path, tmp_path: Path) 
 
 
 def test_light_effort_is_recorded_and_slow_methods_take_the_first_pairs(run: Run, faces: Path, tmp_path: Path) -> None:
-    chosen = ("--method", "kernelshap,random", "--tests", "replacement", "--effort", "light", "--slow-pairs", "2")
+    chosen = (
+        "--method",
+        "kernelshap:trials=40,random",
+        "--tests",
+        "replacement",
+        "--effort",
+        "light",
+        "--slow-pairs",
+        "2",
+    )
     found = run(faces, tmp_path / "out", *chosen)
     assert found.returncode == 0, found.stderr
     document = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert document["methods"]["kernelshap"]["pairs"] == 2
+    assert document["methods"]["kernelshap trials=40"]["pairs"] == 2
     assert document["methods"]["random"]["pairs"] == 8
-    assert document["settings"]["options"]["kernelshap"] == {"trials": 96}
+    assert document["settings"]["options"]["kernelshap trials=40"] == {"trials": 40}

@@ -105,8 +105,9 @@ def test_the_method_adds_up_and_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_the_fast_model_has_a_predictor_whose_values_add_up() -> None:
     method = open_method("amortised", Verifier(FAST_MODEL).method)
+    assert isinstance(method, AmortisedMethod)
     faces = RNG.integers(0, 256, (2, 3, 112, 112)).astype(np.uint8)
-    found = method.maps(faces[:1], faces[1:])  # type: ignore[union-attr]
+    found = method.maps(faces[:1], faces[1:])
     comparison = Verifier(FAST_MODEL).method.comparison
     grey = np.stack([fill_picture(faces[0], "mean")])
     none = comparison.scores(comparison.features(grey), comparison.features(faces[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -61,7 +62,10 @@ def benchmark(
     protocol: Annotated[str, typer.Option(help="Protocol of the pairs: lfw, cfp-ff, cfp-fp or pairs:FILE.")] = "lfw",
     method: Annotated[
         str | None,
-        typer.Option(help="Methods, comma-separated; by default all that fit the model.", show_default=False),
+        typer.Option(
+            help="Methods, comma-separated, with options as NAME:OPTION=VALUE; by default all that fit the model.",
+            show_default=False,
+        ),
     ] = None,
     tests: Annotated[str, typer.Option(help="Tests, comma-separated; inpainting is the inpainting game.")] = ",".join(
         TESTS
@@ -106,7 +110,7 @@ def benchmark(
         open_subject,
     )
     from whyface.data.open_protocol import open_protocol, parse_protocol  # noqa: PLC0415
-    from whyface.explain.registry import parse_methods  # noqa: PLC0415
+    from whyface.explain.registry import parse_specs  # noqa: PLC0415
     from whyface.explain.verdict import software_versions  # noqa: PLC0415
     from whyface.files.parts import (  # noqa: PLC0415
         open_folder,
@@ -118,7 +122,9 @@ def benchmark(
     parquet_modules()
     chosen_tests = open_tests(tests)
     work = EFFORTS[effort.value]
-    wanted = None if method is None else parse_methods(method)
+    # Each method, or method with options, has a folder of its own.
+    specs = None if method is None else {_folder(spec): (name, own) for spec, name, own in parse_specs(method)}
+    wanted = None if specs is None else {name for name, _ in specs.values()}
     threads, model_dir = options.threads, options.model_dir
     opened = options.open(attention)
     comparison = opened.comparison()
@@ -132,7 +138,8 @@ def benchmark(
             threshold = equal_error_threshold(comparison, pairing, source, judging, progress=progress)
         embedder = comparison.embedder if comparison.attention is None else None
         given = reference_options(reference, embedder, wanted, aligned=True, threads=threads)
-        names = fitting_methods(opened, directory=model_dir, options=given) if wanted is None else wanted
+        if specs is None:
+            specs = {name: (name, {}) for name in fitting_methods(opened, directory=model_dir, options=given)}
         common: dict[str, Any] = {
             "model": {"name": opened.name, "sha256": dict(opened.sha256)},
             "attention": comparison.attention,
@@ -156,15 +163,15 @@ def benchmark(
             "seed": seed,
             "versions": software_versions(),
         }
-        efforts = {name: dict(work.options.get(name, {})) for name in names}
+        efforts = {label: {**work.options.get(name, {}), **own} for label, (name, own) in specs.items()}
         tables = {}
-        for name in names:
+        for label, (name, _) in specs.items():
             opening: dict[str, Any] = {
                 "threshold": threshold,
                 "directory": model_dir,
                 "seed": seed,
                 "workers": threads or 2,
-                "options": {**efforts[name], **given.get(name, {})},
+                "options": {**efforts[label], **given.get(name, {})},
             }
             subject = open_subject(name, opened, comparison, **opening)
             network = None
@@ -174,10 +181,10 @@ def benchmark(
                     network = Remembered(open_subject(name, other, other.comparison(), **opening).method)
             few = (slow_pairs or work.slow_pairs) if name in SLOW else None
             settings = {**common, "method": name, "settings": dict(subject.method.settings), "slow pairs": few}
-            open_folder(out / name, settings, growing="slow pairs", step=CHUNK)
-            asked: dict[str, Any] = {"source": source, "seed": seed, "folder": out / name, "tests": chosen_tests}
+            open_folder(out / label, settings, growing="slow pairs", step=CHUNK)
+            asked: dict[str, Any] = {"source": source, "seed": seed, "folder": out / label, "tests": chosen_tests}
             substitutes = _other_pairs(subject, pairing, aside[:others], network, **asked)
-            with progress_bar(name) as progress:
+            with progress_bar(label) as progress:
                 run_bench(
                     subject,
                     protocol=pairing,
@@ -187,7 +194,7 @@ def benchmark(
                     progress=progress,
                     **asked,
                 )
-            tables[name] = read_results(out / name)
+            tables[label] = read_results(out / label)
     _report(out, {**common, "options": efforts}, tables, pairing, {"replicates": replicates, "seed": seed})
 
 
@@ -213,10 +220,15 @@ def _report(
     write_atomic(out / "summary.json", f"{text}\n".encode())
     write_atomic(out / "summary.md", f"{table}\n".encode())
     write_atomic(out / "leaderboard.html", leaderboard_page({model: document}).encode())
-    controls = [name for name in tables if METHODS[name].is_control]
+    controls = [name for name in tables if name in METHODS and METHODS[name].is_control]
     draw_figures(f"{out}/", model, protocol.name, settings["pairs"], summaries, controls)
     typer.echo(table)
     typer.echo(f"Written to {out}: leaderboard.html, summary.json, summary.md, figures, and one folder per method")
+
+
+def _folder(spec: str) -> str:
+    """Return a file name for a method with options."""
+    return re.sub(r"[^\w.=+-]+", " ", spec).strip()
 
 
 def _other_pairs(
