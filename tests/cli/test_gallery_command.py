@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.command_line import assert_refused, run_whyface
 from helpers.gallery_models import faces
 from helpers.tiny_networks import write_tiny
 from whyface.cli import main
 from whyface.demo import demo_photo
 from whyface.gallery.feature_file import HEADER
 from whyface.gallery.gallery import Gallery
+from whyface.models.catalogue import FAST_MODEL
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -82,6 +84,7 @@ def test_enroll_search_remove(
     assert run(monkeypatch, capsys, "remove", gallery, "--record", "0")[1] == "removed 1 face of ann; 1 face left\n"
     code, out, _ = run(monkeypatch, capsys, "info", gallery, "--check", "--people")
     assert code == 0
+    assert b"bob" not in b"".join(file.read_bytes() for file in Path(gallery).iterdir())
     assert "1 faces of 1 people, 3 removed" in out
     assert "all records are intact" in out
     assert out.splitlines()[-1].split() == ["1", "ann"]
@@ -301,3 +304,69 @@ def test_search_in_two_stages(
     assert run(monkeypatch, capsys, "index", gallery)[:2] == (0, f"{gallery}: indexed 4 faces\n")
     whole = run(monkeypatch, capsys, "search", gallery, photo, "--aligned")
     assert run(monkeypatch, capsys, "search", gallery, photo, "--aligned", "--shortlist", "9") == whole
+
+
+def test_an_encrypted_gallery(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, people: Path
+) -> None:
+    """Every command takes its key from a file or from the environment, and says in one line what is wrong with it."""
+    pytest.importorskip("cryptography", reason="needs the extra 'encrypt'")
+    monkeypatch.delenv("WHYFACE_KEY", raising=False)
+    gallery, photo = str(tmp_path / "g"), str(people / "bob" / "2.png")
+    key, other = tmp_path / "key", tmp_path / "other"
+    key.write_text("12" * 32 + "\n")
+    other.write_text("34" * 32)
+    with_key = ("--key", str(key))
+    enroll = ("enroll", gallery, str(people), "--aligned", "--model", FAST_MODEL)
+    assert run(monkeypatch, capsys, *enroll, *with_key)[::2] == (0, "")
+    commands = [
+        enroll,
+        ("search", gallery, photo, "--aligned"),
+        ("add", gallery, "bob", photo, "--aligned"),
+        ("info", gallery, "--check"),
+        ("sync", gallery, str(people), "--aligned", "--accept-poor"),
+        ("repair", gallery),
+        ("remove", gallery, "ann"),
+        ("copy", gallery, str(tmp_path / "copy")),
+    ]
+    for command in commands:
+        for wrong, message in (((), "encrypted; give its key"), (("--key", str(other)), "not the key")):
+            code, out, err = run(monkeypatch, capsys, *command, *wrong)
+            assert (code, out, err.count("\n")) == (2, "", 1), command
+            assert message in err
+        code, _, err = run(monkeypatch, capsys, *command, *with_key)
+        assert (code, err) == (0, ""), command
+    monkeypatch.setenv("WHYFACE_KEY", "12" * 32)
+    code, out, _ = run(monkeypatch, capsys, "info", gallery, "--people")
+    assert code == 0
+    assert "encrypted on disk" in out
+    assert out.splitlines()[-1].split() == ["2", "bob"]
+    code, out, err = run(monkeypatch, capsys, "index", gallery)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "encrypted, and this file would not be" in err
+    assert run(monkeypatch, capsys, "copy", gallery, str(tmp_path / "plain"), "--plain")[0] == 0
+    assert "encrypted" not in run(monkeypatch, capsys, "info", str(tmp_path / "plain"))[1]
+    code, _, err = run(monkeypatch, capsys, "info", str(tmp_path / "plain"), *with_key)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "not encrypted, but a key was given" in err
+    code, _, err = run(monkeypatch, capsys, "copy", gallery, str(tmp_path / "x"), "--plain", "--new-key", str(other))
+    assert (code, err) == (2, "whyface: give either --plain or --new-key\n")
+
+
+def test_identify_in_an_encrypted_gallery(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("cryptography", reason="needs the extra 'encrypt'")
+    for name in ("obama", "biden"):
+        (tmp_path / "people" / name).mkdir(parents=True)
+        shutil.copy(demo_photo(f"{name}-portrait.jpg"), tmp_path / "people" / name / "1.jpg")
+    gallery = str(tmp_path / "g")
+    monkeypatch.setenv("WHYFACE_KEY", "ab" * 32)
+    fast = ("--model", FAST_MODEL)
+    assert run_whyface(monkeypatch, capsys, "gallery", "enroll", gallery, str(tmp_path / "people"), *fast)[0] == 0
+    asked = ("identify", str(demo_photo("obama-speech.jpg")), "--gallery", gallery)
+    code, out, err = run_whyface(monkeypatch, capsys, *asked)
+    assert (code, err) == (0, "")
+    assert out.startswith("obama")
+    monkeypatch.delenv("WHYFACE_KEY")
+    assert_refused(monkeypatch, capsys, "encrypted; give its key", *asked)

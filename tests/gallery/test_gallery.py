@@ -319,7 +319,7 @@ def test_no_gallery(tmp_path: Path) -> None:
 
 
 def test_a_gallery_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OutputError("full")
 
     monkeypatch.setattr(NameTable, "create", full)

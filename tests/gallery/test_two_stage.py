@@ -14,9 +14,8 @@ from helpers.gallery_models import faces, tiny_xcos
 from whyface.errors import DataError, InputError
 from whyface.gallery.feature_file import HEADER
 from whyface.gallery.gallery import Gallery
+from whyface.gallery.name_rebuild import ABOUT_NAME, INDEX_NAME
 from whyface.gallery.shortlist import (
-    ABOUT_NAME,
-    INDEX_NAME,
     Recipe,
     build_shortlist,
     open_shortlist,

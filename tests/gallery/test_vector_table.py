@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.command_line import run_whyface
@@ -60,6 +61,25 @@ def test_faces_added_since_are_compared_too(tmp_path: Path) -> None:
         table = open_vector_table(gallery, tmp_path / "db")
         ((best,),) = search_shortlist(gallery, table, late, 1, size=5)
         assert (table.count, best.record) == (COUNT, COUNT)
+
+
+def test_writing_it_again_leaves_nothing_of_removed_faces(tmp_path: Path) -> None:
+    """LanceDB keeps former versions of a table unless it is told not to."""
+    pytest.importorskip("lancedb", reason="needs the extra lancedb")
+
+    def holds(trace: bytes) -> bool:
+        return any(trace in file.read_bytes() for file in (tmp_path / "db").rglob("*") if file.is_file())
+
+    with filled(tmp_path / "g") as gallery:
+        record = gallery.records[7]
+        numbers = (record["unit"] * record["unit_scale"]).astype(np.float32)[100:108].tobytes()
+        write_vector_table(gallery, tmp_path / "db")
+        assert holds(numbers)
+        gallery.remove(7)
+        write_vector_table(gallery, tmp_path / "db")
+        assert not holds(numbers)
+        probes = gallery.features(faces(3, seed=9))
+        assert len(search_shortlist(gallery, open_vector_table(gallery, tmp_path / "db"), probes, 2, size=9)) == 3
 
 
 def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:

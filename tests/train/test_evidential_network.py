@@ -14,9 +14,9 @@ from PIL import Image
 from helpers.command_line import assert_refused, run_whyface
 from helpers.face_folders import write_config, write_faces
 from whyface.errors import InputError
+from whyface.gallery.name_rebuild import HEAD_NAME
 from whyface.identify import uncertainty_words
 from whyface.identify.evidential import EXP_LIMIT, EvidentialHead, evidence, load_evidential_head
-from whyface.identify.gallery_people import HEAD_NAME
 from whyface.identify.uncertainty_words import word_masks
 from whyface.models.own_network import demo_crops
 from whyface.train.config import LossConfig, NetworkConfig, read_config

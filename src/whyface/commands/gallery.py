@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whyface.commands.gallery_index import Database, index
-from whyface.commands.options import AcceptPoor, Attention, Device, ModelFolder, NetworkOptions, Threads, takes_model
+from whyface.commands.gallery_files import Database, copy, index, info, remove, repair
+from whyface.commands.options import (
+    AcceptPoor,
+    AsJson,
+    Attention,
+    Device,
+    GalleryKey,
+    GalleryPath,
+    ModelFolder,
+    NetworkOptions,
+    Threads,
+    count_of,
+    takes_model,
+)
 from whyface.commands.verify import UNDECIDED
 from whyface.errors import DataError, InputError
 
@@ -24,7 +36,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Enroll people in a gallery on disk and search among them.", no_args_is_help=True)
 
-GalleryPath = Annotated[Path, typer.Argument(help="Folder of the gallery.", show_default=False)]
 Aligned = Annotated[bool, typer.Option("--aligned", help="The pictures are aligned 112 x 112 crops.")]
 OtherModel = Annotated[
     str | None,
@@ -32,7 +43,6 @@ OtherModel = Annotated[
         help="New path of the gallery's model, if it was moved; it must be the same model.", show_default=False
     ),
 ]
-UNREADABLE: Final = "(unreadable)"  # a name or a source that is damaged
 
 
 class Bits(StrEnum):
@@ -52,8 +62,6 @@ FaceIndex = Annotated[int, typer.Option(min=0, help="Index of the face in a phot
 
 KeepPoor = Annotated[bool, typer.Option("--accept-poor", help="Add also faces that are too poor to be recognised by.")]
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
 
 @app.command()
 @takes_model
@@ -67,12 +75,16 @@ def enroll(
     doubts: Annotated[bool, typer.Option(help="Search for people enrolled under two names.")] = True,
     accept_poor: KeepPoor = False,
     as_json: AsJson = False,
+    key: GalleryKey = None,
 ) -> None:
-    """Enroll everybody in a folder; create the gallery if it does not exist. Run it again to add new pictures."""
+    """Enroll everybody in a folder; create the gallery if it does not exist. Run it again to add new pictures.
+
+    With a key, a new gallery is encrypted on disk (whyface[encrypt]).
+    """
     from whyface.faces.pictures import open_pictures  # noqa: PLC0415 - start fast
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.gallery.enroll import enroll_folder, people_of  # noqa: PLC0415
-    from whyface.gallery.opening import open_or_create  # noqa: PLC0415
+    from whyface.gallery.opening import gallery_key, open_or_create  # noqa: PLC0415
 
     if not folder.exists():
         raise InputError(f"{folder}: no such folder or tar file")
@@ -90,6 +102,7 @@ def enroll(
         unchecked=options.unchecked,
         providers=options.device,
         threads=options.threads,
+        key=gallery_key(gallery, key),
     )
     with opened, progress_bar("enrolling pictures") as progress:
         report = enroll_folder(
@@ -123,13 +136,14 @@ def add(
     model_dir: ModelFolder = None,
     device: Device = "cpu",
     threads: Threads = None,
+    key: GalleryKey = None,
 ) -> None:
     """Add photos of one person to an existing gallery, and warn about similar people with another name."""
     from whyface.explain.trust import doubt_about_face  # noqa: PLC0415 - start fast
     from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.gallery.enroll import EnrolReport, enroll_faces  # noqa: PLC0415
-    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415
 
     faces = [load_face(photo, aligned=aligned, index=face, threads=threads) for photo in photos]
     poor = {} if accept_poor else {one.source: fault for one in faces if (fault := doubt_about_face(one)) is not None}
@@ -139,35 +153,22 @@ def add(
         raise DataError(f"{source}: {reason}; give better photos, or --accept-poor to add it all the same")
     batch = stack_faces(good)
     with open_for_search(
-        gallery, writable=True, model=model, directory=model_dir, threads=threads, providers=device
+        gallery,
+        writable=True,
+        model=model,
+        directory=model_dir,
+        threads=threads,
+        providers=device,
+        key=gallery_key(gallery, key),
     ) as opened:
         report = EnrolReport(refused=poor)
         enroll_faces(opened, list(batch), [name] * len(batch), [one.source for one in good], report)
-        typer.echo(f"{name}: added {_count(report.added, 'face')}, {_count(opened.names()[name], 'face')} in all")
+        typer.echo(f"{name}: added {count_of(report.added, 'face')}, {count_of(opened.names()[name], 'face')} in all")
         for line in filter(None, map(describe_choice, faces)):
             typer.echo(line)
         _print_skipped(report)
         _print_refused(report)
         _print_doubts(report.doubts)
-
-
-@app.command()
-def remove(
-    gallery: GalleryPath,
-    name: Annotated[str | None, typer.Argument(help="The person.", show_default=False)] = None,
-    record: Annotated[
-        int | None, typer.Option(help="Remove only the face with this record number.", show_default=False)
-    ] = None,
-) -> None:
-    """Remove a person, or one face."""
-    from whyface.gallery.gallery import Gallery  # noqa: PLC0415 - start fast
-
-    who = record if name is None else name
-    if who is None or (name is not None and record is not None):
-        raise InputError("give either a name or --record NUMBER to remove")
-    with Gallery.open(gallery, writable=True) as opened:
-        rows = opened.remove(who)
-        typer.echo(f"removed {_count(len(rows), 'face')} of {rows[0].name}; {_count(len(opened), 'face')} left")
 
 
 @app.command()
@@ -196,6 +197,7 @@ def search(
     model_dir: ModelFolder = None,
     device: Device = "cpu",
     threads: Threads = None,
+    key: GalleryKey = None,
 ) -> None:
     """Find the most similar people, each with the reasons; exact, unless --shortlist is given.
 
@@ -205,7 +207,7 @@ def search(
     from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415
     from whyface.gallery.search import with_cells  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
@@ -218,7 +220,10 @@ def search(
     if database is not None and shortlist is None:
         raise InputError("--database gives a shortlist; say how many faces to compare exactly, such as --shortlist 100")
     batch = stack_faces([probe])
-    with open_for_search(gallery, model=model, directory=model_dir, threads=threads, providers=device) as opened:
+    secret = gallery_key(gallery, key)
+    with open_for_search(
+        gallery, model=model, directory=model_dir, threads=threads, providers=device, key=secret
+    ) as opened:
         kind = None if attention is None else attention_kind(attention.value)
         if shortlist is None:
             features = opened.features(batch)
@@ -252,69 +257,20 @@ def search(
             if doubt is not None:
                 typer.echo(f"Accepted as asked, although {doubt}: poor faces resemble anybody's")
             if opened.damaged:
-                typer.echo(f"Left out: {_count(len(opened.damaged), 'damaged record')} (whyface gallery info --check)")
+                typer.echo(
+                    f"Left out: {count_of(len(opened.damaged), 'damaged record')} (whyface gallery info --check)"
+                )
 
 
-app.command()(index)
-
-
-@app.command()
-def repair(gallery: GalleryPath) -> None:
-    """Rewrite the table of names, with checksums. Faces with damaged names or features are dropped and listed."""
-    from whyface.gallery.name_rebuild import repair_gallery  # noqa: PLC0415 - start fast
-
-    dropped = repair_gallery(gallery)
-    for row in dropped:
-        typer.echo(f"dropped: record {row.record}, {row.name or UNREADABLE}, {row.source or UNREADABLE}")
-    typer.echo(f"{gallery}: repaired, {_count(len(dropped), 'face')} dropped")
-
-
-@app.command()
-def info(
-    gallery: GalleryPath,
-    check: Annotated[
-        bool, typer.Option("--check", help="Read all records and names and verify their checksums.")
-    ] = False,
-    people: Annotated[bool, typer.Option("--people", help="List all people.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show the contents, model and integrity of a gallery. Exit status 1 if something is damaged."""
-    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.gallery.gallery import Gallery  # noqa: PLC0415
-
-    with Gallery.open(gallery) as opened, progress_bar("checking records") as progress:
-        names = opened.names()
-        damaged = sorted(opened.check(progress) if check else opened.damaged)
-        layout = opened.layout
-        document: dict[str, Any] = {
-            "faces": len(opened),
-            "people": len(names),
-            "removed": len(opened.removed),
-            "damaged": [_damaged(opened, number) for number in damaged],
-            "names_damage": list(opened.names_damage),
-            "names_have_checksums": opened.names_table.checked,
-            "checked": check,
-            "model": layout.model,
-            "sha256": dict(layout.sha256),
-            "kind": layout.kind,
-            "shape": list(layout.shape),
-            "storage": layout.storage,
-            "bytes_per_face": layout.record.itemsize,
-        }
-    if as_json:
-        typer.echo(json.dumps({**document, "names": names}, indent=2, ensure_ascii=False))
-    else:
-        _print_info(document, gallery)
-        for name, count in names.items() if people else ():
-            typer.echo(f"{count:6d}  {name}")
-    raise typer.Exit(1 if damaged or document["names_damage"] else 0)
+for command in (index, remove, repair, info, copy):
+    app.command()(command)
 
 
 def print_report(report: EnrolReport) -> None:
     """Print what an enrolment did."""
     from whyface.files.photo_folder import describe_passed_over  # noqa: PLC0415 - start fast
 
-    typer.echo(f"added {_count(report.added, 'face')}")
+    typer.echo(f"added {count_of(report.added, 'face')}")
     _print_skipped(report)
     for name, reason in report.failures.items():
         typer.echo(f"not used: {name}: {reason}")
@@ -330,7 +286,7 @@ def print_report(report: EnrolReport) -> None:
 
 def _print_skipped(report: EnrolReport) -> None:
     if report.skipped:
-        typer.echo(f"{_count(len(report.skipped), 'picture')} skipped: already in the gallery")
+        typer.echo(f"{count_of(len(report.skipped), 'picture')} skipped: already in the gallery")
 
 
 def _print_refused(report: EnrolReport) -> None:
@@ -351,29 +307,6 @@ def _print_candidates(found: Sequence[Candidate]) -> None:
         typer.echo(f"{place:3d}. {candidate.name:{width}s}  {candidate.score:7.4f}  {candidate.source}")
 
 
-def _print_info(document: Mapping[str, Any], gallery: Path) -> None:
-    typer.echo(f"{document['faces']} faces of {document['people']} people, {document['removed']} removed")
-    typer.echo(f"model {document['model']}, {document['kind']} {tuple(document['shape'])}")
-    typer.echo(f"stored as {document['storage']}, {document['bytes_per_face']} bytes per face")
-    for damaged in document["damaged"]:
-        name, source = (damaged[key] or UNREADABLE for key in ("name", "source"))
-        typer.echo(f"damaged: record {damaged['record']}, {name}, {source}; enroll it again")
-    for problem in document["names_damage"]:
-        typer.echo(f"damaged: the table of names ({problem}); run: whyface gallery repair {gallery}")
-    if not document["names_have_checksums"]:
-        typer.echo(
-            "names have no checksums: the gallery is of an earlier release. They get them when faces are added or"
-        )
-        typer.echo(f"removed, or with: whyface gallery repair {gallery}")
-    elif document["checked"] and not document["damaged"] and not document["names_damage"]:
-        typer.echo("all records are intact")
-
-
-def _damaged(gallery: Gallery, number: int) -> dict[str, Any]:
-    row = gallery.names_table.faces([number]).get(number)
-    return {"record": number, "name": row.name if row else None, "source": row.source if row else None}
-
-
 def _search_document(gallery: Gallery, probe: Face, doubt: str | None, found: Sequence[Candidate]) -> dict[str, Any]:
     from whyface.explain.verdict import software_versions  # noqa: PLC0415 - start fast
 
@@ -388,7 +321,3 @@ def _search_document(gallery: Gallery, probe: Face, doubt: str | None, found: Se
         "damaged": sorted(gallery.damaged),
         "versions": software_versions(),
     }
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

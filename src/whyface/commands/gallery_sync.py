@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from whyface.commands.gallery import Aligned, AsJson, GalleryPath, KeepPoor, OtherModel, print_report
-from whyface.commands.options import ModelFolder, Threads
+from whyface.commands.gallery import Aligned, KeepPoor, OtherModel, print_report
+from whyface.commands.options import AsJson, GalleryKey, GalleryPath, ModelFolder, Threads
 
 
 def sync(
@@ -24,13 +24,15 @@ def sync(
     model: OtherModel = None,
     model_dir: ModelFolder = None,
     threads: Threads = None,
+    key: GalleryKey = None,
 ) -> None:
     """Enroll what is new in the folder, and list photos that were replaced, moved or deleted since."""
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415
     from whyface.gallery.sync import sync_folder  # noqa: PLC0415
 
-    opened = open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads)
+    secret = gallery_key(gallery, key)
+    opened = open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads, key=secret)
     with opened, progress_bar("comparing pictures") as progress:
         report = sync_folder(
             opened,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from whyface.commands.options import AcceptPoor, Attention, Device, Figure, ModelFolder, Threads
+from whyface.commands.options import AcceptPoor, Attention, Device, Figure, GalleryKey, ModelFolder, Threads
 from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
 from whyface.errors import InputError, ModelError, WhyfaceError
 
@@ -112,12 +112,13 @@ def identify(
     model_dir: ModelFolder = None,
     device: Device = "cpu",
     threads: Threads = None,
+    key: GalleryKey = None,
 ) -> None:
     """Identify the person or all people in a photo, with reasons.
 
     Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input, 3 undecided.
     """
-    from whyface.gallery.opening import open_for_search  # noqa: PLC0415 - start fast
+    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415 - start fast
     from whyface.identify.gallery_people import threshold_for  # noqa: PLC0415
     from whyface.identify.group import identify_group  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
@@ -127,7 +128,10 @@ def identify(
     if photo is None and not fit:
         raise InputError("give a photo, or --fit to only fit the gallery's uncertainty")
     _check_figures(figure, words_figure, words=words)
-    with open_for_search(gallery, model=model, directory=model_dir, threads=threads, providers=device) as opened:
+    secret = gallery_key(gallery, key)
+    with open_for_search(
+        gallery, model=model, directory=model_dir, threads=threads, providers=device, key=secret
+    ) as opened:
         if fit:
             _fit(opened, loss, divergence, quiet=as_json)
         if photo is None:

@@ -122,6 +122,16 @@ Unchecked = Annotated[
     bool, typer.Option("--unchecked", help="Your own network: do not try it on the demo photos first.")
 ]
 
+GalleryPath = Annotated[Path, typer.Argument(help="Folder of the gallery.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+GalleryKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        help="File with the key of an encrypted gallery, 64 hexadecimal digits; else the variable WHYFACE_KEY.",
+        show_default=False,
+    ),
+]
 AcceptPoor = Annotated[
     bool,
     typer.Option(
@@ -355,3 +365,8 @@ def takes_model(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def count_of(number: int, what: str) -> str:
+    """Return a number of things, in the plural unless it is one."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

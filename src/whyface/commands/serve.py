@@ -50,7 +50,7 @@ def serve(
     except ImportError as error:
         raise ModelError(f"serve needs {error.name}: pip install 'whyface[serve]'") from error
     from whyface.commands.verify import import_matplotlib  # noqa: PLC0415
-    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415
     from whyface.onnx_runtime import usable_cores  # noqa: PLC0415
     from whyface.service.answers import Answers, bounded_detector  # noqa: PLC0415
     from whyface.service.limits import Limits  # noqa: PLC0415
@@ -71,7 +71,10 @@ def serve(
     folders = dict(_named(text) for text in gallery or ())
     verifier = options.verifier(threads=options.threads or 1)
     verifier.detector = bounded_detector(limits)
-    opened = {name: open_for_search(folder, writable=writable, threads=1) for name, folder in folders.items()}
+    opened = {
+        name: open_for_search(folder, writable=writable, threads=1, key=gallery_key(folder, None))
+        for name, folder in folders.items()
+    }
     try:
         app = create_app(Answers(verifier, limits, opened), key=key, writable=writable, page=page)
         typer.echo(f"http://{host}:{port}  {'with a key' if key else 'without a key'}; Ctrl-C stops it")

@@ -80,8 +80,8 @@ def uncertainty(
 def _of_run(run: Path) -> tuple[EvidentialHead, Features, tuple[int, int] | None]:
     """Return the head of a run, the function from faces to its input, and the places of the grid, if it has one."""
     from whyface.files.integrity import sha256_of  # noqa: PLC0415
+    from whyface.gallery.name_rebuild import HEAD_NAME  # noqa: PLC0415
     from whyface.identify.evidential import load_evidential_head  # noqa: PLC0415 - start fast
-    from whyface.identify.gallery_people import HEAD_NAME  # noqa: PLC0415
 
     try:
         from whyface.train.run_files import BEST, load_trained, run_features  # noqa: PLC0415 - imports torch

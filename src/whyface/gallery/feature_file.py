@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import struct
+import threading
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, OutputError
 from whyface.files.guarded import parse_json
+from whyface.gallery.encryption import OVERHEAD, Cipher, cipher_of, new_cipher
 
 LOCK_NAME: Final = "writer.lock"
 
@@ -47,8 +49,9 @@ def require_gallery(path: Path) -> None:
 
 
 MAGIC: Final = b"WHYFACE\x01"
-VERSIONS: Final = (1, 2)
-"""The formats that are read. The second has weighed grids and 8-bit storage; a file gets the first that can hold it."""
+VERSIONS: Final = (1, 2, 3)
+"""The formats that are read. The second has weighed grids and 8-bit storage, the third is encrypted; a file gets the
+first that can hold it."""
 HEADER: Final = 4096
 
 _ALIGNMENT: Final = 64
@@ -85,6 +88,8 @@ class Layout:
     weighed
         Whether the vectors of the places are as long as the face says that the places are worth
         (:mod:`whyface.xcos.grid`); the terms are these lengths.
+    seal
+        For an encrypted gallery, its salt and the mark of its key (:mod:`whyface.gallery.encryption`).
     """
 
     kind: Kind
@@ -94,6 +99,7 @@ class Layout:
     terms: int = 0
     storage: Storage = "int16"
     weighed: bool = False
+    seal: str = ""
 
     def __post_init__(self) -> None:
         if self.storage not in _NUMBERS:
@@ -112,7 +118,12 @@ class Layout:
     @property
     def version(self) -> int:
         """The first format that can hold these records."""
-        return 2 if self.weighed or self.storage == "int8" else 1
+        return 3 if self.seal else 2 if self.weighed or self.storage == "int8" else 1
+
+    @property
+    def stride(self) -> int:
+        """Bytes of a record in the file."""
+        return self.record.itemsize + (OVERHEAD if self.seal else 0)
 
     @property
     def record(self) -> np.dtype[Any]:
@@ -138,12 +149,17 @@ class Layout:
             }
         )
 
+    def about(self) -> bytes:
+        """Return the layout as JSON."""
+        document = {"version": self.version, **asdict(self), "sha256": dict(self.sha256)}
+        for key, since in (("weighed", 2), ("seal", 3)):
+            if self.version < since:
+                del document[key]
+        return json.dumps(document, sort_keys=True).encode()
+
     def header(self) -> bytes:
         """Return the header as bytes."""
-        document = {"version": self.version, **asdict(self), "sha256": dict(self.sha256)}
-        if self.version == 1:
-            del document["weighed"]
-        text = json.dumps(document, sort_keys=True).encode()
+        text = self.about()
         if len(text) > HEADER - _PREFIX.size:
             raise InputError(f"the model's name {self.model[:40]!r} is too long for a gallery's header")
         return (_PREFIX.pack(MAGIC, zlib.crc32(text), len(text)) + text).ljust(HEADER, b"\0")
@@ -170,6 +186,14 @@ def read_header(data: bytes, source: str) -> Layout:
             f"{source}: written in format {version}, this release reads up to {VERSIONS[-1]}; update whyface"
         )
     return Layout(**{**document, "shape": tuple(document["shape"])})
+
+
+def blank_record(layout: Layout, number: int) -> NDArray[Any]:
+    """Return what takes the place of an erased face: an intact record of this number without features, (1,)."""
+    record = np.zeros(1, layout.record)
+    record["number"] = number
+    record["crc"] = checksum(record[0])
+    return record
 
 
 def make_records(
@@ -239,28 +263,36 @@ FILE_NAME: Final = "features.bin"
 class FeatureFile:
     """Records of one layout in a file.
 
-    Raise DataError if it is missing or not a feature file.
+    Raise DataError if it is missing or not a feature file, and InputError if it is encrypted and this is not its key.
 
     Parameters
     ----------
     path
         The file.
+    key
+        The key of an encrypted gallery. Its records are decrypted into memory; others are mapped.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: bytes | None = None) -> None:
         self.path = path
         try:
             with path.open("rb") as file:
                 self.layout = read_header(file.read(HEADER), str(path))
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); is this a gallery?") from error
+        self.cipher = cipher_of(self.layout.seal, key, replace(self.layout, seal="").about(), path.parent)
+        self._opening = threading.Lock()
+        self._opened, self._plain = 0, np.zeros((0, self.layout.record.itemsize), np.uint8)
 
     @classmethod
-    def create(cls, path: Path, layout: Layout) -> FeatureFile:
-        """Write a file with a header and no records; it must not exist.
+    def create(cls, path: Path, layout: Layout, key: bytes | None = None) -> FeatureFile:
+        """Write a file with a header and no records; it must not exist. It is encrypted if there is a key.
 
         Raise OutputError if it exists or cannot be written.
         """
+        layout = replace(layout, seal="")
+        if key is not None:
+            layout = replace(layout, seal=new_cipher(key, layout.about()).seal)
         try:
             with path.open("xb") as file:
                 file.write(layout.header())
@@ -268,7 +300,7 @@ class FeatureFile:
                 os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-        return cls(path)
+        return cls(path, key)
 
     def append(self, start: int, records: NDArray[Any]) -> None:
         """Write records after the first ``start``; return once they are on disk.
@@ -276,13 +308,13 @@ class FeatureFile:
         Raise OutputError if they cannot be written, for example because the disk is full. Existing records stay
         unchanged.
         """
-        offset = HEADER + start * self.layout.record.itemsize
+        offset = HEADER + start * self.layout.stride
         try:
             with self.path.open("r+b", buffering=0) as file:
                 try:
                     file.truncate(offset)
                     file.seek(offset)
-                    _write_all(file, records.tobytes())
+                    _write_all(file, self._stored(start, records))
                     os.fsync(file.fileno())
                 except OSError:
                     file.truncate(offset)
@@ -292,16 +324,65 @@ class FeatureFile:
                 f"{self.path}: cannot be written ({error.strerror}); nothing was added, what was there is unharmed"
             ) from error
 
+    def erase(self, numbers: Iterable[int]) -> None:
+        """Overwrite records where they are with blank ones; return once that is on disk.
+
+        Raise OutputError if they cannot be written.
+        """
+        available = self.available()
+        there = [number for number in numbers if number < available]
+        try:
+            with self.path.open("r+b", buffering=0) as file:
+                for number in there:
+                    blank = blank_record(self.layout, number)
+                    file.seek(HEADER + number * self.layout.stride)
+                    _write_all(file, self._stored(number, blank))
+                    with self._opening:
+                        self._plain[number : number + 1] = blank.view(np.uint8)
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OutputError(f"{self.path}: removed faces cannot be erased ({error.strerror})") from error
+
     def available(self) -> int:
         """Return the number of complete records in the file."""
-        return max(0, (self.path.stat().st_size - HEADER) // self.layout.record.itemsize)
+        return max(0, (self.path.stat().st_size - HEADER) // self.layout.stride)
 
     def records(self, count: int) -> NDArray[Any]:
-        """Map the first ``count`` records read-only, or fewer if the file is shorter."""
+        """Return the first ``count`` records read-only, or fewer if the file is shorter.
+
+        They are mapped, or decrypted into memory, once. An encrypted record that was changed is not intact.
+        """
         count = min(count, self.available())
         if count == 0:
             return np.zeros(0, self.layout.record)
-        return np.memmap(self.path, self.layout.record, mode="r", offset=HEADER, shape=(count,))
+        if self.cipher is None:
+            return np.memmap(self.path, self.layout.record, mode="r", offset=HEADER, shape=(count,))
+        with self._opening:
+            if count > self._opened:
+                self._decrypt(self.cipher, count)
+            records: NDArray[Any] = self._plain[:count].view(self.layout.record)[:, 0]
+        records.flags.writeable = False
+        return records
+
+    def _stored(self, start: int, records: NDArray[Any]) -> bytes:
+        if self.cipher is None:
+            return records.tobytes()
+        lock = self.cipher.lock
+        return b"".join(lock(record.tobytes(), b"face %d" % number) for number, record in enumerate(records, start))
+
+    def _decrypt(self, cipher: Cipher, count: int) -> None:
+        if count > len(self._plain):
+            # Room for more, so that adding faces does not copy all of them each time.
+            larger = np.zeros((max(count, 2 * self._opened), self._plain.shape[1]), np.uint8)
+            larger[: self._opened] = self._plain[: self._opened]
+            self._plain = larger
+        with self.path.open("rb") as file:
+            file.seek(HEADER + self._opened * self.layout.stride)
+            for number in range(self._opened, count):
+                plain = cipher.unlock(file.read(self.layout.stride), b"face %d" % number)
+                # Left as zeros, whose checksum is wrong, where the record was changed.
+                self._plain[number] = 0 if plain is None else np.frombuffer(plain, np.uint8)
+        self._opened = count
 
 
 def _write_all(file: Any, data: bytes) -> None:

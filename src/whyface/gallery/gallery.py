@@ -7,7 +7,7 @@ import os
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import DataError, InputError, ModelError, OutputError
+from whyface.errors import DataError, InputError, OutputError
 from whyface.files.integrity import folder_at_once, remove_leftovers
 from whyface.files.photo_folder import is_text
 from whyface.files.progress import ProgressCallback
@@ -41,7 +41,7 @@ class Gallery:
     Threads may share a gallery. After a fork, the child can search but not write: it does not hold the lock.
     """
 
-    def __init__(self, path: Path, model: GalleryFeatures | None, *, writable: bool) -> None:
+    def __init__(self, path: Path, model: GalleryFeatures | None, *, writable: bool, key: bytes | None = None) -> None:
         self.path = path
         self._model = model
         self._process = os.getpid()
@@ -51,8 +51,9 @@ class Gallery:
         self.names_damage: tuple[str, ...] = ()
         """Damage to the table of names that concerns no single record, as :meth:`check` found it."""
         try:
-            self.file = FeatureFile(path / feature_file.FILE_NAME)
-            self.names_table = NameTable(path / name_table.FILE_NAME, writable=writable)
+            self.file = FeatureFile(path / feature_file.FILE_NAME, key)
+            table = path / name_table.FILE_NAME
+            self.names_table = NameTable(table, writable=writable, cipher=self.file.cipher)
         except BaseException:
             self._release()
             raise
@@ -61,8 +62,10 @@ class Gallery:
                 remove_leftovers(path, age=0)
                 if not self.names_table.checked:
                     name_rebuild.give_checksums(self.names_table, self.file)
+                if self.names_table.to_erase():
+                    name_rebuild.erase_removed(self.names_table, self.file)
             if model is not None:
-                _check_model(self.file.layout, model, path)
+                model.require(self.file.layout, path)
             self.refresh()
         except BaseException:
             self.close()
@@ -76,6 +79,7 @@ class Gallery:
         *,
         storage: Storage = "int16",
         sha256: Mapping[str, str] | None = None,
+        key: bytes | None = None,
     ) -> Gallery:
         """Create an empty gallery in a folder that must not exist, and open it for writing.
 
@@ -89,6 +93,8 @@ class Gallery:
             ``"int16"`` needs half the bytes of ``"float32"`` and changes scores by less than about 1e-5.
         sha256
             SHA-256 of the model's files by role.
+        key
+            32 bytes, to encrypt it with (:func:`whyface.gallery.encryption.read_key`).
 
         Raises
         ------
@@ -103,11 +109,11 @@ class Gallery:
             raise OutputError(f"{path}: already exists; add to it, or choose another name")
         try:
             with folder_at_once(path) as folder:
-                FeatureFile.create(folder / feature_file.FILE_NAME, layout)
-                NameTable.create(folder / name_table.FILE_NAME).close()
+                file = FeatureFile.create(folder / feature_file.FILE_NAME, layout, key)
+                NameTable.create(folder / name_table.FILE_NAME, cipher=file.cipher).close()
         except OSError as error:
             raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
-        return cls(path, features, writable=True)
+        return cls(path, features, writable=True, key=key)
 
     @classmethod
     def open(
@@ -117,6 +123,7 @@ class Gallery:
         *,
         writable: bool = False,
         sha256: Mapping[str, str] | None = None,
+        key: bytes | None = None,
     ) -> Gallery:
         """Open a gallery.
 
@@ -128,8 +135,8 @@ class Gallery:
             The model that it was created with; not needed to list or remove.
         writable
             Whether to open it for changes; only one process can.
-        sha256
-            SHA-256 of the model's files by role, as for :meth:`create`.
+        sha256, key
+            As for :meth:`create`. An encrypted gallery is decrypted into memory; others are mapped.
 
         Raises
         ------
@@ -137,12 +144,15 @@ class Gallery:
             If there is no gallery, or its header is damaged.
         ModelError
             If it was created with another model.
+        InputError
+            If it is encrypted and this is not its key.
         OutputError
             If it is opened for writing but cannot be written, or another process is writing.
         """
         path = Path(path)
         require_gallery(path)
-        return cls(path, None if model is None else GalleryFeatures(model, sha256=sha256), writable=writable)
+        features = None if model is None else GalleryFeatures(model, sha256=sha256)
+        return cls(path, features, writable=writable, key=key)
 
     @property
     def layout(self) -> Layout:
@@ -269,13 +279,18 @@ class Gallery:
             self.damaged |= damaged
         return range(start, start + count)
 
-    def remove(self, who: str | int) -> list[FaceRow]:
-        """Remove a person, by name, or one face, by its record number; the space is not freed.
+    def remove(self, who: str | int | Collection[int]) -> list[FaceRow]:
+        """Remove a person, by name, or faces, by record number, and erase them from the folder's files.
+
+        Names, sources and features are overwritten, and what was computed from all faces is deleted: the index for
+        shortlists, and the uncertainty. Return the rows as they were.
 
         Raises
         ------
         InputError
             If there is no such person or record.
+        OutputError
+            If it cannot be written. Faces that are removed but not yet erased, the next writer erases.
         """
         self._require_writer()
         with self._changes:
@@ -283,13 +298,16 @@ class Gallery:
                 # All rows are read: an index may be damaged, and none of a person's faces may stay.
                 rows = [row for row in self._whole_rows() if one_spelling(row.name) == one_spelling(who)]
             else:
-                rows = [row for row in self.names_table.faces([who]).values() if row.removed is None]
+                numbers = [who] if isinstance(who, int) else who
+                rows = [row for row in self.names_table.faces(numbers).values() if row.removed is None]
             if not rows:
                 raise InputError(
                     f"{self.path}: nobody and no face {who!r} here; whyface gallery info --people lists them"
                 )
-            self.names_table.remove([row.record for row in rows])
-            self.removed |= {row.record for row in rows}
+            gone = [row.record for row in rows]
+            self.names_table.remove(gone)
+            self.removed |= set(gone)
+            name_rebuild.erase_removed(self.names_table, self.file, gone)
         return rows
 
     def search(
@@ -373,20 +391,3 @@ def one_spelling(name: str) -> str:
 def pixel_digest(face: NDArray[np.uint8]) -> str:
     """Return the SHA-256 of a face's pixels, independent of its file."""
     return hashlib.sha256(np.ascontiguousarray(face).tobytes()).hexdigest()
-
-
-def _check_model(layout: Layout, model: GalleryFeatures, path: Path) -> None:
-    if dict(layout.sha256) != dict(model.sha256):
-        raise ModelError(
-            f"{path}: made with model {layout.model!r} ({_short(layout.sha256)}), not with {model.embedder.name!r} "
-            f"({_short(model.sha256)}); features of different models do not compare"
-        )
-    if layout.weighed != model.weighed:
-        raise ModelError(
-            f"{path}: its records hold {'weighed' if layout.weighed else 'plain'} grids, those of the model are "
-            f"{'weighed' if model.weighed else 'plain'}; enroll the photos again with this model"
-        )
-
-
-def _short(hashes: Mapping[str, str]) -> str:
-    return ", ".join(f"{role} {digest[:12]}" for role, digest in sorted(hashes.items()))

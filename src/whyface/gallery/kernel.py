@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -64,6 +65,19 @@ class GalleryFeatures:
             terms = int(np.prod(shape[1:]))
         return Layout(kind, self.embedder.name, self.sha256, shape, terms, storage, self.weighed)  # type: ignore[arg-type]
 
+    def require(self, layout: Layout, gallery: Path) -> None:
+        """Raise ModelError if a gallery's records are not of this model."""
+        if dict(layout.sha256) != dict(self.sha256):
+            raise ModelError(
+                f"{gallery}: made with model {layout.model!r} ({_short(layout.sha256)}), not with "
+                f"{self.embedder.name!r} ({_short(self.sha256)}); features of different models do not compare"
+            )
+        if layout.weighed != self.weighed:
+            raise ModelError(
+                f"{gallery}: its records hold {'weighed' if layout.weighed else 'plain'} grids, those of the model are "
+                f"{'weighed' if self.weighed else 'plain'}; enroll the photos again with this model"
+            )
+
     def records(self, layout: Layout, start: int, features: NDArray[np.float32]) -> NDArray[Any]:
         """Return N faces as records, numbered from ``start``; see :func:`whyface.gallery.feature_file.make_records`."""
         if self.weighed:
@@ -101,6 +115,10 @@ class GalleryFeatures:
     def default_kind(self) -> AttentionKind:
         """Learned attention where there is one, else uniform."""
         return "l" if "l" in self.kinds else "u"
+
+
+def _short(hashes: Mapping[str, str]) -> str:
+    return ", ".join(f"{role} {digest[:12]}" for role, digest in sorted(hashes.items()))
 
 
 BLOCK: Final = 384

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import sqlite3
 import threading
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from whyface.errors import DataError, InputError, OutputError
+from whyface.gallery.encryption import Cipher
 
 UNKNOWN: Final = -1
 """In place of the checksum of a feature record that was already damaged when the table got checksums."""
@@ -54,6 +57,31 @@ class FaceRow(NamedTuple):
         """Return the CRC-32 of the whole row."""
         texts = (self.name, self.source, self.digest, self.added, self.removed or "")
         return _crc(self.record, *(text.encode() for text in texts), self.feature)
+
+    def emptied(self, removed: str) -> FaceRow:
+        """Return the row that stays of a removed face: numbers and dates."""
+        return FaceRow(self.record, "", "", "", self.added, self.removed or removed, UNKNOWN)
+
+    def sealed(self, cipher: Cipher) -> FaceRow:
+        """Return the row as an encrypted gallery keeps it: texts and checksum sealed in place of the name."""
+        if not self.name:
+            return self
+        text = json.dumps([self.name, self.source, self.digest, self.feature]).encode()
+        # In steps of 64 bytes, so that the size does not give the name away.
+        sealed = cipher.lock(text.ljust(-(-len(text) // 64) * 64), b"name %d" % self.record)
+        return FaceRow(self.record, base64.b64encode(sealed).decode(), "", "", self.added, self.removed, UNKNOWN)
+
+    def opened(self, cipher: Cipher) -> FaceRow | None:
+        """Return the row that was sealed like this, or None if it was changed."""
+        try:
+            text = cipher.unlock(base64.b64decode(self.name, validate=True), b"name %d" % self.record)
+        except ValueError:
+            return None
+        if text is None:
+            return None
+        # Sealed by whyface, or it would not open.
+        name, source, digest, feature = json.loads(text)
+        return FaceRow(self.record, name, source, digest, self.added, self.removed, feature)
 
     def belongs_to(self, feature: int) -> bool:
         """Return whether a feature record with this CRC-32 can be this face's."""
@@ -236,6 +264,19 @@ class Database:
             except (sqlite3.Error, DamagedPagesError, *_BAD_SCHEMA) as error:
                 raise OutputError(f"{self.path}: cannot be written ({error}); nothing was changed") from error
 
+    def compact(self) -> None:
+        """Write the whole file anew, so that nothing is left of values that were changed.
+
+        Raise OutputError if it cannot be written.
+        """
+        with self._lock:
+            if self._process != os.getpid() or not self.writable or self._connection is None:
+                raise OutputError(f"{self.path}: not opened for changes in this process; open the gallery here")
+            try:
+                self._connection.execute("VACUUM")
+            except (sqlite3.Error, *_BAD_SCHEMA) as error:
+                raise OutputError(f"{self.path}: what was removed cannot be erased yet ({error})") from error
+
     def _open(self) -> None:
         self._process = os.getpid()
         self._connection = None
@@ -266,6 +307,8 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
         try:
             # An acknowledged face is on disk, not in a cache.
             db.execute("PRAGMA synchronous = FULL")
+            # Names that are erased shall not go into a temporary file elsewhere.
+            db.execute("PRAGMA temp_store = MEMORY")
         except (sqlite3.Error, *_BAD_SCHEMA):
             db.close()
             raise

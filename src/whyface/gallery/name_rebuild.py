@@ -1,4 +1,4 @@
-"""Rewrite a gallery's table of names: to add checksums, or to keep what is left of a damaged one."""
+"""Rewrite a gallery: to erase what was removed, to add checksums, or to keep what is left of damaged names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,41 @@ from whyface.gallery.feature_file import FeatureFile, intact, require_gallery, t
 from whyface.gallery.name_database import UNKNOWN, DamagedPagesError, FaceRow
 from whyface.gallery.name_table import NameTable
 
+INDEX_NAME: Final = "shortlist.faiss"
+ABOUT_NAME: Final = "shortlist.json"
+HEAD_NAME: Final = "uncertainty.safetensors"
+"""File of the evidential head that was fitted to the gallery's people."""
+
+DERIVED: Final = (ABOUT_NAME, INDEX_NAME, HEAD_NAME)
+"""Files that were computed from all faces. They hold something of each, so they go with any face."""
+
 _STRETCH: Final = 4096
+
+
+def erase_removed(table: NameTable, file: FeatureFile, numbers: Iterable[int] | None = None) -> None:
+    """Erase names, sources and features of removed faces from a gallery's folder.
+
+    Their records become blank where they are; the table of names is written anew; files that were computed from all
+    faces are deleted. The gallery is open for writing. If this is interrupted, the next writer does it again. Raise
+    OutputError if it cannot be written.
+
+    Parameters
+    ----------
+    numbers
+        The records to blank, already marked as removed; by default all that are.
+    """
+    removed = table.removed()
+    if numbers is None:
+        table.remove(removed)
+    file.erase(removed if numbers is None else numbers)
+    folder = file.path.parent
+    try:
+        for name in DERIVED:
+            (folder / name).unlink(missing_ok=True)
+        sync_folder(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: what was removed cannot be erased yet ({error.strerror})") from error
+    table.erase()
 
 
 def give_checksums(table: NameTable, file: FeatureFile) -> None:
@@ -39,20 +73,20 @@ def give_checksums(table: NameTable, file: FeatureFile) -> None:
     _put_in_place(table, tied)
 
 
-def repair_gallery(path: Path | str) -> list[FaceRow]:
+def repair_gallery(path: Path | str, *, key: bytes | None = None) -> list[FaceRow]:
     """Rewrite a gallery's table of names, with checksums.
 
-    All faces with an intact name and intact features stay. The others count as removed from now on. Return the faces
-    that were dropped, which can be enrolled again. The name is empty where the row is lost. Raise DataError if there is
-    no gallery, or nothing of its names can be read, and OutputError if the table cannot be written, or another process
-    is writing.
+    All faces with an intact name and intact features stay. The others are removed, and what is left of them erased.
+    Return the faces that were dropped, which can be enrolled again. The name is empty where the row is lost. Raise
+    DataError if there is no gallery, or nothing of its names can be read, OutputError if the table cannot be written,
+    or another process is writing, and InputError if it is encrypted and ``key`` is not its key.
     """
     path = Path(path)
     require_gallery(path)
     lock = take_lock(path)
     try:
-        file = FeatureFile(path / feature_file.FILE_NAME)
-        table = NameTable(path / name_table.FILE_NAME, writable=True)
+        file = FeatureFile(path / feature_file.FILE_NAME, key)
+        table = NameTable(path / name_table.FILE_NAME, writable=True, cipher=file.cipher)
         try:
             return _repair(table, file)
         finally:
@@ -75,10 +109,11 @@ def _repair(table: NameTable, file: FeatureFile) -> list[FaceRow]:
         whole = row is not None and crc is not None and row.belongs_to(crc)
         if not whole and found.removed is None:
             dropped.append(found)
-            found = found._replace(removed=now)
-        kept.append(found._replace(feature=UNKNOWN if crc is None else crc))
+        gone = not whole or found.removed is not None
+        kept.append(found.emptied(now) if gone else found._replace(feature=crc))
     # Faces without features need no row, and new faces may take their numbers.
     _put_in_place(table, kept[: file.available()])
+    erase_removed(table, file)
     return dropped
 
 
@@ -101,7 +136,7 @@ def _put_in_place(table: NameTable, rows: Iterable[FaceRow]) -> None:
         os.close(descriptor)
         new = Path(name)
         new.chmod(path.stat().st_mode & 0o777)
-        NameTable.create(new, rows).close()
+        NameTable.create(new, rows, cipher=table.cipher).close()
         new.replace(path)
         sync_folder(path.parent)
     except OSError as error:

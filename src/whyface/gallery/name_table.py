@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from whyface.errors import DataError, InputError, OutputError
+from whyface.gallery.encryption import Cipher
 from whyface.gallery.name_database import COLUMNS, DamagedPagesError, Database, FaceRow, Totals, whole_row
 
 FILE_NAME: Final = "names.sqlite"
@@ -47,6 +49,8 @@ _LEAST_ROW: Final = 32
 """Bytes that a row takes at least: the date alone has 25. It bounds how many rows a file can hold."""
 
 _STRETCH, _AT_ONCE = 4096, 256
+_TO_ERASE: Final = 1
+"""SQLite's ``application_id`` while bytes of removed faces may still be on disk."""
 
 
 class NameTable:
@@ -61,10 +65,15 @@ class NameTable:
         The database; it must exist.
     writable
         Whether to open it for changes.
+    cipher
+        That of an encrypted gallery.
     """
 
-    def __init__(self, path: Path, *, writable: bool = False) -> None:
+    def __init__(self, path: Path, *, writable: bool = False, cipher: Cipher | None = None) -> None:
         self.path = path
+        self.cipher = cipher
+        self._open_rows: dict[str, FaceRow | None] = {}
+        self._numbers: tuple[tuple[int, ...], dict[tuple[str, str], list[int]]] | None = None
         self.database = Database(path, writable=writable)
         self._read = self.database.read
         try:
@@ -74,7 +83,7 @@ class NameTable:
             raise
 
     @classmethod
-    def create(cls, path: Path, rows: Iterable[FaceRow] = ()) -> NameTable:
+    def create(cls, path: Path, rows: Iterable[FaceRow] = (), *, cipher: Cipher | None = None) -> NameTable:
         """Write a table of these rows, whose records are 0, 1, 2 and so on; none by default.
 
         Raise OutputError if it cannot be written.
@@ -85,9 +94,9 @@ class NameTable:
             db.close()
         except sqlite3.Error as error:
             raise OutputError(f"{path}: cannot be written ({error})") from error
-        table = cls(path, writable=True)
+        table = cls(path, writable=True, cipher=cipher)
         try:
-            table._insert(list(rows))
+            table.insert(list(rows))
         except BaseException:
             table.close()
             raise
@@ -134,7 +143,7 @@ class NameTable:
         """
         now = _now()
         numbers = range(start, start + len(faces))
-        self._insert(
+        self.insert(
             [
                 FaceRow(number, *face, now, None, int(crc))
                 for number, face, crc in zip(numbers, faces, features, strict=True)
@@ -142,20 +151,33 @@ class NameTable:
         )
 
     def remove(self, records: Sequence[int]) -> None:
-        """Mark records as removed; those already removed stay as they are.
+        """Mark records as removed and empty their rows; :meth:`erase` does the rest. Others stay as they are.
 
         Raise OutputError if it cannot be written; then nothing was changed.
         """
         now = _now()
         with self.database.changing() as db:
             totals = self._sound_totals()
-            before = [row for row in self.faces(records).values() if row.removed is None]
-            after = [row._replace(removed=now) for row in before]
+            before = [row for row in self._stored(records).values() if row.removed is None or row.name]
+            after = [row.emptied(now) for row in before]
             db.executemany(
-                "UPDATE faces SET removed = ?, checksum = ? WHERE record = ?",
-                [(row.removed, row.checksum(), row.record) for row in after],
+                "UPDATE faces SET name = '', source = '', digest = '', removed = ?, feature = ?, checksum = ? "
+                "WHERE record = ?",
+                [(row.removed, row.feature, row.checksum(), row.record) for row in after],
             )
             _write_totals(db, totals.plus(before, sign=-1).plus(after))
+            db.execute(f"PRAGMA application_id = {_TO_ERASE}")
+
+    def to_erase(self) -> bool:
+        """Return whether bytes of removed faces may still be on disk: of a run that was killed, or a former release."""
+        ((mark,),) = self._read("PRAGMA application_id")
+        return bool(mark) or bool(self._read("SELECT 1 FROM faces WHERE removed IS NOT NULL AND name <> '' LIMIT 1"))
+
+    def erase(self) -> None:
+        """Write the whole file anew, so that nothing is left of emptied rows. Raise OutputError if it cannot be."""
+        self.database.compact()
+        with self.database.changing() as db:
+            db.execute("PRAGMA application_id = 0")
 
     def removed(self) -> list[int]:
         """Return the removed records."""
@@ -171,6 +193,10 @@ class NameTable:
 
     def faces(self, records: Iterable[int]) -> dict[int, FaceRow]:
         """Look up records, including removed ones, without those whose row is missing or damaged."""
+        return {number: row for number, stored in self._stored(records).items() if (row := self._open(stored))}
+
+    def _stored(self, records: Iterable[int]) -> dict[int, FaceRow]:
+        """Look up records as they are in the file, where texts may be sealed."""
         wanted = [int(record) for record in records]
         found: dict[int, FaceRow] = {}
         for start in range(0, len(wanted), _AT_ONCE):
@@ -196,12 +222,15 @@ class NameTable:
 
     def scan(self, stop: int) -> Iterator[FaceRow | None]:
         """Yield the rows of the records 0 to ``stop`` - 1, in order; None where a row is missing or damaged."""
+        return map(self._open, self._scan_stored(stop))
+
+    def _scan_stored(self, stop: int) -> Iterator[FaceRow | None]:
         for start in range(0, stop, _STRETCH):
             end = min(start + _STRETCH, stop)
             try:
                 found = self._rows("record >= ? AND record < ?", start, end)
             except DamagedPagesError:
-                found = self.faces(range(start, end))
+                found = self._stored(range(start, end))
             yield from (found.get(record) for record in range(start, end))
 
     def problems(self) -> list[str]:
@@ -213,7 +242,7 @@ class NameTable:
         problems = [" ".join(line.split()) for line in lines if line != "ok"]
         if self.checked:
             count = self.count()
-            rows = [row for row in self.scan(count) if row is not None]
+            rows = [row for row in self._scan_stored(count) if row is not None]
             # Damaged rows are reported one by one; where there are none, the sums must fit.
             if len(rows) == count and Totals().plus(rows) != self._totals():
                 problems.append("the rows do not add up to the table's totals")
@@ -258,12 +287,41 @@ class NameTable:
     def _where(self, column: Literal["name", "digest"], text: str) -> list[FaceRow]:
         rows: Iterable[FaceRow | None]
         try:
-            rows = self._rows(f"{column} = ? AND removed IS NULL ORDER BY record", text).values()
+            if self.cipher is not None:
+                rows = self.faces(self._index().get((column, text), ())).values()
+            else:
+                rows = self._rows(f"{column} = ? AND removed IS NULL ORDER BY record", text).values()
         except DamagedPagesError:
             rows = self.scan(self.count())
         return [row for row in rows if row is not None and row.removed is None and getattr(row, column) == text]
 
-    def _insert(self, rows: Sequence[FaceRow]) -> None:
+    def _index(self) -> dict[tuple[str, str], list[int]]:
+        """Return the records by name and by digest, for an encrypted table: the file's own indexes cannot help."""
+        state = self.database.state()
+        if self._numbers is None or self._numbers[0] != state:
+            found: dict[tuple[str, str], list[int]] = defaultdict(list)
+            for row in self.scan(self.count()):
+                if row is not None and row.removed is None:
+                    found["name", row.name].append(row.record)
+                    found["digest", row.digest].append(row.record)
+            self._numbers = state, dict(found)
+        return self._numbers[1]
+
+    def _open(self, row: FaceRow | None) -> FaceRow | None:
+        """Return a row with its texts opened, or None if they were changed."""
+        if row is None or self.cipher is None or not row.name:
+            return row
+        if row.name not in self._open_rows:
+            self._open_rows[row.name] = row.opened(self.cipher)
+        opened = self._open_rows[row.name]
+        # What was sealed in one row does not open in another.
+        same = opened is not None and opened.record == row.record
+        return opened._replace(added=row.added, removed=row.removed) if opened is not None and same else None
+
+    def insert(self, rows: Sequence[FaceRow]) -> None:
+        """Commit whole rows, the first of which has the next number; see :meth:`add`."""
+        if self.cipher is not None:
+            rows = [row.sealed(self.cipher) for row in rows]
         with self.database.changing() as db:
             totals = self._sound_totals()
             if rows and rows[0].record != totals.faces:

@@ -11,7 +11,8 @@ from whyface.errors import DataError
 from whyface.files.guarded import read_json
 from whyface.files.integrity import write_atomic
 from whyface.gallery import feature_file
-from whyface.gallery.feature_file import Storage
+from whyface.gallery.encryption import read_key
+from whyface.gallery.feature_file import HEADER, FeatureFile, Storage, read_header
 from whyface.gallery.gallery import Gallery
 from whyface.models.preprocessing import Preprocessing, preprocessing_from_dict
 from whyface.xcos.open_model import open_model
@@ -32,6 +33,7 @@ def open_or_create(
     unchecked: bool = False,
     threads: int | None = None,
     providers: str | Sequence[str] = "cpu",
+    key: bytes | None = None,
 ) -> Gallery:
     """Open a gallery for writing, or create it.
 
@@ -43,6 +45,8 @@ def open_or_create(
         As for :func:`whyface.xcos.open_model.open_model`.
     storage
         Storage of a new gallery.
+    key
+        Key of an encrypted gallery; a new one is encrypted with it.
 
     Raises
     ------
@@ -51,6 +55,10 @@ def open_or_create(
     OutputError
         If the gallery cannot be written.
     """
+    path = Path(path)
+    if (path / feature_file.FILE_NAME).is_file():
+        # Before the network is opened, which takes seconds.
+        FeatureFile(path / feature_file.FILE_NAME, key)
     opened = open_model(
         model,
         directory=directory,
@@ -61,13 +69,12 @@ def open_or_create(
         threads=threads,
         providers=providers,
     )
-    path = Path(path)
     if (path / feature_file.FILE_NAME).is_file():
-        gallery = Gallery.open(path, opened.model, writable=True)
+        gallery = Gallery.open(path, opened.model, writable=True, key=key)
         if (path / MODEL_NAME).is_file():
             return gallery
     else:
-        gallery = Gallery.create(path, opened.model, storage=storage)
+        gallery = Gallery.create(path, opened.model, storage=storage, key=key)
     asked = {
         "model": model,
         "grid": grid,
@@ -86,6 +93,7 @@ def open_for_search(
     directory: Path | str | None = None,
     threads: int | None = None,
     providers: str | Sequence[str] = "cpu",
+    key: bytes | None = None,
 ) -> Gallery:
     """Open a gallery with its model, by default from where it was when the gallery was created.
 
@@ -99,6 +107,8 @@ def open_for_search(
         Whether to open it for changes.
     directory, threads, providers
         As for :func:`whyface.xcos.open_model.open_model`.
+    key
+        Key of an encrypted gallery.
 
     Raises
     ------
@@ -110,6 +120,8 @@ def open_for_search(
     path = Path(path)
     if not (path / feature_file.FILE_NAME).is_file():
         raise DataError(f"{path}: no gallery here; whyface gallery enroll makes one")
+    # Before the network is opened, which takes seconds.
+    FeatureFile(path / feature_file.FILE_NAME, key)
     asked = recorded_model(path)
     pixels = asked["preprocessing"]
     opened = open_model(
@@ -123,7 +135,20 @@ def open_for_search(
         threads=threads,
         providers=providers,
     )
-    return Gallery.open(path, opened.model, writable=writable)
+    return Gallery.open(path, opened.model, writable=writable, key=key)
+
+
+def gallery_key(path: Path | str, file: Path | None) -> bytes | None:
+    """Return the key for a gallery: that in a file, or else in the environment if the gallery is new or encrypted.
+
+    Raise InputError if it is no key, and DataError if the gallery's header cannot be read.
+    """
+    header = Path(path) / feature_file.FILE_NAME
+    if file is None and header.is_file():
+        with header.open("rb") as opened:
+            if not read_header(opened.read(HEADER), str(header)).seal:
+                return None
+    return read_key(file)
 
 
 def recorded_model(path: Path | str) -> dict[str, Any]:

@@ -27,11 +27,9 @@ from whyface.files.progress import ProgressCallback
 from whyface.gallery.feature_file import intact
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.kernel import GalleryFeatures, Probes, score_records
+from whyface.gallery.name_rebuild import ABOUT_NAME, INDEX_NAME
 from whyface.gallery.search import Candidate, explain_candidates, require_faces
 from whyface.xcos.grid import AttentionKind
-
-INDEX_NAME: Final = "shortlist.faiss"
-ABOUT_NAME: Final = "shortlist.json"
 
 _ADDED_AT_ONCE: Final = 8192
 _TRAINED_PER_LIST: Final = 48
@@ -165,9 +163,10 @@ def build_shortlist(
     Raises
     ------
     InputError
-        If FAISS is not installed or the gallery is empty.
+        If FAISS is not installed, or the gallery is empty or encrypted.
     """
     faiss = faiss_module()
+    require_plain(gallery)
     count = len(gallery.records)
     if count == 0:
         raise InputError(f"{gallery.path}: the gallery is empty; enroll somebody first")
@@ -225,6 +224,12 @@ def open_shortlist(gallery: Gallery) -> Shortlist:
     if index.ntotal != count or index.d != gallery.layout.values:
         raise DataError(f"{path}: does not fit its description; {again}")
     return Shortlist(index, recipe, count)
+
+
+def require_plain(gallery: Gallery) -> None:
+    """Raise InputError if a gallery is encrypted: what is computed from it would lie beside it unencrypted."""
+    if gallery.layout.seal:
+        raise InputError(f"{gallery.path}: encrypted, and this file would not be; leave it out")
 
 
 def faiss_module() -> Any:

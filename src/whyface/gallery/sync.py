@@ -92,7 +92,7 @@ def sync_folder(
     if remove:
         stale = [record for source in report.gone for record in records[source]]
         stale += [record for source in report.changed for record in records[source] if record < start]
-        for record in stale:
-            gallery.remove(record)
+        if stale:
+            gallery.remove(stale)
         report.removed = sorted(stale)
     return report

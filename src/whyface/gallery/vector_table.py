@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +25,7 @@ from whyface.errors import DataError, InputError, OutputError
 from whyface.files.guarded import parse_json
 from whyface.files.progress import ProgressCallback
 from whyface.gallery.gallery import Gallery
-from whyface.gallery.shortlist import fingerprint, stretches
+from whyface.gallery.shortlist import fingerprint, require_plain, stretches
 
 TABLE: Final = "faces"
 _ABOUT: Final = b"whyface"
@@ -79,6 +81,8 @@ def write_vector_table(
 ) -> VectorTable:
     """Write all current faces of a gallery to a LanceDB folder; a table that is there is replaced when all is written.
 
+    Its former versions are deleted, so that nothing is left of faces that were removed since.
+
     Parameters
     ----------
     gallery
@@ -91,13 +95,14 @@ def write_vector_table(
     Raises
     ------
     InputError
-        LanceDB is not installed, or the gallery is empty.
+        LanceDB is not installed, or the gallery is empty or encrypted.
     OutputError
         The folder cannot be written.
     """
     lancedb = _lancedb()
     import pyarrow as pa  # noqa: PLC0415 - comes with LanceDB
 
+    require_plain(gallery)
     count = len(gallery.records)
     if count == 0:
         raise InputError(f"{gallery.path}: the gallery is empty; enroll somebody first")
@@ -120,6 +125,10 @@ def write_vector_table(
 
     try:
         table = lancedb.connect(str(folder)).create_table(TABLE, batches(), schema=schema, mode="overwrite")
+        with warnings.catch_warnings():
+            # That others may be reading a former version: it is what has to go.
+            warnings.simplefilter("ignore", UserWarning)
+            table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
     except Exception as error:  # LanceDB's errors share no base class
         raise OutputError(f"{folder}: the vector database cannot be written ({_reason(error)})") from error
     return VectorTable(table, count)

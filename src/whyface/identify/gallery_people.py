@@ -27,6 +27,7 @@ from whyface.errors import InputError, ModelError
 from whyface.explain.provenance import ThresholdSource
 from whyface.gallery.feature_file import intact
 from whyface.gallery.gallery import Gallery
+from whyface.gallery.name_rebuild import HEAD_NAME
 from whyface.gallery.opening import recorded_model
 from whyface.identify.evidential import EvidentialHead, load_evidential_head
 from whyface.models.embedder import l2_normalise
@@ -67,10 +68,6 @@ def cosine_parts(features: FloatArray, direction: FloatArray, cells: tuple[int, 
         )
     products = features.astype(np.float64) * direction.astype(np.float64)
     return np.asarray(products.reshape(len(features), height, width, -1).sum(axis=-1))
-
-
-HEAD_NAME: Final = "uncertainty.safetensors"
-"""Name of the head's file in the gallery's folder."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from torch import Tensor
 from whyface.errors import InputError
 from whyface.explain.verdict import software_versions
 from whyface.gallery.gallery import Gallery
+from whyface.gallery.shortlist import require_plain
 from whyface.identify.evidential import EVIDENCE_KINDS, EvidenceKind, EvidentialHead
 from whyface.identify.gallery_people import gallery_people, head_path, model_record
 from whyface.models.embedder import l2_normalise
@@ -221,9 +222,10 @@ def _scale_and_shift(raw: Tensor) -> tuple[float, float]:
 def fit_gallery_head(gallery: Gallery, settings: EvidentialSettings | None = None) -> EvidentialHead:
     """Fit a head to all people of a gallery and save it in the gallery's folder.
 
-    Raise InputError if the gallery is empty, or has fewer than two people with two photos each, and OutputError if the
-    folder cannot be written to.
+    Raise InputError if the gallery is empty or encrypted, or has fewer than two people with two photos each, and
+    OutputError if the folder cannot be written to.
     """
+    require_plain(gallery)
     everybody = gallery_people(gallery)
     if not everybody.people:
         raise InputError(f"{gallery.path}: the gallery is empty; enroll somebody first")

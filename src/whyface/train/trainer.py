@@ -21,7 +21,7 @@ from whyface.errors import InputError
 from whyface.explain.verdict import software_versions
 from whyface.files.integrity import remove_leftovers, sha256_of, write_atomic
 from whyface.files.progress import ProgressCallback
-from whyface.identify.gallery_people import HEAD_NAME
+from whyface.gallery.name_rebuild import HEAD_NAME
 from whyface.models.weights import save_safetensors
 from whyface.train.config import TrainConfig, rate_factor
 from whyface.train.corpus import (
