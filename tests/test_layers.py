@@ -24,7 +24,7 @@ LAYERS = (
     ("figures",),
     ("page",),
     ("verification",),
-    ("record_check",),
+    ("record_check", "set_verification"),
     ("folder_search",),
     ("service",),
     ("commands",),

@@ -124,6 +124,8 @@ def check_record(
     """
     if recorded.record is None or recorded.faces is None:
         raise DataError("the file has no record of files and settings, so that nothing can be computed again")
+    if "sets" in recorded.settings:
+        raise DataError("the record is of two sets of photos, and only pairs are computed again")
     try:
         verifier = _verifier(recorded.record, model, model_directory)
     except DataError:

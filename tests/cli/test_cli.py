@@ -195,7 +195,7 @@ def test_bad_photo(
         (["verify", PORTRAIT, SPEECH, "--figure", "."], "is a folder"),
         (["verify", PORTRAIT, SPEECH, "--figure", f"{PORTRAIT}/f.png"], "obama-portrait.jpg"),
         (["verify", PORTRAIT, SPEECH, "--max-megapixels", "0.1"], "obama-portrait.jpg"),
-        (["verify", PORTRAIT], "PHOTO_B"),
+        (["verify", PORTRAIT], "give two photos, or two folders"),
         (["verify", PORTRAIT, SPEECH, "--colour"], "--colour"),
         (["explode"], "explode"),
         (["demo", "--out", "no/such/folder"], "does not exist"),

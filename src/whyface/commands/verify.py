@@ -28,7 +28,7 @@ from whyface.errors import InputError, OutputError, WhyfaceError
 if TYPE_CHECKING:
     from whyface.explain.explanation import Explanation
     from whyface.models.operating_point import OperatingPoint
-    from whyface.verification import Verification
+    from whyface.verification import Verification, Verifier
 
 
 MATCH: Final = 0
@@ -69,9 +69,15 @@ Prior = Annotated[
 
 @takes_model
 def verify(
-    photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
-    photo_b: Annotated[Path, typer.Argument(help="Second photo.", show_default=False)],
     options: ModelOptions,
+    photo_a: Annotated[Path | None, typer.Argument(help="First photo.", show_default=False)] = None,
+    photo_b: Annotated[Path | None, typer.Argument(help="Second photo.", show_default=False)] = None,
+    set_a: Annotated[
+        Path | None, typer.Option(help="Instead: folder with photos of one person.", show_default=False)
+    ] = None,
+    set_b: Annotated[
+        Path | None, typer.Option(help="With --set-a: folder to compare it with.", show_default=False)
+    ] = None,
     prior: Prior = None,
     likelihood: Annotated[
         bool, typer.Option("--likelihood", help="Print the likelihood ratio, with a phrase of ENFSI's scale.")
@@ -105,29 +111,32 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Decide whether two photos show the same person, with reasons.
+    """Decide whether two photos, or two sets of photos, show the same person, with reasons.
 
     Exit status: 0 match, 1 no match, 2 bad input, 3 undecided.
     """
-    if not math.isfinite(max_megapixels):
-        raise InputError(f"--max-megapixels must be a number, got {max_megapixels}")
-    if figure is not None:
-        check_writable(figure)
-    if report is not None:
-        check_report(report)
-    if any_face and (aligned or face_a or face_b):
-        raise InputError("--any-face compares all faces of both photos; leave out --aligned, --face-a and --face-b")
-    result = options.verifier(prior=prior, measured=threshold_from)(
-        photo_a,
-        photo_b,
-        aligned=aligned,
-        face_a=face_a,
-        face_b=face_b,
-        any_face=any_face,
-        max_pixels=int(max_megapixels * 1e6),
-        note=note,
-        checks=checks or (),
-    )
+    _check_options(figure, report, max_megapixels, any_face=any_face, one_face=aligned or face_a or face_b)
+    if set_a is not None and set_b is not None:
+        if photo_a is not None or any_face or face_a or face_b or checks or prior is not None:
+            raise InputError(
+                "--set-a and --set-b compare the largest face of each photo; give two folders and no photo, "
+                "--any-face, --face-a, --face-b, --check or --prior"
+            )
+        result = _verify_sets(options.verifier(measured=threshold_from), set_a, set_b, aligned=aligned, note=note)
+    elif photo_a is None or photo_b is None or set_a is not None or set_b is not None:
+        raise InputError("give two photos, or two folders: --set-a FOLDER --set-b FOLDER")
+    else:
+        result = options.verifier(prior=prior, measured=threshold_from)(
+            photo_a,
+            photo_b,
+            aligned=aligned,
+            face_a=face_a,
+            face_b=face_b,
+            any_face=any_face,
+            max_pixels=int(max_megapixels * 1e6),
+            note=note,
+            checks=checks or (),
+        )
     if figure is not None:
         import_matplotlib()
         result.save_figure(figure)
@@ -142,6 +151,37 @@ def verify(
         if report is not None:
             typer.echo(f"Report: {report}")
     raise typer.Exit(exit_status(result.explanation))
+
+
+def _check_options(
+    figure: Path | None, report: Path | None, max_megapixels: float, *, any_face: bool, one_face: bool | int
+) -> None:
+    if not math.isfinite(max_megapixels):
+        raise InputError(f"--max-megapixels must be a number, got {max_megapixels}")
+    if figure is not None:
+        check_writable(figure)
+    if report is not None:
+        check_report(report)
+    if any_face and one_face:
+        raise InputError("--any-face compares all faces of both photos; leave out --aligned, --face-a and --face-b")
+
+
+def _verify_sets(verifier: Verifier, set_a: Path, set_b: Path, *, aligned: bool, note: str) -> Verification:
+    from whyface.faces.face import describe_choices  # noqa: PLC0415
+    from whyface.faces.load import other_photos  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
+    from whyface.set_verification import verify_sets  # noqa: PLC0415 - start fast
+
+    sides = []
+    for folder in (set_a, set_b):
+        with progress_bar(f"reading {folder.name}") as progress:
+            faces, left_out = other_photos(folder, aligned=aligned, threads=verifier.threads, progress=progress)
+        for reason in left_out:
+            typer.echo(f"Left out: {reason}", err=True)
+        if (several := describe_choices(faces)) is not None:
+            typer.echo(several, err=True)
+        sides.append(faces)
+    return verify_sets(verifier, *sides, note=note)
 
 
 def demo(

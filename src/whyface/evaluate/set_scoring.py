@@ -41,6 +41,32 @@ _CHUNK: Final = 1000
 Rows = NDArray[np.float32]
 
 
+class SetMean:
+    """The mean features of a set, to which pictures are added in parts; memory holds their sum alone."""
+
+    def __init__(self) -> None:
+        self._sum: NDArray[np.float64] | None = None
+        self._weight = 0.0
+
+    def add(self, features: Rows, weight: float = 1.0) -> None:
+        """Add pictures, (N, ...), all with the same weight."""
+        part = weight * features.sum(axis=0, dtype=np.float64)
+        self._sum = part if self._sum is None else self._sum + part
+        self._weight += weight * len(features)
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """The mean, (...). Raise InputError if nothing was added."""
+        if self._sum is None or self._weight <= 0:
+            raise InputError("a set needs a picture with a weight above 0")
+        return np.asarray(self._sum / self._weight)
+
+
+def set_features(comparison: Comparison, means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what is compared of the means of sets, (V, ...): embeddings have unit length again, grids stay."""
+    return np.asarray(l2_normalise(means), np.float64) if comparison.kind == COSINE else means
+
+
 def score_sets(
     model: OpenedModel,
     source: PictureSource,
@@ -76,7 +102,7 @@ def score_sets(
             return embed_all(embedder, source, names, batch=_BATCH, mirror=mirror)
 
         means = _means(embeddings, protocol, np.asarray, progress)
-        unit: NDArray[np.float64] = l2_normalise(means).astype(np.float64) if aggregation == "grids" else means
+        unit = set_features(comparisons[COSINE], means) if aggregation == "grids" else means
         return {COSINE: np.einsum("pd,pd->p", unit[pairs.left], unit[pairs.right])}
     network = next(iter(comparisons.values())).features
     views: list[Callable[[Batch], Rows]] = [network]
@@ -125,15 +151,13 @@ def _means(
     means: list[NDArray[np.float64]] = []
     done, total = 0, protocol.count
     for names in protocol.frames:
-        sums: NDArray[np.float64] | None = None
+        mean = SetMean()
         for start in range(0, len(names), _BATCH):
-            part = prepare(read(names[start : start + _BATCH])).sum(axis=0, dtype=np.float64)
-            sums = part if sums is None else sums + part
+            mean.add(prepare(read(names[start : start + _BATCH])))
             done += len(names[start : start + _BATCH])
             if progress is not None:
                 progress(done, total)
-        assert sums is not None
-        means.append(sums / len(names))
+        means.append(mean.value)
     return np.stack(means)
 
 

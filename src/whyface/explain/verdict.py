@@ -93,11 +93,28 @@ class VerdictMethod:
         # One batch for both sides: the backbone dominates the cost and is faster on larger batches.
         features = self.comparison.features(stack_faces([pair[side] for side in (0, 1) for pair in pairs]))
         first, second = features[: len(pairs)], features[len(pairs) :]
+        return self.explain_features(pairs, first, second, start=start)
+
+    def explain_features(
+        self, pairs: Sequence[FacePair], first: Features, second: Features, *, start: float | None = None
+    ) -> list[Explanation]:
+        """Explain N pairs whose features are known.
+
+        Parameters
+        ----------
+        pairs
+            The faces that stand for the features.
+        first, second
+            Features of each side, (N, ...): those of the faces, or the means of sets.
+        start
+            When the work began, of ``time.perf_counter``; None: now.
+        """
+        start = time.perf_counter() if start is None else start
         maps = self.comparison.maps(first, second)
         scores = self.comparison.scores(first, second) if maps is None else maps.score
         seconds = (time.perf_counter() - start) / len(pairs)
         attention = self.comparison.attention
-        young = self.look_young(features).tolist()
+        young = self.look_young(np.concatenate([first, second])).tolist()
         explanations = []
         grid = NO_GRID if maps is None else (maps.similarity.shape[1], maps.similarity.shape[2])
         for row, pair in enumerate(pairs):

@@ -286,5 +286,5 @@ def other_photos(
     if listed.passed_over:
         left_out.append(f"{folder}: {describe_passed_over(listed.passed_over)}")
     if not faces:
-        raise InputError(f"{folder}: no picture in it shows a face; give a folder with photos of other people")
+        raise InputError(f"{folder}: no picture in it shows a face; give a folder with photos of people")
     return faces, left_out
