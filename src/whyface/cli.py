@@ -33,6 +33,7 @@ from whyface.commands.suite import test
 from whyface.commands.train import export, import_, train
 from whyface.commands.uncertainty import uncertainty
 from whyface.commands.verify import demo, models, verify
+from whyface.commands.watch import watch
 from whyface.commands.words import app as words
 from whyface.errors import WhyfaceError
 
@@ -76,6 +77,7 @@ app.command()(represent)
 app.command()(analyse)
 app.command()(find)
 app.command()(identify)
+app.command()(watch)
 app.command()(train)
 app.command()(export)
 app.command("import")(import_)

@@ -197,6 +197,7 @@ def identify(
     attention: AttentionKind | None = None,
     head: EvidentialHead | None = None,
     accept_poor: bool = False,
+    features: NDArray[np.float32] | None = None,
     threads: int | None = None,
 ) -> Identification:
     """Identify a face in a gallery.
@@ -219,6 +220,8 @@ def identify(
         An evidential head of the gallery's people; by default the one in the gallery's folder.
     accept_poor
         Whether to look up also a face that cannot support a verdict; the doubt then marks the result.
+    features
+        What to look up, (1, ...), such as the mean of several pictures that the face stands for; by default the face's.
     threads
         Number of cores to use.
 
@@ -235,7 +238,7 @@ def identify(
     batch = stack_faces([face])
     doubt = doubt_about_face(face)
     open_question = doubt is not None and not accept_poor
-    features = gallery.features(batch)
+    features = gallery.features(batch) if features is None else features
     found = (
         []
         if open_question
