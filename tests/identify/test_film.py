@@ -230,3 +230,20 @@ def test_settings_and_an_empty_strip_are_refused() -> None:
             WatchSettings(**wrong)
     with pytest.raises(InputError, match="needs a track"):
         strip_figure([])
+
+
+def test_an_encrypted_gallery_needs_its_key(
+    film: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WHYFACE_KEY", raising=False)
+    (tmp_path / "key").write_text("ab" * 32)
+    with open_or_create(tmp_path / "g", FAST_MODEL, threads=1, key=bytes.fromhex("ab" * 32)) as found:
+        enroll_faces(found, list(stack_faces([load_face(demo_photo(SPEECH))])), ["Obama"], [SPEECH], EnrolReport())
+    given = ("watch", film, "-g", str(tmp_path / "g"), "--seconds", "0.5")
+    code, out, _ = run_whyface(monkeypatch, capsys, *given, "--key", str(tmp_path / "key"))
+    assert code == 0
+    obama, end = events(out)
+    assert (obama["name"], end["complete"]) == ("Obama", True)
+    # Frames 0 and 3 lie within half a second; the one at 0.6 s ends it.
+    assert obama["last"]["frame"] == 3
+    assert_refused(monkeypatch, capsys, "encrypted; give its key", *given)

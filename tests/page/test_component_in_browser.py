@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -367,6 +368,8 @@ def test_a_signed_record_is_checked_like_any_other(
     result = Verifier(FAST_MODEL, threads=1)(demo_photo("obama-portrait.jpg"), demo_photo("obama-speech.jpg"))
     result.save_report(tmp_path / "why.html")
     page.goto((tmp_path / "why.html").as_uri())
+    # On paper it takes two pages.
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 2
     page.get_by_label("Reviewer").fill("Noor")
     page.get_by_label("Decision").select_option("Same person")
     with page.expect_download() as waiting:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from whyface.commands.identify import NOBODY, SOMEBODY
-from whyface.commands.options import Device, Figure, ModelFolder, Threads
+from whyface.commands.options import Device, Figure, GalleryKey, ModelFolder, Threads
 from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
 from whyface.errors import ModelError, PhotoError
 
@@ -45,6 +45,7 @@ def watch(
         str | None, typer.Option(help="New path of the gallery's model, if it was moved.", show_default=False)
     ] = None,
     model_dir: ModelFolder = None,
+    key: GalleryKey = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -52,7 +53,7 @@ def watch(
 
     Exit status: 0 somebody was named, 1 nobody, 2 bad input or a film that breaks off, 3 all tracks undecided.
     """
-    from whyface.gallery.opening import open_for_search  # noqa: PLC0415 - start fast
+    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415 - start fast
     from whyface.identify.film import SCHEMA, WatchSettings  # noqa: PLC0415
     from whyface.identify.film import watch as follow  # noqa: PLC0415
     from whyface.identify.gallery_people import threshold_for  # noqa: PLC0415
@@ -63,8 +64,11 @@ def watch(
     drawn: list[TrackDecision] = []
     names: dict[str, None] = {}
     tracks = undecided = 0
+    secret = gallery_key(gallery, key)
     with (
-        open_for_search(gallery, model=model, directory=model_dir, threads=threads, providers=device) as opened,
+        open_for_search(
+            gallery, model=model, directory=model_dir, threads=threads, providers=device, key=secret
+        ) as opened,
         _opened(film, every) as frames,
     ):
         value, source = threshold_for(opened, model=model, threshold=threshold, fpir=fpir)
