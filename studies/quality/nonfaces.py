@@ -47,7 +47,7 @@ def photos(folders: Sequence[Path], *, crops: int = 0, seed: int = 0) -> Iterato
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() not in {".png", ".jpg", ".jpeg"} or path.name in PEOPLE:
                 continue
-            if any(part in path.as_posix() for part in PEOPLE_FOLDERS):
+            if any(part in path.relative_to(folder).as_posix() for part in PEOPLE_FOLDERS):
                 continue
             # What is transparent lies on white.
             picture = Image.fromarray(read_photo(path))

@@ -202,7 +202,7 @@ def measure_false_finds(meter: QualityMeter, args: argparse.Namespace) -> dict[s
     judged = {}
     for name in MODELS:
         method = FaceVerifier(name, threads=1).method
-        judged[name] = {score: judge_false_finds(method, some) for score, some in levels.items()}
+        judged[name] = {score: judge_false_finds(method, some) for score, some in levels.items() if some}
     return {"pictures": pictures, **judged}
 
 
