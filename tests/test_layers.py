@@ -26,6 +26,7 @@ LAYERS = (
     ("verification",),
     ("record_check", "set_verification"),
     ("folder_search",),
+    ("albums",),
     ("service",),
     ("commands",),
     ("cli",),

@@ -14,6 +14,8 @@ from typing import Annotated
 import typer
 
 from whyface import __version__
+from whyface.commands.album import app as album
+from whyface.commands.album import cluster
 from whyface.commands.audit import audit
 from whyface.commands.batch import batch
 from whyface.commands.benchmark import benchmark, leaderboard
@@ -76,6 +78,7 @@ app.command()(detect)
 app.command()(represent)
 app.command()(analyse)
 app.command()(find)
+app.command()(cluster)
 app.command()(identify)
 app.command()(watch)
 app.command()(train)
@@ -90,6 +93,7 @@ app.command()(mask)
 app.command()(page)
 app.command()(serve)
 gallery.command()(sync)
+app.add_typer(album, name="album")
 app.add_typer(gallery, name="gallery")
 app.add_typer(patch, name="patch")
 app.add_typer(words, name="words")

@@ -1,0 +1,1 @@
+"""Albums: the faces of a folder of photos, grouped into people."""

@@ -1,0 +1,263 @@
+"""Fill an album: read new photos of its folder, group all faces again, and note the reasons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+from whyface.albums.album import CROPS, FEATURES, Album, AlbumFace
+from whyface.errors import DataError, FaceError, OutputError, PhotoError
+from whyface.explain.trust import doubt_about_face
+from whyface.faces.face import Face, stack_faces
+from whyface.faces.load import load_face, load_faces
+from whyface.files.integrity import write_atomic
+from whyface.files.photo_folder import list_photos
+from whyface.files.progress import ProgressCallback
+from whyface.gallery.gallery import Gallery
+from whyface.gallery.grouping import Grouping, find_neighbours, group_faces, mean_between
+from whyface.models.entry import ModelEntry
+from whyface.xcos.comparison import COSINE, FaceModel
+from whyface.xcos.grid import AttentionKind
+
+TIE_FMR: Final = 1e-5
+MEAN_FMR: Final = 1e-3
+"""Operating points that tie faces, and that groups need on average: chosen by ``python -m studies.clusters.study``."""
+
+_SAVED: Final = 100
+_BATCH: Final = 32
+
+
+def read_photos(
+    album: Album,
+    gallery: Gallery,
+    folder: Path,
+    *,
+    aligned: bool = False,
+    accept_poor: bool = False,
+    threads: int | None = None,
+    progress: ProgressCallback | None = None,
+) -> None:
+    """Read photos that are new or changed since the last run, and forget those that are gone.
+
+    The album is saved every hundred photos, so that an interrupted run can be resumed.
+
+    Raises
+    ------
+    DataError
+        If the folder has no photos, or none of them can be used.
+    OutputError
+        If the album cannot be written.
+    """
+    listed = list_photos(folder)
+    if not listed.photos:
+        raise DataError(f"{folder}: no photos here; give a folder of photos")
+    there = {name: _stamp(folder / name) for name in listed.photos}
+    known = {name: stamp for name, stamp in album.photos.items() if there.get(name) == stamp}
+    gone = {face.photo for face in album.faces} - set(known)
+    _forget(album, gallery, gone)
+    album.photos = known
+    album.failures = {name: why for name, why in album.failures.items() if name in known}
+    new = [name for name in listed.photos if name not in known]
+    album.report = {"photos": len(listed.photos), "new": len(new), "gone": len(gone - set(listed.photos))}
+    (album.path / CROPS).mkdir(exist_ok=True)
+    for done, name in enumerate(new, start=1):
+        try:
+            found = [load_face(folder / name, aligned=True)] if aligned else load_faces(folder / name, threads=threads)
+        except (PhotoError, FaceError) as error:
+            album.failures[name] = str(error)
+        else:
+            _add(album, gallery, name, list(found), accept_poor=accept_poor)
+        album.photos[name] = there[name]
+        if done % _SAVED == 0:
+            album.save()
+        if progress is not None:
+            progress(done, len(new))
+    album.faces.sort(key=lambda face: (face.photo, face.index))
+    album.save()
+    if not album.faces:
+        first = next(iter(album.failures.items()), ("", ""))
+        raise DataError(f"{folder}: no face in any of {len(listed.photos)} photos, the first: {first[0]}: {first[1]}")
+
+
+def _stamp(photo: Path) -> tuple[int, int]:
+    try:
+        status = photo.stat()
+    except OSError:
+        # Gone while the folder was read: reading it will say so.
+        return (-1, -1)
+    return status.st_size, status.st_mtime_ns
+
+
+def _forget(album: Album, gallery: Gallery, photos: set[str]) -> None:
+    known = {face.record for face in album.faces if face.record is not None and face.photo not in photos}
+    # A run that was interrupted may have left records that the album does not know.
+    for record, _ in gallery.labels():
+        if record not in known:
+            gallery.remove(record)
+    for face in album.faces:
+        if face.photo in photos:
+            (album.path / face.crop).unlink(missing_ok=True)
+    album.faces = [face for face in album.faces if face.photo not in photos]
+
+
+def _add(album: Album, gallery: Gallery, name: str, faces: list[Face], *, accept_poor: bool) -> None:
+    rows = []
+    good: list[Face] = []
+    for face in faces:
+        doubt = None if accept_poor else doubt_about_face(face)
+        box = None if face.box is None else tuple(round(float(value), 1) for value in face.box)
+        quality = None if face.quality is None else face.quality.unified
+        row = AlbumFace(name, face.index, box, quality, doubt)  # type: ignore[arg-type]
+        if doubt is None:
+            good.append(face)
+        rows.append(row)
+        written, encoded = cv2.imencode(".jpg", cv2.cvtColor(face.image, cv2.COLOR_RGB2BGR))
+        if not written:
+            raise OutputError(f"{album.path / row.crop}: the crop cannot be written")
+        write_atomic(album.path / row.crop, encoded.tobytes())
+    records: Iterable[int] = ()
+    if good:
+        keys = [f"{name}#{face.index}" for face in good]
+        features = np.concatenate(
+            [gallery.features(stack_faces(good[start : start + _BATCH])) for start in range(0, len(good), _BATCH)]
+        )
+        records = gallery.add(features, keys, name, digests=[face.sha256 for face in good])
+    numbers = iter(records)
+    album.faces += [row if row.doubt is not None else replace(row, record=next(numbers)) for row in rows]
+
+
+def group_album(
+    album: Album, gallery: Gallery, *, threads: int | None = None, progress: ProgressCallback | None = None
+) -> Grouping:
+    """Group the faces of an album again, keep what was changed by hand, and note why each face is where it is."""
+    compared = [face for face in album.faces if face.record is not None]
+    place = {face.key: number for number, face in enumerate(compared)}
+    records = gallery.records[[face.record for face in compared]]
+    neighbours = find_neighbours(records, gallery.layout, album.threshold, threads=threads, progress=progress)
+    edits = album.edits
+    photos = {name: number for number, name in enumerate(dict.fromkeys(face.photo for face in compared))}
+    grouping = group_faces(
+        neighbours,
+        mean_between(records, gallery.layout),
+        threshold=album.threshold,
+        least_mean=album.least_mean,
+        photos=[photos[face.photo] for face in compared],
+        names={place[key]: name for key, name in album.named() if key in place},
+        together=[
+            (present[0], other)
+            for present in ([place[key] for key in edit["merge"] if key in place] for edit in edits if "merge" in edit)
+            for other in present[1:]
+        ],
+        apart=[
+            (
+                [place[key] for key in edit["apart"][0] if key in place],
+                [place[key] for key in edit["apart"][1] if key in place],
+            )
+            for edit in edits
+            if "apart" in edit
+        ],
+    )
+    numbers = _numbered(grouping, [face.person for face in compared])
+    person = {face.key: numbers[int(group)] for face, group in zip(compared, grouping.groups, strict=True)}
+    album.faces = [replace(face, person=person.get(face.key)) for face in album.faces]
+    album.why = _reasons(grouping, compared)
+    album.report |= {"faces": len(album.faces), "undecided": len(album.faces) - len(compared)}
+    return grouping
+
+
+def _numbered(grouping: Grouping, before: Sequence[int | None]) -> dict[int, int]:
+    """Give each group the number that most of its faces had, so that people keep their numbers, or a new one."""
+    votes: Counter[tuple[int, int]] = Counter()
+    for group, number in zip(grouping.groups.tolist(), before, strict=True):
+        if number is not None:
+            votes[group, number] += 1
+    found: dict[int, int] = {}
+    taken: set[int] = set()
+    for (group, number), _ in sorted(votes.items(), key=lambda item: (-item[1], item[0])):
+        if group not in found and number not in taken:
+            found[group] = number
+            taken.add(number)
+    following = max((number for number in before if number is not None), default=0) + 1
+    for group in dict.fromkeys(grouping.groups.tolist()):
+        if group not in found:
+            found[group] = following
+            following += 1
+    return found
+
+
+def _reasons(grouping: Grouping, faces: Sequence[AlbumFace]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for face, join in grouping.ties().items():
+        other = join.other if join.face == face else join.face
+        found[faces[face].key] = {"tied_to": faces[other].key, "why": join.why, **_scores(join.score, join.mean)}
+    for face, refusal in grouping.refusals.items():
+        about = {"nearest": faces[refusal.other].key, "why_not": refusal.why}
+        found[faces[face].key] = {**about, **_scores(refusal.score, refusal.mean)}
+    return found
+
+
+def _scores(score: float, mean: float) -> dict[str, float | None]:
+    return {"score": _rounded(score), "mean": _rounded(mean)}
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)
+
+
+@contextmanager
+def open_features(album_path: Path, model: FaceModel) -> Iterator[Gallery]:
+    """Open an album's gallery for writing, or create it."""
+    path = album_path / FEATURES
+    with Gallery.open(path, model, writable=True) if path.exists() else Gallery.create(path, model) as gallery:
+        yield gallery
+
+
+def start_album(path: Path, entry: ModelEntry) -> Album:
+    """Make the folder of a new album, with the thresholds that a model has on record.
+
+    Raises
+    ------
+    OutputError
+        If the folder is there and not empty, or cannot be made.
+    ModelError
+        If no thresholds are on record.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(f"{path}: is no album and not empty; choose another name, or empty it first")
+    kind = album_attention(entry) or (entry.default_attention if entry.kind == "xcos" else None) or COSINE
+    tie, mean = (entry.operating_point(kind, fmr=fmr).threshold for fmr in (TIE_FMR, MEAN_FMR))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
+    return Album(path, entry.name, tie, mean)
+
+
+def album_attention(entry: ModelEntry) -> AttentionKind | None:
+    """Return uniform attention where a model's own is learned for each pair, of which records do not hold enough."""
+    return "u" if entry.kind == "xcos" and entry.grid is not None and not entry.grid.weighed else None
+
+
+def update_album(
+    album: Album,
+    gallery: Gallery,
+    folder: Path,
+    *,
+    aligned: bool = False,
+    accept_poor: bool = False,
+    threads: int | None = None,
+    reading: ProgressCallback | None = None,
+    comparing: ProgressCallback | None = None,
+) -> Grouping:
+    """Read what is new in the folder, group all faces, and save; see :func:`read_photos` and :func:`group_album`."""
+    read_photos(album, gallery, folder, aligned=aligned, accept_poor=accept_poor, threads=threads, progress=reading)
+    grouping = group_album(album, gallery, threads=threads, progress=comparing)
+    album.save()
+    return grouping

@@ -1,0 +1,158 @@
+"""``whyface cluster`` and ``whyface album``: group the faces of a folder into people, and correct it by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whyface.commands.options import AcceptPoor, Aligned, ModelFolder, Threads
+from whyface.errors import InputError
+
+if TYPE_CHECKING:
+    from whyface.albums.album import Album
+    from whyface.xcos.comparison import FaceModel
+
+app = typer.Typer(help="Correct an album by hand: what is said here is kept by every later run.", no_args_is_help=True)
+
+AlbumPath = Annotated[Path, typer.Argument(help="Folder of the album.", show_default=False)]
+Who = Annotated[str, typer.Argument(help="A person's name or number, or a face, PHOTO#INDEX.", show_default=False)]
+
+
+def cluster(
+    folder: Annotated[Path, typer.Argument(help="Folder of photos, at any depth.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the album; an old one is continued.", show_default=False)],
+    model: Annotated[str, typer.Option(help="Name of a known model.")] = "xcos-large",
+    model_dir: ModelFolder = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Score above which a pair ties two faces.", show_default=False)
+    ] = None,
+    least_mean: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Mean score that two groups need.", show_default=False)
+    ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Also write faces.parquet.")] = False,
+    folders: Annotated[
+        Path | None, typer.Option(help="Write a folder of photos for each person here.", show_default=False)
+    ] = None,
+    links: Annotated[bool, typer.Option("--links", help="With --folders: links instead of copies.")] = False,
+    gallery: Annotated[
+        Path | None, typer.Option(help="Write a gallery of the people here, for identify.", show_default=False)
+    ] = None,
+    aligned: Aligned = False,
+    accept_poor: AcceptPoor = False,
+    threads: Threads = None,
+) -> None:
+    """Group every face of every photo in a folder into people, each with the reason: an album with a page and a table.
+
+    New photos join in when it is run again, and what was changed by hand (whyface album) stays.
+    """
+    from whyface.albums.album import open_album  # noqa: PLC0415 - start fast
+    from whyface.albums.filling import open_features, start_album, update_album  # noqa: PLC0415
+    from whyface.albums.outputs import write_folders, write_gallery, write_page, write_table  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
+    from whyface.models.catalogue import model_entry  # noqa: PLC0415
+
+    network = _open(model, model_dir, threads)
+    album = open_album(out) if (out / "album.json").is_file() else start_album(out, model_entry(model))
+    if album.model != model:
+        raise InputError(f"{out}: this album was made with {album.model}; continue it with --model {album.model}")
+    album.threshold = album.threshold if threshold is None else threshold
+    album.least_mean = album.least_mean if least_mean is None else least_mean
+    with (
+        open_features(album.path, network) as features,
+        progress_bar("reading photos") as reading,
+        progress_bar("comparing faces") as comparing,
+    ):
+        update_album(
+            album,
+            features,
+            folder,
+            aligned=aligned,
+            accept_poor=accept_poor,
+            threads=threads,
+            reading=reading,
+            comparing=comparing,
+        )
+        write_table(album)
+        if parquet:
+            write_table(album, parquet=True)
+        page = write_page(album, folder)
+        if folders is not None:
+            write_folders(album, folder, folders, links=links)
+        if gallery is not None:
+            write_gallery(album, features, network, gallery)
+    people = album.people()
+    several = sum(len(faces) > 1 for faces in people.values())
+    report = album.report
+    typer.echo(
+        f"{several} people with several faces, {len(people) - several} faces alone, {report['undecided']} undecided, "
+        f"of {len(album.faces)} faces in {report['photos']} photos ({report['new']} read, {report['gone']} gone)"
+    )
+    for name, failure in sorted(album.failures.items()):
+        typer.echo(f"not used: {name}: {failure}", err=True)
+    typer.echo(f"{page}")
+
+
+@app.command()
+def merge(album: AlbumPath, one: Who, other: Who) -> None:
+    """Join two people; the result has the first one's name. Run whyface cluster again to see the groups."""
+    _edit(album, lambda opened: opened.merge(one, other))
+
+
+@app.command()
+def split(
+    album: AlbumPath,
+    faces: Annotated[list[str], typer.Argument(help="Faces of one person, PHOTO#INDEX.", show_default=False)],
+) -> None:
+    """Put faces apart from the rest of their person. Run whyface cluster again to see the groups."""
+    _edit(album, lambda opened: opened.split(faces))
+
+
+@app.command()
+def rename(
+    album: AlbumPath, who: Who, name: Annotated[str, typer.Argument(help="The new name.", show_default=False)]
+) -> None:
+    """Name a person. Groups of different names are never joined by whyface itself."""
+    _edit(album, lambda opened: opened.rename(who, name))
+
+
+@app.command()
+def why(
+    album: AlbumPath,
+    who: Who,
+    as_json: Annotated[bool, typer.Option("--json", help="Print S and W of each pair, too.")] = False,
+    model_dir: ModelFolder = None,
+) -> None:
+    """Say why faces are with their person, or alone: the pair that tied them or came nearest, and its score."""
+    from whyface.albums.album import open_album  # noqa: PLC0415 - start fast
+    from whyface.albums.filling import open_features  # noqa: PLC0415
+    from whyface.albums.outputs import explain_face, reason  # noqa: PLC0415
+
+    opened = open_album(album)
+    faces = opened.find(who)
+    if not as_json:
+        for face in faces:
+            typer.echo(f"{face.key}: {reason(opened, face)}")
+        return
+    with open_features(opened.path, _open(opened.model, model_dir, None)) as features:
+        typer.echo(json.dumps([explain_face(opened, features, face) for face in faces], ensure_ascii=False))
+
+
+def _edit(path: Path, change: Callable[[Album], None]) -> None:
+    from whyface.albums.album import open_album  # noqa: PLC0415 - start fast
+
+    album = open_album(path)
+    change(album)
+    album.save()
+    typer.echo(f"{path}: noted; whyface cluster FOLDER --out {path} groups again")
+
+
+def _open(model: str, directory: Path | None, threads: int | None) -> FaceModel:
+    from whyface.albums.filling import album_attention  # noqa: PLC0415 - start fast
+    from whyface.models.catalogue import model_entry  # noqa: PLC0415
+    from whyface.xcos.open_model import open_model  # noqa: PLC0415
+
+    return open_model(model, attention=album_attention(model_entry(model)), directory=directory, threads=threads).model

@@ -1,0 +1,1 @@
+"""How well faces are grouped into people, and by which way of grouping."""
