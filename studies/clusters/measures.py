@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
 
 
-def pairwise(people: Sequence[Any], groups: Sequence[Any]) -> tuple[float, float, float]:
+def pairwise(people: ArrayLike, groups: ArrayLike) -> tuple[float, float, float]:
     """Return precision, recall and F over all pairs of faces; precision is 1 where no pair is in one group."""
     (_, wrong), (missed, right) = pair_confusion_matrix(people, groups)
     return _f(right / (right + wrong) if right + wrong else 1.0, right / (right + missed) if right + missed else 1.0)
 
 
-def bcubed(people: Sequence[Any], groups: Sequence[Any]) -> tuple[float, float, float]:
+def bcubed(people: ArrayLike, groups: ArrayLike) -> tuple[float, float, float]:
     """Return BCubed precision, recall and F: means over faces of the share of its group, and of its person."""
     shared = contingency_matrix(people, groups, sparse=True).tocoo()
-    count = len(people)
+    count = int(shared.data.sum())
     of_person = np.bincount(shared.row, shared.data)
     of_group = np.bincount(shared.col, shared.data)
     squares = shared.data.astype(np.float64) ** 2

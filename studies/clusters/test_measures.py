@@ -18,8 +18,8 @@ def test_one_face_in_the_wrong_group() -> None:
 
 def test_everybody_alone_and_everybody_together() -> None:
     people = [0, 0, 1, 1]
-    assert pairwise(people, range(4)) == pytest.approx((1, 0, 0))
-    assert bcubed(people, range(4)) == pytest.approx((1, 0.5, 2 / 3))
+    assert pairwise(people, list(range(4))) == pytest.approx((1, 0, 0))
+    assert bcubed(people, list(range(4))) == pytest.approx((1, 0.5, 2 / 3))
     assert pairwise(people, [0] * 4)[:2] == pytest.approx((1 / 3, 1))
     assert bcubed(people, [0] * 4)[:2] == pytest.approx((0.5, 1))
 

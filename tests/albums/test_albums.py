@@ -43,7 +43,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for name in ("obama-portrait", "obama-speech", "biden-portrait"):
         shutil.copy(demo_photo(f"{name}.jpg"), folder / f"{name}.jpg")
-    one, other = (cv2.imread(str(folder / f"{name}-portrait.jpg")) for name in ("obama", "biden"))
+    one, other = (np.asarray(cv2.imread(str(folder / f"{name}-portrait.jpg"))) for name in ("obama", "biden"))
     height = 400
     pair = [cv2.resize(image, (round(image.shape[1] * height / image.shape[0]), height)) for image in (one, other)]
     (folder / "trip").mkdir()

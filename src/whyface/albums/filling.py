@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from whyface.albums.album import CROPS, FEATURES, Album, AlbumFace
 from whyface.errors import DataError, FaceError, OutputError, PhotoError
@@ -139,7 +140,7 @@ def group_album(
     """Group the faces of an album again, keep what was changed by hand, and note why each face is where it is."""
     compared = [face for face in album.faces if face.record is not None]
     place = {face.key: number for number, face in enumerate(compared)}
-    records = gallery.records[[face.record for face in compared]]
+    records = records_of(gallery, compared)
     neighbours = find_neighbours(records, gallery.layout, album.threshold, threads=threads, progress=progress)
     edits = album.edits
     photos = {name: number for number, name in enumerate(dict.fromkeys(face.photo for face in compared))}
@@ -170,6 +171,11 @@ def group_album(
     album.why = _reasons(grouping, compared)
     album.report |= {"faces": len(album.faces), "undecided": len(album.faces) - len(compared)}
     return grouping
+
+
+def records_of(gallery: Gallery, faces: Sequence[AlbumFace]) -> NDArray[Any]:
+    """Return the records of faces that have one."""
+    return gallery.records[[face.record for face in faces if face.record is not None]]
 
 
 def _numbered(grouping: Grouping, before: Sequence[int | None]) -> dict[int, int]:

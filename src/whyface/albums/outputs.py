@@ -15,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from whyface.albums.album import Album, AlbumFace
+from whyface.albums.filling import records_of
 from whyface.errors import InputError, OutputError
 from whyface.files.integrity import folder_at_once, write_atomic
 from whyface.files.parts import parquet_modules
@@ -211,7 +212,7 @@ def write_gallery(album: Album, features: Gallery, model: FaceModel, path: Path)
     with Gallery.create(path, model, storage=features.layout.storage) as made:
         for start in range(0, len(chosen), 256):
             part = chosen[start : start + 256]
-            records = features.records[[face.record for face, _ in part]]
+            records = records_of(features, [face for face, _ in part])
             cells = as_probes(records, features.layout).cells
             if features.layout.kind == "grid":
                 cells = cells.transpose(0, 2, 1)
@@ -227,7 +228,7 @@ def explain_face(album: Album, features: Gallery, face: AlbumFace) -> dict[str, 
     found: dict[str, Any] = {"face": face.key, "person": face.person, "sentence": reason(album, face), **why}
     other = next((one for one in album.faces if one.key == why.get("tied_to", why.get("nearest"))), None)
     if other is not None and features.layout.kind == "grid":
-        mine, theirs = (features.records[[one.record]] for one in (face, other))
+        mine, theirs = (records_of(features, [one]) for one in (face, other))
         similarity, weights = explain_records(theirs, as_probes(mine, features.layout), None)
         shape = features.layout.shape[1:]
         found["S"] = np.round(similarity.reshape(shape).astype(float), 6).tolist()
