@@ -1,6 +1,6 @@
 r"""Group faces whose people are known, choose how on people outside LFW, and compare ways of grouping on LFW.
 
-    PYTHONPATH=scripts python -m studies.clusters.study --celeba celeba290-aligned-112.tar \
+    python -m studies.clusters.study --celeba celeba290-aligned-112.tar \
         --fairface fairface-aligned-112.tar --lfw lfw-aligned-112.tar --wrong docs/studies/lfw_label_errors.json \
         --cache runs/clusters --out docs/studies/clusters.json
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.cluster import DBSCAN, HDBSCAN
 
-from measure_all_pairs import features_of
+from studies.all_faces import features_of
 from studies.clusters.measures import bcubed, pairwise
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
