@@ -104,7 +104,7 @@ def dbscan(faces: Faces, threshold: float, least: int, *, fc: bool = True) -> La
     """Group by DBSCAN over distances 1 - score; noise is alone."""
     count = len(faces.people)
     graph = _graph(faces.fc_neighbours if fc else faces.neighbours, threshold, count)
-    graph.data = 1 - graph.data
+    graph.data = np.maximum(1 - graph.data, 0)
     found = DBSCAN(eps=1 - threshold, min_samples=least, metric="precomputed").fit(graph)
     return _noise_alone(found.labels_)
 
