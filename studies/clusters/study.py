@@ -40,7 +40,7 @@ from whyface.xcos.open_model import open_model
 
 FC: Final = "mobilefacenet-large"
 TIES: Final = (0.24, 0.27, 0.30, 0.33, 0.36, 0.39, 0.43)
-MEANS: Final = (0.18, 0.21, 0.24, 0.27, 0.30, 0.33)
+MEANS: Final = (0.21, 0.24, 0.27, 0.30, 0.33, 0.36, 0.39)
 LEAST: Final = 0.2
 
 Labels = NDArray[np.int64]

@@ -28,8 +28,8 @@ from whyface.xcos.comparison import COSINE, FaceModel
 from whyface.xcos.grid import AttentionKind
 
 TIE_FMR: Final = 1e-5
-MEAN_FMR: Final = 1e-3
-"""Operating points that tie faces, and that groups need on average: chosen by ``python -m studies.clusters.study``."""
+MEAN_FMR: Final = 1e-4
+"""Operating points that tie faces, and that groups need on average (docs/studies/clusters.md)."""
 
 _SAVED: Final = 100
 _BATCH: Final = 32
