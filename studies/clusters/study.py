@@ -114,6 +114,8 @@ def hdbscan(faces: Faces, least: int) -> Labels:
     unit = faces.records["unit"].reshape(len(faces.people), -1)
     lengths = np.linalg.norm(unit, axis=1, keepdims=True)
     distances = np.clip(1 - (unit / lengths) @ (unit / lengths).T, 0, 2)
+    distances = (distances + distances.T) / 2
+    np.fill_diagonal(distances, 0)
     found = HDBSCAN(min_cluster_size=2, min_samples=least, metric="precomputed", copy=False).fit(distances)
     return _noise_alone(found.labels_)
 
