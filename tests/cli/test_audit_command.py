@@ -121,6 +121,9 @@ def test_the_report_needs_nothing_and_escapes_names(
     assert "style=" not in page.replace("<style>", "")
     assert "default-src 'none'" in page
     assert "no compliance with any law" in page
+    # Two red strangers score above all genuine pairs; blue has no curve, which the page says.
+    assert page.count("<path ") == 1
+    assert "A threshold separates all pairs of blue: no curve." in page
 
 
 def test_labels_beside_the_pairs_and_people_by_name(
@@ -230,3 +233,18 @@ def test_what_does_not_fit_is_counted(
     assert "There are no genuine pairs" in ended.stdout
     assert "not reported: 2 people, fewer than 3" in ended.stdout
     assert "5 pairs are in no group: a label is missing" in ended.stdout
+
+
+def test_the_example_in_the_documentation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The London set's scores come with the documentation, and the page says what comes out."""
+    docs = Path(__file__).parents[2] / "docs" / "studies"
+    arguments = ["--by", "ethnicity", "--score", "score_xcos-large", "--model", "xcos-large", "--fmr", "1e-3"]
+    more = ["--smallest", "9", "--replicates", "100"]
+    ended = in_process(monkeypatch, capsys, "audit", str(docs / "london-scores.parquet"), *arguments, *more)
+    assert ended.returncode == 0, ended.stderr
+    page = (docs / "groups.md").read_text(encoding="utf-8")
+    for group, shown in (("white", "0.341 (0.176 to 0.66)"), ("black", "5.13 (1.61 to 15.2)")):
+        (line,) = (line for line in ended.stdout.splitlines() if line.startswith(f"{group} "))
+        assert shown in line
+        assert any(row.startswith(f"| {group} |") and shown in row for row in page.splitlines())
+    assert "not reported: 1 person, fewer than 9" in ended.stdout

@@ -141,6 +141,7 @@ def _places(places: Sequence[Mapping[str, Any]]) -> str:
         "points (0.01); the sum is the difference of the mean scores. Framed: the 95 % interval excludes 0 and the "
         "mean of the places.</p>",
     ]
+    parts.append('<div class="panels">')
     for one in places:
         if one["difference"] is None:
             parts.append(f"<p>{escape(one['group'])}: {one['false_matches']} false matches are too few.</p>")
@@ -149,7 +150,7 @@ def _places(places: Sequence[Mapping[str, Any]]) -> str:
             f'<figure class="panel"><figcaption>{escape(one["group"])}: {_count(one["false_matches"])} false matches '
             f"among pairs within the group</figcaption>{_map(one)}</figure>"
         )
-    return "".join(parts)
+    return "".join([*parts, "</div>"])
 
 
 def _map(one: Mapping[str, Any]) -> str:
@@ -174,15 +175,21 @@ def _map(one: Mapping[str, Any]) -> str:
         )
     size = side * _CELL
     return (
-        f'<svg viewBox="0 0 {size} {size}" width="{size}" height="{size}" role="img" '
+        f'<svg viewBox="0 0 {size} {size}" width="100%" role="img" '
         f'aria-label="Difference of S x W by place, {escape(one["group"])}">{"".join(cells)}</svg>'
     )
 
 
 def _curves(groups: Sequence[Mapping[str, Any]], name: str) -> str:
-    drawn = [group for group in groups if not group["withheld"] and group["det"]][: len(_COLOURS)]
-    if not drawn:
+    known = [group for group in groups if not group["withheld"] and group["det"]]
+    if not known:
         return "<p>No group has pairs of both kinds, so there is no error curve.</p>"
+    apart = [group["group"] for group in known if any(fmr == fnmr == 0 for _, fmr, fnmr in group["det"])]
+    said = f"<p>A threshold separates all pairs of {escape(', '.join(apart))}: no curve.</p>" if apart else ""
+    curved = [group for group in known if group["group"] not in apart]
+    drawn = curved[: len(_COLOURS)]
+    if not drawn:
+        return said
     parts = []
     for tick in _TICKS:
         at = _deviate(tick)
@@ -206,11 +213,11 @@ def _curves(groups: Sequence[Mapping[str, Any]], name: str) -> str:
             f'y2="{y - 4}" {stroke}/><text x="{_LEFT + _SIDE + 60}" y="{y}">{escape(group["group"])}</text>'
         )
     width, height = _LEFT + _SIDE + 300, _TOP + _SIDE + 48
-    more = len([group for group in groups if not group["withheld"] and group["det"]]) - len(drawn)
+    more = len(curved) - len(drawn)
     note = f" The {more} smallest groups are not drawn." if more else ""
     return (
-        f'<figure class="scroll"><figcaption>DET by {escape(name)}: FNMR against FMR within the group, percent, on '
-        f'normal deviates.{note}</figcaption><svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'{said}<figure class="scroll"><figcaption>DET by {escape(name)}: FNMR against FMR within the group, percent, '
+        f'on normal deviates.{note}</figcaption><svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="Error curves by {escape(name)}" font-size="12" fill="currentColor">{"".join(parts)}'
         f'<text x="{_LEFT + _SIDE / 2}" y="{height - 8}" text-anchor="middle">FMR, %</text>'
         f'<text x="12" y="{_TOP + _SIDE / 2}" text-anchor="middle" '
