@@ -1,4 +1,7 @@
 from .bootstrap import bootstrap_intervals as bootstrap_intervals
+from .group_rates import audit_groups as audit_groups
+from .groups import GroupAudit as GroupAudit
+from .groups import GroupedPairs as GroupedPairs
 from .intervals import Interval as Interval
 from .intervals import people_wilson as people_wilson
 from .intervals import wilson as wilson
@@ -14,9 +17,12 @@ from .summary import Summary as Summary
 from .summary import summarise as summarise
 
 __all__ = [
+    "GroupAudit",
+    "GroupedPairs",
     "Interval",
     "Summary",
     "auc",
+    "audit_groups",
     "bootstrap_intervals",
     "equal_error",
     "error_rates",
