@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 import whyface
+from helpers.gallery_models import TinyGrids, faces
 from whyface.demo import demo_photo
+from whyface.gallery.gallery import Gallery
 
 SHIM = Path(__file__).parent / "network_shim.c"
 COMMANDS = {
@@ -206,6 +208,43 @@ def test_the_hook_sees_sockets(place: Place) -> None:
     code = AUDIT.replace("from whyface.cli import main", "import socket\ndef main(): socket.socket(socket.AF_INET)")
     place.run(["-c", code])
     assert [line.split()[0] for line in place.watched()] == ["socket.__new__"]
+
+
+GALLERY_COMMANDS = {
+    "faiss": "gallery index out/gallery",
+    "lancedb": "gallery index out/gallery --database out/vectors",
+    "cryptography": "gallery copy out/gallery out/sealed --new-key key",
+    "sqlite3": "gallery remove out/gallery Ann",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", GALLERY_COMMANDS)
+def test_libraries_of_galleries_keep_to_themselves(library: str, place: Place) -> None:
+    """What is erased from a table of names must not go through a temporary file elsewhere, either."""
+    pytest.importorskip(library, reason=f"needs {library}")
+    model = TinyGrids()
+    with Gallery.create(place.work / "out" / "gallery", model) as gallery:
+        gallery.add(model.embed(faces(40)), ["Ann", "Bob"] * 20, "s")
+    (place.work / "key").write_text("12" * 32)
+    before = place.files()
+    command = GALLERY_COMMANDS[library].split()
+    # LanceDB wakes its thread through a pair of sockets, and imports an HTTP client that tries whether there is IPv6.
+    own = ("socket.__new__", "socket.bind", "socket. urllib3 was imported") if library == "lancedb" else ()
+    place.run(["-c", AUDIT, *command])
+    assert [line for line in place.watched() if not line.startswith(own)] == []
+    assert outside(place, before) == set()
+    if not can_trace():
+        return
+    again = [{"out/sealed": "out/other", "Ann": "Bob"}.get(word, word) for word in command]
+    calls = traced(place, "strace", ["-m", "whyface", *again])
+    network = [call for call in calls if not call.startswith(FILES)]
+    assert bool(network) == bool(own)
+    leaves = re.compile(r"connect\(|send\w*\(.*AF_INET" if own else "")
+    assert [call for call in network if leaves.match(call)] == []
+    allowed = (place.work / "out", Path("/dev"))
+    files = [call for call in calls if call.startswith(FILES)]
+    assert {path for path in changes(files, place.work) if not any(map(path.is_relative_to, allowed))} == set()
 
 
 @pytest.mark.slow

@@ -59,12 +59,13 @@ def uncertainty(
         head, features, cells = _of_run(run)
         _draw_all(head, features, cells, people, photos, out, sensitive, aligned, accept_poor, seed, threads)
         return
-    from whyface.gallery.opening import open_for_search  # noqa: PLC0415
+    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415
     from whyface.identify.gallery_people import gallery_head  # noqa: PLC0415
     from whyface.identify.uncertainty_words import gallery_features  # noqa: PLC0415
 
     assert gallery is not None
-    with open_for_search(gallery, directory=model_dir, threads=threads) as opened:
+    secret = gallery_key(gallery, None)
+    with open_for_search(gallery, directory=model_dir, threads=threads, key=secret) as opened:
         found, why = gallery_head(opened)
         if found is None:
             raise InputError(f"{gallery}: {why}")

@@ -161,7 +161,7 @@ def open_vector_table(gallery: Gallery, folder: Path | str) -> VectorTable:
 
 def _lancedb() -> Any:
     # Its warnings are about its own settings, and would stand between a command's lines.
-    os.environ.setdefault("LANCE_LOG", "error")
+    os.environ.setdefault("LANCEDB_LOG", "error")
     try:
         import lancedb  # noqa: PLC0415 - an extra
     except ImportError as error:
