@@ -39,7 +39,7 @@ $(LOWEST_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(LOWEST_VENV)
 	$(LOWEST_VENV)/bin/python -m pip install --quiet uv
 	$(LOWEST_VENV)/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --resolution lowest-direct \
-		--editable '.[evaluate,ann,heif]' 'onnx>=1.16' 'pytest>=8.2' 'pytest-xdist>=3.5' 'hypothesis>=6.100'
+		--editable '.[evaluate,ann,heif,encrypt]' 'onnx>=1.16' 'pytest>=8.2' 'pytest-xdist>=3.5' 'hypothesis>=6.100'
 	touch $@
 
 # Known weaknesses of the libraries (status 77: its service was not reached), and the bill of materials, out/sbom.json.
