@@ -177,6 +177,9 @@ def test_folders_links_and_a_gallery(first: Path, photos: Path, tmp_path: Path) 
         ((best, *_),) = gallery.search(gallery.features(face), k=1)
         assert best.name == "../B/O"
         assert best.score == pytest.approx(1, abs=1e-4)
+    done = in_process("gallery", "search", str(tmp_path / "staff"), str(photos / "obama-speech.jpg"))
+    assert done.returncode == 0, done.stderr
+    assert "1. ../B/O " in done.stdout
 
 
 def test_what_cannot_be_done_is_said_in_one_line(first: Path, photos: Path, tmp_path: Path) -> None:

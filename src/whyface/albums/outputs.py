@@ -22,6 +22,7 @@ from whyface.files.parts import parquet_modules
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.grouping import as_probes
 from whyface.gallery.kernel import explain_records
+from whyface.gallery.opening import record_model
 from whyface.page.bundle import content_hash, page_file
 from whyface.xcos.comparison import FaceModel
 
@@ -219,6 +220,7 @@ def write_gallery(album: Album, features: Gallery, model: FaceModel, path: Path)
             made.add(
                 cells.reshape(len(part), *features.layout.shape), [name for _, name in part], [f.photo for f, _ in part]
             )
+    record_model(path, album.model)
     return len(chosen)
 
 

@@ -75,13 +75,7 @@ def open_or_create(
             return gallery
     else:
         gallery = Gallery.create(path, opened.model, storage=storage, key=key)
-    asked = {
-        "model": model,
-        "grid": grid,
-        "output": output,
-        "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
-    }
-    write_atomic(path / MODEL_NAME, f"{json.dumps(asked, indent=1)}\n".encode())
+    record_model(path, model, grid=grid, output=output, preprocessing=preprocessing)
     return gallery
 
 
@@ -149,6 +143,24 @@ def gallery_key(path: Path | str, file: Path | None) -> bytes | None:
             if not read_header(opened.read(HEADER), str(header)).seal:
                 return None
     return read_key(file)
+
+
+def record_model(
+    path: Path | str,
+    model: str,
+    *,
+    grid: str | None = None,
+    output: str | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> None:
+    """Write how the model of a gallery was opened, without which no command can open the gallery."""
+    asked = {
+        "model": model,
+        "grid": grid,
+        "output": output,
+        "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
+    }
+    write_atomic(Path(path) / MODEL_NAME, f"{json.dumps(asked, indent=1)}\n".encode())
 
 
 def recorded_model(path: Path | str) -> dict[str, Any]:
