@@ -230,6 +230,29 @@ def test_records_of_a_run_that_broke_off_are_dropped(photos: Path, tmp_path: Pat
     assert len([face for face in album.faces if face.person is not None]) == 5
 
 
+def test_photos_whose_paths_differ_in_the_slash_alone_stay_apart(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "trip").mkdir(parents=True)
+    shutil.copy(photos / "obama-portrait.jpg", folder / "trip_1.jpg")
+    shutil.copy(photos / "obama-speech.jpg", folder / "trip" / "1.jpg")
+    out = tmp_path / "by-person"
+    done = in_process("cluster", str(folder), "--out", str(tmp_path / "album"), "--folders", str(out))
+    assert done.returncode == 0, done.stderr
+    crops = [tmp_path / "album" / row["crop"] for row in rows(tmp_path / "album").values()]
+    assert len({crop.read_bytes() for crop in crops}) == 2
+    assert {path.read_bytes() for path in out.rglob("*.jpg")} == {path.read_bytes() for path in folder.rglob("*.jpg")}
+
+
+def test_a_first_run_with_a_wrong_folder_does_not_spoil_the_album(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "right").mkdir()
+    shutil.copy(photos / "obama-portrait.jpg", tmp_path / "right")
+    out = tmp_path / "album"
+    assert "no photos here" in in_process("cluster", str(tmp_path / "wrong"), "--out", str(out)).stderr
+    done = in_process("cluster", str(tmp_path / "right"), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_folder_of_nobody(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()

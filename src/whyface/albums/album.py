@@ -7,6 +7,7 @@ put apart or named by hand.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -62,7 +63,9 @@ class AlbumFace:
     @property
     def crop(self) -> str:
         """Path of its crop in the album."""
-        return f"{CROPS}/{self.photo.replace('/', '_')}-{self.index}.jpg"
+        # The digest tells trip/1.jpg from trip_1.jpg; a whole path may be longer than a file's name can be.
+        digest = hashlib.sha256(self.photo.encode(errors="surrogateescape")).hexdigest()[:12]
+        return f"{CROPS}/{self.photo.replace('/', '_')[-50:]}-{digest}-{self.index}.jpg"
 
 
 @dataclass

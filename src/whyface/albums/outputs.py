@@ -168,7 +168,9 @@ def write_folders(album: Album, folder: Path, target: Path, *, links: bool = Fal
                 inside = made / f"{_file_name(names[person])} ({person})"
                 inside.mkdir()
                 for photo in dict.fromkeys(face.photo for face in faces):
-                    path = inside / photo.replace("/", "_")
+                    # As in the folder of photos: trip/1.jpg and trip_1.jpg must not become one file.
+                    path = inside / photo
+                    path.parent.mkdir(parents=True, exist_ok=True)
                     if links:
                         path.symlink_to((folder / photo).resolve())
                     else:
