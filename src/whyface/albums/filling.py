@@ -243,7 +243,10 @@ def start_album(path: Path, entry: ModelEntry) -> Album:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
-    return Album(path, entry.name, tie, mean)
+    album = Album(path, entry.name, tie, mean)
+    # A first run that ends early, by a wrong folder or by hand, leaves an album that the next one continues.
+    album.save()
+    return album
 
 
 def album_attention(entry: ModelEntry) -> AttentionKind | None:
