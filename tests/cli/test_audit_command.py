@@ -248,3 +248,18 @@ def test_the_example_in_the_documentation(monkeypatch: pytest.MonkeyPatch, capsy
         assert shown in line
         assert any(row.startswith(f"| {group} |") and shown in row for row in page.splitlines())
     assert "not reported: 1 person, fewer than 9" in ended.stdout
+
+
+@pytest.mark.parametrize("threshold", ["nan", "inf"])
+def test_a_threshold_that_is_no_number(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    table: Path,
+    groups: Path,
+    tmp_path: Path,
+    threshold: str,
+) -> None:
+    out = tmp_path / "report"
+    options = ("--groups", str(groups), "--by", "colour", "--threshold", threshold, "--out", str(out))
+    assert_refused(monkeypatch, capsys, "a threshold must be a number", "audit", str(table), *options)
+    assert not list(out.iterdir())

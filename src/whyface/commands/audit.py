@@ -159,6 +159,8 @@ def _threshold(table: Table, options: ModelOptions) -> tuple[float, str]:
     if options.threshold is not None:
         if options.fmr is not None:
             raise InputError("give a threshold or an FMR, not both")
+        if not np.isfinite(options.threshold):
+            raise InputError(f"a threshold must be a number, got {options.threshold:g}")
         return options.threshold, "set by the user"
     if options.fmr is None:
         if "threshold" not in table.columns:
