@@ -221,6 +221,14 @@ def test_custom_operator_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_refusal_ends_with_what_is_wrong(tmp_path: Path) -> None:
+    def newer(model: Any) -> None:
+        model.ir_version = 99
+
+    with pytest.raises(ModelError, match="Unsupported model IR version: 99"):
+        OnnxEmbedder(write_tiny(tmp_path / "tiny.onnx", edit=newer)).embed(flat_faces((1, 1, 1)))
+
+
 def test_external_data_are_refused_at_once(tmp_path: Path) -> None:
     def outside(model: Any) -> None:
         tensor = model.graph.initializer[0]

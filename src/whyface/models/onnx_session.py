@@ -186,7 +186,8 @@ class FaceSession:
 def _refused(path: Path, error: Exception) -> ModelError:
     reason = " ".join(str(error).split())
     if len(reason) > _LONGEST_REASON:
-        reason = f"{reason[:_LONGEST_REASON]}..."
+        # ONNX Runtime begins with its own source file and function, and says last what is wrong.
+        reason = f"...{reason[-_LONGEST_REASON:]}"
     return ModelError(f"{path}: ONNX Runtime cannot use this network ({reason}); export it again")
 
 
