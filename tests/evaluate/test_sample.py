@@ -37,7 +37,21 @@ def test_plans_hold_what_they_promise() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fmr", "fmr=", "fmr=0", "fmr=1", "fmr=2", "fmr=nan", "eer=0.1", "0.1", "fmr=1e-4x"]
+    "text",
+    [
+        "",
+        "fmr",
+        "fmr=",
+        "fmr=0",
+        "fmr=1",
+        "fmr=2",
+        "fmr=nan",
+        "fmr=1e-300",
+        "fmr=1e-320",
+        "eer=0.1",
+        "0.1",
+        "fmr=1e-4x",
+    ],
 )
 def test_plans_for_nothing_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="such as fmr=1e-4"):

@@ -138,8 +138,9 @@ def plan(rate: str) -> dict[str, Any]:
         value = float(text)
     except ValueError:
         value = math.nan
-    if name not in RATES or not 0 < value < 1:
-        raise InputError(f"a plan is for a rate between 0 and 1, such as fmr=1e-4 or fnmr=0.01; got {rate!r}")
+    # The counts of pairs for the smallest numbers there are would overflow.
+    if name not in RATES or not 1e-12 <= value < 1:
+        raise InputError(f"a plan is for a rate between 1e-12 and 1, such as fmr=1e-4 or fnmr=0.01; got {rate!r}")
     document: dict[str, Any] = {
         "rate": name,
         "value": value,
