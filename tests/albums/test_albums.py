@@ -60,7 +60,7 @@ def first(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = in_process("cluster", str(photos), "--out", str(out), "--parquet")
     assert done.returncode == 0, done.stderr
     assert (
-        "2 people with several faces, 0 faces alone, 1 undecided, of 6 faces in 6 photos (6 read, 0 gone)"
+        "people with several faces: 2; faces alone: 0; undecided: 1; of 6 faces in 6 photos (6 read, 0 gone)"
         in done.stdout
     )
     assert "not used: broken.jpg" in done.stderr
@@ -209,6 +209,18 @@ def test_what_cannot_be_done_is_said_in_one_line(first: Path, photos: Path, tmp_
 )
 def test_a_damaged_album_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "album.json").write_text(text)
+    with pytest.raises(DataError, match=r"album\.json: damaged"):
+        open_album(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    ['{"name": ["x"]}', '{"merge": 3}', '{"apart": [["a"]]}', '{"apart": ["a", 1]}', '{"gone": ["a"]}', "{}", "[]"],
+)
+def test_changes_that_no_hand_made_are_refused(first: Path, tmp_path: Path, edit: str) -> None:
+    document = json.loads((first / "album.json").read_text(encoding="utf-8"))
+    document["edits"] = [json.loads(edit)]
+    (tmp_path / "album.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=r"album\.json: damaged"):
         open_album(tmp_path)
 

@@ -226,6 +226,15 @@ def _separates(apart: Sequence[Sequence[str]], keys: set[str], others: set[str])
     return bool((one & keys and two & others) or (one & others and two & keys))
 
 
+def _edit(value: Any) -> dict[str, Any]:
+    ((kind, of),) = value.items()
+    lists = of if kind == "apart" else [of]
+    whole = kind in {"merge", "apart", "name"} and all(isinstance(key, str) for part in lists for key in part)
+    if not whole or (kind != "merge" and len(of) != 2):
+        raise ValueError(f"{kind!r} is no change that a hand can make")
+    return {kind: [list(part) for part in of] if kind == "apart" else list(of)}
+
+
 def open_album(path: Path) -> Album:
     """Read an album.
 
@@ -245,7 +254,7 @@ def open_album(path: Path) -> Album:
         album.photos = {name: (int(size), int(when)) for name, (size, when) in document["photos"].items()}
         album.failures, album.why = dict(document["failures"]), dict(document["why"])
         album.faces = [AlbumFace(**{**face, "box": face["box"] and tuple(face["box"])}) for face in document["faces"]]
-        album.edits = list(document["edits"])
+        album.edits = [_edit(edit) for edit in document["edits"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{state}: damaged ({error}); make the album again, in another folder") from error
     return album

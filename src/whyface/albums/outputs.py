@@ -110,7 +110,7 @@ def write_page(album: Album, folder: Path) -> Path:
     poor = [face for face in album.faces if face.doubt is not None]
     photos = Path(os.path.relpath(folder, album.path)).as_posix()
     parts = [
-        f"<h1>{len(known)} people with several faces, {len(alone)} faces alone</h1>",
+        f"<h1>People with several faces: {len(known)}. Faces alone: {len(alone)}.</h1>",
         f'<p class="note">{len(album.faces)} faces of {len(album.photos)} photos, compared by {escape(album.model)}. '
         f"A pair ties two faces above {album.threshold:.2f}; two groups need a mean of {album.least_mean:.2f}. The "
         "groups are the model's opinion, and wrong ones are certain among many faces.</p>",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whyface.commands.options import AcceptPoor, Aligned, ModelFolder, Threads
-from whyface.errors import InputError
+from whyface.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from whyface.albums.album import Album
@@ -61,6 +61,9 @@ def cluster(
         raise InputError(f"{out}: this album was made with {album.model}; continue it with --model {album.model}")
     album.threshold = album.threshold if threshold is None else threshold
     album.least_mean = album.least_mean if least_mean is None else least_mean
+    for target in (folders, gallery):
+        if target is not None and target.exists():
+            raise OutputError(f"{target}: already exists; choose another name")
     with (
         open_features(album.path, network) as features,
         progress_bar("reading photos") as reading,
@@ -88,8 +91,9 @@ def cluster(
     several = sum(len(faces) > 1 for faces in people.values())
     report = album.report
     typer.echo(
-        f"{several} people with several faces, {len(people) - several} faces alone, {report['undecided']} undecided, "
-        f"of {len(album.faces)} faces in {report['photos']} photos ({report['new']} read, {report['gone']} gone)"
+        f"people with several faces: {several}; faces alone: {len(people) - several}; "
+        f"undecided: {report['undecided']}; of {len(album.faces)} faces in {report['photos']} photos "
+        f"({report['new']} read, {report['gone']} gone)"
     )
     for name, failure in sorted(album.failures.items()):
         typer.echo(f"not used: {name}: {failure}", err=True)
