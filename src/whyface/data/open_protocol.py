@@ -54,8 +54,9 @@ def parse_protocol(text: str) -> ProtocolName:
     InputError
         If there is no such protocol, or a file is missing or not allowed.
     """
+    known = ", ".join((*PLAIN, *(f"{name}:FILE" for name in WITH_FILE)))
     if not text:
-        raise InputError("say what to measure on: --protocol, one of whyface evaluate --help")
+        raise InputError(f"say what to measure on with --protocol; known: {known}")
     kind, colon, file = text.partition(":")
     if kind in WITH_FILE:
         if not file:
@@ -63,7 +64,6 @@ def parse_protocol(text: str) -> ProtocolName:
         return ProtocolName(kind, Path(file))
     if kind in PLAIN and not colon:
         return ProtocolName(kind)
-    known = ", ".join((*PLAIN, *(f"{name}:FILE" for name in WITH_FILE)))
     close = difflib.get_close_matches(kind.lower(), (*PLAIN, *WITH_FILE), n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise InputError(f"unknown protocol {text!r}; {hint}known: {known}")

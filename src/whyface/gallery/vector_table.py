@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -125,10 +124,8 @@ def write_vector_table(
 
     try:
         table = lancedb.connect(str(folder)).create_table(TABLE, batches(), schema=schema, mode="overwrite")
-        with warnings.catch_warnings():
-            # That others may be reading a former version: it is what has to go.
-            warnings.simplefilter("ignore", UserWarning)
-            table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+        # It warns that others may be reading a former version, which is what has to go.
+        table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
     except Exception as error:  # LanceDB's errors share no base class
         raise OutputError(f"{folder}: the vector database cannot be written ({_reason(error)})") from error
     return VectorTable(table, count)
