@@ -13,19 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from whyface.data.open_protocol import open_protocol, parse_protocol
 from whyface.evaluate.rates import equal_error, fold_accuracy
 from whyface.files.progress import progress_bar
+from whyface.onnx_runtime import open_session
 from whyface.train.corpus import people_left_out
 from whyface.xcos.comparison import SearchableComparison
 from whyface.xcos.open_model import open_model
+
+if TYPE_CHECKING:
+    from whyface.onnx_runtime import InferenceSession
 
 OVERLAP: Final = Path("docs/studies/lfw_overlap.json")
 TURNED: Final = 15.0
@@ -68,7 +71,7 @@ def ways(
     return found
 
 
-def read_yaw(networks: list[onnxruntime.InferenceSession], face: NDArray[np.uint8]) -> float:
+def read_yaw(networks: list[InferenceSession], face: NDArray[np.uint8]) -> float:
     """Return the yaw of an aligned RGB face in degrees, as FSA-Net reads it: 64 x 64, BGR, (x - 127.5) / 128."""
     small = (cv2.resize(face[:, :, ::-1], (_SIDE, _SIDE)).astype(np.float32) - 127.5) / 128
     batch = np.ascontiguousarray(small.transpose(2, 0, 1))[None]
@@ -90,9 +93,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = args.threads
-    networks = [onnxruntime.InferenceSession(str(path), options) for path in args.fsanet]
+    networks = [open_session(path.read_bytes(), threads=args.threads) for path in args.fsanet]
     comparison = open_model("xcos-large", threads=args.threads).comparison()
     unseen = people_left_out(OVERLAP)
     source, protocol = open_protocol(parse_protocol("cfp-fp"), args.cfp)

@@ -171,7 +171,12 @@ def test_a_head_of_other_people_or_another_model_is_not_used(gallery: Gallery) -
     assert "People came or went" in note
     found = identify(gallery, a_face(photos_of(7, 1)[0]), threshold=0.5, source=USER)
     assert (found.name, found.uncertainty) == ("Eve", None)
+    # What was computed from the faces of somebody who is gone is gone, too.
     gallery.remove("Eve")
+    head, note = gallery_head(gallery)
+    assert head is None
+    assert "No uncertainty was fitted" in note
+    fit_gallery_head(gallery)
     assert gallery_head(gallery)[0] is not None
     path = head_path(gallery)
     path.write_bytes(path.read_bytes()[:-10])
@@ -215,7 +220,8 @@ def test_bad_questions_are_refused(gallery: Gallery) -> None:
 
 
 def test_an_exact_tie_is_undecided(gallery: Gallery) -> None:
-    twin = photos_of(1)[:1]
+    # A picture that nobody has: the features of one that was added with others may differ in the last bits.
+    twin = photos_of(8)[:1]
     gallery.add(gallery.features(twin), "Bob", "again.png")
     gallery.add(gallery.features(twin), "Bobby", "twin.png")
     found = identify(gallery, a_face(twin[0]), threshold=0.5, source=USER)
