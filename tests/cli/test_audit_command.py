@@ -168,6 +168,7 @@ def test_photos_are_compared_first(
     assert_refused(monkeypatch, capsys, "give --out for the scores", *arguments)
     ended = in_process(monkeypatch, capsys, *arguments, "--out", str(out))
     assert ended.returncode == 0, ended.stderr
+    assert "undecided pairs: 0; pairs with a photo that cannot be used: 3" in ended.stdout
     document = json.loads((out / "audit.json").read_text(encoding="utf-8"))
     (audit,) = document["audits"]
     (group,) = audit["groups"]

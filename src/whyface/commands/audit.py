@@ -253,6 +253,9 @@ def _text(document: Mapping[str, Any]) -> str:
         f"{document['threshold']:.4f} ({document['threshold_source']})",
         *document["remarks"],
     ]
+    if document["undecided"] or document["failed"]:
+        undecided, failed = document["undecided"], document["failed"]
+        lines.append(f"undecided pairs: {undecided}; pairs with a photo that cannot be used: {failed}")
     for one in document["audits"]:
         rows: list[tuple[str, ...]] = [
             ("by " + " and ".join(one["by"]), "people", "FMR within, %", "FNMR, %", "undecided, %")
