@@ -10,7 +10,7 @@ import numpy as np
 from whyface.errors import InputError
 from whyface.evaluate.set_scoring import SetMean, set_features
 from whyface.explain.record import Record
-from whyface.explain.trust import doubt_about_face, measured, without_probability
+from whyface.explain.trust import doubt_about_face, measured, same_picture, without_probability
 from whyface.faces.face import Face, stack_faces
 from whyface.models.embedder import Batch
 from whyface.verification import Verification, Verifier
@@ -77,7 +77,9 @@ def verify_sets(
     settings = {**judged.settings, "sets": "grids", **listed}
     explanation = replace(judged, record=record, settings=settings)
     if not explanation.undecided:
-        explanation = replace(explanation, sentences=(*explanation.sentences, *_said(sides, alone)))
+        # One shared picture is not the whole set; how many there are is said below.
+        kept = [sentence for sentence in explanation.sentences if sentence != same_picture(explanation)]
+        explanation = replace(explanation, sentences=(*kept, *_said(sides, alone)))
     return Verification(explanation, face_a, face_b)
 
 

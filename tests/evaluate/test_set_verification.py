@@ -102,6 +102,7 @@ def test_poor_faces_are_left_out_while_there_are_others(
     again = Explanation.from_dict(json.loads(out))
     assert again.score == pytest.approx(1, abs=1e-5)
     assert "2 of the pictures are in both sets, which says nothing." in again.sentences
+    assert not any("compared with itself" in sentence for sentence in again.sentences)
     (folders[0].parent / "sets.json").write_text(out)
     assert_refused(monkeypatch, capsys, "two sets of photos", "check", str(folders[0].parent / "sets.json"))
 
