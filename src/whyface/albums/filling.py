@@ -35,7 +35,7 @@ _SAVED: Final = 100
 _BATCH: Final = 32
 
 
-def read_photos(
+def update_album(
     album: Album,
     gallery: Gallery,
     folder: Path,
@@ -43,9 +43,10 @@ def read_photos(
     aligned: bool = False,
     accept_poor: bool = False,
     threads: int | None = None,
-    progress: ProgressCallback | None = None,
-) -> None:
-    """Read photos that are new or changed since the last run, and forget those that are gone.
+    reading: ProgressCallback | None = None,
+    comparing: ProgressCallback | None = None,
+) -> Grouping:
+    """Read photos that are new or changed since the last run, forget those that are gone, group all faces, and save.
 
     The album is saved every hundred photos, so that an interrupted run can be resumed.
 
@@ -78,13 +79,16 @@ def read_photos(
         album.photos[name] = there[name]
         if done % _SAVED == 0:
             album.save()
-        if progress is not None:
-            progress(done, len(new))
+        if reading is not None:
+            reading(done, len(new))
     album.faces.sort(key=lambda face: (face.photo, face.index))
     album.save()
     if not album.faces:
         first = next(iter(album.failures.items()), ("", ""))
         raise DataError(f"{folder}: no face in any of {len(listed.photos)} photos, the first: {first[0]}: {first[1]}")
+    grouping = group_album(album, gallery, threads=threads, progress=comparing)
+    album.save()
+    return grouping
 
 
 def _stamp(photo: Path) -> tuple[int, int]:
@@ -252,21 +256,3 @@ def start_album(path: Path, entry: ModelEntry) -> Album:
 def album_attention(entry: ModelEntry) -> AttentionKind | None:
     """Return uniform attention where a model's own is learned for each pair, of which records do not hold enough."""
     return "u" if entry.kind == "xcos" and entry.grid is not None and not entry.grid.weighed else None
-
-
-def update_album(
-    album: Album,
-    gallery: Gallery,
-    folder: Path,
-    *,
-    aligned: bool = False,
-    accept_poor: bool = False,
-    threads: int | None = None,
-    reading: ProgressCallback | None = None,
-    comparing: ProgressCallback | None = None,
-) -> Grouping:
-    """Read what is new in the folder, group all faces, and save; see :func:`read_photos` and :func:`group_album`."""
-    read_photos(album, gallery, folder, aligned=aligned, accept_poor=accept_poor, threads=threads, progress=reading)
-    grouping = group_album(album, gallery, threads=threads, progress=comparing)
-    album.save()
-    return grouping
