@@ -49,14 +49,14 @@ def cluster(
 
     New photos join in when it is run again, and what was changed by hand (whyface album) stays.
     """
-    from whyface.albums.album import open_album  # noqa: PLC0415 - start fast
+    from whyface.albums.album import STATE, open_album  # noqa: PLC0415 - start fast
     from whyface.albums.filling import open_features, start_album, update_album  # noqa: PLC0415
     from whyface.albums.outputs import write_folders, write_gallery, write_page, write_table  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.models.catalogue import model_entry  # noqa: PLC0415
 
     network = _open(model, model_dir, threads)
-    album = open_album(out) if (out / "album.json").is_file() else start_album(out, model_entry(model))
+    album = open_album(out) if (out / STATE).is_file() else start_album(out, model_entry(model))
     if album.model != model:
         raise InputError(f"{out}: this album was made with {album.model}; continue it with --model {album.model}")
     album.threshold = album.threshold if threshold is None else threshold

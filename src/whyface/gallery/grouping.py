@@ -188,18 +188,12 @@ def mean_between(
     """Return a function that computes the mean score between two groups of faces, of at most so many members each."""
 
     def mean(one: Sequence[int], other: Sequence[int]) -> float:
-        probes = as_probes(records[list(one[:members])], layout)
-        found = records[list(other[:members])]
-        if probes.terms is None:
-            theirs = as_probes(found, layout).cells
-            weights = 1.0 if probes.weights is None else probes.weights[:, None]
-            return float(((probes.cells * weights).mean(axis=0) * theirs.mean(axis=0)).sum())
-        product = (
-            probes.cells.reshape(len(probes.cells), -1)
-            @ (np.asarray(found["unit"], np.float32) * found["unit_scale"][:, None]).T
-        )
-        shared = probes.terms @ np.asarray(found["terms"], np.float32).T
-        return float(np.mean(product / np.maximum(shared, 1e-30)))
+        mine, theirs = (as_probes(records[list(group[:members])], layout) for group in (one, other))
+        if mine.terms is None or theirs.terms is None:
+            weights = 1.0 if mine.weights is None else mine.weights[:, None]
+            return float(((mine.cells * weights).mean(axis=0) * theirs.cells.mean(axis=0)).sum())
+        product = mine.cells.reshape(len(mine.cells), -1) @ theirs.cells.reshape(len(theirs.cells), -1).T
+        return float(np.mean(product / np.maximum(mine.terms @ theirs.terms.T, 1e-30)))
 
     return mean
 
