@@ -9,8 +9,10 @@ import pytest
 
 from helpers.gallery_models import TinyGrids, faces
 from whyface.errors import InputError, ModelError
+from whyface.gallery import kernel
 from whyface.gallery.feature_file import HEADER, Layout, Storage, read_header
 from whyface.gallery.gallery import Gallery
+from whyface.gallery.kernel import score_records
 from whyface.gallery.shortlist import build_shortlist, search_shortlist
 from whyface.xcos.grid import AttentionKind
 from whyface.xcos.model import XcosModel
@@ -58,6 +60,72 @@ def test_a_probe_alone_gets_the_scores_that_it_gets_among_others(tmp_path: Path,
             (alone,) = gallery.search(probes[row : row + 1], k=500)
             scores = {one.record: one.score for one in alone}
             assert scores == pytest.approx({one.record: one.score for one in expected}, abs=1e-6)
+
+
+def lookalikes(path: Path, seed: int, count: int = 300) -> Gallery:
+    """A gallery of 8-bit faces that hardly differ from the face of ``seed``: rounding changes their order."""
+    gallery = Gallery.create(path, weighed_model(), storage="int8")
+    features = gallery.features(faces(1, seed=seed))
+    noise = np.random.default_rng(seed).standard_normal((count, *features.shape[1:])).astype(np.float32)
+    gallery.add(features + 0.2 * features.std() * noise, [f"person {i // 3}" for i in range(count)], "made up")
+    return gallery
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rounded_probes_err_no_more_than_they_say(tmp_path: Path, seed: int) -> None:
+    pytest.importorskip("simsimd", reason="needs the extra ann")
+    with lookalikes(tmp_path / "g", seed) as gallery:
+        probes = gallery.model.probes(gallery.features(faces(3, seed=seed)), "l")
+        exact = score_records(gallery.records, probes, None)
+        errors = np.ones_like(exact)
+        rough = score_records(gallery.records, probes, None, errors=errors)
+    assert (rough != exact).any()
+    assert (np.abs(rough - exact) <= errors).all()
+    assert 0 < errors.min() <= errors.max() < 0.05
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("one_per_person", [False, True])
+def test_a_search_by_rounded_probes_is_exact(tmp_path: Path, seed: int, one_per_person: bool) -> None:
+    pytest.importorskip("simsimd", reason="needs the extra ann")
+    with lookalikes(tmp_path / "g", seed) as gallery:
+        probe = gallery.features(faces(1, seed=seed))
+        probes = gallery.model.probes(probe, "l")
+        (scores,) = score_records(gallery.records, probes, None)
+        (rough,) = score_records(gallery.records, probes, None, errors=np.empty((1, len(scores)), np.float32))
+        order = np.argsort(-scores, kind="stable")
+        assert (np.argsort(-rough, kind="stable")[:20] != order[:20]).any()
+        if one_per_person:
+            order = order[np.sort(np.unique(order // 3, return_index=True)[1])]
+        (found,) = gallery.search(probe, k=20, one_per_person=one_per_person)
+        # Scores that differ by a last digit may change places.
+        assert scores[[one.record for one in found]] == pytest.approx(scores[order[:20]], abs=1e-6)
+        assert [one.score for one in found] == pytest.approx(scores[order[:20]].tolist(), abs=1e-6)
+
+
+def test_without_simsimd_every_score_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "find_spec", lambda name: None)
+    with lookalikes(tmp_path / "g", 0) as gallery:
+        probes = gallery.model.probes(gallery.features(faces(1)), "l")
+        errors = np.ones((1, len(gallery)), np.float32)
+        scores = score_records(gallery.records, probes, None, errors=errors)
+        np.testing.assert_array_equal(scores, score_records(gallery.records, probes, None))
+        assert not errors.any()
+
+
+def test_a_damaged_record_does_not_stop_a_search_by_rounded_probes(tmp_path: Path) -> None:
+    path = tmp_path / "g"
+    with lookalikes(path, 1) as gallery:
+        probe, layout = gallery.features(faces(1, seed=1)), gallery.layout
+        best = gallery.search(probe, k=1)[0][0].record
+    for record, field, bits in ((best, "unit", 0x7F), (5, "terms", 0xFF), (6, "unit_scale", 0xFF)):
+        with (path / "features.bin").open("r+b") as file:
+            file.seek(HEADER + record * layout.stride + layout.record.fields[field][1])  # type: ignore[index]
+            file.write(bytes([bits] * 4))
+    with Gallery.open(path, weighed_model()) as gallery:
+        (found,) = gallery.search(probe, k=300)
+        assert {one.record for one in found} == set(range(300)) - {best, 5, 6}
+        assert gallery.damaged == {best, 5, 6}
 
 
 def test_learned_attention_is_the_default_and_a_face_finds_itself(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,6 +126,8 @@ BLOCK: Final = 384
 """Records per step: larger blocks exceed the cache, smaller ones need more calls (``benchmarks/gallery_speed.py``)."""
 
 _STRETCH: Final = 64 * BLOCK
+_FEW_PROBES: Final = 6
+"""So many probes are faster rounded, one after the other, than exact and together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +176,7 @@ def score_records(
     *,
     threads: int | None = None,
     block: int = BLOCK,
+    errors: NDArray[np.float32] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
     """Score P probes against N records: (P, N) float32.
@@ -183,11 +187,20 @@ def score_records(
         Records of :mod:`whyface.gallery.feature_file`.
     attention
         The learned attention, None for a fixed one.
+    errors
+        (P, N) float32; receives how far each score may be off, at most. Scores may be inexact only if it is given:
+        weighed grids of 8 bits are then multiplied by probes of 8 bits if SimSIMD is installed (extra ``ann``).
     """
     scores = np.empty((len(probes.cells), len(records)), np.float32)
-    kind: Callable[..., _Fixed | _Factorised | _Learned] = _Fixed if attention is None else _Learned
+    outputs: tuple[NDArray[np.float32], ...] = (scores,)
+    kind: Callable[..., _Fixed | _Factorised | _Rounded | _Learned] = _Fixed if attention is None else _Learned
     if probes.weighed and probes.terms is not None:
         kind = _Factorised
+    if errors is not None:
+        errors[:] = 0
+        few = len(scores) <= _FEW_PROBES and records.dtype["unit"].base == np.int8
+        if kind is _Factorised and few and find_spec("simsimd") is not None:
+            kind, outputs, block = _Rounded, (scores, errors), _STRETCH
     raw = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), records.dtype.itemsize)
     cores = threads or usable_cores()
     # One thread per block uses the cache better than BLAS threads within one small product. But for a single probe that
@@ -203,7 +216,7 @@ def score_records(
         with np.errstate(all="ignore"):
             for first in range(start, stop, block):
                 last = min(first + block, stop)
-                step.run(raw[first:last], scores[:, first:last])
+                step.run(raw[first:last], *(output[:, first:last] for output in outputs))
         return stop - start
 
     done = 0
@@ -309,6 +322,32 @@ class _Factorised(_Step):
         scores *= records["unit_scale"]
         np.maximum(totals, np.float32(1e-30), out=totals)
         scores /= totals
+
+
+class _Rounded:
+    """As :class:`_Factorised`, for 8-bit records and probes that are rounded to 8 bits as well."""
+
+    def __init__(self, dtype: np.dtype[Any], probes: Probes, attention: ClippedAttention | None, size: int) -> None:
+        from simsimd import cdist  # noqa: PLC0415 - an extra
+
+        del attention, size
+        assert probes.terms is not None
+        self._dtype, self._product, self._lengths = dtype, cdist, probes.terms
+        exact = probes.cells.reshape(len(probes.cells), -1)
+        self._scale = np.maximum(np.abs(exact).max(axis=1, keepdims=True), 1e-20) / 127
+        self._probes = np.rint(exact / self._scale).astype(np.int8)
+        # Records have length 1 but for their own rounding, so this bounds the error of the inner product.
+        self._error = 1.02 * np.linalg.norm(exact - self._probes * self._scale, axis=1, keepdims=True)
+
+    def run(self, raw: NDArray[np.uint8], scores: NDArray[np.float32], errors: NDArray[np.float32]) -> None:
+        """Score one block."""
+        records: NDArray[Any] = raw.view(self._dtype)[:, 0]
+        np.maximum(np.matmul(self._lengths, records["terms"].T, out=errors), np.float32(1e-30), out=errors)
+        for probe, row in zip(self._probes, scores, strict=True):
+            row[:] = np.asarray(self._product(probe[None], records["unit"], "dot")).ravel()
+        scores *= records["unit_scale"] * self._scale
+        scores /= errors
+        np.divide(self._error, errors, out=errors)
 
 
 class _Learned(_Step):

@@ -144,8 +144,9 @@ def search(
     if features.shape[1:] != gallery.layout.shape:
         raise InputError(f"the gallery holds features {gallery.layout.shape}, got {features.shape[1:]}")
     found: list[list[Candidate]] = []
-    for probes, scores in _scored(gallery, features, attention, threads=threads, progress=progress):
-        found += [_best(gallery, probes, row, line, k, one_per_person) for row, line in enumerate(scores)]
+    for probes, scores, errors in _scored(gallery, features, attention, True, threads=threads, progress=progress):
+        for row, (line, error) in enumerate(zip(scores, errors, strict=True)):
+            found.append(_best(gallery, probes, row, line, k, one_per_person, error))
     return found
 
 
@@ -185,7 +186,7 @@ def others_above(
         For each face, the records to ignore.
     """
     found: list[list[Candidate]] = []
-    for probes, scores in _scored(gallery, features, attention):
+    for probes, scores, _ in _scored(gallery, features, attention):
         for row, line in enumerate(scores):
             number = len(found)
             line[records[number] :] = -np.inf
@@ -218,22 +219,28 @@ def _scored(
     gallery: Searched,
     features: NDArray[np.float32],
     attention: AttentionKind | None,
+    rough: bool = False,
     *,
     threads: int | None = None,
     progress: ProgressCallback | None = None,
-) -> Iterator[tuple[Probes, NDArray[np.float32]]]:
-    """Score all records, a few probes at a time; records that no search returns score minus infinity."""
+) -> Iterator[tuple[Probes, NDArray[np.float32], NDArray[np.float32]]]:
+    """Score all records, a few probes at a time; records that no search returns score minus infinity.
+
+    Yield the probes, their scores, and how far each may be off: not at all unless the scores may be rough.
+    """
     for start in range(0, len(features), _PROBES_AT_ONCE):
         part = np.asarray(features[start : start + _PROBES_AT_ONCE], np.float32)
         probes = gallery.model.probes(part, attention)
         learned = None if probes.terms is None else gallery.model.attention
         step = None if progress is None else _PairsDone(progress, start, len(part), len(features))
         records = gallery.records
-        scores = score_records(records, probes, learned, threads=threads, progress=step)
+        errors = np.zeros((len(part), len(records)), np.float32)
+        off = errors if rough else None
+        scores = score_records(records, probes, learned, threads=threads, errors=off, progress=step)
         # Another thread may be adding faces, so that more are there by now.
         scores[:, [number for number in gallery.left_out if number < len(records)]] = -np.inf
         _drop_broken(gallery, scores)
-        yield probes, scores
+        yield probes, scores, errors
 
 
 @dataclass(frozen=True)
@@ -257,11 +264,19 @@ def _drop_broken(gallery: Searched, scores: NDArray[np.float32]) -> None:
 
 
 def _best(
-    gallery: Searched, probes: Probes, row: int, scores: NDArray[np.float32], k: int, one_per_person: bool
+    gallery: Searched,
+    probes: Probes,
+    row: int,
+    scores: NDArray[np.float32],
+    k: int,
+    one_per_person: bool,
+    errors: NDArray[np.float32] | None = None,
 ) -> list[Candidate]:
     """Return the best candidates of one probe, without damaged records."""
     wanted = min(len(scores), k)
     while True:
+        if errors is not None and errors.any():
+            sharpen(gallery.records, probes.row(row), scores, errors, wanted)
         order = _highest(scores, wanted)
         order = order[np.isfinite(scores[order])]
         whole = np.array([bool(intact(gallery.records[i : i + 1], int(i))[0]) for i in order], bool)
@@ -284,6 +299,19 @@ def _best(
             kept = list(firsts.values())
         break
     return explain_candidates(gallery, probes, row, kept[:k])
+
+
+def sharpen(
+    records: NDArray[Any], probe: Probes, scores: NDArray[np.float32], errors: NDArray[np.float32], wanted: int
+) -> None:
+    """Score exactly, in place, every record that may be among the ``wanted`` best; scores and errors are (N,)."""
+    errors[~np.isfinite(scores)] = 0
+    # At least ``wanted`` records score this much; what cannot reach it is not among the best.
+    floor = np.partition(scores - errors, len(scores) - wanted)[len(scores) - wanted]
+    near = np.flatnonzero((scores + errors >= floor) & (errors > 0))
+    (exact,) = score_records(records[near], probe, None)
+    scores[near] = np.where(np.isfinite(exact), exact, np.float32(-np.inf))
+    errors[near] = 0
 
 
 def explain_candidates(gallery: Searched, probes: Probes, row: int, numbers: list[int]) -> list[Candidate]:
