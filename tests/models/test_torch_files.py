@@ -21,6 +21,10 @@ from whyface.models.backbones import IResNet, MobileFaceNet
 from whyface.models.embedder import l2_normalise
 from whyface.models.heads import FcHead, GdcHead
 from whyface.models.torch_files import open_torch_file
+from whyface.models.weights import save_safetensors
+from whyface.train.config import NetworkConfig
+from whyface.train.networks import build_network
+from whyface.train.run_files import describe_trained
 from whyface.xcos.open_model import open_model, torch_file
 
 PHOTOS = [str(demo_photo(name)) for name in ("obama-portrait.jpg", "biden-portrait.jpg")]
@@ -66,6 +70,21 @@ def test_iresnet_takes_pixels_from_minus_1_to_1(tmp_path: Path, backbone: str, p
         expected = head(trunk(torch.from_numpy(faces).float() / 127.5 - 1)).numpy()
     found = open_torch_file(tmp_path / "net.safetensors", backbone).embed(faces)
     np.testing.assert_allclose(found, l2_normalise(expected), atol=1e-5)
+
+
+def test_iresnet_that_was_trained_on_other_pixels(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = NetworkConfig(backbone="iresnet18", head="fc", pixels=128)
+    network = build_network(config).eval()
+    save_safetensors(network, tmp_path / "net.safetensors", describe_trained(config))
+    faces = random_faces(1)
+    with torch.no_grad():
+        expected = network.features(torch.from_numpy(faces).float()).numpy()
+    found = open_torch_file(tmp_path / "net.safetensors", "iresnet18").embed(faces)
+    np.testing.assert_allclose(found, l2_normalise(expected), atol=1e-5)
+    save_safetensors(network, tmp_path / "odd.safetensors", {"whyface": '{"network": {"pixels": 0}}'})
+    with pytest.raises(ModelError, match="description"):
+        open_torch_file(tmp_path / "odd.safetensors", "iresnet18")
 
 
 @pytest.mark.parametrize(

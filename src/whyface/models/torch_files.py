@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from torch import nn
 
-from whyface.errors import ModelError
+from whyface.errors import InputError, ModelError
+from whyface.files.guarded import parse_json, read_tensors
 from whyface.files.integrity import sha256_of
 from whyface.models.backbones import DEPTHS, IResNet, MobileFaceNet
 from whyface.models.heads import FcHead, GdcHead
@@ -35,6 +37,8 @@ def open_torch_file(path: Path | str, backbone: str) -> TorchEmbedder:
     path = Path(path)
     trunk, head, preprocessing = _network(backbone)
     names = tensor_names(path)
+    if preprocessing is ARCFACE:
+        preprocessing = _trained_on(path)
     first = next(iter(trunk.state_dict()))
     prefixes = next((both for both in _PREFIXES if f"{both[0]}{first}" in names), None)
     if prefixes is None:
@@ -58,3 +62,13 @@ def _network(backbone: str) -> tuple[nn.Module, nn.Module, Preprocessing]:
         known = ", ".join(f"iresnet{one}" for one in DEPTHS)
         raise ModelError(f"unknown backbone {backbone!r}; known: mobilefacenet, {known}, each iresnet also with -se")
     return IResNet(int(depth), se=backbone.endswith("-se")), FcHead(), ARCFACE
+
+
+def _trained_on(path: Path) -> Preprocessing:
+    """Return the pixels of an iresnet: those that its training used if ``whyface train`` wrote the file."""
+    try:
+        description = parse_json(read_tensors(path, ())[1].get("whyface", "{}"))
+        divisor = float(description.get("network", {}).get("pixels", ARCFACE.std[0]))
+        return replace(ARCFACE, std=(divisor,) * 3)
+    except (OSError, AttributeError, TypeError, ValueError, InputError) as error:
+        raise ModelError(f"{path}: its description cannot be read ({error}); train it again") from error

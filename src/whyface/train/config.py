@@ -93,6 +93,10 @@ class NetworkConfig(_Part):
     head in ``init``."""
     activation: Literal["prelu", "none"] = "prelu"
     """Activation after the 1 x 1 convolution: none as in the paper, or PReLU as in the public code."""
+    grid_norm: bool = True
+    """BatchNorm behind the 1 x 1 convolution: it is in the public code, and not in the paper."""
+    pixels: Annotated[float, Field(gt=0)] = 127.5
+    """What an iresnet's pixels are divided by after 127.5 is subtracted: 127.5 in the public code, 128 in the paper."""
     sigma: Annotated[float, Field(gt=0)] = 1.0
     """Initial width of a placed head's neighbourhood, in places."""
     init: Path | None = None
@@ -165,10 +169,19 @@ class BatchConfig(_Part):
     """``pairs``: number of pictures that get a partner."""
     genuine: Share = 0.5
     """``pairs``: share of partners that show the same person."""
+    apart: bool = False
+    """``pairs``: the two sides go through the network one after the other, each with its own BatchNorm statistics, as
+    in the public code."""
     people: Annotated[int, Field(ge=2)] = 24
     """``all``: number of people in a batch."""
     pictures: Count = 4
     """``all``: number of pictures of each person."""
+
+    @model_validator(mode="after")
+    def _check(self) -> BatchConfig:
+        if self.apart and self.mode != "pairs":
+            raise ValueError("apart is for mode pairs, where a face has one partner")
+        return self
 
 
 class AugmentConfig(_Part):
@@ -270,32 +283,22 @@ class TrainConfig(_Part):
 
 
 def preset_text(name: str) -> str:
-    """Return the commented YAML of a preset.
-
-    Raises
-    ------
-    InputError
-        If there is no preset of that name.
-    """
+    """Return the commented YAML of a preset. Raise InputError if there is no preset of that name."""
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     return files("whyface").joinpath("assets", "configs", f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def read_config(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
-    """Read a configuration; relative paths in it are relative to its folder.
+    """Read a configuration from YAML; relative paths in it are relative to its folder.
+
+    Raise InputError if the file cannot be read or is not YAML, or a key or value is wrong; the message names key and
+    file.
 
     Parameters
     ----------
-    path
-        YAML.
     changes
         ``key.key=value`` each, with the value in YAML; they override the file.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read or is not YAML, or a key or value is wrong; the message names key and file.
     """
     try:
         text = read_guarded(path, most=LARGEST_TEXT).decode("utf-8")

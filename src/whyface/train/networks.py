@@ -52,15 +52,16 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
 
 
 class ScaledPixels(nn.Module):
-    """An IResNet that takes plain pixels: (x - 127.5) / 127.5 comes first, so that all backbones take 0..255."""
+    """An IResNet that takes plain pixels: (x - 127.5) / divisor comes first, so that all backbones take 0..255."""
 
-    def __init__(self, trunk: IResNet) -> None:
+    def __init__(self, trunk: IResNet, divisor: float = 127.5) -> None:
         super().__init__()
         self.trunk = trunk
+        self.divisor = divisor
 
     def forward(self, x: Tensor) -> Tensor:
         """Map faces (N, 3, 112, 112) in 0..255 to (N, 512, 7, 7)."""
-        y: Tensor = self.trunk(x / 127.5 - 1)
+        y: Tensor = self.trunk(x / self.divisor - 127.5 / self.divisor)
         return y
 
     def halves(self) -> tuple[nn.Module, nn.Module]:
@@ -103,7 +104,9 @@ def build_network(config: NetworkConfig) -> Network:
     backbone, fc, channels = _backbone(config)
     if config.head == "fc":
         return FcNetwork(backbone, fc)
-    head = PlacedGridHead() if config.head == "placed" else GridHead(channels, activation=config.activation)
+    head: nn.Module = PlacedGridHead()
+    if config.head == "grid":
+        head = GridHead(channels, norm=config.grid_norm, activation=config.activation)
     network = XcosNetwork(backbone, head, LearnedAttention())
     if config.symmetric:
         tie_pair_halves(network.xcos.attention)
@@ -119,7 +122,7 @@ def _backbone(config: NetworkConfig) -> tuple[nn.Module, nn.Module, int]:
         return large, AffineHead(large.out_channels), large.out_channels
     depth = int(config.backbone.removeprefix("iresnet"))
     trunk = IResNet(depth, se=config.se, insightface=config.units == "insightface")
-    return ScaledPixels(trunk), FcHead(), trunk.out_channels
+    return ScaledPixels(trunk, config.pixels), FcHead(), trunk.out_channels
 
 
 def load_initial(network: Network, config: NetworkConfig, *, seed: int) -> None:

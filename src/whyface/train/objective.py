@@ -63,6 +63,9 @@ class Objective(nn.Module):
         Run the backbone in bfloat16.
     hint
         The loss that learns from the teacher's maps, if it has a weight.
+    apart
+        The first and the second half of a batch, which are the two sides of its pairs, go through the network one after
+        the other, as in the public code: BatchNorm then sees one side at a time.
     """
 
     def __init__(
@@ -74,8 +77,10 @@ class Objective(nn.Module):
         *,
         half: bool,
         hint: Hint | None = None,
+        apart: bool = False,
     ) -> None:
         super().__init__()
+        self.apart = apart
         self.network = network
         self.margin = margin
         self.hint = hint
@@ -127,10 +132,11 @@ class Objective(nn.Module):
         seen
             The teacher's embeddings and maps of the faces, for a hint.
         """
+        sides = faces.chunk(2) if self.apart else (faces,)
         with torch.autocast(faces.device.type, torch.bfloat16, enabled=self.half_precision):
-            maps = self.network.backbone(faces)
+            maps = torch.cat([self.network.backbone(side) for side in sides])
         # Grids (N, C, H, W) of an xCos network, embeddings (N, D) of the baseline.
-        features = self.network.head(maps.float())
+        features = torch.cat([self.network.head(side) for side in maps.float().chunk(len(sides))])
         zero = features.new_zeros(())
         identification = similarity = uniform = hint = zero
         if self.losses.identification and self.margin is not None:
@@ -157,7 +163,10 @@ class Objective(nn.Module):
         if self.network.xcos is None:
             cosine = self.network.scores(features[pairs.first], features[pairs.second])
             return cosine, cosine
-        output = compare_all(features, self.network.xcos.attention, pairs)
+        if self.apart:
+            output = self.network.xcos(features[pairs.first], features[pairs.second])
+        else:
+            output = compare_all(features, self.network.xcos.attention, pairs)
         return output.score, output.similarity.mean(dim=(1, 2))
 
     def _regress(self, score: Tensor, targets: Tensor) -> Tensor:

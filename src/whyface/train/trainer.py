@@ -142,7 +142,9 @@ class _Run:
             if isinstance(self.teacher, nn.Module):
                 self.teacher.to(fabric.device)
         hint = build_hint(network, self.teacher, self._some_faces()) if config.losses.hint else None
-        self.objective = Objective(network, self.margin, config.losses, config.network, half=half, hint=hint).train()
+        self.objective = Objective(
+            network, self.margin, config.losses, config.network, half=half, hint=hint, apart=config.batch.apart
+        ).train()
         self.optimisers = build_optimisers(config, self.objective)
         if config.data.cache == "device":
             pictures.move(fabric.device)
