@@ -7,7 +7,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "whyface"
 LAYERS = (
-    ("errors", "onnx_runtime", "demo"),
+    ("errors", "onnx_runtime", "demo", "engines"),
     ("files",),
     ("faces",),
     ("models",),

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from whyface.batch.comparer import ComparerSettings, PairResult
+from helpers.command_line import in_process
+from whyface.albums.album import FEATURES
+from whyface.batch.comparer import ComparerSettings
 from whyface.batch.pair_source import open_pair_source
 from whyface.batch.run import run_batch
+from whyface.demo import demo_photo
+from whyface.engines import Engine, RayEngine
 from whyface.errors import InputError
+from whyface.gallery.feature_file import FILE_NAME
+from whyface.models.catalogue import FAST_MODEL
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'whyface[ray]'")
 
@@ -26,8 +33,6 @@ SETTINGS = ComparerSettings("xcos-mobilefacenet", aligned=True)
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    from whyface.batch.ray_engine import RayEngine
-
     yield RayEngine
     ray.shutdown()
 
@@ -63,19 +68,17 @@ def own_workers() -> list[int]:
 def test_a_worker_is_killed_half_way(cluster: Any, tmp_path: Path) -> None:
     source = open_pair_source(write_pairs(tmp_path, 400))
     run_batch(source, SETTINGS, tmp_path / "here.parquet", chunk=10)
-    engine = cluster(SETTINGS, tmp_path, workers=2)
+    engine = cluster(2)
     killed: list[int] = []
 
-    def with_a_loss(chunks: Any, write: Any) -> None:
-        def writing(number: int, results: list[PairResult]) -> None:
-            write(number, results)
+    def with_a_loss(make: Any, chunks: Any) -> Iterator[tuple[Any, Any]]:
+        for number, results in engine(make, chunks):
+            yield number, results
             if not killed and number >= 8:
                 killed.append(own_workers()[0])
                 os.kill(killed[0], signal.SIGKILL)
 
-        engine(chunks, writing)
-
-    report = run_batch(source, SETTINGS, tmp_path / "ray.parquet", chunk=10, engine=with_a_loss)
+    report = run_batch(source, SETTINGS, tmp_path / "ray.parquet", chunk=10, engine=cast(Engine, with_a_loss))
     assert len(killed) == 1
     assert (report.rows, report.resumed) == (400, 0)
     here, there = (pq.ParquetFile(tmp_path / f"{name}.parquet").read().to_pylist() for name in ("here", "ray"))
@@ -91,11 +94,30 @@ def test_a_worker_is_killed_half_way(cluster: Any, tmp_path: Path) -> None:
             assert one["score"] == pytest.approx(other["score"], abs=1e-6)
 
 
-def test_bad_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from whyface.batch.ray_engine import RayEngine
+@pytest.mark.slow
+def test_people_are_enrolled_and_grouped_on_a_cluster(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for person, name in (("ann", "obama-portrait"), ("ann", "obama-speech"), ("bob", "biden-portrait")):
+        (tmp_path / "people" / person).mkdir(parents=True, exist_ok=True)
+        shutil.copy(demo_photo(f"{name}.jpg"), tmp_path / "people" / person)
+    common = ("--model", FAST_MODEL, "--threads", "1", "--workers", "2")
+    features = {}
+    for engine in ("local", "ray"):
+        gallery, album = tmp_path / f"g-{engine}", tmp_path / f"a-{engine}"
+        for command in (
+            ("gallery", "enroll", str(gallery), str(tmp_path / "people")),
+            ("cluster", str(tmp_path / "people"), "--out", str(album)),
+        ):
+            done = in_process(monkeypatch, capsys, *command, *common, "--engine", engine)
+            assert not done.returncode, done.stderr
+        features[engine] = [path.read_bytes() for path in (gallery / FILE_NAME, album / FEATURES / FILE_NAME)]
+    assert features["ray"] == features["local"]
 
+
+def test_bad_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="at least one worker"):
-        RayEngine(SETTINGS, tmp_path, workers=0)
+        RayEngine(0)
 
     def nobody(**_: object) -> None:
         raise ConnectionError("nobody answers")
@@ -103,4 +125,4 @@ def test_bad_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Ray itself tries for minutes before it says so.
     monkeypatch.setattr(ray, "init", nobody)
     with pytest.raises(InputError, match=r"no Ray cluster at 127\.0\.0\.1:1 \(nobody answers\)"):
-        RayEngine(SETTINGS, tmp_path, address="127.0.0.1:1")
+        RayEngine(address="127.0.0.1:1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 
 from helpers.command_line import run_whyface
 from helpers.tiny_networks import write_tiny
-from whyface.batch.comparer import ComparerSettings
+from whyface.batch.comparer import Comparer, ComparerSettings
 from whyface.batch.pair_source import PhotoPair
-from whyface.batch.ray_engine import _Worker
 from whyface.demo import demo_photo
+from whyface.engines import _Worker
 from whyface.faces import load as detectors
 from whyface.faces.load import load_face
 from whyface.models.catalogue import FAST_MODEL
@@ -77,8 +78,8 @@ def test_another_number_opens_another_detector(sessions: Sessions) -> None:
 
 
 def test_a_worker_of_a_cluster(sessions: Sessions) -> None:
-    worker = _Worker(ComparerSettings("xcos-mobilefacenet"), Path(A).parent, 1)
-    (result,) = worker.compare([PhotoPair(0, Path(A).name, Path(B).name)])
+    worker = _Worker(partial(Comparer, ComparerSettings("xcos-mobilefacenet"), Path(A).parent, threads=1))
+    (result,) = worker.run([PhotoPair(0, Path(A).name, Path(B).name)])
     assert result.verdict == "match"
     assert sessions.has(DETECTOR, FACE, PAIR)
     assert sessions.threads == {1}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,18 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.albums.album import CROPS, FEATURES, Album, AlbumFace
+from whyface.engines import Engine, here
 from whyface.errors import DataError, FaceError, OutputError, PhotoError
 from whyface.explain.trust import doubt_about_face
-from whyface.faces.face import Face, stack_faces
+from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face, load_faces
 from whyface.files.integrity import write_atomic
 from whyface.files.photo_folder import list_photos
 from whyface.files.progress import ProgressCallback
+from whyface.gallery.feature_file import Layout
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.grouping import Grouping, find_neighbours, group_faces, mean_between
+from whyface.gallery.kernel import GalleryFeatures
 from whyface.models.entry import ModelEntry
 from whyface.xcos.comparison import COSINE, FaceModel
 from whyface.xcos.grid import AttentionKind
+from whyface.xcos.open_model import OpenedModel
 
 TIE_FMR: Final = 1e-5
 MEAN_FMR: Final = 1e-4
@@ -43,12 +48,33 @@ def update_album(
     aligned: bool = False,
     accept_poor: bool = False,
     threads: int | None = None,
+    engine: Engine | None = None,
+    opener: Callable[[], OpenedModel] | None = None,
     reading: ProgressCallback | None = None,
     comparing: ProgressCallback | None = None,
 ) -> Grouping:
     """Read photos that are new or changed since the last run, forget those that are gone, group all faces, and save.
 
     The album is saved every hundred photos, so that an interrupted run can be resumed.
+
+    Parameters
+    ----------
+    album, gallery
+        The album and its records (:func:`open_features`).
+    folder
+        The folder of photos.
+    aligned
+        The photos are aligned 112 x 112 faces.
+    accept_poor
+        Whether to compare faces that cannot support a verdict, too.
+    threads
+        Threads of ONNX Runtime; None leaves it to ONNX Runtime, and an engine's workers have one each.
+    engine
+        Where photos are read and features computed; in this process by default. All is written here, in the same order.
+    opener
+        Opens the album's model in another process, for an engine.
+    reading, comparing
+        Called with the number of photos, or of faces, done and the total.
 
     Raises
     ------
@@ -69,13 +95,17 @@ def update_album(
     new = [name for name in listed.photos if name not in known]
     album.report = {"photos": len(listed.photos), "new": len(new), "gone": len(gone - set(listed.photos))}
     (album.path / CROPS).mkdir(exist_ok=True)
-    for done, name in enumerate(new, start=1):
-        try:
-            found = [load_face(folder / name, aligned=True)] if aligned else load_faces(folder / name, threads=threads)
-        except (PhotoError, FaceError) as error:
-            album.failures[name] = str(error)
+    if engine is None or opener is None:
+        worker = PhotoReader(gallery.features, folder, aligned, accept_poor, threads)
+        read = here(lambda: worker, zip(new, new, strict=True))
+    else:
+        make = partial(_open_reader, opener, gallery.layout, folder.absolute(), aligned, accept_poor, threads or 1)
+        read = engine(make, zip(new, new, strict=True))
+    for done, (name, found) in enumerate(read, start=1):
+        if isinstance(found, str):
+            album.failures[name] = found
         else:
-            _add(album, gallery, name, list(found), accept_poor=accept_poor)
+            _add(album, gallery, name, found)
         album.photos[name] = there[name]
         if done % _SAVED == 0:
             album.save()
@@ -112,30 +142,71 @@ def _forget(album: Album, gallery: Gallery, photos: set[str]) -> None:
     album.faces = [face for face in album.faces if face.photo not in photos]
 
 
-def _add(album: Album, gallery: Gallery, name: str, faces: list[Face], *, accept_poor: bool) -> None:
-    rows = []
-    good: list[Face] = []
+@dataclass(frozen=True, eq=False)
+class ReadFace:
+    """A face as it was read: its row of the album, its crop as a JPEG file, and features if it is to be compared."""
+
+    row: AlbumFace
+    crop: bytes
+    sha256: str
+    features: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class PhotoReader:
+    """Reads all faces of a photo and computes the features of those that are to be compared, in any process."""
+
+    compute: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    folder: Path
+    aligned: bool
+    accept_poor: bool
+    threads: int | None
+
+    def __call__(self, name: str) -> list[ReadFace] | str:
+        """Return the faces of a photo of the folder, or why there are none."""
+        path = self.folder / name
+        try:
+            faces = [load_face(path, aligned=True)] if self.aligned else load_faces(path, threads=self.threads)
+        except (PhotoError, FaceError) as error:
+            return str(error).removeprefix(f"{path}: ")
+        doubts = [None if self.accept_poor else doubt_about_face(face) for face in faces]
+        good = [face for face, doubt in zip(faces, doubts, strict=True) if doubt is None]
+        parts = [good[start : start + _BATCH] for start in range(0, len(good), _BATCH)]
+        features = iter([row for part in parts for row in self.compute(stack_faces(part))])
+        found = []
+        for face, doubt in zip(faces, doubts, strict=True):
+            box = None if face.box is None else tuple(round(float(value), 1) for value in face.box)
+            quality = None if face.quality is None else face.quality.unified
+            row = AlbumFace(name, face.index, box, quality, doubt)  # type: ignore[arg-type]
+            crop = cv2.imencode(".jpg", cv2.cvtColor(face.image, cv2.COLOR_RGB2BGR))[1].tobytes()
+            found.append(ReadFace(row, crop, face.sha256, next(features) if doubt is None else None))
+        return found
+
+
+def _open_reader(
+    opener: Callable[[], OpenedModel],
+    layout: Layout,
+    folder: Path,
+    aligned: bool,
+    accept_poor: bool,
+    threads: int | None,
+) -> PhotoReader:
+    model = GalleryFeatures(opener().model)
+    model.require(layout, folder)
+    return PhotoReader(model.features, folder, aligned, accept_poor, threads)
+
+
+def _add(album: Album, gallery: Gallery, name: str, faces: Sequence[ReadFace]) -> None:
     for face in faces:
-        doubt = None if accept_poor else doubt_about_face(face)
-        box = None if face.box is None else tuple(round(float(value), 1) for value in face.box)
-        quality = None if face.quality is None else face.quality.unified
-        row = AlbumFace(name, face.index, box, quality, doubt)  # type: ignore[arg-type]
-        if doubt is None:
-            good.append(face)
-        rows.append(row)
-        written, encoded = cv2.imencode(".jpg", cv2.cvtColor(face.image, cv2.COLOR_RGB2BGR))
-        if not written:
-            raise OutputError(f"{album.path / row.crop}: the crop cannot be written")
-        write_atomic(album.path / row.crop, encoded.tobytes())
+        write_atomic(album.path / face.row.crop, face.crop)
+    compared = [face for face in faces if face.features is not None]
     records: Iterable[int] = ()
-    if good:
-        keys = [f"{name}#{face.index}" for face in good]
-        features = np.concatenate(
-            [gallery.features(stack_faces(good[start : start + _BATCH])) for start in range(0, len(good), _BATCH)]
-        )
-        records = gallery.add(features, keys, name, digests=[face.sha256 for face in good])
+    if compared:
+        features = np.stack([face.features for face in compared if face.features is not None])
+        keys = [face.row.key for face in compared]
+        records = gallery.add(features, keys, name, digests=[face.sha256 for face in compared])
     numbers = iter(records)
-    album.faces += [row if row.doubt is not None else replace(row, record=next(numbers)) for row in rows]
+    album.faces += [face.row if face.features is None else replace(face.row, record=next(numbers)) for face in faces]
 
 
 def group_album(

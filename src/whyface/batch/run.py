@@ -6,10 +6,11 @@ import io
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from whyface.batch.result_file import (
     result_ending,
     write_results,
 )
+from whyface.engines import Engine, here
 from whyface.errors import DataError, InputError, OutputError
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import FACE_SIZE
@@ -160,16 +162,6 @@ def remove_parts(folder: Path) -> None:
 CHUNK: Final = 256
 """Pairs per part: the most that are lost when a run is killed."""
 
-Chunk = tuple[int, list[PhotoPair]]
-
-
-class Engine(Protocol):
-    """A callable that compares chunks, in any order."""
-
-    def __call__(self, chunks: Iterator[Chunk], write: Callable[[int, list[PairResult]], None]) -> None:
-        """Compare every chunk and hand its results to ``write`` exactly once."""
-        ...
-
 
 @dataclass(frozen=True)
 class BatchReport:
@@ -225,11 +217,11 @@ def run_batch(
         The file, ``.parquet`` or ``.csv``; parts are kept in a folder next to it until all are done. The settings and
         versions are in a Parquet file's metadata, and in a JSON file next to a CSV file.
     threads
-        Threads of ONNX Runtime.
+        Threads of ONNX Runtime; None leaves it to ONNX Runtime, and an engine's workers have one each.
     chunk
         Pairs per part.
     engine
-        The engine that compares chunks; by default this process.
+        Where chunks are compared; by default in this process.
     progress
         Called with the number of pairs done and the total.
 
@@ -269,7 +261,7 @@ def run_batch(
         if progress is not None:
             progress(done, total)
 
-    def waiting() -> Iterator[Chunk]:
+    def waiting() -> Iterator[tuple[int, list[PhotoPair]]]:
         nonlocal chunks, resumed
         for number, pairs in source.chunks(chunk):
             chunks = number + 1
@@ -279,11 +271,14 @@ def run_batch(
             else:
                 yield number, pairs
 
-    def write(number: int, results: list[PairResult]) -> None:
+    if engine is None:
+        found_in_order = here(lambda: comparer, waiting())
+    else:
+        # One thread for each worker, since there are as many workers as cores.
+        found_in_order = engine(partial(Comparer, settings, source.folder.absolute(), threads=threads or 1), waiting())
+    for number, results in found_in_order:
         parts.write(number, results)
         written(len(results))
-
-    (engine or _in_this_process(comparer))(waiting(), write)
     metadata: dict[str, Any] = {**described, "versions": software_versions(), "resumed_rows": resumed}
     found = parts.merge(range(chunks), metadata)
     return _report(found, resumed=resumed)
@@ -311,14 +306,6 @@ def _finish(out: Path, described: Mapping[str, Any]) -> BatchReport:
 
 def _exists(out: Path) -> OutputError:
     return OutputError(f"{out}: exists already; choose another name or remove it")
-
-
-def _in_this_process(comparer: Comparer) -> Engine:
-    def run(chunks: Iterator[Chunk], write: Callable[[int, list[PairResult]], None]) -> None:
-        for number, pairs in chunks:
-            write(number, comparer(pairs))
-
-    return run
 
 
 def _cells(comparer: Comparer) -> int:

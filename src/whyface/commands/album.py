@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.options import AcceptPoor, Aligned, ModelFolder, Threads
+from whyface.commands.option_blocks import EngineOptions, takes_options
+from whyface.commands.options import AcceptPoor, Aligned, Device, ModelFolder, Threads
 from whyface.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from whyface.albums.album import Album
-    from whyface.xcos.comparison import FaceModel
+    from whyface.xcos.open_model import OpenedModel
 
 app = typer.Typer(help="Correct an album by hand: what is said here is kept by every later run.", no_args_is_help=True)
 
@@ -22,9 +24,11 @@ AlbumPath = Annotated[Path, typer.Argument(help="Folder of the album.", show_def
 Who = Annotated[str, typer.Argument(help="A person's name or number, or a face, PHOTO#INDEX.", show_default=False)]
 
 
+@takes_options
 def cluster(
     folder: Annotated[Path, typer.Argument(help="Folder of photos, at any depth.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder of the album; an old one is continued.", show_default=False)],
+    workers: EngineOptions,
     model: Annotated[str, typer.Option(help="Name of a known model.")] = "xcos-large",
     model_dir: ModelFolder = None,
     threshold: Annotated[
@@ -43,6 +47,7 @@ def cluster(
     ] = None,
     aligned: Aligned = False,
     accept_poor: AcceptPoor = False,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Group every face of every photo in a folder into people, each with the reason: an album with a page and a table.
@@ -55,7 +60,7 @@ def cluster(
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.models.catalogue import model_entry  # noqa: PLC0415
 
-    network = _open(model, model_dir, threads)
+    network = _opener(model, model_dir, threads, device)().model
     album = open_album(out) if (out / STATE).is_file() else start_album(out, model_entry(model))
     if album.model != model:
         raise InputError(f"{out}: this album was made with {album.model}; continue it with --model {album.model}")
@@ -76,6 +81,8 @@ def cluster(
             aligned=aligned,
             accept_poor=accept_poor,
             threads=threads,
+            engine=workers.open(),
+            opener=_opener(model, model_dir, threads or 1, device),
             reading=reading,
             comparing=comparing,
         )
@@ -129,6 +136,7 @@ def why(
     who: Who,
     as_json: Annotated[bool, typer.Option("--json", help="Print S and W of each pair, too.")] = False,
     model_dir: ModelFolder = None,
+    device: Device = "cpu",
 ) -> None:
     """Say why faces are with their person, or alone: the pair that tied them or came nearest, and its score."""
     from whyface.albums.album import open_album  # noqa: PLC0415 - start fast
@@ -141,7 +149,7 @@ def why(
         for face in faces:
             typer.echo(f"{face.key}: {reason(opened, face)}")
         return
-    with open_features(opened.path, _open(opened.model, model_dir, None)) as features:
+    with open_features(opened.path, _opener(opened.model, model_dir, None, device)().model) as features:
         typer.echo(json.dumps([explain_face(opened, features, face) for face in faces], ensure_ascii=False))
 
 
@@ -154,9 +162,10 @@ def _edit(path: Path, change: Callable[[Album], None]) -> None:
     typer.echo(f"{path}: noted; whyface cluster FOLDER --out {path} groups again")
 
 
-def _open(model: str, directory: Path | None, threads: int | None) -> FaceModel:
+def _opener(model: str, directory: Path | None, threads: int | None, device: str) -> Callable[[], OpenedModel]:
     from whyface.albums.filling import album_attention  # noqa: PLC0415 - start fast
     from whyface.models.catalogue import model_entry  # noqa: PLC0415
     from whyface.xcos.open_model import open_model  # noqa: PLC0415
 
-    return open_model(model, attention=album_attention(model_entry(model)), directory=directory, threads=threads).model
+    attention = album_attention(model_entry(model))
+    return partial(open_model, model, attention=attention, directory=directory, threads=threads, providers=device)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.options import Aligned, ModelOptions, takes_model
+from whyface.commands.option_blocks import ModelOptions, takes_options
+from whyface.commands.options import Aligned
 from whyface.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ NOTES: Final = (
 )
 
 
-@takes_model
+@takes_options
 def audit(
     pairs: Annotated[
         Path,

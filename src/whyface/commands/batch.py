@@ -8,15 +8,9 @@ from typing import Annotated
 
 import typer
 
-from whyface.commands.options import Aligned, ModelOptions, takes_model
+from whyface.commands.option_blocks import EngineOptions, ModelOptions, takes_options
+from whyface.commands.options import Aligned
 from whyface.commands.verify import Language, Prior, check_writable
-
-
-class EngineName(StrEnum):
-    """Where to compare pairs."""
-
-    LOCAL = "local"
-    RAY = "ray"
 
 
 class FolderChoice(StrEnum):
@@ -26,13 +20,14 @@ class FolderChoice(StrEnum):
     GENUINE = "genuine"
 
 
-@takes_model
+@takes_options
 def batch(
     pairs: Annotated[
         Path, typer.Argument(help="CSV file with the columns a and b, or a folder of photos.", show_default=False)
     ],
     out: Annotated[Path, typer.Option(help="The .csv or .parquet file to write.", show_default=False)],
     options: ModelOptions,
+    workers: EngineOptions,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -50,18 +45,11 @@ def batch(
     ] = None,
     language: Language = None,
     maps: Annotated[bool, typer.Option("--maps", help="Keep S and W of every pair.")] = False,
-    engine: Annotated[EngineName, typer.Option(help="Compare here, or on a Ray cluster.")] = EngineName.LOCAL,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Ray: processes; one per core if not given.", show_default=False)
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray: the cluster; one on this machine if not given.", show_default=False)
-    ] = None,
 ) -> None:
     """Compare many pairs. A bad photo gives a row with the reason. Run it again to resume a run that was stopped."""
     from whyface.batch.pair_source import open_pair_source  # noqa: PLC0415 - start fast
     from whyface.batch.result_file import result_ending  # noqa: PLC0415
-    from whyface.batch.run import Engine, run_batch  # noqa: PLC0415
+    from whyface.batch.run import run_batch  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.page.batch_reports import INDEX, check_reports_folder, write_reports  # noqa: PLC0415
 
@@ -71,13 +59,8 @@ def batch(
         check_reports_folder(reports)
     source = open_pair_source(pairs, folder=data, pairs="all" if which is FolderChoice.ALL else "genuine")
     settings = options.comparer_settings(prior=prior, aligned=aligned, maps=maps)
-    cluster: Engine | None = None
-    if engine is EngineName.RAY:
-        from whyface.batch.ray_engine import RayEngine  # noqa: PLC0415
-
-        cluster = RayEngine(settings, source.folder, workers=workers, address=address, threads=options.threads or 1)
     with progress_bar("comparing pairs") as progress:
-        report = run_batch(source, settings, out, threads=options.threads, engine=cluster, progress=progress)
+        report = run_batch(source, settings, out, threads=options.threads, engine=workers.open(), progress=progress)
     before = f", {report.resumed} of them from an earlier run" if report.resumed else ""
     typer.echo(f"{out}: {report.rows} rows{before}: {report.describe()}")
     if reports is not None:

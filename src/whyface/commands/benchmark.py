@@ -13,13 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whyface.commands.options import (
-    Attention,
-    NetworkOptions,
-    Reference,
-    reference_options,
-    takes_model,
-)
+from whyface.commands.option_blocks import NetworkOptions, takes_options
+from whyface.commands.options import Attention, Reference, reference_options
 from whyface.commands.verify import import_matplotlib
 from whyface.errors import InputError, ModelError
 
@@ -54,7 +49,7 @@ class EffortChoice(StrEnum):
     LIGHT = "light"
 
 
-@takes_model
+@takes_options
 def benchmark(
     data: Annotated[Path, typer.Option(help="Folder or uncompressed tar file of aligned 112 x 112 pictures.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; an interrupted run is resumed.")],

@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from whyface.commands.options import (
-    Attention,
-    NetworkOptions,
-    Sets,
-    takes_model,
-)
+from whyface.commands.option_blocks import NetworkOptions, takes_options
+from whyface.commands.options import Attention, Sets
 from whyface.commands.verify import import_matplotlib
 from whyface.errors import InputError, OutputError
 
@@ -47,7 +43,7 @@ class Thresholds(StrEnum):
         return "exact" if self is Thresholds.EXACT else "published"
 
 
-@takes_model
+@takes_options
 def evaluate(
     options: NetworkOptions,
     protocol: Annotated[

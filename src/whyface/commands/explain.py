@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.options import (
-    Aligned,
-    FaceA,
-    FaceB,
-    Figure,
-    ModelOptions,
-    Reference,
-    reference_options,
-    takes_model,
-)
+from whyface.commands.option_blocks import ModelOptions, takes_options
+from whyface.commands.options import Aligned, FaceA, FaceB, Figure, Reference, reference_options
 from whyface.commands.verify import (
     UNDECIDED,
     Language,
@@ -58,7 +50,7 @@ def _list(value: bool) -> None:
     raise typer.Exit
 
 
-@takes_model
+@takes_options
 def explain(
     photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
     photo_b: Annotated[Path, typer.Argument(help="Second photo.", show_default=False)],

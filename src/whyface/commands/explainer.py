@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.options import Attention, NetworkOptions, takes_model
+from whyface.commands.option_blocks import NetworkOptions, takes_options
+from whyface.commands.options import Attention
 from whyface.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from whyface.models.embedder import Batch
 
 
-@takes_model
+@takes_options
 def fit_explainer(
     data: Annotated[Path, typer.Option(help="Folder or tar file of aligned pictures, one subfolder for each person.")],
     out: Annotated[Path, typer.Option(help="The file, .safetensors.")],

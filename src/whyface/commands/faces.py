@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whyface.commands.options import AcceptPoor, Aligned, ModelOptions, NetworkOptions, Threads, takes_model
+from whyface.commands.option_blocks import ModelOptions, NetworkOptions, takes_options
+from whyface.commands.options import AcceptPoor, Aligned, Threads
 from whyface.commands.verify import UNDECIDED, check_writable, print_choices, verdict_line
 from whyface.errors import FaceError, InputError, PhotoError
 
@@ -60,7 +61,7 @@ def analyse(
     _describe(photos, analysed, out, about, aligned=aligned, threads=threads)
 
 
-@takes_model
+@takes_options
 def represent(
     photos: Photos,
     options: NetworkOptions,
@@ -91,7 +92,7 @@ def represent(
     _end(failures)
 
 
-@takes_model
+@takes_options
 def find(
     photo: Annotated[Path, typer.Argument(help="The photo of the person to find.", show_default=False)],
     folder: Annotated[Path, typer.Argument(help="Folder of photos, at any depth.", show_default=False)],

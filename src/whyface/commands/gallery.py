@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whyface.commands.gallery_files import Database, copy, index, info, remove, repair
+from whyface.commands.option_blocks import EngineOptions, NetworkOptions, takes_options
 from whyface.commands.options import (
     AcceptPoor,
     AsJson,
@@ -19,10 +20,8 @@ from whyface.commands.options import (
     GalleryKey,
     GalleryPath,
     ModelFolder,
-    NetworkOptions,
     Threads,
     count_of,
-    takes_model,
 )
 from whyface.commands.verify import UNDECIDED
 from whyface.errors import DataError, InputError
@@ -64,11 +63,12 @@ KeepPoor = Annotated[bool, typer.Option("--accept-poor", help="Add also faces th
 
 
 @app.command()
-@takes_model
+@takes_options
 def enroll(
     gallery: GalleryPath,
     folder: Annotated[Path, typer.Argument(help="Folder or tar file PERSON/PICTURE.", show_default=False)],
     options: NetworkOptions,
+    workers: EngineOptions,
     aligned: Aligned = False,
     exact: Annotated[bool, typer.Option("--float32", help="The same as --bits 32.")] = False,
     bits: Annotated[Bits, typer.Option(help="Bits of a stored number; 32 stores features unrounded.")] = Bits.SIXTEEN,
@@ -112,6 +112,8 @@ def enroll(
             find_doubts=doubts,
             accept_poor=accept_poor,
             threads=options.threads,
+            engine=workers.open(),
+            opener=options.opener(threads=options.threads or 1),
             progress=progress,
         )
         faces, people = len(opened), len(opened.names())

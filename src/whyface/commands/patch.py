@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whyface.commands.options import AttentionKind, NetworkOptions, takes_model
+from whyface.commands.option_blocks import NetworkOptions, takes_options
+from whyface.commands.options import AttentionKind
 from whyface.commands.verify import check_writable, import_matplotlib
 from whyface.errors import InputError
 
@@ -67,7 +68,7 @@ def create(
 
 
 @app.command()
-@takes_model
+@takes_options
 def evaluate(
     folder: PatchFolder,
     options: NetworkOptions,
@@ -100,7 +101,7 @@ def evaluate(
 
 
 @app.command()
-@takes_model
+@takes_options
 def replace(
     folder: PatchFolder,
     out: Annotated[Path, typer.Argument(help="JSON file for the curve.", show_default=False)],

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from whyface.commands.options import ModelOptions, takes_model
+from whyface.commands.option_blocks import ModelOptions, takes_options
 from whyface.errors import InputError, ModelError
 from whyface.files.guarded import read_guarded
 
 KEY_VARIABLE = "WHYFACE_API_KEY"
 
 
-@takes_model
+@takes_options
 def serve(
     options: ModelOptions,
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other computers in.")] = "127.0.0.1",

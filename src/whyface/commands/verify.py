@@ -14,15 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from whyface.commands.options import (
-    Aligned,
-    FaceA,
-    FaceB,
-    Figure,
-    ModelFolder,
-    ModelOptions,
-    takes_model,
-)
+from whyface.commands.option_blocks import ModelOptions, takes_options
+from whyface.commands.options import Aligned, FaceA, FaceB, Figure, ModelFolder
 from whyface.errors import InputError, OutputError, WhyfaceError
 
 if TYPE_CHECKING:
@@ -67,7 +60,7 @@ Prior = Annotated[
 ]
 
 
-@takes_model
+@takes_options
 def verify(
     options: ModelOptions,
     photo_a: Annotated[Path | None, typer.Argument(help="First photo.", show_default=False)] = None,

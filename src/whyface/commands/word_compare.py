@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.options import Aligned, Eraser, ModelOptions, takes_model
+from whyface.commands.option_blocks import ModelOptions, takes_options
+from whyface.commands.options import Aligned, Eraser
 from whyface.errors import InputError, WhyfaceError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SCHEMA = "whyface/word-comparison/1"
 _CHUNK = 20
 
 
-@takes_model
+@takes_options
 def compare(
     pairs: Annotated[
         Path,

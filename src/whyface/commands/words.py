@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from whyface.commands.options import (
-    Aligned,
-    Eraser,
-    FaceA,
-    FaceB,
-    Figure,
-    ModelOptions,
-    takes_model,
-)
+from whyface.commands.option_blocks import ModelOptions, takes_options
+from whyface.commands.options import Aligned, Eraser, FaceA, FaceB, Figure
 from whyface.commands.verify import check_writable, import_matplotlib, leave_open, print_choices, verdict_line
 from whyface.commands.word_compare import compare
 from whyface.errors import InputError
@@ -85,7 +78,7 @@ app = typer.Typer(
 
 
 @app.command("pair")
-@takes_model
+@takes_options
 def words(
     photo_a: Annotated[Path, typer.Argument(help="First photo.", show_default=False)],
     photo_b: Annotated[
@@ -203,7 +196,7 @@ def words(
 
 
 @app.command()
-@takes_model
+@takes_options
 def batch(
     pairs: Annotated[
         Path,

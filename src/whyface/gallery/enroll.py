@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.data.aligning import AligningPictures
+from whyface.engines import Engine, here
 from whyface.errors import DataError, WhyfaceError
-from whyface.faces.pictures import FolderPictures, PictureSource, TarPictures, open_pictures
-from whyface.faces.quality_meter import default_meter
+from whyface.faces.pictures import FolderPictures, TarPictures, open_pictures
 from whyface.files.progress import ProgressCallback
 from whyface.gallery.gallery import Gallery, one_spelling, pixel_digest
 from whyface.gallery.opening import recorded_model
+from whyface.gallery.picture_reader import PictureReader, ReadPicture, open_reader
 from whyface.gallery.search import others_above, scores_with
 from whyface.xcos.comparison import COSINE
 from whyface.xcos.grid import AttentionKind
-from whyface.xcos.open_model import known_entry
+from whyface.xcos.open_model import OpenedModel, known_entry
 
 LOOKS_ALIKE: Final = 0.55
 """Two faces above this score under different names are reported. It is above the match threshold, since every new
@@ -114,6 +115,8 @@ def enroll_folder(
     find_doubts: bool = True,
     accept_poor: bool = False,
     threads: int | None = None,
+    engine: Engine | None = None,
+    opener: Callable[[], OpenedModel] | None = None,
     progress: ProgressCallback | None = None,
 ) -> EnrolReport:
     """Add all people of a folder or tar file ``person/picture``.
@@ -132,7 +135,13 @@ def enroll_folder(
     accept_poor
         Whether to add faces that cannot support a verdict, too. They are like anybody's, so they are refused otherwise.
     threads
-        Threads of ONNX Runtime for the face detector; None leaves it to ONNX Runtime.
+        Threads of ONNX Runtime for the face detector; None leaves it to ONNX Runtime, and an engine's workers have one
+        each.
+    engine
+        Where pictures are read and features computed; in this process by default. The gallery is written here, in the
+        same order, so it is the same to the bit as long as the networks have the same number of threads.
+    opener
+        Opens the gallery's model in another process, for an engine.
     progress
         Called with the number of pictures done and the total.
 
@@ -147,17 +156,21 @@ def enroll_folder(
     with open_pictures(folder) as photos:
         person_of, empty = people_of(photos, folder)
         report.passed_over = photos.listed().passed_over
-        finder = None if aligned else AligningPictures(photos, threads=threads, keep=False)
-        source: PictureSource = photos if finder is None else finder
         done = 0
-        for batch in _batches(list(person_of)):
-            people = {name: person_of[name] for name in batch}
-            _enroll_batch(gallery, source, people, report, find_doubts=find_doubts, accept_poor=accept_poor)
-            done += len(batch)
+        if engine is None or opener is None:
+            read = here(
+                partial(PictureReader, gallery.model, folder, aligned, accept_poor, threads), _work(gallery, person_of)
+            )
+        else:
+            make = partial(
+                open_reader, opener, gallery.layout, Path(folder).absolute(), aligned, accept_poor, threads or 1
+            )
+            read = engine(make, _work(gallery, person_of))
+        for names, pictures in read:
+            _enroll_batch(gallery, pictures, person_of, report, find_doubts=find_doubts)
+            done += len(names)
             if progress is not None:
                 progress(done, len(person_of))
-        if finder is not None:
-            report.several_faces = finder.several
     there = gallery.names()
     everybody = sorted(set(person_of.values()) | empty)
     report.people = sum(name in there for name in everybody)
@@ -188,41 +201,33 @@ def people_of(photos: FolderPictures | TarPictures, folder: Path | str) -> tuple
     return person_of, people - set(person_of.values())
 
 
-def _batches(names: list[str]) -> Iterator[list[str]]:
-    return (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))
+def _work(gallery: Gallery, person_of: Mapping[str, str]) -> Iterator[tuple[list[str], list[tuple[str, bool]]]]:
+    """Yield batches of names, each with whether a face of that person and picture is in the gallery."""
+    names = list(person_of)
+    for start in range(0, len(names), _BATCH):
+        batch = names[start : start + _BATCH]
+        people = {person_of[name] for name in batch}
+        there = {(person, row.source) for person in people for row in gallery.names_table.of_person(person)}
+        yield batch, [(name, (person_of[name], name) in there) for name in batch]
 
 
 def _enroll_batch(
     gallery: Gallery,
-    source: PictureSource,
-    person_of: dict[str, str],
+    pictures: Sequence[ReadPicture],
+    person_of: Mapping[str, str],
     report: EnrolReport,
     *,
     find_doubts: bool,
-    accept_poor: bool,
 ) -> None:
-    read: list[str] = []
-    faces: list[NDArray[np.uint8]] = []
-    for name in person_of:
-        try:
-            picture = source.read(name)
-        except DataError as error:
-            report.failures[name] = str(error).removeprefix(f"{name}: ")
-            continue
-        fault = None if accept_poor else _shortcoming(source, name, picture)
-        if fault is not None:
-            report.refused[name] = f"the face is {fault}"
-            continue
-        faces.append(picture.transpose(2, 0, 1))
-        read.append(name)
-    enroll_faces(gallery, faces, [person_of[name] for name in read], read, report, find_doubts=find_doubts)
-
-
-def _shortcoming(source: PictureSource, name: str, picture: NDArray[np.uint8]) -> str | None:
-    """Return why a face cannot support a verdict: measured with its photo, or from the crop that is all there is."""
-    if isinstance(source, AligningPictures):
-        return source.poor.get(name)
-    return default_meter().measure(picture).shortcoming
+    for picture in pictures:
+        if picture.faces > 1:
+            report.several_faces[picture.name] = picture.faces
+        if picture.failure is not None:
+            report.failures[picture.name] = picture.failure
+        elif picture.refusal is not None:
+            report.refused[picture.name] = picture.refusal
+    good = [picture for picture in pictures if picture.failure is None and picture.refusal is None]
+    _enroll(gallery, good, [person_of[picture.name] for picture in good], report, find_doubts=find_doubts)
 
 
 def enroll_faces(
@@ -247,23 +252,43 @@ def enroll_faces(
     find_doubts
         Whether to compare every new face with all others; the same picture under two names is always reported.
     """
+    read = [
+        ReadPicture(source, face=face, digest=pixel_digest(face)) for source, face in zip(sources, faces, strict=True)
+    ]
+    _enroll(gallery, read, people, report, find_doubts=find_doubts)
+
+
+def _enroll(
+    gallery: Gallery,
+    pictures: Sequence[ReadPicture],
+    people: Sequence[str],
+    report: EnrolReport,
+    *,
+    find_doubts: bool,
+) -> None:
     kept: list[int] = []
     people = [one_spelling(person) for person in people]
-    digests = [pixel_digest(face) for face in faces]
-    for number, (digest, person, source) in enumerate(zip(digests, people, sources, strict=True)):
-        before = [(row.name, row.source) for row in gallery.names_table.of_digest(digest)]
-        before += [(people[other], sources[other]) for other in kept if digests[other] == digest]
+    for number, (picture, person) in enumerate(zip(pictures, people, strict=True)):
+        before = [(row.name, row.source) for row in gallery.names_table.of_digest(picture.digest)]
+        before += [(people[other], pictures[other].name) for other in kept if pictures[other].digest == picture.digest]
         same = [where for name, where in before if one_spelling(name) == person]
         if same:
-            report.skipped.append(source)
-            report.known_as[source] = same[0]
+            report.skipped.append(picture.name)
+            report.known_as[picture.name] = same[0]
             continue
-        report.doubts += [Doubt(source, person, where, name, 1.0) for name, where in before]
+        report.doubts += [Doubt(picture.name, person, where, name, 1.0) for name, where in before]
         kept.append(number)
     if not kept:
         return
-    features = gallery.features(np.stack([faces[number] for number in kept]))
-    people, sources, digests = ([of[number] for number in kept] for of in (people, sources, digests))
+    new = [pictures[number] for number in kept]
+    faces = [picture.face for picture in new if picture.features is None and picture.face is not None]
+    rows = iter(gallery.features(np.stack(faces)) if faces else ())
+    features = np.stack([next(rows) if picture.features is None else picture.features for picture in new])
+    people, sources, digests = (
+        [people[number] for number in kept],
+        [one.name for one in new],
+        [one.digest for one in new],
+    )
     added = gallery.add(features, people, sources, digests=digests)
     report.added += len(added)
     if find_doubts:
