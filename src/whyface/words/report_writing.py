@@ -186,24 +186,14 @@ def words_document(report: WordReport, *, dataset: str = "", same_person: bool |
 
 def _ours(report: WordReport) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
-        "verdict": "match" if report.is_match else "no match",
-        "similarity": report.similarity,
-        "threshold": report.threshold,
-        "threshold_source": report.threshold_source.to_dict(),
-        "doubt": report.doubt,
+        **report.head(SCHEMA, describe_words(report)),
         "direction": report.direction,
-        "sentences": list(describe_words(report)),
         "words": [_word(word) for word in report.words],
         "attribute_names": list(report.names),
         "probability": [[_number(value) for value in row] for row in report.probabilities],
         "erased_share": [[_number(value) for value in row] for row in report.masks.mean(axis=(2, 3))],
         "counterfactual": [[[_number(value) for value in line] for line in one] for one in report.counterfactual],
         "settings": report.settings.to_dict(),
-        "model": report.model.to_dict(),
-        "attribute_model": report.attributes.to_dict(),
-        "faces": None if report.faces is None else [face.to_dict() for face in report.faces],
-        "versions": dict(report.versions),
     }
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from whyface.errors import ModelError
-from whyface.explain.provenance import FaceInfo, ModelInfo, ThresholdSource
+from whyface.explain.provenance import FaceInfo, ModelInfo
 from whyface.explain.trust import accepted, doubt_about, measured
 from whyface.explain.verdict import FaceVerifier, software_versions
 from whyface.faces.face import Face, stack_faces
 from whyface.words.attribute_model import AttributeReader, match_names, open_attributes
 from whyface.words.word_explainer import refuse_poor
+from whyface.words.word_report import PairReport
 from whyface.words.word_shares import Concepts, NaturalEffect, WordShare, read_concepts, shipped_concepts, word_shares
 
 SCHEMA: Final = "whyface/word-shares/1"
@@ -20,38 +20,11 @@ MOST_SAID: Final = 4
 """Maximum number of words in the sentences."""
 
 
-@dataclass(frozen=True, eq=False)
-class ShareReport:
-    """A score split into words and a rest.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ShareReport(PairReport):
+    """A score split into words and a rest; the largest share comes first."""
 
-    Attributes
-    ----------
-    similarity, threshold, threshold_source
-        Score, threshold and its origin.
-    words
-        All words, the largest share first.
-    model, attributes
-        The network behind the score, and the one behind the attributes.
-    faces
-        Where the faces come from.
-    doubt
-        Why the faces cannot support a verdict, if poor faces were accepted; else None.
-    """
-
-    similarity: float
-    threshold: float
-    threshold_source: ThresholdSource
     words: tuple[WordShare, ...]
-    model: ModelInfo
-    attributes: ModelInfo
-    versions: Mapping[str, str]
-    faces: tuple[FaceInfo, FaceInfo]
-    doubt: str | None = None
-
-    @property
-    def is_match(self) -> bool:
-        """Whether the faces match: similarity > threshold, strictly."""
-        return self.similarity > self.threshold
 
     @property
     def rest(self) -> float:
@@ -196,19 +169,9 @@ def describe_shares(report: ShareReport) -> tuple[str, ...]:
 def shares_document(report: ShareReport) -> dict[str, Any]:
     """Return a report as JSON values; the terms of all words and the rest add up to the score."""
     return {
-        "schema": SCHEMA,
-        "verdict": "match" if report.is_match else "no match",
-        "similarity": report.similarity,
-        "threshold": report.threshold,
-        "threshold_source": report.threshold_source.to_dict(),
-        "doubt": report.doubt,
-        "sentences": list(describe_shares(report)),
+        **report.head(SCHEMA, describe_shares(report)),
         "words": [_word(word) for word in report.words],
         "rest": report.rest,
-        "model": report.model.to_dict(),
-        "attribute_model": report.attributes.to_dict(),
-        "faces": [face.to_dict() for face in report.faces],
-        "versions": dict(report.versions),
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -161,14 +161,61 @@ class Word:
         return self.change >= SMALLEST_CHANGE and self.chance <= LEVEL
 
 
-@dataclass(frozen=True, eq=False)
-class WordReport:
-    """Words about one pair.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PairReport:
+    """What every report about a pair begins with.
 
     Attributes
     ----------
     similarity, threshold, threshold_source
         Score, threshold and its origin.
+    model, attributes
+        The network behind the score, and the one behind the attributes.
+    versions
+        Versions of the software.
+    faces
+        Where the faces come from, if known.
+    doubt
+        Why the faces cannot support a verdict, if poor faces were accepted; else None.
+    """
+
+    similarity: float
+    threshold: float
+    threshold_source: ThresholdSource
+    model: ModelInfo
+    attributes: ModelInfo
+    versions: Mapping[str, str]
+    faces: tuple[FaceInfo, FaceInfo] | None = None
+    doubt: str | None = None
+
+    @property
+    def is_match(self) -> bool:
+        """Whether the faces match: similarity > threshold, strictly."""
+        return self.similarity > self.threshold
+
+    def head(self, schema: str, sentences: Sequence[str]) -> dict[str, Any]:
+        """Return what all reports share, as JSON values."""
+        return {
+            "schema": schema,
+            "verdict": "match" if self.is_match else "no match",
+            "similarity": self.similarity,
+            "threshold": self.threshold,
+            "threshold_source": self.threshold_source.to_dict(),
+            "doubt": self.doubt,
+            "sentences": list(sentences),
+            "model": self.model.to_dict(),
+            "attribute_model": self.attributes.to_dict(),
+            "faces": None if self.faces is None else [face.to_dict() for face in self.faces],
+            "versions": dict(self.versions),
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WordReport(PairReport):
+    """Words about one pair.
+
+    Attributes
+    ----------
     words
         All words tested, the most telling first.
     names
@@ -181,17 +228,12 @@ class WordReport:
         (2, K, 112, 112) bool: the pixels erased.
     counterfactual
         (2, h, w) float32: D of A against B and of B against A.
+    settings
+        How words were tested.
     classes
         The people that represent A and B, if there is a classifier; otherwise empty.
-    model, attributes
-        The network behind the score, and the one behind the attributes.
-    doubt
-        Why the faces cannot support a verdict, if poor faces were accepted; else None.
     """
 
-    similarity: float
-    threshold: float
-    threshold_source: ThresholdSource
     words: tuple[Word, ...]
     names: tuple[str, ...]
     probabilities: NDArray[np.float32]
@@ -199,18 +241,8 @@ class WordReport:
     scores: ErasedScores
     masks: NDArray[np.bool_]
     counterfactual: NDArray[np.float32]
-    model: ModelInfo
-    attributes: ModelInfo
     settings: WordSettings
-    versions: Mapping[str, str]
-    faces: tuple[FaceInfo, FaceInfo] | None = None
-    classes: tuple[tuple[str, ...], tuple[str, ...]] = field(default=((), ()))
-    doubt: str | None = None
-
-    @property
-    def is_match(self) -> bool:
-        """Whether the faces match: similarity > threshold, strictly."""
-        return self.similarity > self.threshold
+    classes: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def direction(self) -> Direction:
