@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -199,6 +200,29 @@ def test_probability_and_its_prior(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "no probability was calibrated" in err
 
 
+def test_a_triplet_with_several_mates_and_non_mates(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    speech, fast = str(demo_photo("obama-speech.jpg")), ("--model", FAST_MODEL, "-m", "xcos")
+    others = tmp_path / "others"
+    others.mkdir()
+    for name in ("one.jpg", "two.jpg"):
+        shutil.copy(PHOTOS[1], others / name)
+    sets = ("--mate", PHOTOS[0], "--non-mate", str(others), "--figure", str(tmp_path / "why.png"), "--json")
+    code, out, err = run(monkeypatch, capsys, PHOTOS[0], speech, *sets, *fast)
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    scores = {role: [one["score"] for one in document[role]] for role in ("mates", "non_mates")}
+    assert [len(some) for some in scores.values()] == [2, 2]
+    # The photo itself is a mate, too, which is as alike as can be.
+    assert scores["mates"][1] == pytest.approx(1, abs=1e-3)
+    expected = np.mean(scores["mates"]) - np.mean(scores["non_mates"])
+    assert np.sum(document["maps"][0]["map"]) == pytest.approx(expected, abs=1e-4)
+    (tmp_path / "empty").mkdir()
+    refused(monkeypatch, capsys, "no photos", PHOTOS[0], speech, "--non-mate", str(tmp_path / "empty"), *fast)
+    refused(monkeypatch, capsys, "--mate is for triplets", PHOTOS[0], speech, "--mate", speech, *fast)
+
+
 def test_a_triplet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     speech, figure = str(demo_photo("obama-speech.jpg")), tmp_path / "why.png"
     fast = ("--model", FAST_MODEL, "-m", "xcos,xface:patch_sizes=28:stride=28")
@@ -213,7 +237,7 @@ def test_a_triplet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     code, out, _ = run(monkeypatch, capsys, *triplet, "--json")
     document = json.loads(out)
     assert (code, document["schema"]) == (0, "whyface/triplet/1")
-    mate, other = (Explanation.from_dict(document[role]) for role in ("mate", "non_mate"))
+    mate, other = (Explanation.from_dict(document[role][0]) for role in ("mates", "non_mates"))
     xcos, xface = (np.array(one["map"]) for one in document["maps"])
     # xCos splits both scores, so the difference of its maps is that of the scores.
     assert xcos.sum() == pytest.approx(mate.score - other.score, abs=1e-4)

@@ -169,6 +169,28 @@ def test_triplets_of_methods_that_look_from_outside(name: str) -> None:
     assert np.abs(method.triplet(probe, mate, mate)).max() < 1e-7
 
 
+@pytest.mark.parametrize("name", ["xface", "dise", "ebp", "subtree-ebp"])
+def test_of_several_photos_the_mean_counts(name: str) -> None:
+    chosen: dict[str, dict[str, Any]] = {
+        "xface": {"patch_sizes": (28,), "stride": 28},
+        "dise": {"masks": 40, "density": "uniform"},
+    }
+    method: Any = open_method(name, embedder=curved_embedder(), **chosen.get(name, {}))
+    probe, mate, other, third = (random_faces(2, seed=seed) for seed in (1, 2, 3, 4))
+    single = method.triplet(probe, mate, other)
+    twice = np.stack([mate, mate], axis=1), np.stack([other, other, other], axis=1)
+    np.testing.assert_allclose(method.triplet(probe, *twice), single, atol=1e-6)
+    mixed = method.triplet(probe, np.stack([mate, third], axis=1), other)
+    assert mixed.shape == single.shape
+    assert np.abs(mixed - single).max() > 1e-6
+    if name in {"xface", "dise"}:
+        # Linear in the scores.
+        np.testing.assert_allclose(mixed, (single + method.triplet(probe, third, other)) / 2, atol=1e-5)
+    # The same people on both sides leave nothing, in whatever order.
+    both, turned = (np.stack(pair, axis=1) for pair in ((mate, third), (third, mate)))
+    assert np.abs(method.triplet(probe, both, turned)).max() < 1e-5
+
+
 def test_without_a_triplet_of_its_own_a_method_subtracts() -> None:
     method = XfaceMethod(curved_embedder(), patch_sizes=(28,), stride=28)
     probe, mate, other = (random_faces(1, seed=seed) for seed in (1, 2, 3))

@@ -70,10 +70,17 @@ def explain(
     ] = False,
     prior: Prior = None,
     non_mate: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="Photo of somebody else. The maps then show what in the first photo speaks for the second rather than "
-            "for this one (a triplet: probe, mate, non-mate).",
+            help="Photo of somebody else, or a folder of photos; may be repeated. The maps then show what in the first "
+            "photo speaks for the second rather than for these (a triplet: probe, mate, non-mate).",
+            show_default=False,
+        ),
+    ] = None,
+    mate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="With --non-mate: one more photo of the second person, or a folder; may be repeated. The mean counts.",
             show_default=False,
         ),
     ] = None,
@@ -101,7 +108,9 @@ def explain(
     from whyface.onnx_runtime import usable_cores  # noqa: PLC0415
 
     specs = None if method is None else parse_specs(method)
-    _check_targets(figure, report, triplet=non_mate is not None)
+    if mate and not non_mate:
+        raise InputError("--mate is for triplets; give --non-mate, too")
+    _check_targets(figure, report, triplet=bool(non_mate))
     cores = options.threads or usable_cores()
     # Black-box methods run it on one core per worker, see whyface.explain.black_box.
     verifier = options.verifier(prior=prior, threads=1)
@@ -129,12 +138,23 @@ def explain(
     ]
     # The detector runs alone, so it may use all cores.
     load = partial(load_face, aligned=aligned, threads=options.threads)
-    probe, mate = load(photo_a, index=face_a), load(photo_b, index=face_b)
+    probe, other = load(photo_a, index=face_a), load(photo_b, index=face_b)
     titles = [spec for spec, _, _ in specs]
-    if non_mate is not None:
-        _triplet(verifier, methods, titles, (probe, mate, load(non_mate)), figure, as_json=as_json, blend=blend)
+    if non_mate:
+        mates = [other, *map(load, _photos(mate or []))]
+        _triplet(
+            verifier,
+            methods,
+            titles,
+            probe,
+            mates,
+            [*map(load, _photos(non_mate))],
+            figure,
+            as_json=as_json,
+            blend=blend,
+        )
         return
-    verification = verifier.compare(probe, mate)
+    verification = verifier.compare(probe, other)
     if verification.explanation.undecided:
         _save_report(verification, report, language)
         # Reasons for a verdict that is open would be reasons for nothing.
@@ -197,43 +217,63 @@ def _print_report(report: Path | None) -> None:
         typer.echo(f"Report: {report}")
 
 
+def _photos(given: Sequence[Path]) -> list[Path]:
+    """Return photos, and those in folders. Raise InputError if a folder has none."""
+    from whyface.files.photo_folder import list_photos  # noqa: PLC0415 - start fast
+
+    photos: list[Path] = []
+    for path in given:
+        inside = [path / name for name in list_photos(path).photos] if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"{path}: no photos in this folder")
+        photos += inside
+    return photos
+
+
 def _triplet(
     verifier: Verifier,
     methods: Sequence[Explains],
     titles: Sequence[str],
-    faces: tuple[Face, Face, Face],
+    probe: Face,
+    mates: Sequence[Face],
+    non_mates: Sequence[Face],
     figure: Path | None,
     *,
     as_json: bool,
     blend: bool,
 ) -> None:
-    """Explain what in a probe speaks for its mate rather than for its non-mate."""
+    """Explain what in a probe speaks for its mates rather than for its non-mates."""
     from whyface.explain.triplet import explain_triplet  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
 
-    verdicts = [verifier.compare(faces[0], other).explanation for other in faces[1:]]
-    open_ones = any(verdict.undecided for verdict in verdicts)
+    verdicts = {
+        role: [verifier.compare(probe, other).explanation for other in others]
+        for role, others in (("mates", mates), ("non_mates", non_mates))
+    }
+    open_ones = any(verdict.undecided for some in verdicts.values() for verdict in some)
     found = []
     # Reasons for a verdict that is open would be reasons for nothing.
     for opened in () if open_ones else methods:
         with progress_bar(opened.name):
-            found.append(explain_triplet(opened, *faces))
+            found.append(explain_triplet(opened, probe, mates, non_mates))
     if figure is not None and found:
         import_matplotlib()
         from whyface.figures.methods import triplet_figure  # noqa: PLC0415 - matplotlib is slow to import
         from whyface.figures.style import save_figure  # noqa: PLC0415
 
-        save_figure(triplet_figure(found, faces, verdicts, titles=titles, blend=blend), figure)
+        shown = (probe, mates[0], non_mates[0])
+        save_figure(triplet_figure(found, shown, list(verdicts.values()), titles=titles, blend=blend), figure)
     if as_json:
         document = {
             "schema": TRIPLET_SCHEMA,
-            **{role: verdict.to_dict() for role, verdict in zip(("mate", "non_mate"), verdicts, strict=True)},
+            **{role: [verdict.to_dict() for verdict in some] for role, some in verdicts.items()},
             "maps": [one.to_dict() for one in found],
         }
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
-        for role, verdict in zip(("Mate", "Non-mate"), verdicts, strict=True):
-            typer.echo(f"{role}: {verdict_line(verdict)}")
+        for role, some in zip(("Mate", "Non-mate"), verdicts.values(), strict=True):
+            for verdict in some:
+                typer.echo(f"{role}: {verdict_line(verdict)}")
         for title, one in zip(titles, found, strict=False):
             typer.echo(f"{title}\n  {one.sentence}")
         if figure is not None and found:

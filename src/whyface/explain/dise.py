@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from whyface.errors import InputError, ModelError
 from whyface.explain.black_box import BlackBoxMethod, OnePair
 from whyface.explain.corrrise import MaskPainter
-from whyface.explain.pair_method import check_pairing
+from whyface.explain.pair_method import check_pairing, photos_of
 from whyface.faces.face import FACE_SIZE
 from whyface.models.catalogue import FAST_MODEL
 from whyface.models.embedder import Batch, Embedder
@@ -138,22 +138,28 @@ class DiseMethod(BlackBoxMethod):
         return map_a, map_b, {}
 
     def triplet(self, probe: Batch, mate: Batch, non_mate: Batch) -> NDArray[np.float32]:
-        """Explain N triplets, (N, 3, 112, 112) each, as published; see the class."""
+        """Explain N triplets as published; see the class, and the method of its base."""
         check_pairing(probe, mate)
         check_pairing(probe, non_mate)
         maps = []
-        for faces in zip(probe, mate, non_mate, strict=True):
-            itself, *others = (row[None] for row in self.comparison.features(np.stack(faces)))
-            before = [self.comparison.scores(itself, one)[0] for one in others]
+        sets = [np.stack(photos_of(role), axis=1) for role in (mate, non_mate)]
+        for face, *roles in zip(probe, *sets, strict=True):
+            itself = self.comparison.features(face[None])
+            others = [self.comparison.features(photos) for photos in roles]
+            before = [self._mean_score(itself, one) for one in others]
 
             def drop(seen: Features, before: Any = before, others: Any = others) -> Features:
                 for_mate, for_other = (
-                    was - self.comparison.scores(seen, one) for was, one in zip(before, others, strict=True)
+                    was - self._mean_score(seen, one) for was, one in zip(before, others, strict=True)
                 )
                 return np.asarray(for_mate - for_other, np.float32)
 
-            maps.append(self._map(faces[0], drop))
+            maps.append(self._map(face, drop))
         return np.stack(maps)
+
+    def _mean_score(self, seen: Features, photos: Features) -> Features:
+        """Return each face's mean score with some photos."""
+        return np.asarray(np.mean([self.comparison.scores(seen, photo[None]) for photo in photos], axis=0))
 
     def _map(self, face: NDArray[Any], drop: Callable[[Features], Features]) -> NDArray[np.float32]:
         face = face.astype(np.float32)

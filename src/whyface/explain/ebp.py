@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from whyface.errors import InputError, ModelError
 from whyface.explain.gradient_method import GradientMethod, PairScore, to_array
-from whyface.explain.pair_method import PairMaps
+from whyface.explain.pair_method import PairMaps, photos_of
 from whyface.explain.provenance import ThresholdSource
 from whyface.faces.face import FACE_SIZE
 from whyface.models.embedder import Batch, Embedder
@@ -241,20 +241,30 @@ class EbpMethod(GradientMethod):
         return PairMaps(to_array(terms.sum(dim=1)), to_array(map_a), to_array(map_b), forward=2, backward=4)
 
     def triplet(self, probe: Batch, mate: Batch, non_mate: Batch) -> NDArray[np.float32]:
-        """Explain N triplets, (N, 3, 112, 112) each.
+        """Explain N triplets, see :meth:`whyface.explain.pair_method.PairMethod.triplet`.
 
         The neuron of the mate has e_mate as its weights and the contrast has e_non_mate, as published.
         """
         with torch.inference_mode(False):
-            with torch.no_grad():
-                others = [self.score.features(self.network.pixels(faces)) for faces in (mate, non_mate)]
+            others = [role_features(self.score, role) for role in (mate, non_mate)]
             pixels = self.network.pixels(probe).requires_grad_()
             with torch.enable_grad(), ExcitationMode():
                 features = self.score.features(pixels)
             with torch.no_grad():
-                terms = [self.score.arguments(features.detach(), other).terms for other in others]
+                terms = [mean_terms(self.score, other, features.detach()) for other in others]
             for_mate, for_non_mate = (winning_mass(features, pixels, one) for one in terms)
             return to_array(contrast(for_mate, for_non_mate, self.truncate))
+
+
+def role_features(score: PairScore, role: Batch) -> list[Tensor]:
+    """Return the features of a triplet's mates or non-mates, one tensor for each of their photos."""
+    with torch.no_grad():
+        return [score.features(score.embedder.pixels(photo)) for photo in photos_of(role)]
+
+
+def mean_terms(score: PairScore, others: Sequence[Tensor], features: Tensor) -> Tensor:
+    """Return the mean of the terms of the scores of faces with several others, given by features."""
+    return torch.stack([score.arguments(features, other).terms for other in others]).mean(dim=0)
 
 
 def check_rules(score: PairScore, method: str) -> None:

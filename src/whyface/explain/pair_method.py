@@ -116,18 +116,25 @@ class PairMethod(ABC):
     def triplet(self, probe: Batch, mate: Batch, non_mate: Batch) -> NDArray[np.float32]:
         """Explain N triplets: what in each probe speaks for its mate rather than for its non-mate.
 
-        Unless a method has a triplet of its own, it is the map of probe and mate minus that of probe and non-mate.
+        Unless a method has a triplet of its own, it is the map of probe and mate minus that of probe and non-mate. Of
+        several photos of a mate or non-mate, the mean counts: of their maps, or where a method has a triplet of its
+        own, of what their features add to the score, as with the mean of their embeddings.
 
         Parameters
         ----------
-        probe, mate, non_mate
-            (N, 3, 112, 112) each, RGB, 0..255.
+        probe
+            (N, 3, 112, 112), RGB, 0..255.
+        mate, non_mate
+            The same, or M photos of each, (N, M, 3, 112, 112).
 
         Returns
         -------
         Maps of the probes (N, H, W): positive for the mate, negative for the non-mate.
         """
-        return np.asarray(self.maps(probe, mate).map_a - self.maps(probe, non_mate).map_a, np.float32)
+        of_mate, of_other = (
+            np.mean([self.maps(probe, photo).map_a for photo in photos_of(role)], axis=0) for role in (mate, non_mate)
+        )
+        return np.asarray(of_mate - of_other, np.float32)
 
     def __call__(self, pair: FacePair) -> Explanation:
         """Explain one pair."""
@@ -184,6 +191,11 @@ class PairMethod(ABC):
             faces=(FaceInfo.from_face(pair[0]), FaceInfo.from_face(pair[1])),
         )
         return replace(explanation, sentences=describe(explanation))
+
+
+def photos_of(role: Batch) -> list[Batch]:
+    """Return the photos of N mates or non-mates, (N, 3, H, W) or (N, M, 3, H, W), as M batches of N faces."""
+    return [role] if role.ndim == 4 else [np.ascontiguousarray(photo) for photo in role.swapaxes(0, 1)]
 
 
 def check_pairing(first: Batch, second: Batch) -> None:

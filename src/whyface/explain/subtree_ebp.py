@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from whyface.errors import InputError, ModelError
-from whyface.explain.ebp import WEIGHTED, ExcitationMode, check_rules, prior_mass
+from whyface.explain.ebp import WEIGHTED, ExcitationMode, check_rules, mean_terms, prior_mass, role_features
 from whyface.explain.gradient_method import GradientMethod, PairScore, to_array
 from whyface.explain.pair_method import PairMaps
 from whyface.explain.provenance import ThresholdSource
@@ -151,11 +152,9 @@ class SubtreeEbpMethod(GradientMethod):
         return PairMaps(to_array(scores), to_array(map_a), to_array(map_b), forward=6, backward=backward)
 
     def triplet(self, probe: Batch, mate: Batch, non_mate: Batch) -> NDArray[np.float32]:
-        """Explain N triplets, (N, 3, 112, 112) each, as published; see the class."""
+        """Explain N triplets as published; see the class, and the method of its base."""
         with torch.inference_mode(False):
-            with torch.no_grad():
-                others = [self.score.features(self.network.pixels(faces)) for faces in (mate, non_mate)]
-            terms: list[Terms] = [lambda x, one=one: self.score.arguments(x, one).terms for one in others]  # type: ignore[misc]
+            terms = [partial(mean_terms, self.score, role_features(self.score, role)) for role in (mate, non_mate)]
             return to_array(self._maps(self.network.pixels(probe), *terms)[0])
 
     def _maps(self, pixels: Tensor, for_mate: Terms, for_other: Terms | None) -> tuple[Tensor, int]:

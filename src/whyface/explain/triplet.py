@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import ModelError
+from whyface.errors import InputError, ModelError
 from whyface.explain.cells import XcosEvidenceMethod
 from whyface.explain.methods import Explains
 from whyface.explain.pair_method import PairMaps, PairMethod
@@ -58,14 +58,21 @@ class TripletExplanation:
         return {"method": self.method, "settings": dict(self.settings), "map": self.map.astype(np.float64).tolist()}
 
 
-def explain_triplet(method: Explains, probe: Face, mate: Face, non_mate: Face) -> TripletExplanation:
+def explain_triplet(
+    method: Explains, probe: Face, mate: Face | Sequence[Face], non_mate: Face | Sequence[Face]
+) -> TripletExplanation:
     """Explain a triplet by a method of :func:`whyface.open_method`.
 
     Methods that were published for triplets have one of their own; of others, the probe's map with the non-mate is
-    subtracted from that with the mate. Raise ModelError if the method gives no map for each face.
+    subtracted from that with the mate. Of several photos of a mate or non-mate, the mean counts, see
+    :meth:`whyface.explain.pair_method.PairMethod.triplet`. Raise ModelError if the method gives no map for each face,
+    and InputError if there is no mate or non-mate.
     """
     one = as_pair_method(method)
-    found = one.triplet(*(stack_faces([face]) for face in (probe, mate, non_mate)))
+    roles = [[role] if isinstance(role, Face) else list(role) for role in (mate, non_mate)]
+    if not all(roles):
+        raise InputError("a triplet needs a mate and a non-mate; give at least one photo of each")
+    found = one.triplet(stack_faces([probe]), *(stack_faces(role)[None] for role in roles))
     return TripletExplanation(one.name, one.settings, found[0])
 
 

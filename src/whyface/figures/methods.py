@@ -139,7 +139,7 @@ def methods_figure(
 def triplet_figure(
     found: Sequence[TripletExplanation],
     faces: Sequence[Face],
-    verdicts: Sequence[Explanation],
+    verdicts: Sequence[Sequence[Explanation]],
     *,
     titles: Sequence[str] | None = None,
     blend: bool = False,
@@ -153,9 +153,9 @@ def triplet_figure(
     found
         Explanations of the triplet.
     faces
-        Probe, mate and non-mate.
+        Probe, mate and non-mate; the first of several.
     verdicts
-        On the probe and the mate, and on the probe and the non-mate.
+        On the probe and each mate, and on the probe and each non-mate.
     titles, blend
         See :func:`methods_figure`.
     """
@@ -169,7 +169,7 @@ def triplet_figure(
     colours = "Green" if blend else "Blue", "pink" if blend else "red"
     rule = f"{colours[0]}: what in the probe speaks for the mate. {colours[1].capitalize()}: for the non-mate."
     sheet.text(_MARGIN, 74, rule, size=9.5)
-    scores = ["", *(f", score {verdict.score:.3f}" for verdict in verdicts)]
+    scores = ["", *map(_mean_score, verdicts)]
     for column, (role, face, score) in enumerate(zip(("Probe", "Mate", "Non-mate"), faces, scores, strict=True)):
         axes = sheet.figure.add_axes(sheet.box(_MARGIN + column * step, 112, side, side))
         panels.draw_face(axes, face.image, None)
@@ -187,6 +187,11 @@ def triplet_figure(
     note = "Each map has its own unit: compare where the colours are, not how deep they are."
     sheet.text(_MARGIN, sheet.height - 16, note, size=8, color=MUTED)
     return sheet.figure
+
+
+def _mean_score(verdicts: Sequence[Explanation]) -> str:
+    mean = sum(verdict.score for verdict in verdicts) / len(verdicts)
+    return f", score {mean:.3f}" if len(verdicts) == 1 else f", mean score {mean:.3f} ({len(verdicts)} photos)"
 
 
 def full_colour(both: Maps) -> float:
