@@ -1,23 +1,23 @@
-r"""Fit the directions of words in a model's features, and measure what each word costs between photos of one person.
+r"""Fit the directions of words in a model's features, and what each word costs between photos of one person.
 
-    python -m scripts.fit_word_shares xcos-large --celeba celeba290-aligned-112.tar --lfw lfw-aligned-112.tar \
-        --labels lfw-attributes.csv --kept FOLDER --out docs/studies/word-shares.json
+    python scripts/fit_word_shares.py xcos-large --celeba celeba290-aligned-112.tar --lfw lfw-aligned-112.tar \
+        --labels lfw-attributes.csv --kept FOLDER
 
 A direction is how a person's features move with an attribute: ridge regression within people, on CelebA's people with
 what the attribute model reads, and on half of LFW's people with FaRL's labels. Each direction is shortened to what two
 halves of these people agree on. The natural effects come from pairs of photos of one person of LFW: words that the
 labels are sure of in both, person effects taken out, intervals by resampling people. The same half of LFW's people
-decides which words may be said; what is reported is measured on the other half. ``--kept`` keeps features.
+decides which words may be said; ``studies/words/shares.py`` measures on the other half, with the halves exchanged, and
+with other halves. ``--kept`` keeps features.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -27,10 +27,9 @@ from numpy.typing import NDArray
 
 from whyface.explain.verdict import software_versions
 from whyface.faces.pictures import open_pictures
-from whyface.files.integrity import write_atomic
 from whyface.verification import Verifier
 from whyface.words.attribute_model import AttributeReader, open_attributes
-from whyface.words.word_shares import SURE, Concepts, save_concepts, shipped_concepts, word_shares
+from whyface.words.word_shares import SURE, Concepts, NaturalEffect, save_concepts, shipped_concepts
 from whyface.xcos.comparison import Comparison
 
 SEED: Final = 0
@@ -40,20 +39,44 @@ MOST_PHOTOS: Final = 10
 TRAINING_PHOTOS: Final = 8
 """Photos of one person of LFW, and of CelebA."""
 REPLICATES: Final = 1000
-FEWEST_PAIRS: Final = 100
 STRANGERS: Final = 4000
-SAID_PAIRS: Final = 1000
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """N photos: the person in each, features (N, ...), probabilities of words (N, K), 1 or 0 where they are sure."""
+    """N photos: the person in each, features (N, ...), and probabilities of words, (N, K)."""
 
     people: NDArray[np.str_]
     features: NDArray[np.float16]
     read: FloatArray
-    words: FloatArray
+
+    @property
+    def words(self) -> FloatArray:
+        """1 or 0 where a word is sure, else NaN, (N, K)."""
+        return sure(self.read)
+
+    def with_words(self, columns: Sequence[int]) -> Photos:
+        """Return the same photos with some of the words."""
+        return Photos(self.people, self.features, self.read[:, list(columns)])
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Photos of CelebA, with what the attribute model reads, and of LFW, with FaRL's labels, and the words' names."""
+
+    celeba: Photos
+    lfw: Photos
+    names: tuple[str, ...]
+
+    def halves(self, seed: int = SEED) -> tuple[set[str], set[str]]:
+        """Return LFW's people in two halves."""
+        everybody = np.random.default_rng(seed).permutation(np.unique(self.lfw.people)).tolist()
+        return set(everybody[::2]), set(everybody[1::2])
+
+    def photos(self, concepts: Concepts) -> Photos:
+        """Return LFW's photos with the words of some concepts."""
+        return self.lfw.with_words([self.names.index(name) for name in concepts.names])
 
 
 def within(values: FloatArray, people: NDArray[Any]) -> FloatArray:
@@ -127,99 +150,7 @@ def pairs_of_strangers(people: NDArray[Any], wanted: set[str], count: int) -> tu
     return first[kept][:count], second[kept][:count]
 
 
-def explained(values: FloatArray, scores: FloatArray) -> float:
-    """Return the squared correlation of two series, 0 if one is constant."""
-    if values.std() == 0 or scores.std() == 0:
-        return 0.0
-    return float(np.corrcoef(values, scores)[0, 1] ** 2)
-
-
-def judged(
-    concepts: Concepts, photos: Photos, halves: tuple[set[str], set[str]], comparison: Comparison
-) -> dict[str, Any]:
-    """Measure natural effects on both halves of the people, and the words' terms on the second."""
-    report: dict[str, Any] = {"words": {}}
-    effects = []
-    counted = []
-    for half in halves:
-        first, second = pairs_of_people(photos.people, half)
-        scores, products = _scores(comparison, photos.features, first, second)
-        differ = mismatches(photos.words[first], photos.words[second])
-        effects.append(natural_effects(scores, differ, photos.people[first]))
-        counted.append(differ.sum(axis=0))
-    # The last pairs are those of the second half.
-    terms = concepts.terms(photos.read[first], photos.read[second]) * (scores / products)[:, None]
-    counts = differ.sum(axis=0)
-    alike = (photos.words[first] == 1) & (photos.words[second] == 1)
-    for k, name in enumerate(concepts.names):
-        (value, low, high), (other, *_) = ([part[k] for part in half] for half in effects)
-        report["words"][name] = {
-            "natural": {"value": _round(value), "low": _round(low), "high": _round(high), "pairs": int(counted[0][k])},
-            "natural, other half": _round(other),
-            "pairs that differ": int(counts[k]),
-            "mean term where they differ": _round(_mean(terms[:, k], differ[:, k] > 0)),
-            "mean term where both have it": _round(_mean(terms[:, k], alike[:, k])),
-        }
-    enough = counts >= FEWEST_PAIRS
-    mean = np.array([_mean(terms[:, k], differ[:, k] > 0) for k in range(len(counts))])
-    report["correlation of mean term and natural effect"] = {
-        "attributes": int(enough.sum()),
-        "natural effects of the other half": _round(np.corrcoef(mean[enough], effects[0][0][enough])[0, 1]),
-        "natural effects of the same half": _round(np.corrcoef(mean[enough], effects[1][0][enough])[0, 1]),
-        "natural effects, one half and the other": _round(
-            np.corrcoef(effects[0][0][enough], effects[1][0][enough])[0, 1]
-        ),
-    }
-    mine = photos.people[first]
-    rate = np.nanmean(photos.words, axis=0)
-    filled = np.where(np.isfinite(photos.words), photos.words, rate) - rate
-    base = (filled[first] * filled[second] / np.maximum(rate * (1 - rate), 0.01)).sum(axis=1)
-    predictors = {
-        "the words' sum": terms.sum(axis=1),
-        "natural effects of the other half, added up": differ @ effects[0][0],
-        "base rates: likeness of rare words": base,
-        "number of words that differ": differ.sum(axis=1),
-    }
-    report["pairs"] = {"people": len(set(mine.tolist())), "pairs": len(first)}
-    report["share of the score's variance explained, pairs of one person"] = {
-        name: {
-            "over all pairs": _round(explained(values, scores)),
-            "within people": _round(
-                explained(within(values[:, None], mine)[:, 0], within(scores[:, None], mine)[:, 0])
-            ),
-        }
-        for name, values in predictors.items()
-    }
-    return report
-
-
-def pairs_with_a_word(
-    concepts: Concepts, photos: Photos, people: set[str], comparison: Comparison
-) -> dict[str, dict[str, Any]]:
-    """Count the pairs of which a word may be said, for one person and for two; the labels stand for the reader."""
-    rng = np.random.default_rng(SEED)
-    same = pairs_of_people(photos.people, people)
-    drawn = rng.permutation(len(same[0]))[:SAID_PAIRS]
-    kinds = {
-        "one person": (same[0][drawn], same[1][drawn]),
-        "two people": pairs_of_strangers(photos.people, people, SAID_PAIRS),
-    }
-    found: dict[str, dict[str, Any]] = {}
-    for kind, (first, second) in kinds.items():
-        scores, _ = _scores(comparison, photos.features, first, second)
-        said: Counter[str] = Counter()
-        for one, other, score in zip(first, second, scores, strict=True):
-            read = zip(photos.read[one].tolist(), photos.read[other].tolist(), strict=True)
-            known = dict(zip(concepts.names, read, strict=True))
-            a, b = (photos.features[side].astype(np.float32) for side in (one, other))
-            words = word_shares(concepts, a, b, float(score), known)
-            said.update(word.attribute.name for word in words if word.is_telling)
-            said["any"] += any(word.is_telling for word in words)
-        found[kind] = {"pairs": len(first), "with a word": said.pop("any"), "words": dict(said.most_common())}
-    return found
-
-
-def _scores(
+def scores_of(
     comparison: Comparison, features: NDArray[np.float16], first: NDArray[np.intp], second: NDArray[np.intp]
 ) -> tuple[FloatArray, FloatArray]:
     """Return the scores and the inner products of pairs."""
@@ -230,14 +161,6 @@ def _scores(
         flat = (part.reshape(len(part), -1) for part in (one, other))
         products.append(np.einsum("nd,nd->n", *flat, dtype=np.float64))
     return np.concatenate(scores).astype(np.float64), np.concatenate(products)
-
-
-def _mean(values: FloatArray, chosen: NDArray[np.bool_]) -> float:
-    return float(values[chosen].mean()) if chosen.any() else 0.0
-
-
-def _round(value: float) -> float:
-    return round(float(value), 4)
 
 
 def read_photos(
@@ -303,59 +226,100 @@ def usual_sizes(
     return spread, (float(np.sqrt(apart / centred.shape[1])), float(np.sqrt(together / centred.shape[1])))
 
 
-def main() -> None:
-    """Fit, measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--celeba", type=Path, required=True)
-    parser.add_argument("--lfw", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--kept", type=Path, required=True, help="folder for features")
-    args = parser.parse_args()
-    verifier = Verifier(args.model)
-    comparison = verifier.method.comparison
+def read_corpus(celeba: Path, lfw: Path, labels: Path, kept: Path, comparison: Comparison) -> Corpus:
+    """Read or make the features of both data sets; ``kept`` keeps them."""
+    known, by_picture = read_words(labels)
     heads = open_attributes().heads
-
-    known, labels = read_words(args.labels)
-    training = photos_of_people(args.celeba, TRAINING_PHOTOS)
-    judging = photos_of_people(args.lfw, MOST_PHOTOS, set(labels))
-    celeba = read_photos(args.celeba, args.kept / "celeba.npz", comparison, training, attributes=True)
-    lfw = read_photos(args.lfw, args.kept / "lfw.npz", comparison, judging, attributes=False)
-
-    # Half of LFW's people fit, the other half judges.
-    whose = np.array([name.split("/")[-2] for name in lfw["names"].tolist()])
-    everybody = np.random.default_rng(SEED).permutation(np.unique(whose)).tolist()
-    halves = set(everybody[::2]), set(everybody[1::2])
-    fitting = np.isin(whose, list(halves[0]))
-    labelled = np.stack([labels[name.split("/")[-1]] for name in lfw["names"].tolist()])
-    people = np.array([f"celeba {name.split('/')[-2]}" for name in celeba["names"].tolist()])
-    people = np.concatenate([people, whose[fitting]])
-    flat = np.concatenate([celeba["features"], lfw["features"][fitting]]).reshape(len(people), -1).astype(np.float64)
+    training = read_photos(
+        celeba, kept / "celeba.npz", comparison, photos_of_people(celeba, TRAINING_PHOTOS), attributes=True
+    )
+    labelled = photos_of_people(lfw, MOST_PHOTOS, set(by_picture))
+    others = read_photos(lfw, kept / "lfw.npz", comparison, labelled, attributes=False)
     shared = [name for name, fits in zip(heads.names, heads.usable(), strict=True) if fits and name in known]
-    columns = [known.index(name) for name in shared]
     rows = [heads.names.index(name) for name in shared]
-    readings = 0.5 * (1 + np.tanh(celeba["logits"][:, rows].astype(np.float64) / 2))
-    readings = np.concatenate([readings, labelled[fitting][:, columns]])
+    of_lfw = np.stack([by_picture[name.split("/")[-1]] for name in others["names"].tolist()])
+    return Corpus(
+        Photos(people_of(training, "celeba "), training["features"], chances(training["logits"][:, rows])),
+        Photos(people_of(others), others["features"], of_lfw[:, [known.index(name) for name in shared]]),
+        tuple(shared),
+    )
+
+
+def people_of(photos: dict[str, NDArray[Any]], prefix: str = "") -> NDArray[np.str_]:
+    """Return who is in each photo of :func:`read_photos`."""
+    return np.array([prefix + name.split("/")[-2] for name in photos["names"].tolist()])
+
+
+def chances(logits: NDArray[np.floating[Any]]) -> FloatArray:
+    """Return the probabilities of logits."""
+    return np.asarray(0.5 * (1 + np.tanh(logits.astype(np.float64) / 2)))
+
+
+def fit_concepts(corpus: Corpus, fitting: set[str], record: dict[str, Any]) -> Concepts:
+    """Fit directions to CelebA and some people of LFW; their natural effects are not in it yet."""
+    rows = np.isin(corpus.lfw.people, list(fitting))
+    people = np.concatenate([corpus.celeba.people, corpus.lfw.people[rows]])
+    features = np.concatenate([corpus.celeba.features, corpus.lfw.features[rows]])
+    flat = features.reshape(len(people), -1).astype(np.float64)
+    readings = np.concatenate([corpus.celeba.read, corpus.lfw.read[rows]])
     moved = (within(readings, people) ** 2).sum(axis=0) >= LEAST_VARIATION
     directions = agreed_directions(flat, readings[:, moved], people)
     moved[moved] = (directions**2).sum(axis=1) > 0
     directions = directions[(directions**2).sum(axis=1) > 0]
-    names = tuple(name for name, fits in zip(shared, moved, strict=True) if fits)
     # Half-way between having and lacking each word.
     mean = flat.mean(axis=0) + (0.5 - readings[:, moved].mean(axis=0)) @ directions
-
     spread, random_spread = usual_sizes(flat - mean, directions, people)
-    parts = (directions.astype(np.float32), mean.astype(np.float32), spread.astype(np.float32), random_spread)
-    record = {"model": args.model, "sha256": comparison.sha256}
-    read = labelled[:, [known.index(name) for name in names]]
-    photos = Photos(whose, lfw["features"], read, sure(read))
-    report = judged(Concepts(names, *parts, record), photos, halves, comparison)
-    natural = {name: found["natural"] for name, found in report["words"].items()}
-    concepts = Concepts(names, *parts, {**record, "natural": natural, "versions": software_versions()})
-    report["pairs that have a word"] = pairs_with_a_word(concepts, photos, halves[1], comparison)
-    save_concepts(shipped_concepts(args.model), concepts)
-    write_atomic(args.out, f"{json.dumps({'model': args.model, **report}, indent=1)}\n".encode())
+    return Concepts(
+        tuple(name for name, fits in zip(corpus.names, moved, strict=True) if fits),
+        directions.astype(np.float32),
+        mean.astype(np.float32),
+        spread.astype(np.float32),
+        random_spread,
+        record,
+    )
+
+
+def measured_effects(
+    names: Sequence[str], photos: Photos, people: set[str], comparison: Comparison
+) -> dict[str, NaturalEffect]:
+    """Return the natural effects of words between photos of these people."""
+    first, second = pairs_of_people(photos.people, people)
+    scores, _ = scores_of(comparison, photos.features, first, second)
+    words = photos.words
+    differ = mismatches(words[first], words[second])
+    found = zip(names, *natural_effects(scores, differ, photos.people[first]), differ.sum(axis=0), strict=True)
+    return {
+        name: NaturalEffect(round(float(value), 4), round(float(low), 4), round(float(high), 4), int(pairs))
+        for name, value, low, high, pairs in found
+    }
+
+
+def with_effects(concepts: Concepts, effects: dict[str, NaturalEffect]) -> Concepts:
+    """Return concepts whose words have these natural effects."""
+    return replace(concepts, record={**concepts.record, "natural": {name: vars(one) for name, one in effects.items()}})
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add the model, the data sets and the folder of features to a command."""
+    parser.add_argument("model")
+    parser.add_argument("--celeba", type=Path, required=True)
+    parser.add_argument("--lfw", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--kept", type=Path, required=True, help="folder for features")
+
+
+def main() -> None:
+    """Fit, measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_sources(parser)
+    args = parser.parse_args()
+    comparison = Verifier(args.model).method.comparison
+    corpus = read_corpus(args.celeba, args.lfw, args.labels, args.kept, comparison)
+    fitting, _ = corpus.halves()
+    record = {"model": args.model, "sha256": comparison.sha256, "versions": software_versions()}
+    concepts = fit_concepts(corpus, fitting, record)
+    effects = measured_effects(concepts.names, corpus.photos(concepts), fitting, comparison)
+    save_concepts(shipped_concepts(args.model), with_effects(concepts, effects))
 
 
 if __name__ == "__main__":

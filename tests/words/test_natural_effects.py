@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fit_word_shares import explained, fit_directions, mismatches, natural_effects, pairs_of_people, sure, within
+from fit_word_shares import fit_directions, mismatches, natural_effects, pairs_of_people, sure, within
 
 RNG = np.random.default_rng(0)
 
@@ -39,9 +39,6 @@ def test_only_words_that_are_sure_in_both_photos_differ() -> None:
     assert mismatches(words[1:2], words[2:]).tolist() == [[1, 1, 1]]
 
 
-def test_pairs_of_people_and_variance_explained() -> None:
+def test_pairs_of_people() -> None:
     first, second = pairs_of_people(np.array(["a", "b", "a", "a", "c"]), {"a", "b"})
     assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 2), (0, 3), (2, 3)]
-    values = RNG.normal(size=50)
-    assert explained(values, 3 - 2 * values) == pytest.approx(1)
-    assert explained(np.zeros(50), values) == 0
