@@ -126,7 +126,8 @@ def natural_effects(
     value = np.linalg.solve(xx.sum(axis=0) + small, xy.sum(axis=0))
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=replicates).astype(np.float64)
-    found = np.stack([np.linalg.solve(np.tensordot(w, xx, 1) + small, w @ xy) for w in drawn])
+    left = (drawn @ xx.reshape(len(names), -1)).reshape(replicates, *small.shape) + small
+    found = np.linalg.solve(left, (drawn @ xy)[..., None])[..., 0]
     low, high = np.quantile(found, (0.025, 0.975), axis=0)
     return value, low, high
 

@@ -1,7 +1,7 @@
 r"""Words as shares: how far they agree with what words cost, and whether they predict scores better than erasing does.
 
     PYTHONPATH=scripts python -m studies.words.shares xcos-large --celeba celeba290-aligned-112.tar \
-        --lfw lfw-aligned-112.tar --labels lfw-attributes.csv --pairs lfw-pairs.txt --kept FOLDER
+        --lfw lfw-aligned-112.tar --labels lfw-attributes.csv --pairs lfw-pairs.txt --kept FOLDER --part splits|sums
 
 The number of pairs from which an effect may be said is chosen on CelebA. LFW's people are then split in halves several
 times; each half fits once and judges once, by rules that are fixed beforehand. Intervals resample people.
@@ -41,10 +41,10 @@ from whyface.verification import Verifier
 from whyface.words.word_shares import FEWEST_PAIRS, Concepts, NaturalEffect, word_shares
 from whyface.xcos.comparison import Comparison
 
-SPLITS: Final = 5
+SPLITS: Final = 3
 """Splits of LFW's people in halves; the first is that of the files that whyface ships."""
 CHOICES: Final = (5, 10, 20, 30, 50, 100)
-CHOOSING_SPLITS: Final = 20
+CHOOSING_SPLITS: Final = 10
 WANTED: Final = 0.95
 """Share of the words said whose effect must have the same sign in other people."""
 CORRELATED_PAIRS: Final = 100
@@ -212,38 +212,44 @@ def rounded(value: float, digits: int = 4) -> float:
     return round(float(value), digits)
 
 
+def shared_concepts(
+    corpus: Corpus, comparison: Comparison, split: int = 0, *, turned: bool = False
+) -> tuple[Concepts, set[str]]:
+    """Fit directions and effects to one half of LFW's people; return them, and the people of the other half."""
+    fitting, judging = corpus.halves(split)[:: -1 if turned else 1]
+    concepts = fit_concepts(corpus, fitting, {"model": comparison.name, "sha256": comparison.sha256})
+    return with_effects(
+        concepts, measured_effects(concepts.names, corpus.photos(concepts), fitting, comparison)
+    ), judging
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_sources(parser)
     parser.add_argument("--pairs", type=Path, required=True, help="the official pairs.txt")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("docs/studies/word-shares.json"))
+    parser.add_argument("--part", choices=("splits", "sums"), required=True)
+    parser.add_argument("--out", type=Path, default=Path("docs/studies"))
     args = parser.parse_args()
     verifier = Verifier(args.model, threads=args.threads, accept_poor=True)
     comparison = verifier.method.comparison
     corpus = read_corpus(args.celeba, args.lfw, args.labels, args.kept, comparison)
-    report: dict[str, Any] = {
-        "model": args.model,
-        "versions": software_versions(),
-        "fewest pairs, chosen on CelebA": choose_on_celeba(corpus, comparison),
-        "splits": [],
-    }
+    report: dict[str, Any] = {"model": args.model, "versions": software_versions()}
+    if args.part == "sums":
+        concepts, judging = shared_concepts(corpus, comparison)
+        report |= compare_sums(verifier, concepts, args.lfw, args.pairs, judging, args.kept)
+        write_atomic(args.out / "word-sums.json", f"{json.dumps(report, indent=1)}\n".encode())
+        return
+    report |= {"fewest pairs, chosen on CelebA": choose_on_celeba(corpus, comparison), "splits": []}
+    print(report["fewest pairs, chosen on CelebA"], flush=True)
     for split in range(SPLITS):
-        halves = corpus.halves(split)
         for turned in (False, True):
-            fitting, judging = halves[::-1] if turned else halves
-            concepts = fit_concepts(corpus, fitting, {"model": args.model, "sha256": comparison.sha256})
-            photos = corpus.photos(concepts)
-            concepts = with_effects(concepts, measured_effects(concepts.names, photos, fitting, comparison))
-            found = judged(concepts, photos, judging, comparison)
+            concepts, judging = shared_concepts(corpus, comparison, split, turned=turned)
+            found = judged(concepts, corpus.photos(concepts), judging, comparison)
             report["splits"].append({"split": split, "halves exchanged": turned, **found})
             print(split, turned, found["words said"], flush=True)
-            if split == 0 and not turned:
-                report["words beside erasing"] = compare_sums(
-                    verifier, concepts, args.lfw, args.pairs, judging, args.kept
-                )
-    write_atomic(args.out, f"{json.dumps(report, indent=1)}\n".encode())
+    write_atomic(args.out / "word-shares.json", f"{json.dumps(report, indent=1)}\n".encode())
 
 
 if __name__ == "__main__":
