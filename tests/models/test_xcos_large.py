@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -71,13 +72,26 @@ def test_the_torch_network_is_the_same() -> None:
     from whyface.models.torch_embedder import open_torch_embedder
 
     faces = stack_faces([load_face(demo_photo(name)) for name in PHOTOS])
-    model, grids = open_xcos("xcos-large"), open_torch_embedder("xcos-large").grid(faces)
+    model, network = open_xcos("xcos-large"), open_torch_embedder("xcos-large")
+    grids = network.grid(faces)
     expected = model.grid(faces)
     np.testing.assert_allclose(grids, expected, atol=1e-5)
+    # The record of a gradient method names all files that decide, since the trunk's tensors are in the graph.
+    entry = model_entry("xcos-large")
+    assert network.sha256 == entry.torch_sha256 != entry.files["safetensors"].sha256
     first, second = np.array([0, 0, 1]), np.array([1, 2, 2])
     ours, theirs = (model.compare_grids(one[first], one[second], "l") for one in (grids, expected))
     for name in ("similarity", "attention", "score"):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-5)
+
+
+@pytest.mark.parametrize("role", ["onnx", "safetensors"])
+def test_either_file_changes_the_sha256_of_the_torch_network(role: str) -> None:
+    entry = model_entry("xcos-large")
+    other = replace(entry, files={**entry.files, role: replace(entry.files[role], sha256="0" * 64)})
+    assert other.torch_sha256 != entry.torch_sha256
+    small = model_entry("xcos-mobilefacenet")
+    assert small.torch_sha256 == small.files["safetensors"].sha256
 
 
 def test_methods_with_gradients_run_on_it() -> None:

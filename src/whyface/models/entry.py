@@ -5,6 +5,7 @@ The list of known models and the ``model.json`` of your own folder have the same
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -161,6 +162,20 @@ class ModelEntry:
             f"{file.file_name}: the file of model {self.name!r} is not part of the package; "
             f"get it from {self.source} and put it into {where}"
         )
+
+    @property
+    def torch_sha256(self) -> str | None:
+        """SHA-256 of the model as a torch network; None if it has none.
+
+        A weighed grid has the tensors of its trunk in the graph, only the others in ``safetensors``, so it is that of
+        the lines ``onnx SHA-256`` and ``safetensors SHA-256``; of any other model, that of ``safetensors``.
+        """
+        if "safetensors" not in self.files:
+            return None
+        if self.grid is None or not self.grid.weighed:
+            return self.files["safetensors"].sha256
+        lines = (f"{role} {self.files[role].sha256}\n" for role in ("onnx", "safetensors"))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def measured(self, kind: str) -> dict[float, OperatingPoint]:
         """Return the operating points by target false match rate; those without one, such as the EER, are left out.

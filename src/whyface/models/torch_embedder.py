@@ -66,7 +66,7 @@ class TorchEmbedder:
     name
         Name of the network in reports.
     sha256
-        SHA-256 of its weights file; by default, that of its tensors.
+        SHA-256 of its weights, of all files that hold some; by default, that of its tensors.
     preprocessing
         Preprocessing of RGB values in 0..255; it is part of the differentiable path.
     fold
@@ -330,9 +330,7 @@ def open_torch_embedder(name: str, *, directory: Path | str | None = None) -> To
         head = GdcHead()
         load_safetensors(trunk, path, strict=False)
         load_safetensors(head, path, strict=False)
-    return TorchEmbedder(
-        trunk, head, name=name, sha256=entry.files["safetensors"].sha256, preprocessing=entry.preprocessing
-    )
+    return TorchEmbedder(trunk, head, name=name, sha256=entry.torch_sha256, preprocessing=entry.preprocessing)
 
 
 def _eager(module: nn.Module) -> nn.Module:
