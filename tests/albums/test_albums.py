@@ -17,6 +17,7 @@ import pytest
 from helpers.command_line import Ended
 from whyface.albums.album import open_album
 from whyface.albums.filling import open_features, start_album, update_album
+from whyface.albums.outputs import write_table
 from whyface.cli import main
 from whyface.demo import demo_photo
 from whyface.errors import DataError, InputError, OutputError
@@ -230,6 +231,19 @@ def test_two_people_cannot_get_one_name(first: Path) -> None:
     album.rename("obama-portrait.jpg#0", "Ann")
     with pytest.raises(InputError, match="another person of the album already"):
         album.rename("biden-portrait.jpg#0", "Ann")
+
+
+def test_a_name_like_a_formula_is_a_text_in_the_table(first: Path, tmp_path: Path) -> None:
+    album = open_album(copy_of(first, tmp_path / "album"))
+    person = next(iter(album.people()))
+    album.rename(str(person), '=HYPERLINK("x")')
+    album.save()
+    write_table(album)
+    named = {row["name"] for row in rows(album.path).values() if row["person"] == str(person)}
+    assert named == {"'=HYPERLINK(\"x\")"}
+    assert open_album(album.path).names()[person] == '=HYPERLINK("x")'
+    with pytest.raises(InputError, match="line break"):
+        album.rename(str(person), "Ann\nBob")
 
 
 def test_records_of_a_run_that_broke_off_are_dropped(photos: Path, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_enroll_search_remove(
     code, out, _ = run(monkeypatch, capsys, "info", gallery, "--check", "--people")
     assert code == 0
     assert b"bob" not in b"".join(file.read_bytes() for file in Path(gallery).iterdir())
-    assert "1 faces of 1 people, 3 removed" in out
+    assert "1 face of 1 person, 3 removed" in out
     assert "all records are intact" in out
     assert out.splitlines()[-1].split() == ["1", "ann"]
 
@@ -173,6 +173,9 @@ def test_names_that_are_no_text(
         code, out, err = run(monkeypatch, capsys, "add", gallery, *map(str, arguments), "--aligned")
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert "not in UTF-8" in err
+    code, out, err = run(monkeypatch, capsys, "add", gallery, "Ann\nBob", str(people / "bob" / "1.png"), "--aligned")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "'Ann\\nBob': a person or a photo with a line break" in err
 
 
 def test_a_crop_with_transparency_is_found_again(

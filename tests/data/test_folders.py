@@ -42,7 +42,7 @@ def test_a_person_with_one_picture_is_counted(tmp_path: Path) -> None:
     found = open_labelled(tree(tmp_path, NAMES))
     assert found.singles == 1
     assert found.summary() == "3 pictures of 2 people, 1 of them with one picture only"
-    assert found.without(["bo/2.png"]).summary() == "2 pictures of 1 people"
+    assert found.without(["bo/2.png"]).summary() == "2 pictures of 1 person"
 
 
 def test_a_tar_of_a_folder_gives_the_same_with_its_top_folder(tmp_path: Path) -> None:

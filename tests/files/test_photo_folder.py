@@ -97,6 +97,10 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     found = list_photos(tmp_path)
     assert (found.photos, found.folders) == (("a/1.jpg",), ("a",))
     assert found.skipped == dict.fromkeys(["a/caf\\xe9.jpg", "caf\\xe9"], "with a name that is not in UTF-8")
+    broken = sort_names(["ann\nbob/1.jpg", "c\u2028.jpg", "tab\t.jpg", "Jos\u00e9\u00a0\u3000.jpg"])
+    assert broken.photos == ("Jos\u00e9\u00a0\u3000.jpg",)
+    assert set(broken.skipped) == {"ann\\nbob/1.jpg", "c\\u2028.jpg", "tab\\t.jpg"}
+    assert set(broken.skipped.values()) == {"with a line break or another control character in the name"}
     assert sort_names(["b/\udce9.jpg"]).skipped == {"b/\\xe9.jpg": "with a name that is not in UTF-8"}
     assert sort_names(["Zoë/名.jpg"]).photos == ("Zoë/名.jpg",)
 

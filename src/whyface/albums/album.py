@@ -17,6 +17,7 @@ from typing import Any, Final
 from whyface.errors import DataError, InputError
 from whyface.files.guarded import read_json
 from whyface.files.integrity import write_atomic
+from whyface.files.photo_folder import name_fault
 from whyface.gallery.gallery import one_spelling
 
 SCHEMA: Final = "whyface/album/1"
@@ -210,6 +211,8 @@ class Album:
         name = one_spelling(name)
         if not name.strip():
             raise InputError("a person needs a name that is not empty")
+        if (fault := name_fault(name)) is not None:
+            raise InputError(f"{name!r}: a person {fault} cannot be kept; choose another name")
         faces = self.find(who)
         if faces[0].person is None:
             raise InputError(f"{who} is too poor to be compared, so it is nobody's face")

@@ -18,7 +18,7 @@ from whyface.albums.album import Album, AlbumFace
 from whyface.albums.filling import records_of
 from whyface.errors import InputError, OutputError
 from whyface.files.integrity import folder_at_once, write_atomic
-from whyface.files.parts import parquet_modules
+from whyface.files.parts import csv_cells, parquet_modules
 from whyface.gallery.gallery import Gallery
 from whyface.gallery.grouping import as_probes
 from whyface.gallery.kernel import explain_records
@@ -89,7 +89,7 @@ def write_table(album: Album, *, parquet: bool = False) -> Path:
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(map(csv_cells, rows))
         write_atomic(path, text.getvalue().encode())
         return path
     pa, pq = parquet_modules()

@@ -13,7 +13,7 @@ from typing import Any, Final
 from whyface.errors import InputError
 from whyface.files.guarded import parse_json, read_json
 from whyface.files.integrity import sha256_of, write_atomic
-from whyface.files.parts import METADATA_KEY, parquet_modules
+from whyface.files.parts import METADATA_KEY, csv_cells, parquet_modules
 
 CSV: Final = ".csv"
 PARQUET: Final = ".parquet"
@@ -86,7 +86,7 @@ def _write_csv(temporary: Path, tables: Iterable[Any], columns: list[str]) -> Co
         writer.writeheader()
         for table in tables:
             # None becomes an empty cell, and a float its shortest text that reads back as the same number.
-            writer.writerows(table.to_pylist())
+            writer.writerows(map(csv_cells, table.to_pylist()))
             found.update(_verdicts(table))
         _sync(file)
     return found

@@ -121,7 +121,7 @@ def enroll(
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
         return
     print_report(report)
-    typer.echo(f"{gallery}: {faces} faces of {people} people")
+    typer.echo(f"{gallery}: {count_of(faces, 'face')} of {count_of(people, 'person')}")
     if people == 1:
         typer.echo("There is only one person: a search can say how similar a face is, but not who else it could be.")
 

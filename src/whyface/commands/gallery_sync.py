@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from whyface.commands.gallery import Aligned, KeepPoor, OtherModel, print_report
-from whyface.commands.options import AsJson, GalleryKey, GalleryPath, ModelFolder, Threads
+from whyface.commands.options import AsJson, GalleryKey, GalleryPath, ModelFolder, Threads, count_of
 
 
 def sync(
@@ -54,7 +54,7 @@ def sync(
         for source, record in found.items():
             typer.echo(f"{what}: {source}, record {record}")
     if report.removed:
-        typer.echo(f"removed {len(report.removed)} faces")
+        typer.echo(f"removed {count_of(len(report.removed), 'face')}")
     elif report.changed or report.gone:
         typer.echo("Faces of photos that are gone or were replaced are still there; --remove removes them")
-    typer.echo(f"{gallery}: {faces} faces of {people} people")
+    typer.echo(f"{gallery}: {count_of(faces, 'face')} of {count_of(people, 'person')}")

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from whyface.commands.options import AcceptPoor, Attention, Device, Figure, GalleryKey, ModelFolder, Threads
+from whyface.commands.options import (
+    AcceptPoor,
+    Attention,
+    Device,
+    Figure,
+    GalleryKey,
+    ModelFolder,
+    Threads,
+    count_of,
+)
 from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
 from whyface.errors import InputError, ModelError, WhyfaceError
 
@@ -228,7 +237,7 @@ def _fit(gallery: Gallery, loss: Loss, divergence: float, *, quiet: bool) -> Non
     settings = EvidentialSettings(loss=loss.value, divergence=divergence)
     head = fit_gallery_head(gallery, settings)
     if not quiet:
-        typer.echo(f"Uncertainty fitted to {head.record['photos']} photos of {len(head.people)} people")
+        typer.echo(f"Uncertainty fitted to {head.record['photos']} photos of {count_of(len(head.people), 'person')}")
 
 
 def _answer(

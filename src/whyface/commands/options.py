@@ -219,4 +219,6 @@ def reference_options(
 
 def count_of(number: int, what: str) -> str:
     """Return a number of things, in the plural unless it is one."""
+    if what == "person":
+        return "1 person" if number == 1 else f"{number} people"
     return f"{number} {what}{'' if number == 1 else 's'}"

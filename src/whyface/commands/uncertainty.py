@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.options import AcceptPoor, Aligned, ModelFolder, Threads
+from whyface.commands.options import AcceptPoor, Aligned, ModelFolder, Threads, count_of
 from whyface.commands.verify import import_matplotlib
 from whyface.errors import InputError, ModelError, OutputError, WhyfaceError
 
@@ -134,7 +134,7 @@ def _draw_all(
         write_atomic(out / "json" / f"{person}.json", f"{text}\n".encode())
         typer.echo(f"{person}: u {told.uncertainty:.3g} ({told.person}). {told.describe()}.")
         drawn += 1
-    typer.echo(f"{out}: {drawn} of {len(people)} people")
+    typer.echo(f"{out}: {drawn} of {count_of(len(people), 'person')}")
 
 
 def _words(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from whyface.commands.identify import NOBODY, SOMEBODY
-from whyface.commands.options import Device, Figure, GalleryKey, ModelFolder, Threads
+from whyface.commands.options import Device, Figure, GalleryKey, ModelFolder, Threads, count_of
 from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
 from whyface.errors import ModelError, PhotoError
 
@@ -137,5 +137,5 @@ def _same(gallery: Gallery, model: str | None, threshold: float) -> float:
 
 def _sentence(frames: Film, tracks: int, names: list[str]) -> str:
     if not tracks:
-        return f"No face was found in {frames.count} frames."
-    return f"{tracks} tracks in {frames.count} frames: {', '.join(names) or 'nobody whom the gallery knows'}."
+        return f"No face was found in {count_of(frames.count, 'frame')}."
+    return f"{count_of(tracks, 'track')} in {count_of(frames.count, 'frame')}: {', '.join(names) or 'nobody whom the gallery knows'}."

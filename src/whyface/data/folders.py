@@ -55,7 +55,8 @@ class LabelledPictures:
     def summary(self) -> str:
         """Return the contents in words."""
         alone = f", {self.singles} of them with one picture only" if self.singles else ""
-        return f"{len(self.names)} pictures of {len(self.people)} people{alone}"
+        people = "1 person" if len(self.people) == 1 else f"{len(self.people)} people"
+        return f"{len(self.names)} pictures of {people}{alone}"
 
     def without(self, names: Collection[str]) -> LabelledPictures:
         """Return the set without these pictures and without people who have none left; labels are renumbered.

@@ -22,6 +22,7 @@ from whyface.files.json_values import mapping
 METADATA_KEY: Final = b"whyface"
 """Key of the JSON text in a file's metadata."""
 SETTINGS: Final = "settings.json"
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def require_pyarrow() -> None:
@@ -43,6 +44,18 @@ def parquet_modules() -> tuple[Any, Any]:
     except ImportError as error:
         raise InputError("Parquet files need pyarrow; run: pip install 'whyface[evaluate]'") from error
     return arrow, parquet
+
+
+def csv_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row for a CSV file whose texts a spreadsheet takes for texts.
+
+    A text that begins like a formula gets an apostrophe in front: a photo may be called ``=HYPERLINK(...).jpg`` by
+    somebody else than the person who opens the table. Numbers stay.
+    """
+    return {
+        name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+        for name, value in row.items()
+    }
 
 
 @dataclass(frozen=True, eq=False)

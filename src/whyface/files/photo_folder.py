@@ -8,6 +8,7 @@ endless loops and no photo has two names. Everything that is skipped is recorded
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ LARGEST_PHOTO: Final = 512 * 2**20
 
 _HIDDEN: Final = "hidden"
 _NO_TEXT: Final = "with a name that is not in UTF-8"
+_NOT_IN_A_LINE: Final = "with a line break or another control character in the name"
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ def list_photos(folder: str | Path) -> PhotoFolder:
             kind = _kind(entry)
             if entry.name.startswith("."):
                 skipped[_shown(name)] = _HIDDEN
-            elif not is_text(name):
-                skipped[_shown(name)] = _NO_TEXT
+            elif (fault := name_fault(name)) is not None:
+                skipped[_shown(name)] = fault
             elif kind == "folder":
                 folders.append(name)
                 waiting.append(name)
@@ -114,8 +116,8 @@ def sort_names(names: Iterable[str]) -> PhotoFolder:
     skipped: dict[str, str] = {}
     for name in sorted(names):
         path = PurePosixPath(name)
-        if not is_text(name):
-            skipped[_shown(name)] = _NO_TEXT
+        if (fault := name_fault(name)) is not None:
+            skipped[_shown(name)] = fault
         elif any(part.startswith(".") for part in path.parts):
             skipped[name] = _HIDDEN
         elif path.suffix.lower() in PHOTO_ENDINGS:
@@ -125,13 +127,23 @@ def sort_names(names: Iterable[str]) -> PhotoFolder:
     return PhotoFolder(tuple(photos), skipped=skipped)
 
 
-def is_text(name: str) -> bool:
-    """Return whether a name can be encoded as UTF-8, as galleries, JSON and Parquet require."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+def name_fault(name: str) -> str | None:
+    """Say why a name cannot be kept, such as ``"with a name that is not in UTF-8"``; None if it can.
+
+    Galleries, JSON and Parquet require UTF-8. A name with a line break would read as two, in a list or in a log.
+    """
+    if name.isprintable():
+        return None
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        return _NO_TEXT
+    if any(unicodedata.category(letter) in {"Cc", "Zl", "Zp"} for letter in name):
+        return _NOT_IN_A_LINE
+    return None
 
 
 def _shown(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(letter if name_fault(letter) is None else repr(letter)[1:-1] for letter in text)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from whyface.errors import DataError, InputError, OutputError
 from whyface.files.integrity import folder_at_once, remove_leftovers
-from whyface.files.photo_folder import is_text
+from whyface.files.photo_folder import name_fault
 from whyface.files.progress import ProgressCallback
 from whyface.gallery import feature_file, name_rebuild, name_table
 from whyface.gallery.feature_file import FeatureFile, Layout, Storage, intact, require_gallery, take_lock
@@ -247,7 +247,7 @@ class Gallery:
         Raises
         ------
         InputError
-            If the numbers of features and names differ, or a name is empty or not in UTF-8.
+            If the numbers of features and names differ, or a name is empty, not in UTF-8 or has a line break.
         OutputError
             If it cannot be written; then nothing is added.
         """
@@ -260,8 +260,9 @@ class Gallery:
             raise InputError(f"{count} faces need as many names and sources, got {len(people)} and {len(origins)}")
         if not all(name.strip() for name in people):
             raise InputError("every face needs a name")
-        if strange := next((text for text in (*people, *origins) if not is_text(text)), None):
-            raise InputError(f"{strange!r}: a name that is not in UTF-8 cannot be kept; rename it")
+        for text in (*people, *origins):
+            if (fault := name_fault(text)) is not None:
+                raise InputError(f"{text!r}: a person or a photo {fault} cannot be kept; rename it")
         with self._changes:
             # Counted here: another thread may have added faces since this one last looked.
             start = self.names_table.next_record()
