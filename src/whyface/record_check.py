@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,9 +18,12 @@ from whyface.faces.load import DETECTORS, load_face, load_faces, open_detector
 from whyface.faces.picture_input import PictureInput
 from whyface.files import json_values as values
 from whyface.files.guarded import read_json
-from whyface.files.integrity import HashedFile
+from whyface.files.integrity import HashedFile, sha256_of
+from whyface.files.json_values import optional, text
+from whyface.files.photo_folder import list_photos
 from whyface.models.operating_point import OperatingPoint
 from whyface.models.preprocessing import preprocessing_from_dict
+from whyface.set_verification import verify_sets
 from whyface.verification import Verification, Verifier
 
 State = Literal["same", "close", "different", "not checked"]
@@ -107,7 +110,7 @@ def check_record(
     recorded
         The verdict, from :func:`read_recorded`.
     photos
-        Both photos; by default from the paths in the record.
+        Both photos, or for a verdict about sets both folders; by default from the paths in the record.
     model
         Where the model is now, if it was moved.
     model_directory
@@ -124,23 +127,27 @@ def check_record(
     """
     if recorded.record is None or recorded.faces is None:
         raise DataError("the file has no record of files and settings, so that nothing can be computed again")
-    if "sets" in recorded.settings:
-        raise DataError("the record is of two sets of photos, and only pairs are computed again")
     try:
         verifier = _verifier(recorded.record, model, model_directory)
     except DataError:
         raise
     except WhyfaceError as error:
         return [Finding("model", "not checked", str(error)), *_unread("the model is not at hand")]
+    several = "pairs_compared" in recorded.settings
     loaded: list[list[Face] | Finding] = []
     for letter, info, photo in zip("AB", recorded.faces, photos or (None, None), strict=True):
-        loaded.append(_faces(letter, info, photo, verifier.detector, several="pairs_compared" in recorded.settings))
+        if "sets" in recorded.settings:
+            loaded.append(_set(letter, info, recorded.settings, photo, verifier.detector))
+        else:
+            loaded.append(_faces(letter, info, photo, verifier.detector, several=several))
     missing = [found for found in loaded if isinstance(found, Finding)]
     if missing:
         found = [*_compared_files(recorded.record.files, verifier.files), *missing]
         return [*found, *_unread("both photos are needed")]
     first, second = (faces for faces in loaded if not isinstance(faces, Finding))
-    if "pairs_compared" in recorded.settings:
+    if "sets" in recorded.settings:
+        again = verify_sets(verifier, first, second)
+    elif several:
         again = verifier.best_pair(first, second)
     else:
         again = verifier.compare(first[0], second[0])
@@ -191,6 +198,38 @@ def _faces(
         return [load_face(photo, aligned=info.transform is None, index=info.index, detector=detector)]
     except WhyfaceError as error:
         return Finding(part, "different", str(error))
+
+
+def _set(
+    letter: str, info: FaceInfo, settings: Mapping[str, Any], folder: PictureInput | None, detector: Detector | None
+) -> list[Face] | Finding:
+    """Read the photos of a set, those that were too poor included; in a new folder by their SHA-256."""
+    part = f"set {letter}"
+    try:
+        listed = [*settings[f"set_{letter.lower()}"], *settings.get(f"poor_{letter.lower()}", ())]
+        files = [(text(entry["file"]), optional(text, entry["sha256"])) for entry in listed]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"the record does not list the photos of {part} ({error})") from error
+    faces = []
+    try:
+        there = {} if folder is None else _photos_by_sha256(folder)
+        for name, sha256 in files:
+            path = Path(name) if folder is None else there.get(sha256)
+            if path is None:
+                return Finding(part, "different", f"no photo in the folder has the SHA-256 of {shortened(name)}")
+            if sha256 is None or not path.is_file():
+                return Finding(part, "not checked", f"{shortened(name)}: not at hand; give both folders with --photos")
+            faces.append(replace(load_face(path, aligned=info.transform is None, detector=detector), source=name))
+    except WhyfaceError as error:
+        return Finding(part, "different", str(error))
+    return faces
+
+
+def _photos_by_sha256(folder: PictureInput) -> dict[str | None, Path]:
+    if not isinstance(folder, str | Path):
+        raise DataError("the record is of two sets of photos; give two folders")
+    paths = [Path(folder) / name for name in list_photos(folder).photos]
+    return {sha256_of(path): path for path in paths}
 
 
 def _compared(recorded: Explanation, again: Verification) -> Iterator[Finding]:

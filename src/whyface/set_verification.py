@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,12 @@ _BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """The faces of one set that are compared, their features, and their mean."""
+    """The faces of one set that are compared, their features, their mean, and the faces that are too poor."""
 
     faces: tuple[Face, ...]
     features: Features
     mean: Features
-    poor: int
+    poor: tuple[Face, ...]
 
 
 def verify_sets(
@@ -48,7 +49,7 @@ def verify_sets(
     Returns
     -------
     The verdict. Its faces are those of each set that are most like the other set's mean; ``settings`` lists every face
-    that was compared with its own score.
+    that was compared with its own score, and those that were too poor.
 
     Raises
     ------
@@ -67,12 +68,16 @@ def verify_sets(
     record = Record.now(verifier.clock, files=(*verifier.files, *files), request=verifier.request, note=note)
     (plain,) = verifier.method.explain_features([(face_a, face_b)], sides[0].mean, sides[1].mean)
     judged = without_probability(verifier.judged(plain))
-    listed = {
+    listed: dict[str, list[dict[str, Any]]] = {
         f"set_{letter}": [
-            {"file": face.source, "sha256": None if face.file is None else face.file.sha256, "score": float(score)}
-            for face, score in zip(side.faces, scores, strict=True)
+            {**_file(face), "score": float(score)} for face, score in zip(side.faces, scores, strict=True)
         ]
         for letter, side, scores in zip("ab", sides, alone, strict=True)
+    }
+    listed |= {
+        f"poor_{letter}": [_file(face) for face in side.poor]
+        for letter, side in zip("ab", sides, strict=True)
+        if side.poor
     }
     settings = {**judged.settings, "sets": "grids", **listed}
     explanation = replace(judged, record=record, settings=settings)
@@ -85,18 +90,23 @@ def verify_sets(
 
 def _side(comparison: Comparison, faces: Sequence[Face], *, accept_poor: bool) -> _Side:
     every = [measured(face) for face in faces]
-    good = [face for face in every if accept_poor or doubt_about_face(face) is None]
-    used = tuple(good or every)
+    fit = [accept_poor or doubt_about_face(face) is None for face in every]
+    used = tuple(face for face, good in zip(every, fit, strict=True) if good) or tuple(every)
+    poor = tuple(face for face, good in zip(every, fit, strict=True) if not good and any(fit))
     batch: Batch = stack_faces(used)
     features = features_in_parts(comparison, batch, _BATCH)
     mean = SetMean()
     mean.add(features)
-    return _Side(used, features, set_features(comparison, mean.value[None]).astype(np.float32), len(every) - len(used))
+    return _Side(used, features, set_features(comparison, mean.value[None]).astype(np.float32), poor)
+
+
+def _file(face: Face) -> dict[str, str | None]:
+    return {"file": face.source, "sha256": None if face.file is None else face.file.sha256}
 
 
 def _said(sides: Sequence[_Side], alone: Sequence[Features]) -> tuple[str, ...]:
     counts = " and ".join(str(len(side.faces)) for side in sides)
-    poor = sum(side.poor for side in sides)
+    poor = sum(len(side.poor) for side in sides)
     left_out = f", without {poor} too poor to support a verdict" if poor else ""
     named = [
         f"{side.faces[int(scores.argmax())].source or 'a face'} ({scores.max():.2f}; the least {scores.min():.2f})"

@@ -103,8 +103,48 @@ def test_poor_faces_are_left_out_while_there_are_others(
     assert again.score == pytest.approx(1, abs=1e-5)
     assert "2 of the pictures are in both sets, which says nothing." in again.sentences
     assert not any("compared with itself" in sentence for sentence in again.sentences)
-    (folders[0].parent / "sets.json").write_text(out)
-    assert_refused(monkeypatch, capsys, "two sets of photos", "check", str(folders[0].parent / "sets.json"))
+
+
+def test_a_verdict_about_sets_is_computed_again(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = ("--aligned", "--model", FAST_MODEL, "--threads", "1", "--json")
+    code, out, _ = run_whyface(
+        monkeypatch, capsys, "verify", "--set-a", str(folders[0]), "--set-b", str(folders[1]), *given
+    )
+    assert code == 0
+    record = str(tmp_path / "sets.json")
+    Path(record).write_text(out)
+    (poor,) = json.loads(out)["settings"]["poor_b"]
+    assert Path(poor["file"]).name == "blurred.png"
+    code, out, _ = run_whyface(monkeypatch, capsys, "check", record)
+    assert (code, "DIFFERENT" in out, "not checked" in out) == (0, False, False)
+    # Moved and renamed photos are found by their content; those that are not on record do not count.
+    moved = [tmp_path / "new" / folder.name for folder in folders]
+    for old, new in zip(folders, moved, strict=True):
+        new.mkdir(parents=True)
+        for path in old.iterdir():
+            path.rename(new / f"moved-{path.name}")
+    (moved[0] / "another.png").write_bytes((moved[1] / "moved-blurred.png").read_bytes())
+    code, out, _ = run_whyface(monkeypatch, capsys, "check", record)
+    assert code == 3
+    assert "set A: " in out and "not at hand; give both folders with --photos" in out
+    code, out, _ = run_whyface(monkeypatch, capsys, "check", record, "--photos", *map(str, moved))
+    assert (code, "DIFFERENT" in out, "not checked" in out) == (0, False, False)
+    # One photo that is another now, and one that is gone.
+    document = json.loads(Path(record).read_text())
+    document["settings"]["set_a"][0]["score"] -= 0.01
+    Path(record).write_text(json.dumps(document))
+    code, out, _ = run_whyface(monkeypatch, capsys, "check", record, "--photos", *map(str, moved))
+    assert code == 1
+    assert "DIFFERENT    settings: largest difference: " in out
+    (moved[0] / f"moved-{Path(document['settings']['set_a'][0]['file']).name}").unlink()
+    code, out, _ = run_whyface(monkeypatch, capsys, "check", record, "--photos", *map(str, moved))
+    assert code == 1
+    assert "no photo in the folder has the SHA-256 of" in out
+    del document["settings"]["set_a"]
+    Path(record).write_text(json.dumps(document))
+    assert_refused(monkeypatch, capsys, "does not list the photos of set A", "check", record)
 
 
 def test_only_poor_faces_are_undecided(verifier: Verifier, faces: dict[str, Face]) -> None:

@@ -21,7 +21,9 @@ def check(
     record: Annotated[Path, typer.Argument(help="JSON of a verdict (whyface verify --json).", show_default=False)],
     photos: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(help="Both photos; by default from the paths on record.", show_default=False),
+        typer.Option(
+            help="Both photos, or both folders of two sets; by default from the paths on record.", show_default=False
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="New path of the model, if it was moved.", show_default=False)

@@ -165,7 +165,8 @@ def copy(
 
 
 def _print_info(document: Mapping[str, Any], gallery: Path) -> None:
-    typer.echo(f"{count_of(document['faces'], 'face')} of {count_of(document['people'], 'person')}, {document['removed']} removed")
+    people = count_of(document["people"], "person")
+    typer.echo(f"{count_of(document['faces'], 'face')} of {people}, {document['removed']} removed")
     typer.echo(f"model {document['model']}, {document['kind']} {tuple(document['shape'])}")
     typer.echo(f"stored as {document['storage']}, {document['bytes_per_face']} bytes per face")
     if document["encrypted"]:

@@ -138,4 +138,5 @@ def _same(gallery: Gallery, model: str | None, threshold: float) -> float:
 def _sentence(frames: Film, tracks: int, names: list[str]) -> str:
     if not tracks:
         return f"No face was found in {count_of(frames.count, 'frame')}."
-    return f"{count_of(tracks, 'track')} in {count_of(frames.count, 'frame')}: {', '.join(names) or 'nobody whom the gallery knows'}."
+    who = ", ".join(names) or "nobody whom the gallery knows"
+    return f"{count_of(tracks, 'track')} in {count_of(frames.count, 'frame')}: {who}."
