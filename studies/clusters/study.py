@@ -33,8 +33,9 @@ from whyface.faces.pictures import open_pictures
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.gallery.feature_file import Layout
-from whyface.gallery.grouping import Neighbours, find_neighbours, group_faces, mean_between
+from whyface.gallery.grouping import group_faces, mean_between
 from whyface.gallery.kernel import GalleryFeatures
+from whyface.gallery.neighbours import Neighbours, find_neighbours
 from whyface.models.catalogue import DEFAULT_MODEL
 from whyface.xcos.open_model import open_model
 

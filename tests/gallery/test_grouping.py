@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from helpers.gallery_models import TinyGrids, faces
 from whyface.errors import InputError
-from whyface.gallery.grouping import Neighbours, as_probes, find_neighbours, group_faces, groups_of, mean_between
+from whyface.gallery.feature_file import Layout, make_records
+from whyface.gallery.grouping import group_faces, groups_of, mean_between
 from whyface.gallery.kernel import GalleryFeatures, score_records
+from whyface.gallery.neighbours import ChosenRecords, Neighbours, as_probes, find_neighbours
 from whyface.xcos.model import XcosModel
 
 
@@ -130,6 +132,42 @@ def test_neighbours_are_the_best_pairs_of_each_face(neighbours: int) -> None:
     assert {tuple(pair) for pair in found.pairs.tolist()} == wanted
     assert (np.diff(found.scores) <= 0).all()
     np.testing.assert_array_equal(found.nearest, scores.argmax(axis=1))
+
+
+@pytest.mark.parametrize("weighed", [True, False])
+def test_a_shortlist_of_all_finds_what_comparing_all_finds(weighed: bool) -> None:
+    pytest.importorskip("faiss")
+    records, features, grids = records_of(XcosModel(TinyGrids(), weighed=weighed), 60)
+    layout = features.layout(grids.shape[1:], "float32")
+    expected = find_neighbours(records, layout, -1, neighbours=5)
+    shuffled = ChosenRecords(np.concatenate([records[:3], records]), np.arange(3, 63))
+    for few in (records, shuffled):
+        found = find_neighbours(few, layout, -1, neighbours=5, shortlist=100, threads=1)
+        assert {tuple(pair) for pair in found.pairs.tolist()} == {tuple(pair) for pair in expected.pairs.tolist()}
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+        np.testing.assert_array_equal(found.nearest, expected.nearest)
+    fewer = find_neighbours(records, layout, -1, neighbours=5, shortlist=2, threads=1)
+    assert len(fewer.pairs) <= 2 * 60
+    assert {tuple(pair) for pair in fewer.pairs.tolist()} & {tuple(pair) for pair in expected.pairs.tolist()}
+    with pytest.raises(InputError, match="at least one face"):
+        find_neighbours(records, layout, 0, shortlist=0)
+    assert len(find_neighbours(records[:1], layout, 0, shortlist=3, threads=1).pairs) == 0
+
+
+def test_many_faces_are_found_through_lists() -> None:
+    """People of three pictures each, far from one another: the index sorts them into lists and loses no pair."""
+    pytest.importorskip("faiss")
+    rng = np.random.default_rng(0)
+    people = rng.standard_normal((7000, 16)).astype(np.float32)
+    vectors = np.repeat(people, 3, axis=0) + rng.normal(0, 0.1, (21000, 16)).astype(np.float32)
+    layout = Layout("embedding", "any", {}, (16,), 0, "float32")
+    records = make_records(layout, 0, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    found = find_neighbours(records, layout, 0.97, shortlist=30, threads=1)
+    pairs = {(3 * one + a, 3 * one + b) for one in range(7000) for a, b in ((0, 1), (0, 2), (1, 2))}
+    same = {tuple(pair) for pair in found.pairs.tolist()} & pairs
+    exact = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    alike = {pair for pair in pairs if float(exact[pair[0]] @ exact[pair[1]]) >= 0.97}
+    assert len(same) >= 0.99 * len(alike) > 10_000
 
 
 def test_a_face_alone_has_no_neighbour() -> None:

@@ -25,8 +25,9 @@ from whyface.files.photo_folder import list_photos
 from whyface.files.progress import ProgressCallback
 from whyface.gallery.feature_file import Layout
 from whyface.gallery.gallery import Gallery
-from whyface.gallery.grouping import Grouping, find_neighbours, group_faces, mean_between
+from whyface.gallery.grouping import Grouping, group_faces, mean_between
 from whyface.gallery.kernel import GalleryFeatures
+from whyface.gallery.neighbours import ChosenRecords, find_neighbours
 from whyface.models.entry import ModelEntry
 from whyface.xcos.comparison import COSINE, FaceModel
 from whyface.xcos.grid import AttentionKind
@@ -47,6 +48,7 @@ def update_album(
     *,
     aligned: bool = False,
     accept_poor: bool = False,
+    shortlist: int | None = None,
     threads: int | None = None,
     engine: Engine | None = None,
     opener: Callable[[], OpenedModel] | None = None,
@@ -67,6 +69,8 @@ def update_album(
         The photos are aligned 112 x 112 faces.
     accept_poor
         Whether to compare faces that cannot support a verdict, too.
+    shortlist
+        See :func:`whyface.gallery.neighbours.find_neighbours`.
     threads
         Threads of ONNX Runtime; None leaves it to ONNX Runtime, and an engine's workers have one each.
     engine
@@ -116,7 +120,7 @@ def update_album(
     if not album.faces:
         first = next(iter(album.failures.items()), ("", ""))
         raise DataError(f"{folder}: no face in any of {len(listed.photos)} photos, the first: {first[0]}: {first[1]}")
-    grouping = group_album(album, gallery, threads=threads, progress=comparing)
+    grouping = group_album(album, gallery, shortlist=shortlist, threads=threads, progress=comparing)
     album.save()
     return grouping
 
@@ -210,13 +214,22 @@ def _add(album: Album, gallery: Gallery, name: str, faces: Sequence[ReadFace]) -
 
 
 def group_album(
-    album: Album, gallery: Gallery, *, threads: int | None = None, progress: ProgressCallback | None = None
+    album: Album,
+    gallery: Gallery,
+    *,
+    shortlist: int | None = None,
+    threads: int | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Grouping:
     """Group the faces of an album again, keep what was changed by hand, and note why each face is where it is."""
     compared = [face for face in album.faces if face.record is not None]
     place = {face.key: number for number, face in enumerate(compared)}
-    records = records_of(gallery, compared)
-    neighbours = find_neighbours(records, gallery.layout, album.threshold, threads=threads, progress=progress)
+    numbers = np.array([face.record for face in compared], np.int64)
+    # With a shortlist there may be more faces than memory holds; all with all is faster from memory.
+    records = gallery.records[numbers] if shortlist is None else ChosenRecords(gallery.records, numbers)
+    neighbours = find_neighbours(
+        records, gallery.layout, album.threshold, shortlist=shortlist, threads=threads, progress=progress
+    )
     edits = album.edits
     photos = {name: number for number, name in enumerate(dict.fromkeys(face.photo for face in compared))}
     grouping = group_faces(
@@ -240,8 +253,8 @@ def group_album(
             if "apart" in edit
         ],
     )
-    numbers = _numbered(grouping, [face.person for face in compared])
-    person = {face.key: numbers[int(group)] for face, group in zip(compared, grouping.groups, strict=True)}
+    people = _numbered(grouping, [face.person for face in compared])
+    person = {face.key: people[int(group)] for face, group in zip(compared, grouping.groups, strict=True)}
     album.faces = [replace(face, person=person.get(face.key)) for face in album.faces]
     album.why = _reasons(grouping, compared)
     album.report |= {"faces": len(album.faces), "undecided": len(album.faces) - len(compared)}

@@ -20,8 +20,8 @@ from whyface.errors import InputError, OutputError
 from whyface.files.integrity import folder_at_once, write_atomic
 from whyface.files.parts import csv_cells, parquet_modules
 from whyface.gallery.gallery import Gallery
-from whyface.gallery.grouping import as_probes
 from whyface.gallery.kernel import explain_records
+from whyface.gallery.neighbours import as_probes
 from whyface.gallery.opening import record_model
 from whyface.page.bundle import content_hash, page_file
 from whyface.xcos.comparison import FaceModel

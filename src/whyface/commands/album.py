@@ -45,6 +45,15 @@ def cluster(
     gallery: Annotated[
         Path | None, typer.Option(help="Write a gallery of the people here, for identify.", show_default=False)
     ] = None,
+    shortlist: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Compare each face with this many others that an index names (extra ann), not with all: for albums of "
+            "more than about 50,000 faces.",
+            show_default=False,
+        ),
+    ] = None,
     aligned: Aligned = False,
     accept_poor: AcceptPoor = False,
     device: Device = "cpu",
@@ -80,6 +89,7 @@ def cluster(
             folder,
             aligned=aligned,
             accept_poor=accept_poor,
+            shortlist=shortlist,
             threads=threads,
             engine=workers.open(),
             opener=_opener(model, model_dir, threads or 1, device),

@@ -10,23 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyface.errors import InputError
-from whyface.files.progress import ProgressCallback
 from whyface.gallery.feature_file import Layout
-from whyface.gallery.kernel import Probes, score_records
-
-NEIGHBOURS: Final = 24
-"""Pairs that each face brings: enough for groups to meet, whatever their size."""
+from whyface.gallery.neighbours import Neighbours, Records, as_probes
 
 SAME: Final = 1 - 1e-4
 """From this score on it is the same picture; rounding to 16 bits takes less from it."""
 
-_PROBES: Final = 64
 _MEMBERS: Final = 32
 """Members of a group that take part in a mean between groups, which bounds the cost of large groups."""
 
@@ -68,28 +63,6 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """The nearest neighbours of N faces.
-
-    Attributes
-    ----------
-    pairs
-        (E, 2) int64, the lower number first, each pair once, in descending order of the scores.
-    scores
-        (E,) float32.
-    nearest
-        For each face the most alike other one, (N,) int64; -1 where there is none.
-    nearest_scores
-        (N,) float32.
-    """
-
-    pairs: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    nearest: NDArray[np.int64]
-    nearest_scores: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
 class Grouping:
     """Groups of N faces.
 
@@ -116,74 +89,8 @@ class Grouping:
         return first
 
 
-def as_probes(records: NDArray[Any], layout: Layout) -> Probes:
-    """Return faces of a gallery as probes, so that they can be compared with all others.
-
-    Where attention factorises, and for embeddings, scores are those of a search. Records of other grids do not hold
-    what learned attention needs of a probe: they are compared with uniform attention.
-    """
-    unit = np.asarray(records["unit"], np.float32) * records["unit_scale"][:, None]
-    places = int(np.prod(layout.shape[1:])) if layout.kind == "grid" else 1
-    cells = unit.reshape(len(records), places, -1)
-    if layout.weighed:
-        return Probes(cells, np.asarray(records["terms"], np.float32), None, True)
-    return Probes(cells, None, np.full(places, 1 / places, np.float32) if layout.kind == "grid" else None)
-
-
-def find_neighbours(
-    records: NDArray[Any],
-    layout: Layout,
-    least: float,
-    *,
-    neighbours: int = NEIGHBOURS,
-    threads: int | None = None,
-    progress: ProgressCallback | None = None,
-) -> Neighbours:
-    """Compare all faces with all others and keep, for each, its nearest neighbours above a score.
-
-    Parameters
-    ----------
-    records, layout
-        The records of a gallery, all intact.
-    least
-        Pairs with lower scores are not kept.
-    neighbours
-        Maximum number of pairs that each face brings.
-    progress
-        Called with the number of faces done and the total.
-    """
-    count = len(records)
-    nearest, nearest_scores = np.full(count, -1, np.int64), np.full(count, -np.inf, np.float32)
-    kept: list[NDArray[np.int64]] = []
-    kept_scores: list[NDArray[np.float32]] = []
-    wanted = min(neighbours, count - 1)
-    for start in range(0, count if count > 1 else 0, _PROBES):
-        stop = min(start + _PROBES, count)
-        scores = score_records(records, as_probes(records[start:stop], layout), None, threads=threads)
-        scores[~np.isfinite(scores)] = -np.inf
-        rows = np.arange(stop - start)
-        scores[rows, np.arange(start, stop)] = -np.inf
-        best = np.argpartition(-scores, wanted - 1, axis=1)[:, :wanted]
-        values = np.take_along_axis(scores, best, axis=1)
-        first = values.argmax(axis=1)
-        nearest[start:stop], nearest_scores[start:stop] = best[rows, first], values[rows, first]
-        row, column = np.nonzero(values >= least)
-        others = best[row, column]
-        kept.append(np.stack([np.minimum(row + start, others), np.maximum(row + start, others)], axis=1))
-        kept_scores.append(values[row, column])
-        if progress is not None:
-            progress(stop, count)
-    nearest[~np.isfinite(nearest_scores)] = -1
-    if not kept:
-        return Neighbours(np.zeros((0, 2), np.int64), np.zeros(0, np.float32), nearest, nearest_scores)
-    pairs, where = np.unique(np.concatenate(kept), axis=0, return_index=True)
-    of_pairs = np.concatenate(kept_scores)[where]
-    order = np.argsort(-of_pairs, kind="stable")
-    return Neighbours(pairs[order], of_pairs[order], nearest, nearest_scores)
-
-
 def mean_between(
-    records: NDArray[Any], layout: Layout, *, members: int = _MEMBERS
+    records: Records, layout: Layout, *, members: int = _MEMBERS
 ) -> Callable[[Sequence[int], Sequence[int]], float]:
     """Return a function that computes the mean score between two groups of faces, of at most so many members each."""
 

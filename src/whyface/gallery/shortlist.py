@@ -176,7 +176,7 @@ def build_shortlist(
     rng = np.random.default_rng(seed)
     wanted = min(count, max(4 * gallery.layout.values, _TRAINED_PER_LIST * recipe.lists))
     sample = _vectors(gallery.records[np.sort(rng.choice(count, wanted, replace=False))])
-    index = _empty_index(sample, recipe, seed)
+    index = empty_index(sample, recipe, seed)
     for start, vectors in stretches(gallery):
         index.add(vectors)
         if progress is not None:
@@ -257,7 +257,7 @@ def fingerprint(gallery: Gallery, count: int) -> dict[str, Any]:
     return {"sha256": dict(gallery.layout.sha256), "ends": ends}
 
 
-def _empty_index(sample: NDArray[np.float32], recipe: Recipe, seed: int) -> Any:
+def empty_index(sample: NDArray[np.float32], recipe: Recipe, seed: int) -> Any:
     """Fit axes and centres; vectors are stored with one byte per number (FAISS's SQ8)."""
     faiss = faiss_module()
     width = sample.shape[1]
