@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,10 +48,38 @@ def test_sentences_and_figure(
         assert picture.width >= 960
 
 
+def test_a_photo_against_a_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "others"
+    folder.mkdir()
+    for name in ("one.jpg", "two.jpg"):
+        shutil.copy(OTHER[1], folder / name)
+    given = ("words", SAME[0], str(folder), "--by", "shares")
+    found = in_process(monkeypatch, capsys, *given, "--json")
+    assert found.returncode == 0, found.stderr
+    document = json.loads(found.stdout)
+    assert document["schema"] == "whyface/special-shares/1"
+    total = sum(word["share"] for word in document["words"]) + document["rest"]
+    assert total == pytest.approx(document["similarity"], abs=1e-9)
+    # Both others are the one photo, so the shares are those of the pair.
+    pair = json.loads(in_process(monkeypatch, capsys, "words", *OTHER, "--by", "shares", "--json").stdout)
+    shares = {word["name"]: word["share"] for word in pair["words"]}
+    assert {word["name"]: word["share"] for word in document["words"]} == pytest.approx(shares, abs=1e-6)
+    told = in_process(monkeypatch, capsys, *given)
+    assert told.returncode == 0
+    assert told.stdout.startswith(("No word tells this face from these 2", "The mean score of"))
+    (folder / "two.jpg").unlink()
+    few = in_process(monkeypatch, capsys, *given)
+    assert few.returncode == 2
+    assert "at least two other faces" in few.stderr
+
+
 def test_mistakes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for arguments, message in (
         ((*SAME, "--model", FAST_MODEL), "does not split into words"),
-        ((SAME[0], str(tmp_path)), "--by shares is for two photos"),
+        ((SAME[0], str(tmp_path)), "no picture in it shows a face"),
+        ((*SAME, "--people", str(tmp_path)), "--by shares needs no --people"),
         ((*SAME, "-a", "eyeglases"), "did you mean Eyeglasses"),
     ):
         found = in_process(monkeypatch, capsys, "words", *arguments, "--by", "shares")

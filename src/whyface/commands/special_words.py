@@ -3,26 +3,55 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from whyface.commands.verify import leave_open
 
 if TYPE_CHECKING:
+    from whyface.faces.face import Face
     from whyface.verification import Verifier
     from whyface.words.word_report import WordSettings
 
+Explain = Callable[["Face", "Sequence[Face]"], dict[str, Any]]
+"""A face and many others -> what sets it apart, as JSON values with ``sentences``."""
+
+
+def by_erasing(verifier: Verifier, settings: WordSettings) -> Explain:
+    """Return the explanation by erasing words."""
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
+    from whyface.words.special_attribute import special_attributes  # noqa: PLC0415
+    from whyface.words.word_explainer import open_words  # noqa: PLC0415
+
+    explainer = open_words(verifier, settings=settings)
+
+    def explain(probe: Face, others: Sequence[Face]) -> dict[str, Any]:
+        with progress_bar("erasing") as progress:
+            return special_attributes(explainer, probe, others, progress=progress).to_dict()
+
+    return explain
+
+
+def by_shares(verifier: Verifier, names: tuple[str, ...] | None, *, seed: int) -> Explain:
+    """Return the explanation by shares of the mean score."""
+    from whyface.words.share_report import open_word_shares  # noqa: PLC0415 - start fast
+    from whyface.words.special_shares import special_shares  # noqa: PLC0415
+
+    explainer = open_word_shares(verifier, names=names, accept_poor=verifier.accept_poor, seed=seed)
+    return lambda probe, others: special_shares(explainer, probe, others).to_dict()
+
 
 def print_special(
-    verifier: Verifier, settings: WordSettings, photo: Path, folder: Path, *, aligned: bool, face: int, as_json: bool
+    verifier: Verifier, explain: Explain, photo: Path, folder: Path, *, aligned: bool, face: int, as_json: bool
 ) -> None:
     """Print what is most special about one face compared with all others in a folder.
 
     Parameters
     ----------
-    verifier, settings
+    verifier, explain
         The model with its threshold, and how words are tested.
     photo, folder
         The photo, and the folder of the others.
@@ -35,10 +64,7 @@ def print_special(
     from whyface.faces.face import describe_choice, describe_choices  # noqa: PLC0415
     from whyface.faces.load import load_face, other_photos  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.words.special_attribute import describe_special, special_attributes  # noqa: PLC0415
-    from whyface.words.word_explainer import open_words  # noqa: PLC0415
 
-    explainer = open_words(verifier, settings=settings)
     probe = load_face(photo, aligned=aligned, index=face, threads=verifier.threads)
     doubt = doubt_about_face(probe)
     if doubt is not None and not verifier.accept_poor:
@@ -51,12 +77,11 @@ def print_special(
         poor = {one.source: fault for one in others if (fault := doubt_about_face(one)) is not None}
         others = [one for one in others if one.source not in poor]
         left_out = [*left_out, *(f"{source}: {fault}" for source, fault in poor.items())]
-    with progress_bar("erasing") as progress:
-        found = special_attributes(explainer, probe, others, progress=progress)
+    found = explain(probe, others)
     if as_json:
         several = {face.source: face.count for face in (probe, *others) if face.count > 1}
         document = {
-            **found.to_dict(),
+            **found,
             "doubt": doubt,
             "left_out": left_out,
             "face": probe.index,
@@ -67,7 +92,7 @@ def print_special(
     for line in (describe_choice(probe), describe_choices(others)):
         if line is not None:
             typer.echo(line)
-    for sentence in describe_special(found):
+    for sentence in found["sentences"]:
         typer.echo(sentence)
     if doubt is not None:
         typer.echo(f"Accepted as asked, although {doubt}: poor faces resemble anybody's")

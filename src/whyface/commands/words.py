@@ -148,15 +148,23 @@ def words(
             if given is not None:
                 raise InputError(f"{name} is for two photos, but {photo_b} is a folder; leave {name} out")
     if by is By.SHARES:
-        if photo_b.is_dir() or people is not None:
-            raise InputError("--by shares is for two photos, without --people; use --by erasing")
+        if people is not None:
+            raise InputError("--by shares needs no --people: directions are known for everybody; leave it out")
+        names = None if attribute is None else tuple(attribute)
+        if photo_b.is_dir():
+            from whyface.commands.special_words import by_shares, print_special  # noqa: PLC0415 - start fast
+
+            verifier = options.verifier()
+            explain = by_shares(verifier, names, seed=seed)
+            print_special(verifier, explain, photo_a, photo_b, aligned=aligned, face=face_a, as_json=as_json)
+            return
         from whyface.commands.word_shares import print_shares  # noqa: PLC0415 - start fast
 
         print_shares(
             options.verifier(),
             (photo_a, photo_b),
             (face_a, face_b),
-            None if attribute is None else tuple(attribute),
+            names,
             accept_poor=options.accept_poor,
             seed=seed,
             aligned=aligned,
@@ -178,9 +186,10 @@ def words(
     )
     verifier = options.verifier()
     if photo_b.is_dir():
-        from whyface.commands.special_words import print_special  # noqa: PLC0415 - start fast
+        from whyface.commands.special_words import by_erasing, print_special  # noqa: PLC0415 - start fast
 
-        print_special(verifier, settings, photo_a, photo_b, aligned=aligned, face=face_a, as_json=as_json)
+        explain = by_erasing(verifier, settings)
+        print_special(verifier, explain, photo_a, photo_b, aligned=aligned, face=face_a, as_json=as_json)
         return
     classes = None if people is None else _people(verifier, people)
     _pair(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from whyface.errors import ModelError
 from whyface.explain.provenance import FaceInfo, ModelInfo
 from whyface.explain.trust import accepted, doubt_about, measured
 from whyface.explain.verdict import FaceVerifier, software_versions
 from whyface.faces.face import Face, stack_faces
-from whyface.words.attribute_model import AttributeReader, match_names, open_attributes
+from whyface.words.attribute_model import Attribute, AttributeReader, match_names, open_attributes
 from whyface.words.word_explainer import refuse_poor
 from whyface.words.word_report import PairReport
 from whyface.words.word_shares import Concepts, NaturalEffect, WordShare, read_concepts, shipped_concepts, word_shares
@@ -151,19 +152,43 @@ def describe_shares(report: ShareReport) -> tuple[str, ...]:
         return (
             f"No word tells: none of the {len(report.words)} words has a share of the score of {report.similarity:.2f} "
             "that is beyond chance, read surely in both faces, and known to matter.",
-            f"All words together have a share of {_signed(together)}; the rest of the score is in no word.",
+            f"All words together have a share of {signed(together)}; the rest of the score is in no word.",
             *marked,
         )
     rest = report.similarity - sum(word.term for word in said)
     listed = "; ".join(_share(word) for word in said)
-    sentences = [f"The score of {report.similarity:.2f} is {listed}; everything else {_signed(rest)}."]
-    sentences.extend(
+    return (
+        f"The score of {report.similarity:.2f} is {listed}; everything else {signed(rest)}.",
+        *natural_sentences([word for word in said if word.reading != "both"]),
+        *marked,
+    )
+
+
+class HasEffect(Protocol):
+    """A word with its effect between photos of one person."""
+
+    @property
+    def attribute(self) -> Attribute:
+        """The word."""
+
+    @property
+    def natural(self) -> NaturalEffect | None:
+        """Its effect, if measured."""
+
+
+def natural_sentences(words: Sequence[HasEffect]) -> list[str]:
+    """Say what each word costs between photos of one person."""
+    return [
         f"Between photos of one person, {word.attribute.phrase} in one photo only change"
         f"{'' if word.attribute.is_plural else 's'} the score by {_natural(word.natural)}."
-        for word in said
-        if word.reading != "both" and word.natural is not None
-    )
-    return (*sentences, *marked)
+        for word in words
+        if word.natural is not None
+    ]
+
+
+def natural_dict(found: NaturalEffect | None) -> dict[str, float] | None:
+    """Return an effect as JSON values."""
+    return None if found is None else vars(found)
 
 
 def shares_document(report: ShareReport) -> dict[str, Any]:
@@ -176,7 +201,6 @@ def shares_document(report: ShareReport) -> dict[str, Any]:
 
 
 def _word(word: WordShare) -> dict[str, Any]:
-    natural = word.natural
     return {
         "name": word.attribute.name,
         "phrase": word.attribute.phrase,
@@ -185,9 +209,7 @@ def _word(word: WordShare) -> dict[str, Any]:
         "probability_a": word.probability_a,
         "probability_b": word.probability_b,
         "chance": word.chance,
-        "natural_effect": None
-        if natural is None
-        else {"value": natural.value, "low": natural.low, "high": natural.high, "pairs": natural.pairs},
+        "natural_effect": natural_dict(word.natural),
         "is_telling": word.is_telling,
     }
 
@@ -198,14 +220,14 @@ def _share(word: WordShare) -> str:
         for side, chance in (("A", word.probability_a), ("B", word.probability_b))
     ]
     kind = "shared" if word.reading == "both" else "different"
-    return f"{word.attribute.phrase} {_signed(word.term)} ({kind}: {'; '.join(sides)})"
+    return f"{word.attribute.phrase} {signed(word.term)} ({kind}: {'; '.join(sides)})"
 
 
 def _natural(found: NaturalEffect) -> str:
-    return f"{_signed(found.value)} ({_signed(found.low)} to {_signed(found.high)})"
+    return f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     """Write a share with two significant digits or more: the sum must still be seen to hold."""
     digits = 2 if abs(value) >= 0.1 else 3 if abs(value) >= 0.01 else 4
     return f"{value:+.{digits}f}"

@@ -62,46 +62,69 @@ class SpecialWord:
         return self.chance <= LEVEL
 
 
-@dataclass(frozen=True)
-class SpecialAttributes:
-    """Words of one face compared with many, the most special first.
+@dataclass(frozen=True, kw_only=True)
+class AgainstMany:
+    """What every report on one face against many begins with.
 
     Attributes
     ----------
     source, others
         Photo of the probe, and number of faces compared.
     similarity
-        Mean similarity to them with nothing erased.
-    words
-        All words tested.
+        Mean similarity to them.
     threshold, matches
         Match iff score > threshold; number of others that match the probe and may be the same person.
     model, attributes
         The network of the score, and that of the attributes.
-    settings, versions
-        Settings, and versions of the software.
+    versions
+        Versions of the software.
     """
 
     source: str
     others: int
     similarity: float
-    words: tuple[SpecialWord, ...]
     threshold: float
     matches: int
     model: ModelInfo
     attributes: ModelInfo
-    settings: WordSettings
     versions: Mapping[str, str]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
+    def head(self, schema: str, sentences: Sequence[str]) -> dict[str, Any]:
+        """Return what both reports share, as JSON values."""
         return {
-            "schema": SCHEMA,
+            "schema": schema,
             "image": self.source,
             "others": self.others,
             "similarity": self.similarity,
             "threshold": self.threshold,
             "matches": self.matches,
+            "sentences": list(sentences),
+            "model": self.model.to_dict(),
+            "attribute_model": self.attributes.to_dict(),
+            "versions": dict(self.versions),
+        }
+
+    def same_person(self) -> tuple[str, ...]:
+        """Warn if others may be the same person."""
+        if not self.matches:
+            return ()
+        return (
+            f"{self.matches} of these faces {'is' if self.matches == 1 else 'are'} above the threshold "
+            f"{self.threshold:.3f} for a match; leave out photos of the same person.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecialAttributes(AgainstMany):
+    """Words of one face compared with many, the most special first, and the settings of the test."""
+
+    words: tuple[SpecialWord, ...]
+    settings: WordSettings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            **self.head(SCHEMA, describe_special(self)),
             "words": [
                 {
                     **vars(word),
@@ -110,12 +133,22 @@ class SpecialAttributes:
                 }
                 for word in self.words
             ],
-            "sentences": list(describe_special(self)),
             "settings": self.settings.to_dict(),
-            "model": self.model.to_dict(),
-            "attribute_model": self.attributes.to_dict(),
-            "versions": dict(self.versions),
         }
+
+
+def comparable(probe: Face, others: Sequence[Face], *, accept_poor: bool) -> tuple[Face, list[Face]]:
+    """Return a probe and others with their quality.
+
+    Raise InputError if there are fewer than two others, and FaceError if a face cannot support a verdict.
+    """
+    if len(others) < 2:
+        raise InputError(f"special words need at least two other faces, got {len(others)}; give more photos")
+    probe, *others = (measured(face) for face in (probe, *others))
+    for face in (probe, *others):
+        doubt = doubt_about_face(face)
+        refuse_poor(doubt and f"{face.source or 'a photo'}: {doubt}", accept_poor)
+    return probe, list(others)
 
 
 def special_attributes(
@@ -141,12 +174,7 @@ def special_attributes(
     FaceError
         If a face cannot support a verdict; see ``accept_poor`` of the explainer.
     """
-    if len(others) < 2:
-        raise InputError(f"special words need at least two other faces, got {len(others)}; give more photos")
-    probe, *others = (measured(face) for face in (probe, *others))
-    for face in (probe, *others):
-        doubt = doubt_about_face(face)
-        refuse_poor(doubt and f"{face.source or 'a photo'}: {doubt}", explainer.accept_poor)
+    probe, others = comparable(probe, others, accept_poor=explainer.accept_poor)
     settings, comparison = explainer.settings, explainer.comparison
     batch = stack_faces([probe])
     evidence = explainer.attributes(batch)
@@ -238,7 +266,7 @@ def _report(
 
 def describe_special(found: SpecialAttributes) -> tuple[str, ...]:
     """Describe what is most special, if anything is, and warn if others may be the same person."""
-    return (*_special(found), *_unseen(found.words[:1]), *_same_person(found))
+    return (*_special(found), *_unseen(found.words[:1]), *found.same_person())
 
 
 def _unseen(first: Sequence[SpecialWord]) -> tuple[str, ...]:
@@ -247,15 +275,6 @@ def _unseen(first: Sequence[SpecialWord]) -> tuple[str, ...]:
         "about a place on it, not about the word."
         for word in first
         if word.probability < PRESENT
-    )
-
-
-def _same_person(found: SpecialAttributes) -> tuple[str, ...]:
-    if not found.matches:
-        return ()
-    return (
-        f"{found.matches} of these faces {'is' if found.matches == 1 else 'are'} above the threshold "
-        f"{found.threshold:.3f} for a match; leave out photos of the same person.",
     )
 
 
