@@ -11,6 +11,9 @@ from torch.nn import functional
 
 State = dict[str, Tensor]
 WIDTHS = (64, 128, 256, 512)
+RESIDUAL = 0.3
+"""Size of what a unit adds. With 1, as nobody trains them, signals grow with every unit: at depth 50 rounding shows
+as 6e-4 in S, and W has a single place. In double precision both graphs agree to 4e-12 even so."""
 
 
 class Made:
@@ -26,8 +29,8 @@ class Made:
         if bias:
             self.state[f"{name}.bias"] = 0.1 * self._normal(channels_out)
 
-    def norm(self, name: str, channels: int) -> None:
-        self.state[f"{name}.weight"] = 1 + 0.1 * self._normal(channels)
+    def norm(self, name: str, channels: int, *, scale: float = 1.0) -> None:
+        self.state[f"{name}.weight"] = scale * (1 + 0.1 * self._normal(channels))
         self.state[f"{name}.bias"] = 0.1 * self._normal(channels)
         self.state[f"{name}.running_mean"] = 0.1 * self._normal(channels)
         self.state[f"{name}.running_var"] = 1 + 0.1 * self._normal(channels).abs()
@@ -60,7 +63,7 @@ def ir_tensors(made: Made, units: tuple[int, ...], *, prefix: str, se: bool) -> 
             made.conv(f"{unit}.res_layer.1", channels, width, 3)
             made.slopes(f"{unit}.res_layer.2", width)
             made.conv(f"{unit}.res_layer.3", width, width, 3)
-            made.norm(f"{unit}.res_layer.4", width)
+            made.norm(f"{unit}.res_layer.4", width, scale=RESIDUAL)
             if se:
                 made.conv(f"{unit}.res_layer.5.fc1", width, width // 16, 1)
                 made.conv(f"{unit}.res_layer.5.fc2", width // 16, width, 1)
@@ -105,7 +108,7 @@ def iresnet_tensors(units: tuple[int, ...], *, seed: int = 0) -> State:
             made.norm(f"{unit}.bn2", width)
             made.slopes(f"{unit}.prelu", width)
             made.conv(f"{unit}.conv2", width, width, 3)
-            made.norm(f"{unit}.bn3", width)
+            made.norm(f"{unit}.bn3", width, scale=RESIDUAL)
             if number == 0:
                 made.conv(f"{unit}.downsample.0", channels, width, 1)
                 made.norm(f"{unit}.downsample.1", width)
