@@ -18,6 +18,7 @@ def test_rules_of_3_and_30() -> None:
     assert sample_limits(0, 2)["fmr"]["rule_of_30"] == 1
     assert describe_limits(limits)[0].startswith("FMR: 3000 pairs without an error would show a rate below 0.1 %")
     assert len(describe_limits(sample_limits(0, 2))) == 1
+    assert "rates below 100 % are known" in describe_limits(sample_limits(0, 2))[0]
 
 
 def test_plans_hold_what_they_promise() -> None:

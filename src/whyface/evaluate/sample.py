@@ -111,10 +111,11 @@ def describe_limits(limits: dict[str, Any]) -> list[str]:
     lines = []
     for name, found in limits.items():
         if found["pairs"]:
-            least, rough = (100 * found[rule] for rule in ("rule_of_3", "rule_of_30"))
+            # Two digits, and 100 instead of 1e+02.
+            least, rough = (f"{float(f'{100 * found[rule]:.2g}'):g}" for rule in ("rule_of_3", "rule_of_30"))
             lines.append(
-                f"{name.upper()}: {found['pairs']} pairs without an error would show a rate below {least:.2g} % (rule "
-                f"of 3); rates below {rough:.2g} % are known only roughly (rule of 30)."
+                f"{name.upper()}: {found['pairs']} pairs without an error would show a rate below {least} % (rule "
+                f"of 3); rates below {rough} % are known only roughly (rule of 30)."
             )
     return lines
 
