@@ -306,12 +306,12 @@ def _sightings(gallery: Gallery, frame: Frame, detector: Detector | None, thread
         return []
     features = gallery.features(stack_faces(faces))
     return [
-        Sighting(face, frame.number, frame.seconds, features[row : row + 1], _weight(face))
+        Sighting(face, frame.number, frame.seconds, features[row : row + 1], weight_of(face))
         for row, face in enumerate(faces)
     ]
 
 
-def _weight(face: Face) -> float:
+def weight_of(face: Face) -> float:
     """Return the weight of a face in the mean of its track: its quality, or 0 if it cannot support a verdict."""
     if doubt_about_face(face) is not None:
         return 0.0
