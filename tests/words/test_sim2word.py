@@ -12,14 +12,16 @@ import pytest
 from PIL import Image
 
 from helpers.command_line import assert_refused, run_whyface
+from whyface.commands.word_batch import write_overlays
 from whyface.demo import demo_photo
-from whyface.errors import DataError, InputError
+from whyface.errors import DataError, InputError, OutputError
 from whyface.models.catalogue import FAST_MODEL
 from whyface.models.own_network import demo_crops
 from whyface.words.attribute_model import ATTRIBUTES, AttributeEvidence
 from whyface.words.sim2word import (
     PUBLISHED,
     UNKNOWN,
+    PublishedEvidence,
     display_score,
     published_evidence,
     published_scores,
@@ -200,6 +202,11 @@ def test_batch_auc_and_top5(
         assert set(np.unique(mask)) <= {0, 255}
         assert np.array_equal(copy[mask == 255], whole[mask == 255])
         assert not copy[mask == 0].any()
+    assert sorted(place.name for place in (out / "visualization").iterdir()) == sorted(PHOTOS)
+    drawn = sorted(file.name for file in (out / "visualization" / "obama-portrait").iterdir())
+    assert len(drawn) == sum(KNOWN)
+    # Among classes that are words, the word of the class is in the name.
+    assert any(name.startswith(("Attribute-0-Male-", "Attribute-0-Female-")) for name in drawn)
     code, said, _ = run_whyface(monkeypatch, capsys, "words", "auc", str(out))
     assert code == 0
     assert "before erasing: AUC 1.00000 (2 scores)" in said
@@ -208,6 +215,36 @@ def test_batch_auc_and_top5(
     assert code == 0
     assert (tmp_path / "plates" / "2.png").stat().st_size > 5000
     assert_refused(monkeypatch, capsys, "cannot be made", "words", "batch", str(made / "pairs.txt"), str(out))
+
+
+def test_overlays_are_half_map_and_half_face(tmp_path: Path) -> None:
+    face = np.full((112, 112, 3), 100, np.uint8)
+    maps = np.zeros((30, 7, 7), np.float32)
+    maps[3, 0, 0] = 1
+    evidence = PublishedEvidence(np.zeros(30, np.intp), np.ones(30), maps)
+    write_overlays(tmp_path / "one", face, evidence, "gradcam")
+    with Image.open(tmp_path / "one" / "Attribute-3-Bald-GradCAM.jpg") as picture:
+        pixels = np.asarray(picture).astype(int)
+    # JET is dark red at 1 and dark blue at 0.
+    assert np.abs(pixels[2, 2] - [(128 + 100) // 2, 50, 50]).max() <= 12
+    assert np.abs(pixels[100, 100] - [50, 50, (128 + 100) // 2]).max() <= 6
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_overlays(tmp_path / "file" / "one", face, evidence, "evidence")
+
+
+def test_two_pictures_of_one_name_have_folders_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made: Path, tmp_path: Path
+) -> None:
+    for place, name in (("a/1", "obama-portrait"), ("b/1", "biden-portrait"), ("a/2", "obama-speech")):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{place}.png").write_bytes((made / f"{name}.png").read_bytes())
+    (tmp_path / "pairs.txt").write_text("a/1.png b/1.png 0\na/1.png a/2.png 1\n")
+    fast = ("--aligned", "--accept-poor", "--threads", "1", "--model", FAST_MODEL)
+    out = tmp_path / "out"
+    code, _, err = run_whyface(monkeypatch, capsys, "words", "batch", str(tmp_path / "pairs.txt"), str(out), *fast)
+    assert (code, err) == (0, "")
+    assert sorted(place.name for place in (out / "visualization").iterdir()) == ["1", "1-1", "2"]
 
 
 def test_a_batch_by_grad_cam(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -18,15 +19,20 @@ from whyface.faces.photo import read_photo
 from whyface.files.integrity import write_atomic
 from whyface.files.progress import progress_bar
 from whyface.words.report_writing import words_document
-from whyface.words.sim2word import PUBLISHED, PublishedReport, publish, read_published_folder
+from whyface.words.sim2word import PUBLISHED, PublishedEvidence, PublishedReport, publish, read_published_folder
 from whyface.words.word_explainer import open_words
-from whyface.words.word_maps import erased_faces
+from whyface.words.word_maps import Heatmap, class_activation, erased_faces, to_pixels
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from whyface.faces.face import Face
     from whyface.verification import Verifier
     from whyface.words.identity_evidence import IdentityClasses
     from whyface.words.word_report import WordSettings
+
+
+_MAP_NAMES: Final[dict[Heatmap, str]] = {"evidence": "evidence", "gradcam": "GradCAM", "gradcam++": "GradCAM++"}
 
 
 def write_batch(
@@ -53,6 +59,7 @@ def write_batch(
     except OSError as error:
         raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another folder") from error
     done, left_out = 0, []
+    drawn: dict[str, str] = {}
     with progress_bar("erasing") as progress:
         for number, (left, right, genuine) in enumerate(
             zip(protocol.left, protocol.right, protocol.genuine, strict=True), start=1
@@ -68,6 +75,11 @@ def write_batch(
                 document = report.document(explainer, paths, same_person=bool(genuine), dataset=protocol.name)
                 if pictures:
                     _write_cam(out / "cam", number, (faces[0], faces[1]), report, settings)
+                    for face, path, evidence in zip(faces, paths, report.evidence, strict=True):
+                        # Published by the picture's name, whatever its folder: a second one gets its number before it.
+                        stem = Path(path).stem
+                        name = stem if drawn.setdefault(stem, path) == path else f"{number}-{stem}"
+                        write_overlays(out / "visualization" / name, face.image, evidence, settings.heatmap)
             else:
                 document = words_document(
                     explainer(faces[0], faces[1]), dataset=protocol.name, same_person=bool(genuine)
@@ -77,6 +89,24 @@ def write_batch(
             done += 1
             progress(number, len(protocol.genuine))
     return done, left_out
+
+
+def write_overlays(folder: Path, image: NDArray[np.uint8], evidence: PublishedEvidence, heatmap: Heatmap) -> None:
+    """Draw the map of each known attribute over a face, half JET, half face, as published.
+
+    Raise OutputError if the folder cannot be written.
+    """
+    maps = class_activation(to_pixels(evidence.maps, len(image)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, (known, heat) in enumerate(zip(PUBLISHED, maps, strict=True)):
+            if known.ours:
+                colours = cv2.applyColorMap((255 * heat).round().astype(np.uint8), cv2.COLORMAP_JET)[..., ::-1]
+                half = (colours.astype(np.float32) + image) / 2
+                name = f"Attribute-{number}-{evidence.word(number) or known.name}-{_MAP_NAMES[heatmap]}.jpg"
+                Image.fromarray(half.round().astype(np.uint8)).save(folder / name, quality=95)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
 def write_plates(folder: Path, out: Path, data: Path | None) -> int:

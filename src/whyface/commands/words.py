@@ -211,7 +211,7 @@ def batch(
         Path,
         typer.Argument(help="Pair list: two photos and 1 (one person) or 0 (two) in each line.", show_default=False),
     ],
-    out: Annotated[Path, typer.Argument(help="New folder for json/ and cam/.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="New folder for json/, cam/ and visualization/.", show_default=False)],
     options: ModelOptions,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the photos, if not the list's.", show_default=False)
@@ -229,11 +229,13 @@ def batch(
         Path | None, typer.Option(help="Locate identity with a classifier of these people.", show_default=False)
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="With --people: people that represent a face.")] = 1,
-    pictures: Annotated[bool, typer.Option(help="Write cam/: masks and erased faces of every attribute.")] = True,
+    pictures: Annotated[
+        bool, typer.Option(help="Write cam/, masks and erased faces of every attribute, and visualization/, its maps.")
+    ] = True,
     aligned: Aligned = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of random erasures.")] = 0,
 ) -> None:
-    """Explain a list of pairs into json/ and cam/, as Sim2Word's code does; its maps lie anywhere on the face."""
+    """Explain pairs into json/, cam/ and visualization/, as Sim2Word's code does; its maps lie anywhere on the face."""
     from whyface.commands.word_batch import write_batch  # noqa: PLC0415 - start fast
     from whyface.words.word_report import WordSettings  # noqa: PLC0415
 
