@@ -1,18 +1,20 @@
 """Maps of other pairs: what is the same for all pairs gains nothing, what is a function of the prior becomes random."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers.toy_bench import FlatMethod, Pictures, chunk_of, subject_of
-from whyface.bench.base import Subject, choose_pairs, descending, pairs_set_aside
+from whyface.bench.base import BenchTest, Subject, choose_pairs, descending, pairs_set_aside
 from whyface.bench.merits import GAINS, JUDGED, merit_names, merit_values
 from whyface.bench.other_maps import STRATA, Substitutes, fill_bank, strata_of, within_strata
 from whyface.bench.planted import ErasureTest, ReplacementTest, SaCoTest
 from whyface.bench.pointing import PointingTest
 from whyface.bench.run import run_bench, run_chunk
-from whyface.bench.sanity import StabilityTest
+from whyface.bench.sanity import RandomisationTest, StabilityTest
 from whyface.bench.summary import summarise_method
 from whyface.errors import DataError
 from whyface.explain.controls import CentreMethod
@@ -25,20 +27,23 @@ ASIDE = pairs_set_aside(PROTOCOL, JUDGED_PAIRS, 14, 1)
 TESTS = [
     *(ReplacementTest(), ErasureTest(), ErasureTest("noise"), SaCoTest()),
     *(PointingTest(), PointingTest("painting"), PointingTest("partner")),
+    *(StabilityTest(), RandomisationTest()),
 ]
 
 
 def centre() -> Subject:
     subject = subject_of()
-    return Subject(CentreMethod(subject.comparison), subject.comparison, 0.05, is_unsigned=True)  # type: ignore[arg-type]
+    method = CentreMethod(subject.comparison)  # type: ignore[arg-type]
+    # Its map is the same with any weights.
+    return Subject(method, subject.comparison, 0.05, is_unsigned=True, randomised=lambda _: method.maps)
 
 
-def measured(subject: Subject, folder: Path) -> ResultTable:
+def measured(subject: Subject, folder: Path, tests: Sequence[BenchTest] = TESTS) -> ResultTable:
     open_folder(folder, {"seed": 1})
     (folder / "bank").mkdir(exist_ok=True)
-    banks = fill_bank(subject, TESTS, PROTOCOL, PICTURES, ASIDE, folder / "bank", seed=1, chunk_size=6)
+    banks = fill_bank(subject, tests, PROTOCOL, PICTURES, ASIDE, folder / "bank", seed=1, chunk_size=6)
     substitutes = Substitutes(banks, PROTOCOL, subject, network=subject.method.maps)
-    run_bench(subject, TESTS, PROTOCOL, PICTURES, JUDGED_PAIRS, folder, seed=1, chunk_size=2, substitutes=substitutes)
+    run_bench(subject, tests, PROTOCOL, PICTURES, JUDGED_PAIRS, folder, seed=1, chunk_size=2, substitutes=substitutes)
     return read_results(folder)
 
 
@@ -65,6 +70,19 @@ def test_the_exact_map_gains_over_those_of_other_pairs(tmp_path: Path) -> None:
     assert found.merits["deletion over network"].value == 0
     assert {"replacement at equal prior", "replacement blurred", "FMR patched"} <= set(found.merits)
     assert set(found.merits) - {"FNMR clean", "FMR clean", "FNMR patched", "FMR patched"} <= set(merit_names())
+
+
+def test_stability_counts_for_what_other_pairs_maps_do_not_share(tmp_path: Path) -> None:
+    """A pair's own map resembles itself after a shift; other pairs' maps do not, and a map as it is made random."""
+    own = subject_of()
+    tests = [StabilityTest(), RandomisationTest()]
+    table = measured(replace(own, randomised=lambda _: own.method.maps), tmp_path / "run", tests)
+    found = summarise_method(table, PROTOCOL, threshold=0.05, replicates=100)
+    assert found.merits["shift specific"].value > 0.5
+    assert found.merits["shift specific"].value <= found.merits["shift"].value + 1
+    # With weights that do not change, the map stays its own: the worst there is.
+    assert found.merits["randomised"].value == pytest.approx(1)
+    assert found.merits["randomised specific"].value < -0.5
 
 
 def test_a_gain_is_the_own_map_s_value_less_the_mean_of_the_others() -> None:
@@ -154,12 +172,12 @@ def test_a_limit_keeps_other_maps_to_the_first_pairs(tmp_path: Path) -> None:
     banks = fill_bank(subject, tests, PROTOCOL, PICTURES, ASIDE, tmp_path, seed=1)
     substitutes = Substitutes(banks, PROTOCOL, subject)
     chunk = chunk_of(PICTURES, [0, 1])
-    found = run_chunk(chunk, subject, tests, start=5, limits={"specific": 6}, substitutes=substitutes)
+    found = run_chunk(chunk, subject, tests, start=5, limits={"erasure specific": 6}, substitutes=substitutes)
     pairs = {test: sorted(set(rows.pair.tolist())) for test, rows in found}
     assert pairs["erasure"] == [0, 1]
     assert pairs["erasure:blurred"] == pairs["erasure:other-0"] == [0]
     assert "erasure:network" not in pairs
-    assert not any(test.startswith("stability:") for test in pairs)
+    assert pairs["stability:other-0"] == [0, 1]
 
 
 def test_a_protocol_without_other_pairs_sets_none_aside() -> None:

@@ -144,7 +144,7 @@ def test_a_map_that_ignores_the_weights_is_told_from_one_that_does_not() -> None
         subject = replace(
             subject_of(),
             method=method,
-            randomised=lambda share: open_on_torch(METHODS[name], randomised_score(score, share), threshold=0.1),
+            randomised=lambda share: open_on_torch(METHODS[name], randomised_score(score, share), threshold=0.1).maps,
         )
         found, smooth, entropy = RandomisationTest().run(chunk, subject, method.maps)
         assert found.step.reshape(3, -1)[0].tolist() == list(SHARES)

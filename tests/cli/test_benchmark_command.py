@@ -87,6 +87,50 @@ def test_mistakes(run: Run, faces: Path, tmp_path: Path, arguments: tuple[str, .
     assert found.returncode == 2
     assert message in found.stderr
     assert found.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_that_does_not_fit_leaves_no_folder(run: Run, faces: Path, tmp_path: Path) -> None:
+    found = run(faces, tmp_path / "out", "--method", "random,places")
+    assert found.returncode == 2
+    assert "compared by xCos" in found.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_first_pairs_are_measured_with_all_methods_and_the_rest_later(
+    run: Run, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whyface.bench.run.CHUNK", 2)
+    chosen = ("--method", "centre,random", "--tests", "pointing")
+    merits = {}
+    for name, first in (("whole", ()), ("halves", ("--first", "3")), ("halves", ("--first", "8"))):
+        found = run(faces, tmp_path / name, *chosen, *first)
+        assert found.returncode == 0, found.stderr
+        document = json.loads((tmp_path / name / "summary.json").read_text())
+        counts = {label: method["pairs"] for label, method in document["methods"].items()}
+        # Whole chunks of two are measured.
+        assert counts == dict.fromkeys(("centre", "random"), 4 if "3" in first else 8)
+        assert document["settings"]["pairs"] == (4 if "3" in first else 8)
+        merits[name] = document["methods"]["random"]["merits"]["overlap"]
+    assert merits["whole"] == merits["halves"]
+    again = run(faces, tmp_path / "whole", *chosen, "--first", "4")
+    assert again.returncode == 0
+    assert json.loads((tmp_path / "whole" / "summary.json").read_text())["methods"]["random"]["pairs"] == 4
+
+
+def test_the_threshold_is_kept_for_the_same_pairs_only(run: Run, faces: Path, tmp_path: Path) -> None:
+    chosen = ("--method", "centre", "--tests", "pointing")
+    assert run(faces, tmp_path / "out", *chosen).returncode == 0
+    kept = tmp_path / "out" / "threshold.json"
+    right = json.loads(kept.read_text())
+    for text in ("{", json.dumps({**right, "threshold": 0.75, "of": "other pairs"}), "[]"):
+        kept.write_text(text)
+        assert run(faces, tmp_path / "out", *chosen).returncode == 0
+        assert json.loads(kept.read_text()) == right
+    kept.write_text(json.dumps({**right, "threshold": 0.75}))
+    used = run(faces, tmp_path / "out", *chosen)
+    assert used.returncode == 2
+    assert "other settings" in used.stderr
 
 
 def test_an_empty_pair_list(run: Run, faces: Path, tmp_path: Path) -> None:

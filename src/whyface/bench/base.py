@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,13 @@ from whyface.errors import InputError
 from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.pictures import PictureSource
-from whyface.files.parts import Rows
+from whyface.files.parts import Parts, Rows
+from whyface.files.progress import ProgressCallback
 from whyface.xcos.comparison import Comparison, Features, features_in_parts
 
 PIXELS: Final = FACE_SIZE * FACE_SIZE
 _MOST_KNOWN: Final = 4000
+_MOST_MAPS: Final = 500
 
 
 def to_pixels(maps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -156,6 +159,25 @@ def read_chunks(
         )
 
 
+def missing_chunks(
+    parts: Parts,
+    protocol: PairProtocol,
+    source: PictureSource,
+    numbers: NDArray[np.intp],
+    size: int,
+    *,
+    seed: int,
+    progress: ProgressCallback | None = None,
+) -> Iterator[tuple[int, PairChunk]]:
+    """Yield number and pairs of each chunk that has no undamaged file, and report progress after every chunk."""
+    for part, start in enumerate(range(0, len(numbers), size)):
+        if not parts.has(part):
+            (chunk,) = read_chunks(protocol, source, numbers[start : start + size], size=size, seed=seed)
+            yield part, chunk
+        if progress is not None:
+            progress(min(start + size, len(numbers)), len(numbers))
+
+
 def third_person(protocol: PairProtocol, number: int, seed: int) -> int:
     """Return a picture of somebody who is not in a pair, by its row in the protocol, drawn at random.
 
@@ -188,6 +210,40 @@ def _read(source: PictureSource, protocol: PairProtocol, rows: NDArray[np.intp])
 Explain = Callable[[Faces, Faces], PairMaps]
 
 
+class Remembered:
+    """A method's maps, computed once for each pair of faces, with their cost; the oldest are forgotten."""
+
+    def __init__(self, method: PairMethod) -> None:
+        self._method = method
+        self._found: dict[bytes, PairMaps] = {}
+        self.cost: tuple[float, float, int, int] | None = None
+
+    def __call__(self, first: Faces, second: Faces) -> PairMaps:
+        """Return the maps of pairs."""
+        keys = [hashlib.sha256(a.tobytes() + b.tobytes()).digest() for a, b in zip(first, second, strict=True)]
+        if len(self._found) > _MOST_MAPS:
+            self._found.clear()
+        new = list({key: row for row, key in enumerate(keys) if key not in self._found}.values())
+        if new:
+            began, worked = time.perf_counter(), time.process_time()
+            maps = self._method.maps(first[new], second[new])
+            if self.cost is None:
+                spent = ((time.perf_counter() - began) / len(new), (time.process_time() - worked) / len(new))
+                self.cost = (*spent, maps.forward, maps.backward)
+            for place, row in enumerate(new):
+                one = slice(place, place + 1)
+                sides = maps.map_a[one], maps.map_b[one]
+                self._found[keys[row]] = PairMaps(maps.score[one], *sides, maps.forward, maps.backward)
+        kept = [self._found[key] for key in keys]
+        return PairMaps(
+            np.concatenate([one.score for one in kept]),
+            np.concatenate([one.map_a for one in kept]),
+            np.concatenate([one.map_b for one in kept]),
+            kept[0].forward,
+            kept[0].backward,
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """One method on one model.
@@ -205,9 +261,10 @@ class Subject:
     other_seed
         Opens the method with another seed, if it has one.
     randomised
-        Opens the method with a share of the network's layers randomised, from the top; None if that is impossible.
+        Returns the maps with a share of the network's layers randomised, from the top; None if that is impossible.
     known
-        Features of faces seen lately, by the digest of their pixels: the same picture occurs under many maps.
+        Features of faces seen lately, by the digest of their pixels: the same picture occurs under many maps. Methods
+        on one comparison may share them.
     """
 
     method: PairMethod
@@ -215,7 +272,7 @@ class Subject:
     threshold: float
     is_unsigned: bool = False
     other_seed: Callable[[], PairMethod] | None = None
-    randomised: Callable[[float], PairMethod] | None = None
+    randomised: Callable[[float], Explain] | None = None
     known: dict[bytes, Features] = field(default_factory=dict, repr=False)
 
     def features(self, faces: Faces) -> Features:

@@ -34,6 +34,7 @@ HEADLINES: Final[Mapping[str, tuple[str, str]]] = {
     "insertion": ("Insertion", "accuracy while pixels are shown"),
     "saco": ("Salience and effect", "SaCo: what is more salient has more effect"),
     "shift": ("Stability", "rank correlation after a shift by one pixel"),
+    "shift specific": ("Stability, specific", "likeness beyond that of other pairs' maps: a fixed map has 0"),
     "randomised": ("Random weights", "rank correlation with the map of a random network: 0 is good"),
 }
 """Columns of the page: the figure of merit, its heading and what it means."""

@@ -77,7 +77,7 @@ PLAIN: Final = {"at equal prior": "budget", "blurred": "blurred"}
 JUDGED: Final = (
     *("replacement", "patch lift", "deletion", "insertion", "deletion blur", "insertion blur", "deletion noise"),
     *("insertion noise", "saco", "overlap", "pointing auc", "painting overlap", "painting auc"),
-    *("partner overlap", "partner auc"),
+    *("partner overlap", "partner auc", "shift", "randomised"),
 )
 """Figures of merit that a fixed map could win, so that each has gains, too."""
 

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.bench.base import BenchTest, Explain, Faces, PairChunk, Subject, read_chunks, to_pixels
+from whyface.bench.base import BenchTest, Explain, Faces, PairChunk, Subject, missing_chunks, to_pixels
 from whyface.data.protocols import PairProtocol
 from whyface.errors import DataError
 from whyface.explain.pair_method import PairMaps
@@ -131,19 +131,15 @@ def fill_bank(
     """
     asking = {test.question: test for test in tests if test.question is not None}
     parts = Parts(folder, ending="npz")
+    for part, chunk in missing_chunks(parts, protocol, source, numbers, chunk_size, seed=seed, progress=progress):
+        parts.write(part, _packed(chunk, subject, asking))
     found: dict[str, list[dict[str, NDArray[Any]]]] = {question: [] for question in asking}
-    for part, start in enumerate(range(0, len(numbers), chunk_size)):
-        if not parts.has(part):
-            wanted = numbers[start : start + chunk_size]
-            (chunk,) = read_chunks(protocol, source, wanted, size=chunk_size, seed=seed)
-            parts.write(part, _packed(chunk, subject, asking))
+    for part in range(-(-len(numbers) // chunk_size)):
         with np.load(io.BytesIO(parts.read(part)), allow_pickle=False) as stored:
             for question in asking:
                 if f"{question} number" not in stored:
                     raise DataError(f"{folder}: holds maps for other tests; remove it and run the command again")
                 found[question].append({key: stored[f"{question} {key}"] for key in ("number", "score", "maps")})
-        if progress is not None:
-            progress(min(start + chunk_size, len(numbers)), len(numbers))
     return {question: _bank(kept, protocol, subject.threshold) for question, kept in found.items() if kept}
 
 
@@ -201,7 +197,7 @@ class Substitutes:
         for variant, kept, maps in self._variants(pairs, first, second, own, bank):
             if kept.any():
                 given = PairMaps(own.score[kept], maps[0][kept], maps[1][kept], forward=0)
-                found = brief.run(pairs.only(kept), self.subject, _always(given))
+                found = brief.run(pairs.only(kept), self.subject, _instead(first[kept], second[kept], given, explain))
                 results += [(f"{test.name}:{variant}", rows) for rows in found]
         return results
 
@@ -242,5 +238,10 @@ def _sides(maps: Sequence[NDArray[np.float32]]) -> tuple[Maps, Maps]:
     return both[0], both[1]
 
 
-def _always(given: PairMaps) -> Explain:
-    return lambda first, second: given
+def _instead(first: Faces, second: Faces, given: PairMaps, explain: Explain) -> Explain:
+    """Return maps in the place of those of some pairs; all other faces keep their own."""
+
+    def found(one: Faces, other: Faces) -> PairMaps:
+        return given if np.array_equal(one, first) and np.array_equal(other, second) else explain(one, other)
+
+    return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.bench.base import BenchTest, Faces, PairChunk, Subject, read_chunks, rows
+from whyface.bench.base import BenchTest, PairChunk, Remembered, Subject, missing_chunks, rows
 from whyface.bench.other_maps import Substitutes
 from whyface.data.protocols import PairProtocol
-from whyface.explain.pair_method import PairMaps, PairMethod
 from whyface.faces.pictures import PictureSource
 from whyface.files.parts import Parts, Rows, part_bytes
 from whyface.files.progress import ProgressCallback
@@ -58,7 +55,10 @@ EFFORTS: Final[Mapping[str, Effort]] = {
         limits={
             **dict.fromkeys(("erasure", "erasure-blur", "erasure-noise"), 500),
             **dict.fromkeys(("pointing", "painting", "partner"), 300),
-            **dict.fromkeys(("saco", "randomisation", "specific"), 100),
+            **dict.fromkeys(("saco", "randomisation"), 100),
+            # Other maps of the same pair are dear only where pictures are made and the network runs on them.
+            **dict.fromkeys(("erasure specific", "erasure-blur specific", "erasure-noise specific"), 30),
+            **dict.fromkeys(("replacement specific", "saco specific"), 100),
             "stability": 60,
         },
     ),
@@ -69,32 +69,14 @@ EFFORTS: Final[Mapping[str, Effort]] = {
 CHUNK: Final = 10
 """Number of pairs that are explained together and stored in one file."""
 
-SPECIFIC: Final = "specific"
-"""Name of the limit of pairs that are measured with other maps, too."""
+
+def limit_of_gains(test: str) -> str:
+    """Return the name of the limit of pairs on which a test is run with other maps, too."""
+    return f"{test} specific"
+
 
 COST: Final = "cost"
 """Name of the cost, in passes and seconds, among the tests."""
-
-
-class Remembered:
-    """A method's maps, computed once for each set of faces, with their cost."""
-
-    def __init__(self, method: PairMethod) -> None:
-        self._method = method
-        self._found: dict[bytes, PairMaps] = {}
-        self.cost: tuple[float, float, int, int] | None = None
-
-    def __call__(self, first: Faces, second: Faces) -> PairMaps:
-        """Return the maps of pairs."""
-        key = hashlib.sha256(first.tobytes() + second.tobytes()).digest()
-        if key not in self._found:
-            began, worked = time.perf_counter(), time.process_time()
-            found = self._method.maps(first, second)
-            if self.cost is None:
-                spent = ((time.perf_counter() - began) / len(first), (time.process_time() - worked) / len(first))
-                self.cost = (*spent, found.forward, found.backward)
-            self._found[key] = found
-        return self._found[key]
 
 
 def run_chunk(
@@ -113,23 +95,21 @@ def run_chunk(
     start
         Place of the chunk's first pair among all pairs of the run.
     limits
-        Number of first pairs for some tests, by name, and for ``specific``: those that get other maps.
+        Number of first pairs for some tests, by name, and by :func:`limit_of_gains` for those that get other maps.
     substitutes
         Puts other maps in the place of a pair's own; None for no such controls.
     """
     explain = Remembered(subject.method)
     results = []
     places = start + np.arange(len(chunk))
-    limit = (limits or {}).get(SPECIFIC, start + len(chunk))
     for test in tests:
         wanted = places < (limits or {}).get(test.name, start + len(chunk))
         part = chunk if wanted.all() else chunk.only(wanted)
         if len(part):
             results += [(test.name, found) for found in test.run(part, subject, explain)]
-            few = part.only(places[wanted] < limit)
+            few = part.only(places[wanted] < (limits or {}).get(limit_of_gains(test.name), start + len(chunk)))
             if substitutes is not None and len(few):
                 results += substitutes.run(test, few, explain)
-    subject.known.clear()
     if explain.cost is not None:
         for measure, value in zip(("seconds", "processor", "forward", "backward"), explain.cost, strict=True):
             results.append((COST, rows(measure, chunk, (0.0,), np.full(len(chunk), float(value)))))
@@ -183,11 +163,6 @@ def run_bench(
         If a result cannot be written.
     """
     parts = Parts(folder)
-    for part, start in enumerate(range(0, len(numbers), chunk_size)):
-        if not parts.has(part):
-            wanted = numbers[start : start + chunk_size]
-            for chunk in read_chunks(protocol, source, wanted, size=chunk_size, seed=seed):
-                done = run_chunk(chunk, subject, tests, start=start, limits=limits, substitutes=substitutes)
-                parts.write(part, part_bytes(done))
-        if progress is not None:
-            progress(min(start + chunk_size, len(numbers)), len(numbers))
+    for part, chunk in missing_chunks(parts, protocol, source, numbers, chunk_size, seed=seed, progress=progress):
+        done = run_chunk(chunk, subject, tests, start=part * chunk_size, limits=limits, substitutes=substitutes)
+        parts.write(part, part_bytes(done))

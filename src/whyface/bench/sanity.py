@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.bench.base import BenchTest, Explain, Faces, PairChunk, Subject, rows, to_pixels
-from whyface.explain.pair_method import PairMaps, PairMethod
+from whyface.explain.pair_method import PairMaps
 from whyface.files.parts import Rows
 
 
@@ -37,11 +37,20 @@ def shifted(faces: Faces) -> Faces:
 class StabilityTest(BenchTest):
     """Mean rank correlation of both faces' maps before and after an irrelevant change.
 
-    Measures: ``shift`` (both faces by one pixel, maps shifted back), ``swap`` (B, A instead of A, B) and ``seed`` (for
-    methods with a seed: another one).
+    Maps of other pairs take the place of the maps before, and are compared with the pair's own after: a map that is
+    the same for all pairs is perfectly stable, and gains nothing. Measures: ``shift`` (both faces by one pixel, maps
+    shifted back), ``swap`` (B, A instead of A, B) and ``seed`` (for methods with a seed: another one).
     """
 
     name = "stability"
+    question = "clean"
+
+    def __init__(self, *, has_seed: bool = True) -> None:
+        self._has_seed = has_seed
+
+    def brief(self) -> BenchTest:
+        """Return the test without another seed, whose maps are not kept."""
+        return StabilityTest(has_seed=False)
 
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""
@@ -53,7 +62,7 @@ class StabilityTest(BenchTest):
         turned = explain(chunk.second, chunk.first)
         swap = _mean([rank_correlation(plain.map_a, turned.map_b), rank_correlation(plain.map_b, turned.map_a)])
         measured = [rows("shift", chunk, (0.0,), shift), rows("swap", chunk, (0.0,), swap)]
-        if subject.other_seed is not None:
+        if self._has_seed and subject.other_seed is not None:
             again = subject.other_seed().maps(chunk.first, chunk.second)
             seed = _mean([rank_correlation(plain.map_a, again.map_a), rank_correlation(plain.map_b, again.map_b)])
             measured.append(rows("seed", chunk, (0.0,), seed))
@@ -95,19 +104,30 @@ class RandomisationTest(BenchTest):
     """
 
     name = "randomisation"
+    question = "clean"
+
+    def __init__(self, *, is_brief: bool = False) -> None:
+        self._is_brief = is_brief
+
+    def brief(self) -> BenchTest:
+        """Return the test with all layers random, and without noisy copies and entropy."""
+        return RandomisationTest(is_brief=True)
 
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""
         if subject.randomised is None:
             return []
         plain = _both(explain(chunk.first, chunk.second))
-        found = np.empty((len(chunk), len(SHARES)))
-        for column, share in enumerate(SHARES):
-            after = _both(subject.randomised(share).maps(chunk.first, chunk.second))
+        shares = SHARES[-1:] if self._is_brief else SHARES
+        found = np.empty((len(chunk), len(shares)))
+        for column, share in enumerate(shares):
+            after = _both(subject.randomised(share)(chunk.first, chunk.second))
             found[:, column] = _mean([rank_correlation(one, other) for one, other in zip(plain, after, strict=True)])
+        if self._is_brief:
+            return [rows("similarity", chunk, shares, found)]
         before = [map_entropy(side) for side in plain]
         rise = _mean([(map_entropy(side) - h) / np.maximum(h, 1e-12) for side, h in zip(after, before, strict=True)])
-        smooth = [_smoothed(chunk, method) for method in (subject.method, subject.randomised(SHARES[-1]))]
+        smooth = [_smoothed(chunk, method) for method in (subject.method.maps, subject.randomised(SHARES[-1]))]
         alike = _mean([rank_correlation(one, other) for one, other in zip(*smooth, strict=True)])
         return [
             rows("similarity", chunk, SHARES, found),
@@ -120,7 +140,7 @@ def _both(found: PairMaps) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return to_pixels(found.map_a), to_pixels(found.map_b)
 
 
-def _smoothed(chunk: PairChunk, method: PairMethod) -> tuple[NDArray[np.float32], ...]:
+def _smoothed(chunk: PairChunk, explain: Explain) -> tuple[NDArray[np.float32], ...]:
     """Return the mean maps of noisy copies of both faces; the same noise for every method and network."""
     total: list[NDArray[np.float32]] = []
     generators = chunk.generators(_NOISE_PURPOSE)
@@ -129,6 +149,6 @@ def _smoothed(chunk: PairChunk, method: PairMethod) -> tuple[NDArray[np.float32]
         for faces in (chunk.first, chunk.second):
             noise = np.stack([rng.normal(0, NOISE, face.shape) for rng, face in zip(generators, faces, strict=True)])
             noisy.append((faces + noise).round().clip(0, 255).astype(np.uint8))
-        maps = _both(method.maps(noisy[0], noisy[1]))
+        maps = _both(explain(noisy[0], noisy[1]))
         total = [side + more for side, more in zip(total, maps, strict=True)] if total else list(maps)
     return tuple(total)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import importlib.util
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.bench.base import Subject, read_chunks
+from whyface.bench.base import Explain, Remembered, Subject, read_chunks
 from whyface.data.protocols import PairProtocol
-from whyface.errors import ModelError
+from whyface.errors import ModelError, OutputError
 from whyface.evaluate.rates import equal_error
 from whyface.explain.cells import XcosEvidenceMethod
 from whyface.explain.method_table import MethodEntry
@@ -24,6 +27,9 @@ from whyface.explain.registry import METHODS, method_entry
 from whyface.explain.usual import find_usual
 from whyface.explain.verdict import VerdictMethod
 from whyface.faces.pictures import PictureSource
+from whyface.files import json_values as values
+from whyface.files.guarded import read_json
+from whyface.files.integrity import write_atomic
 from whyface.files.progress import ProgressCallback
 from whyface.xcos.comparison import SearchableComparison
 from whyface.xcos.open_model import OpenedModel
@@ -37,19 +43,35 @@ def equal_error_threshold(
     source: PictureSource,
     numbers: NDArray[np.intp],
     *,
+    known: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> float:
     """Return the threshold where FMR and FNMR of these pairs are equal.
 
     The bench's decision threshold comes from pairs that it does not judge, see
-    :func:`whyface.bench.base.pairs_set_aside`.
+    :func:`whyface.bench.base.pairs_set_aside`. ``known`` is a file with the threshold of an earlier run, which is used
+    if its model and pairs are the same, and written otherwise.
     """
+    asked = {"model": comparison.sha256, "kind": comparison.kind, "protocol": protocol.name, "pairs": numbers.tolist()}
+    asked["pictures"] = [protocol.pictures[row] for row in (*protocol.left[numbers], *protocol.right[numbers])]
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    with contextlib.suppress(OSError, KeyError, ValueError, TypeError):
+        before = values.mapping(read_json(known)) if known is not None else {}
+        if before["of"] == digest:
+            return values.number(before["threshold"])
     scores: list[NDArray[np.float32]] = []
     for chunk in read_chunks(protocol, source, numbers, size=_CHUNK, seed=0):
         scores.append(comparison.scores(comparison.features(chunk.first), comparison.features(chunk.second)))
         if progress is not None:
             progress(sum(map(len, scores)), len(numbers))
-    return float(equal_error(np.concatenate(scores), protocol.genuine[numbers]).threshold)
+    threshold = float(equal_error(np.concatenate(scores), protocol.genuine[numbers]).threshold)
+    if known is not None:
+        try:
+            known.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{known.parent}: cannot be used ({error.strerror}); choose another folder") from error
+        write_atomic(known, json.dumps({"threshold": threshold, "of": digest}).encode())
+    return threshold
 
 
 def fitting_methods(
@@ -128,8 +150,8 @@ def _randomised(
     directory: Path | None,
     seed: int,
     options: Mapping[str, Any],
-) -> Callable[[float], PairMethod] | None:
-    """Return a function that opens a method on randomised layers; None without PyTorch or the torch network."""
+) -> Callable[[float], Explain] | None:
+    """Return what gives a method's maps with randomised layers; None without PyTorch or the torch network."""
     if importlib.util.find_spec("torch") is None:
         return None
     from whyface.bench.randomised import open_on_torch, randomised_score  # noqa: PLC0415 - imports torch
@@ -139,10 +161,10 @@ def _randomised(
         return None
 
     @functools.cache
-    def opened(share: float) -> PairMethod:
+    def opened(share: float) -> Explain:
         score = pair_score(comparison, directory=directory)
         changed = randomised_score(score, share, seed=seed)
-        return open_on_torch(entry, changed, threshold=threshold, seed=seed, options=options)
+        return Remembered(open_on_torch(entry, changed, threshold=threshold, seed=seed, options=options))
 
     return opened
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from whyface.bench.base import BenchTest, Subject
+    from whyface.bench.base import BenchTest, Remembered, Subject
     from whyface.bench.other_maps import Substitutes
-    from whyface.bench.run import Remembered
     from whyface.bench.summary import MethodSummary
     from whyface.data.protocols import PairProtocol
     from whyface.faces.pictures import PictureSource
     from whyface.files.parts import ResultTable
+    from whyface.xcos.open_model import OpenedModel
 
 TESTS = (
     *("replacement", "erasure", "erasure-blur", "erasure-noise", "saco", "pointing", "painting", "partner"),
@@ -76,6 +76,14 @@ def benchmark(
     pair_file: Annotated[
         Path | None, typer.Option(help="Protocol lfw: the pair file, if not next to the pictures.", show_default=False)
     ] = None,
+    first: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Measure only the first of these pairs, in whole tens; a later run with more, or without, goes on.",
+            show_default=False,
+        ),
+    ] = None,
     attention: Annotated[
         Attention | None, typer.Option(help="u, p or l; the model's default if not given.", show_default=False)
     ] = None,
@@ -98,20 +106,12 @@ def benchmark(
 ) -> None:
     """Measure explanation methods on a model: patches, erasure, pointing, stability, random weights, cost."""
     from whyface.bench.base import choose_pairs, pairs_set_aside  # noqa: PLC0415
-    from whyface.bench.run import CHUNK, EFFORTS, SLOW, SPECIFIC, Remembered, run_bench  # noqa: PLC0415
-    from whyface.bench.subjects import (  # noqa: PLC0415
-        equal_error_threshold,
-        fitting_methods,
-        open_subject,
-    )
+    from whyface.bench.run import CHUNK, EFFORTS, SLOW, limit_of_gains  # noqa: PLC0415
+    from whyface.bench.subjects import equal_error_threshold, fitting_methods, open_subject  # noqa: PLC0415
     from whyface.data.open_protocol import open_protocol, parse_protocol  # noqa: PLC0415
     from whyface.explain.registry import parse_specs  # noqa: PLC0415
     from whyface.explain.verdict import software_versions  # noqa: PLC0415
-    from whyface.files.parts import (  # noqa: PLC0415
-        open_folder,
-        parquet_modules,
-        read_results,
-    )
+    from whyface.files.parts import open_folder, parquet_modules, read_results  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     parquet_modules()
@@ -129,12 +129,19 @@ def benchmark(
         numbers = choose_pairs(pairing, pairs, seed)
         aside = pairs_set_aside(pairing, numbers, THRESHOLD_PAIRS, seed)
         judging = numbers if not len(aside) else aside
-        with progress_bar("Threshold") as progress:
-            threshold = equal_error_threshold(comparison, pairing, source, judging, progress=progress)
         embedder = comparison.embedder if comparison.attention is None else None
         given = reference_options(reference, embedder, wanted, aligned=True, threads=threads)
         if specs is None:
             specs = {name: (name, {}) for name in fitting_methods(opened, directory=model_dir, options=given)}
+        efforts = {label: {**work.options.get(name, {}), **own} for label, (name, own) in specs.items()}
+        for label, (name, _) in specs.items():
+            # A method that cannot be opened is refused before anything is written.
+            chosen = {**efforts[label], **given.get(name, {})}
+            open_subject(name, opened, comparison, threshold=0.0, directory=model_dir, options=chosen)
+        with progress_bar("Threshold") as progress:
+            threshold = equal_error_threshold(
+                comparison, pairing, source, judging, known=out / "threshold.json", progress=progress
+            )
         common: dict[str, Any] = {
             "model": {"name": opened.name, "sha256": dict(opened.sha256)},
             "attention": comparison.attention,
@@ -152,14 +159,16 @@ def benchmark(
             "effort": effort.value,
             "first pairs only": {
                 name: work.limits[name]
-                for name in (*[test.name for test in chosen_tests], SPECIFIC)
+                for test in chosen_tests
+                for name in (test.name, limit_of_gains(test.name))
                 if name in work.limits
             },
             "seed": seed,
             "versions": software_versions(),
         }
-        efforts = {label: {**work.options.get(name, {}), **own} for label, (name, own) in specs.items()}
-        tables = {}
+        most = len(numbers) if first is None else min(len(numbers), -(-first // CHUNK) * CHUNK)
+        features: dict[bytes, NDArray[np.float32]] = {}
+        runs: dict[str, tuple[dict[str, Any], NDArray[np.intp]]] = {}
         for label, (name, _) in specs.items():
             opening: dict[str, Any] = {
                 "threshold": threshold,
@@ -168,29 +177,47 @@ def benchmark(
                 "workers": threads or 2,
                 "options": {**efforts[label], **given.get(name, {})},
             }
-            subject = open_subject(name, opened, comparison, **opening)
-            network = None
-            # A method that does not fit the other model has no such control.
-            with contextlib.suppress(ModelError):
-                if other is not None:
-                    network = Remembered(open_subject(name, other, other.comparison(), **opening).method)
+            # The methods share the features of faces: the changed faces are the same for all.
+            subject = replace(open_subject(name, opened, comparison, **opening), known=features)
             few = (slow_pairs or work.slow_pairs) if name in SLOW else None
             settings = {**common, "method": name, "settings": dict(subject.method.settings), "slow pairs": few}
             open_folder(out / label, settings, growing="slow pairs", step=CHUNK)
             asked: dict[str, Any] = {"source": source, "seed": seed, "folder": out / label, "tests": chosen_tests}
-            substitutes = _other_pairs(subject, pairing, aside[:others], network, **asked)
-            with progress_bar(label) as progress:
-                run_bench(
-                    subject,
-                    protocol=pairing,
-                    numbers=numbers[:few],
-                    limits=work.limits,
-                    substitutes=substitutes,
-                    progress=progress,
-                    **asked,
-                )
-            tables[label] = read_results(out / label)
-    _report(out, {**common, "options": efforts}, tables, pairing, {"replicates": replicates, "seed": seed})
+            asked["substitutes"] = _other_pairs(
+                subject, pairing, aside[:others], _on_other(name, other, opening), **asked
+            )
+            runs[label] = {"subject": subject, **asked}, numbers[: min(most, few or most)]
+        _measure(runs.values(), most, CHUNK, protocol=pairing, limits=work.limits)
+    tables = {label: read_results(out / label).only(own) for label, (_, own) in runs.items()}
+    resampling = {"replicates": replicates, "seed": seed}
+    _report(out, {**common, "pairs": most, "options": efforts}, tables, pairing, resampling)
+
+
+def _on_other(name: str, model: OpenedModel | None, opening: Mapping[str, Any]) -> Remembered | None:
+    """Return the method's maps on the other model; None if there is none, or the method does not fit it."""
+    from whyface.bench.base import Remembered  # noqa: PLC0415
+    from whyface.bench.subjects import open_subject  # noqa: PLC0415
+
+    with contextlib.suppress(ModelError):
+        return None if model is None else Remembered(open_subject(name, model, model.comparison(), **opening).method)
+    return None
+
+
+def _measure(
+    runs: Collection[tuple[Mapping[str, Any], NDArray[np.intp]]], most: int, chunk_size: int, **common: Any
+) -> None:
+    """Measure all methods, each on its own first pairs.
+
+    All take the same chunk before the next one, so that a run that is stopped has compared them.
+    """
+    from whyface.bench.run import run_bench  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
+
+    with progress_bar("Pairs") as progress:
+        for end in range(chunk_size, most + chunk_size, chunk_size):
+            for asked, own in runs:
+                run_bench(numbers=own[:end], chunk_size=chunk_size, **asked, **common)
+            progress(min(end, most), most)
 
 
 def _report(

@@ -103,6 +103,12 @@ class ResultTable:
     step: NDArray[np.float64]
     value: NDArray[np.float64]
 
+    def only(self, pairs: NDArray[np.intp]) -> ResultTable:
+        """Return the rows of these pairs."""
+        kept = np.isin(self.pair, pairs)
+        names, numbers = (self.test[kept], self.measure[kept]), (self.step[kept], self.value[kept])
+        return ResultTable(self.settings, *names, self.pair[kept], *numbers)
+
     def steps(self, test: str, measure: str) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
         """Return one measure as (pairs (N,), steps (K,), values (N, K)); N is 0 if it was not measured."""
         chosen = (self.test == test) & (self.measure == measure)
