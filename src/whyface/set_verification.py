@@ -116,7 +116,8 @@ def _said(sides: Sequence[_Side], alone: Sequence[Features]) -> tuple[str, ...]:
     twice = f"{len(shared)} of the pictures are in both sets, which says nothing." if shared else ""
     said = (
         f"The means of {counts} faces were compared{left_out}; most like the other set are {named[0]} and {named[1]}.",
-        "Error rates that were measured on single photos do not hold for sets; there is no probability.",
+        "Error rates that were measured on single photos do not hold for sets: strangers match several times as "
+        "often; there is no probability.",
         twice,
     )
     return tuple(sentence for sentence in said if sentence)
