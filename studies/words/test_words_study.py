@@ -124,6 +124,37 @@ def test_methods_at_equal_area() -> None:
     assert np.abs(most[:, 0, 0] - plain).max() > 0.01
 
 
+class ByTurns(Knowing):
+    """Knows in every other pair, and says something else in the rest."""
+
+    name = "by turns"
+
+    def maps(self, first: Batch, second: Batch) -> PairMaps:
+        told = super().maps(first, second)
+        told.map_a[1::2] = 0
+        told.map_a[1::2, 6, 0] = -1
+        return told
+
+
+def test_what_is_said_of_another_pair_is_erased_too() -> None:
+    explainer, sides, numbers, _ = planted_sides()
+    network = explainer.attributes.network
+    methods = {"knowing": Knowing(network), "by turns": ByTurns(network)}
+    here, there = (
+        compare_methods(explainer, methods, sides, numbers, np.zeros(4, bool), elsewhere=elsewhere)
+        for elsewhere in (False, True)
+    )
+    # One map for all pairs gains nothing of its own.
+    np.testing.assert_array_equal(here["knowing"], there["knowing"])
+    gained = (here["by turns"] - there["by turns"])[:, 0, 0]
+    assert (gained[::2] > 0).all()
+    assert (gained[1::2] < 0).all()
+    genuine = np.array([False, True, True, True])
+    alone = compare_methods(explainer, methods, sides, numbers, genuine, elsewhere=True)
+    assert np.isnan(alone["knowing"][0]).all()
+    assert np.isfinite(alone["knowing"][1:]).all()
+
+
 def test_most_telling_by_hand() -> None:
     plain = np.array([0.2, 0.5])
     erased = np.array([[[0.1, 0.4], [np.nan, np.nan]], [[0.4, np.nan], [0.3, 0.7]]])

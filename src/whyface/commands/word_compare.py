@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from whyface.words.word_report import WordSettings
 
 SCHEMA = "whyface/word-comparison/1"
+Erased = dict[str, "NDArray[np.float32]"]
+"""Scores of two people, (N, 2), by what was erased; NaN for a face without a word."""
 _CHUNK = 20
 
 
@@ -52,6 +54,10 @@ def compare(
         ),
     ] = None,
     eraser: Annotated[Eraser, typer.Option(help="What replaces erased pixels.")] = Eraser.BLACK,
+    specific: Annotated[
+        bool,
+        typer.Option(help="Also erase what is said of another pair: what is gained beyond this is the pair's own."),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     aligned: Aligned = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
@@ -62,12 +68,12 @@ def compare(
     verifier = options.verifier()
     methods = _methods(verifier, method, triplet, options.model_dir, seed)
     settings = WordSettings(eraser=eraser.value, seed=seed)
-    plain, genuine, erased, left_out = _erase(
-        verifier, settings, methods, pairs, data, aligned=aligned, share=share, above=erase_above
+    plain, genuine, erased, elsewhere, left_out = _erase(
+        verifier, settings, methods, pairs, data, aligned=aligned, share=share, above=erase_above, specific=specific
     )
     for reason in left_out:
         typer.echo(f"Left out: {reason}", err=True)
-    rows = _table(plain, genuine, erased)
+    rows = _table(plain, genuine, erased, elsewhere)
     if as_json:
         document = {
             "schema": SCHEMA,
@@ -82,9 +88,12 @@ def compare(
     people = f"{len(genuine)} pairs, {int(genuine.sum())} of one person"
     typer.echo(f"{people}. A lower AUC: what was erased sets two people apart.")
     width = max(map(len, rows))
-    typer.echo(f"{'erased by':{width}}  AUC      similarity of two people")
+    own = "  of this pair alone" if specific else ""
+    typer.echo(f"{'erased by':{width}}  AUC      similarity of two people    {own}")
     for name, row in rows.items():
-        typer.echo(f"{name:{width}}  {row['auc']:.5f}  {row['similarity']:+.4f} ({row['change']:+.4f})")
+        change = f"{row['similarity']:+.4f} ({row['change']:+.4f} ± {row['change_error']:.4f})"
+        said = f"  {row['specific']:+.4f} ± {row['specific_error']:.4f}" if "specific" in row else ""
+        typer.echo(f"{name:{width}}  {row['auc']:.5f}  {change}{said}")
 
 
 def _methods(verifier: Verifier, plain: str, triplet: str, directory: Path | None, seed: int) -> dict[str, PairMethod]:
@@ -111,8 +120,13 @@ def _erase(
     aligned: bool,
     share: float,
     above: float | None,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], dict[str, NDArray[np.float32]], list[str]]:
-    """Return scores and labels of all pairs, the scores of two people after erasing by name, and what was left out."""
+    specific: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], Erased, Erased, list[str]]:
+    """Return scores and labels of all pairs, and what was left out.
+
+    Between scores and what was left out: the scores of two people by what was erased, as it was said of the pair, and,
+    if asked for, of another pair.
+    """
     import numpy as np  # noqa: PLC0415
 
     from whyface.commands.word_batch import load_pair_face  # noqa: PLC0415
@@ -137,7 +151,8 @@ def _erase(
     genuine = protocol.genuine[numbers]
     if not genuine.any() or genuine.all():
         raise InputError(f"{pairs}: an AUC needs pairs of one person and of two; give both kinds")
-    plain, parts = [], []
+    plain: list[NDArray[np.float32]] = []
+    parts: dict[bool, list[Erased]] = {False: [], True: []}
     with progress_bar("erasing") as progress:
         for start in range(0, len(faces), _CHUNK):
             part = [both for _, both in faces[start : start + _CHUNK]]
@@ -147,8 +162,8 @@ def _erase(
             other = np.flatnonzero(~genuine[rows])
             if len(other):
                 one, two = (side.rows(other) for side in sides)
-                parts.append(
-                    compare_methods(
+                for elsewhere in (False, True) if specific else (False,):
+                    found = compare_methods(
                         explainer,
                         methods,
                         (one, two),
@@ -156,18 +171,25 @@ def _erase(
                         genuine[rows][other],
                         shares=(share,),
                         above=above,
+                        elsewhere=elsewhere,
                         seed=settings.seed,
                     )
-                )
+                    parts[elsewhere].append(found)
             progress(start + len(part), len(faces))
-    erased = {name: np.concatenate([part[name][..., 0] for part in parts]) for name in parts[0]}
-    return np.concatenate(plain), genuine, erased, left_out
+    erased, elsewhere_too = (
+        {name: np.concatenate([part[name][..., 0] for part in some]) for name in parts[False][0]} if some else {}
+        for some in parts.values()
+    )
+    return np.concatenate(plain), genuine, erased, elsewhere_too, left_out
 
 
 def _table(
-    plain: NDArray[np.float32], genuine: NDArray[np.bool_], erased: dict[str, NDArray[np.float32]]
+    plain: NDArray[np.float32], genuine: NDArray[np.bool_], erased: Erased, elsewhere: Erased
 ) -> dict[str, dict[str, float]]:
-    """Return AUC, mean similarity of two people and its change: pairs of one person count twice, as they are."""
+    """Return AUC, mean similarity of two people and its change: pairs of one person count twice, as they are.
+
+    ``specific`` is the change less that by what was said of another pair. Errors are standard errors over pairs.
+    """
     import numpy as np  # noqa: PLC0415
 
     from whyface.evaluate.rates import auc  # noqa: PLC0415 - start fast
@@ -181,6 +203,23 @@ def _table(
         rows[name] = {
             "auc": float(auc(np.concatenate([same, after.ravel()]), labels)),
             "similarity": float(after.mean()),
-            "change": float((after - before).mean()),
+            **_mean_of("change", after - before),
         }
+        # Random places are as good for any pair.
+        if name in elsewhere and not name.startswith("random"):
+            # The last pair of a list may have no other pair beside it.
+            some = np.isfinite(elsewhere["random"]).all(axis=1)
+            there = np.where(np.isnan(elsewhere[name]), before, elsewhere[name])
+            rows[name] |= _mean_of("specific", (after - there)[some])
     return rows
+
+
+def _mean_of(name: str, values: NDArray[np.floating[Any]]) -> dict[str, float]:
+    """Return the mean of values (N, 2), and its standard error over the pairs."""
+    import numpy as np  # noqa: PLC0415 - start fast
+
+    if not len(values):
+        return {}
+    each = values.mean(axis=1, dtype=np.float64)
+    error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else 0.0
+    return {name: float(each.mean()), f"{name}_error": error}

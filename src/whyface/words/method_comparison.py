@@ -97,6 +97,7 @@ def compare_methods(
     *,
     shares: Sequence[float] = SHARES,
     above: float | None = None,
+    elsewhere: bool = False,
     seed: int = 0,
 ) -> dict[str, NDArray[np.float32]]:
     """Score N pairs with each method's pixels erased.
@@ -113,6 +114,9 @@ def compare_methods(
         Shares of the pixels.
     above
         Instead of a share: erase what is above this in a map rescaled to 0..1, and at random as much on average.
+    elsewhere
+        Erase what the methods and words say of another of the pairs, of the same kind: what a method gains beyond this
+        it owes to the pair, as with the specific gain of ``whyface benchmark``. NaN if there is no other pair.
     seed
         Seed of all random draws.
 
@@ -125,21 +129,26 @@ def compare_methods(
     columns = len(shares) if above is None else 1
     names = [*methods, "counterfactual map", "first word", *WORD_KINDS, "random", "random, best of as many"]
     found = {name: np.full((len(numbers), 2, columns), np.nan, np.float32) for name in names}
+    origins = _origins(genuine, elsewhere)
+    if max(origins, default=-1) < 0:
+        return found
     maps = {
         name: tuple(to_pixels(one) * np.where(genuine, 1, -1)[:, None, None] for one in _maps(method, sides))
         for name, method in methods.items()
     }
     allowed = [candidate_words(explainer, side) for side in sides]
     places = word_places(explainer.names)
-    for row, number in enumerate(numbers):
+    for row, (number, origin) in enumerate(zip(numbers, origins, strict=True)):
+        if origin < 0:
+            continue
         pair = [side.batch[row : row + 1] for side in sides]
-        identity = np.concatenate([side.identity[row : row + 1] for side in sides])
+        identity = np.concatenate([side.identity[origin : origin + 1] for side in sides])
         counterfactual, _ = explainer.counterfactual_of(identity, "alike" if genuine[row] else "different")
         for side in (0, 1):
             rng = np.random.default_rng((seed, int(number), side))
             place = to_pixels(counterfactual[side][None])[0]
-            words = np.flatnonzero(allowed[side][row])
-            evidence = sides[side].evidence.maps[row][words]
+            words = np.flatnonzero(allowed[side][origin])
+            evidence = sides[side].evidence.maps[origin][words]
             # If a word's own places do not fill the share, the map without words fills it.
             joint = _SMALL * place + np.concatenate(
                 [
@@ -148,8 +157,8 @@ def compare_methods(
                     joint_maps(counterfactual[side], evidence, "no counterfactual", places=places[words]),
                 ]
             )
-            surest = int(np.argmax(sides[side].evidence.logits[row][words])) if len(words) else -1
-            single = np.stack([*(maps[name][side][row] for name in methods), place])
+            surest = int(np.argmax(sides[side].evidence.logits[origin][words])) if len(words) else -1
+            single = np.stack([*(maps[name][side][origin] for name in methods), place])
             for column, share in enumerate(shares if above is None else shares[:1]):
                 chosen = [
                     top_pixels(one, share, rng) if above is None else to_unit_range(one) > above
@@ -170,6 +179,16 @@ def compare_methods(
                         found[name][row, side, column] = best(part)
                     found["first word"][row, side, column] = of_words[surest]
     return found
+
+
+def _origins(genuine: NDArray[np.bool_], elsewhere: bool) -> list[int]:
+    """Return the pair that each pair's masks come from: itself, or the one before it of its kind; -1 for none."""
+    rows = np.arange(len(genuine))
+    if elsewhere:
+        for kind in (False, True):
+            same = np.flatnonzero(genuine == kind)
+            rows[same] = np.roll(same, 1) if len(same) > 1 else -1
+    return rows.tolist()
 
 
 def _maps(method: PairMethod, sides: tuple[PairSide, PairSide]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
