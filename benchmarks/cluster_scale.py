@@ -4,12 +4,12 @@ r"""Group up to a million generated faces into people: with all others compared,
         --lfw lfw-aligned-112.tar --work WORK --faces 10000,100000,1000000 --exhaustive 100000 \
         --out docs/studies/benchmarks/cluster_scale.json
 
-The grids of LFW are what ``studies.clusters.study`` leaves. WORK is a folder for the faces' records (3.3 GB for a
+The grids of LFW are what ``studies.clusters.study`` leaves. WORK is a folder for the faces' records (3.4 GB for a
 million). A generated person is the mean of LFW plus a random vector with the covariance of people's means; a picture
 of that person adds a random vector with the covariance of LFW's pictures around their person's mean, both along 256
-principal axes. A person has 1 to 40 pictures, 5 on average. What is measured is the search for neighbours and the
-grouping, as ``whyface cluster`` does them from records on disk; reading photos is not. Each size runs in a process of
-its own, whose peak of memory is that of the kernel's count, less what mapped files take.
+principal axes. A person has 1 to 40 pictures, 5 on average; smaller sizes are the first people. What is measured is
+the search for neighbours and the grouping, as ``whyface cluster`` does them from records on disk; reading photos is
+not. Each size runs in a process of its own; its peak of memory is the kernel's count, less mapped files.
 """
 
 from __future__ import annotations
@@ -71,7 +71,6 @@ def generate(grids: Path, lfw: Path, work: Path, count: int, seed: int) -> None:
     model = GalleryFeatures(open_model(DEFAULT_MODEL, threads=1).model)
     layout = model.layout(shape, "int16")
     of = rng.standard_normal((people.max() + 1, AXES), dtype=np.float32)
-    people = rng.permutation(people)
     records = np.memmap(work / "faces.bin", layout.record, "w+", shape=(count,))
     for start in range(0, count, CHUNK):
         who = people[start : start + CHUNK]
@@ -165,6 +164,14 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     if not (args.work / "people.npy").exists():
         generate(args.grids, args.lfw, args.work, max(sizes), args.seed)
+    about = {
+        "command": "python benchmarks/cluster_scale.py --grids ... --lfw ... --work WORK "
+        f"--faces {args.faces} --exhaustive {args.exhaustive} --threads {args.threads}",
+        "model": DEFAULT_MODEL,
+        "seed": args.seed,
+        "cores": os.cpu_count(),
+        "versions": software_versions(),
+    }
     rows = []
     for size in sizes:
         for shortlist in (0, args.shortlist) if size <= args.exhaustive else (args.shortlist,):
@@ -175,17 +182,7 @@ def main() -> None:
         if size <= args.exhaustive:
             groups = [np.load(args.work / f"groups-{size}-{named}.npy") for named in (0, args.shortlist)]
             rows[-1]["pairwise_with_exhaustive"] = agreement(*groups)
-    record = {
-        "command": "python benchmarks/cluster_scale.py --grids ... --lfw ... --work WORK "
-        f"--faces {args.faces} --exhaustive {args.exhaustive} --threads {args.threads}",
-        "model": DEFAULT_MODEL,
-        "seed": args.seed,
-        "cores": os.cpu_count(),
-        "load_average_at_the_end": os.getloadavg()[0],
-        "rows": rows,
-        "versions": software_versions(),
-    }
-    publish(record, args.out)
+    publish({**about, "load_average_at_the_end": os.getloadavg()[0], "rows": rows}, args.out)
 
 
 if __name__ == "__main__":

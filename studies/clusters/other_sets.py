@@ -51,10 +51,13 @@ SIBLINGS: Final = (
 """Brothers and sisters, and at the end parents and children, who may be in LFW."""
 
 WORSE: Final[dict[str, Callable[[Picture], Picture]]] = {
+    "blur, sigma 1": lambda face: blur(face, 1),
+    "blur, sigma 1.5": lambda face: blur(face, 1.5),
     "blur, sigma 2": lambda face: blur(face, 2),
     "blur, sigma 4": lambda face: blur(face, 4),
-    "blur, sigma 6": lambda face: blur(face, 6),
+    "32 x 32 pixels": lambda face: shrink(face, 32),
     "16 x 16 pixels": lambda face: shrink(face, 16),
+    "moved by 11 pixels": lambda face: motion_blur(face, 11, 0.5),
     "moved by 21 pixels": lambda face: motion_blur(face, 21, 0.5),
 }
 
@@ -146,7 +149,7 @@ def made_worse(
     rng = np.random.default_rng(seed)
     counts = Counter(person for person, good in zip(people, kept.tolist(), strict=True) if good)
     able = [row for row in np.flatnonzero(kept).tolist() if counts[people[row]] > 1]
-    sample = rng.permutation(able)[:500].tolist()
+    sample = rng.permutation(able)[:800].tolist()
     kinds = list(WORSE)
     crops, doubts, kind_of = [], [], []
     with open_pictures(lfw.path) as source, progress_bar("making faces worse") as progress:
