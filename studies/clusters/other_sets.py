@@ -229,7 +229,8 @@ def main() -> None:
         for name in (DEFAULT_MODEL, FC)
     }
     record: dict[str, Any] = {
-        "command": "python -m studies.clusters.other_sets --chosen ... --lfw ... --wrong ... --cfp ... --people ...",
+        "command": "python -m studies.clusters.other_sets --chosen ... --lfw ... --wrong ... --cfp ... --people ... "
+        "--dlib ... --cache ...",
         "models": [DEFAULT_MODEL, FC],
         "seed": args.seed,
         "versions": software_versions(),
