@@ -31,7 +31,7 @@ from whyface.words.word_shares import SURE, Concepts
 PEOPLE: Final = 40
 PHOTOS: Final = 3
 """People, and photos of each: all pairs of these are pairs of one person."""
-STRANGERS: Final = 80
+STRANGERS: Final = 40
 PUBLISHED: Final = WordSettings(average_maps=True, fine=True, anywhere=True, least=0.0)
 _CHUNK: Final = 20
 FloatArray = NDArray[np.float64]

@@ -133,7 +133,7 @@ def _erase(
     from whyface.data.pair_lists import read_pair_list  # noqa: PLC0415
     from whyface.faces.face import stack_faces  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
-    from whyface.words.method_comparison import compare_methods, read_side  # noqa: PLC0415
+    from whyface.words.method_comparison import compare_methods, read_side, signed_maps  # noqa: PLC0415
     from whyface.words.word_explainer import open_words  # noqa: PLC0415 - start fast
 
     protocol = read_pair_list(pairs, folds=1)
@@ -162,6 +162,7 @@ def _erase(
             other = np.flatnonzero(~genuine[rows])
             if len(other):
                 one, two = (side.rows(other) for side in sides)
+                maps = signed_maps(methods, (one, two), genuine[rows][other])
                 for elsewhere in (False, True) if specific else (False,):
                     found = compare_methods(
                         explainer,
@@ -172,6 +173,7 @@ def _erase(
                         shares=(share,),
                         above=above,
                         elsewhere=elsewhere,
+                        maps=maps,
                         seed=settings.seed,
                     )
                     parts[elsewhere].append(found)

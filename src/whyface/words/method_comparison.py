@@ -31,6 +31,8 @@ SHARES: Final = (0.05,)
 WORD_KINDS: Final = ("words", "words anywhere", "words without counterfactual map")
 """For these, the most telling of a face's words counts, chosen by the score."""
 
+SideMaps = tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]
+
 _SMALL: Final = 1e-3
 _BATCH: Final = 64
 
@@ -88,6 +90,18 @@ def top_pixels(maps: NDArray[np.floating[Any]], share: float, rng: np.random.Gen
     return masks.reshape(len(maps), FACE_SIZE, FACE_SIZE)
 
 
+def signed_maps(
+    methods: Mapping[str, PairMethod], sides: tuple[PairSide, PairSide], genuine: NDArray[np.bool_]
+) -> dict[str, SideMaps]:
+    """Return each method's maps of both faces, (N, 112, 112): of genuine pairs for a match, of others against it."""
+    sign = np.where(genuine, 1, -1)[:, None, None]
+    found = {}
+    for name, method in methods.items():
+        both = method.maps(sides[0].batch, sides[1].batch)
+        found[name] = (to_pixels(both.map_a) * sign, to_pixels(both.map_b) * sign)
+    return found
+
+
 def compare_methods(
     explainer: WordExplainer,
     methods: Mapping[str, PairMethod],
@@ -98,6 +112,7 @@ def compare_methods(
     shares: Sequence[float] = SHARES,
     above: float | None = None,
     elsewhere: bool = False,
+    maps: Mapping[str, SideMaps] | None = None,
     seed: int = 0,
 ) -> dict[str, NDArray[np.float32]]:
     """Score N pairs with each method's pixels erased.
@@ -117,6 +132,8 @@ def compare_methods(
     elsewhere
         Erase what the methods and words say of another of the pairs, of the same kind: what a method gains beyond this
         it owes to the pair, as with the specific gain of ``whyface benchmark``. NaN if there is no other pair.
+    maps
+        What :func:`signed_maps` returned, if it is there already.
     seed
         Seed of all random draws.
 
@@ -132,10 +149,8 @@ def compare_methods(
     origins = _origins(genuine, elsewhere)
     if max(origins, default=-1) < 0:
         return found
-    maps = {
-        name: tuple(to_pixels(one) * np.where(genuine, 1, -1)[:, None, None] for one in _maps(method, sides))
-        for name, method in methods.items()
-    }
+    if maps is None:
+        maps = signed_maps(methods, sides, genuine)
     allowed = [candidate_words(explainer, side) for side in sides]
     places = word_places(explainer.names)
     for row, (number, origin) in enumerate(zip(numbers, origins, strict=True)):
@@ -189,11 +204,6 @@ def _origins(genuine: NDArray[np.bool_], elsewhere: bool) -> list[int]:
             same = np.flatnonzero(genuine == kind)
             rows[same] = np.roll(same, 1) if len(same) > 1 else -1
     return rows.tolist()
-
-
-def _maps(method: PairMethod, sides: tuple[PairSide, PairSide]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    both = method.maps(sides[0].batch, sides[1].batch)
-    return both.map_a, both.map_b
 
 
 def score_copies(
