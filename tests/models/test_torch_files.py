@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from whyface.errors import InputError, ModelError
 from whyface.models.backbones import IResNet, MobileFaceNet
 from whyface.models.embedder import l2_normalise
 from whyface.models.heads import FcHead, GdcHead
-from whyface.models.torch_files import open_torch_file
+from whyface.models.torch_files import open_torch_file, open_trained_file
 from whyface.models.weights import save_safetensors
 from whyface.train.config import NetworkConfig
 from whyface.train.networks import build_network
@@ -88,9 +89,42 @@ def test_iresnet_that_was_trained_on_other_pixels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        {"backbone": "iresnet18", "se": True, "activation": "none", "grid_norm": False, "pixels": 128},
+        {"backbone": "iresnet18", "units": "insightface", "head": "fc"},
+        {"backbone": "mobilefacenet", "head": "placed"},
+        {"backbone": "mobilefacenet-large", "head": "fc"},
+    ],
+    ids=lambda found: found["backbone"] + found.get("units", ""),
+)
+def test_a_file_that_says_what_network_it_is(tmp_path: Path, settings: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    config = NetworkConfig.model_validate(settings)
+    network = build_network(config).eval()
+    save_safetensors(network, tmp_path / "net.safetensors", describe_trained(config))
+    faces = random_faces(1)
+    with torch.no_grad():
+        expected = network.features(torch.from_numpy(faces).float()).numpy()
+    found = open_trained_file(tmp_path / "net.safetensors")
+    given = found.embed(faces) if config.head == "fc" else found.grid(faces)
+    np.testing.assert_allclose(given, expected, atol=1e-5)
+
+
+def test_a_file_that_does_not_say_what_network_it_is(tmp_path: Path) -> None:
+    write(tmp_path / "net.safetensors", "mobilefacenet")
+    with pytest.raises(ModelError, match="does not say"):
+        open_trained_file(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize(
     ("given", "backbone", "message"),
     [
-        ("iresnet18", "iresnet20", "unknown backbone 'iresnet20'; known: mobilefacenet, iresnet18"),
+        (
+            "iresnet18",
+            "iresnet20",
+            "unknown backbone 'iresnet20'; known: mobilefacenet, mobilefacenet-large, iresnet18",
+        ),
         ("iresnet18", "iresnet34", "lacks"),
         ("iresnet18", "iresnet18-se", "lacks"),
         ("iresnet18", "mobilefacenet", "name another backbone"),

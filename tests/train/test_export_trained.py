@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from whyface.errors import ModelError, OutputError
+from whyface.explain.gradient_method import GradientMethod, XcosScore
+from whyface.explain.methods import open_method
 from whyface.models.onnx_embedder import OnnxEmbedder
+from whyface.models.torch_files import torch_entry
 from whyface.models.weights import save_safetensors
 from whyface.train.config import NetworkConfig
 from whyface.train.export import export_trained
@@ -47,6 +50,13 @@ def test_an_xcos_network(tmp_path: Path, head: str) -> None:
     assert one.score[1] == pytest.approx(1, abs=1e-5)
     verifier = Verifier(tmp_path / "mine", threshold=0.3)
     assert verifier.method.name == "xcos"
+    # Methods with gradients run on the folder's torch network, whose score is the same.
+    gradients = open_method("gradcam", verifier.method)
+    assert isinstance(gradients, GradientMethod)
+    assert isinstance(gradients.score, XcosScore)
+    maps = gradients.maps(batch[:2], batch[1:])
+    np.testing.assert_allclose(maps.score, opened.model.compare(batch[:2], batch[1:], "l").score, atol=1e-5)
+    assert np.ptp(maps.map_a) > 0
 
 
 def test_a_baseline_which_has_no_threshold_and_asks_for_one(tmp_path: Path) -> None:
@@ -56,6 +66,10 @@ def test_a_baseline_which_has_no_threshold_and_asks_for_one(tmp_path: Path) -> N
     opened = open_model(str(tmp_path / "base"))
     assert isinstance(opened.model, OnnxEmbedder)
     assert open_model(tmp_path / "base" / "base.onnx").entry is not None
+    assert torch_entry(opened.model) is not None
+    (tmp_path / "base" / "base.safetensors").unlink()
+    with pytest.raises(ModelError, match="safetensors"):
+        torch_entry(opened.model)
     assert json.loads((tmp_path / "base" / "model.json").read_text())["models"][0]["kind"] == "cosine"
     with pytest.raises(ModelError, match="threshold"):
         Verifier(tmp_path / "base")

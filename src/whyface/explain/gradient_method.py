@@ -20,7 +20,9 @@ from whyface.explain.registry import without_gradients
 from whyface.faces.face import FACE_SIZE
 from whyface.models.catalogue import model_entry
 from whyface.models.embedder import Batch, Embedder
-from whyface.models.torch_embedder import TORCH_MODELS, TorchEmbedder, as_torch, open_torch_embedder
+from whyface.models.entry import ModelEntry
+from whyface.models.torch_embedder import TorchEmbedder, as_torch
+from whyface.models.torch_files import open_torch_entry, torch_entry
 from whyface.models.torch_layers import keep_freed_memory
 from whyface.models.weights import load_safetensors
 from whyface.xcos.comparison import SearchableComparison
@@ -166,13 +168,8 @@ class XcosScore(PairScore):
 
 
 def gives_gradients(embedder: Embedder) -> bool:
-    """Return whether a network is a torch network, or a known network with a torch version.
-
-    A user's file may have a known name, so the SHA-256 decides.
-    """
-    if as_torch(embedder) is not None:
-        return True
-    return embedder.name in TORCH_MODELS and model_entry(embedder.name).files["onnx"].sha256 == embedder.sha256
+    """Return whether a network is a torch network, or an ONNX network of a model that has a torch network, too."""
+    return as_torch(embedder) is not None or torch_entry(embedder) is not None
 
 
 def pair_score(comparison: SearchableComparison, *, directory: Path | str | None = None) -> PairScore:
@@ -183,16 +180,17 @@ def pair_score(comparison: SearchableComparison, *, directory: Path | str | None
     Parameters
     ----------
     comparison
-        Comparison with any :class:`~whyface.models.torch_embedder.TorchEmbedder`, or with a known ONNX network that
-        has a torch version.
+        Comparison with any :class:`~whyface.models.torch_embedder.TorchEmbedder`, or with the ONNX network of a model
+        that has a torch network, too (:func:`whyface.models.torch_files.torch_entry`).
     """
     embedder, kind = as_torch(comparison.embedder), comparison.attention
     if embedder is None:
-        if not gives_gradients(comparison.embedder):
+        entry = torch_entry(comparison.embedder)
+        if entry is None:
             raise ModelError(
                 f"model {comparison.name!r} gives no gradients; open it as a torch network (TorchEmbedder)"
             )
-        return open_pair_score(comparison.name, attention=kind, directory=directory)
+        return open_pair_score(entry, attention=kind, directory=directory)
     if kind is None:
         return CosineScore(embedder)
     shape = embedder.grid(np.zeros((0, 3, FACE_SIZE, FACE_SIZE), np.uint8)).shape[1:]
@@ -207,9 +205,9 @@ def pair_score(comparison: SearchableComparison, *, directory: Path | str | None
 
 
 def open_pair_score(
-    name: str, *, attention: AttentionKind | None = None, directory: Path | str | None = None
+    model: str | ModelEntry, *, attention: AttentionKind | None = None, directory: Path | str | None = None
 ) -> PairScore:
-    """Open the differentiable score of a known model.
+    """Open the differentiable score of a known model, or of a model folder's entry.
 
     Raise ModelError if the model is unknown, has no torch version, lacks that attention, or its file is unusable.
 
@@ -219,8 +217,8 @@ def open_pair_score(
         ``"u"``, ``"p"`` or ``"l"`` for xCos; None: the default on record for an xCos model, and the cosine for any
         other. ``"u"`` works with all models.
     """
-    embedder = open_torch_embedder(name, directory=directory)
-    entry = model_entry(name)
+    entry = model_entry(model) if isinstance(model, str) else model
+    embedder = open_torch_entry(entry, directory=directory)
     is_xcos = entry.kind == "xcos"
     if attention is None and not is_xcos:
         return CosineScore(embedder)
@@ -229,7 +227,7 @@ def open_pair_score(
     if kind == "u":
         return XcosScore(embedder, torch.full(shape[1:], 1 / (shape[1] * shape[2])), "u")
     if not is_xcos:
-        raise ModelError(f"model {name!r} has no attention {kind!r}; it has u (uniform)")
+        raise ModelError(f"model {entry.name!r} has no attention {kind!r}; it has u (uniform)")
     path = entry.locate("safetensors", directory=directory)
     if kind == "p":
         correlated = read_correlated(path)

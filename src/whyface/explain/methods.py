@@ -134,5 +134,6 @@ def _require_torch(entry: MethodEntry, embedder: Embedder) -> None:
     if not gives_gradients(embedder):
         raise ModelError(
             f"method {entry.name!r} needs gradients, but {embedder.name!r} is an ONNX network without them; "
-            f"use one of {without_gradients()}, or a model with a torch network: {', '.join(TORCH_MODELS)}"
+            f"use one of {without_gradients()}, or a model with a torch network: {', '.join(TORCH_MODELS)}, "
+            "BACKBONE:FILE.safetensors, or the folder of one that whyface export or import wrote"
         )

@@ -78,6 +78,8 @@ def import_network(
 def _tensors(path: Path, kind: ForeignKind) -> State:
     if kind == "mobilefacenet-large":
         return _graph_tensors(path)
+    if path.suffix == ".onnx":
+        raise ModelError(f"{path}: an ONNX network is used as it is (--model); import reads the checkpoint behind it")
     if path.suffix == ".safetensors":
         return dict(read_safetensors(path))
     return read_checkpoint(path)
