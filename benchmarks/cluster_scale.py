@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--lfw", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--faces", default="10000,100000,1000000")
+    parser.add_argument("--generate", type=int, help="faces to generate; by default the largest number")
     parser.add_argument("--exhaustive", type=int, default=100_000, help="largest number of faces compared with all")
     parser.add_argument("--shortlist", type=int, default=48)
     parser.add_argument("--threads", type=int, default=1)
@@ -163,10 +164,10 @@ def main() -> None:
     sizes = [int(size) for size in args.faces.split(",")]
     args.work.mkdir(parents=True, exist_ok=True)
     if not (args.work / "people.npy").exists():
-        generate(args.grids, args.lfw, args.work, max(sizes), args.seed)
+        generate(args.grids, args.lfw, args.work, args.generate or max(sizes), args.seed)
     about = {
         "command": "python benchmarks/cluster_scale.py --grids ... --lfw ... --work WORK "
-        f"--faces {args.faces} --exhaustive {args.exhaustive} --threads {args.threads}",
+        f"--faces {args.faces} --generate {args.generate or max(sizes)} --exhaustive {args.exhaustive}",
         "model": DEFAULT_MODEL,
         "seed": args.seed,
         "cores": os.cpu_count(),

@@ -27,6 +27,8 @@ _ADDED_AT_ONCE: Final = 8192
 _RESCORED: Final = 8192
 """Pairs that are compared exactly at once; with grids of 32 x 7 x 7 both sides take 100 MB."""
 _TRAINED_PER_LIST: Final = 48
+_VISITED: Final = 80
+"""Lists that a search visits. Of 30,000 generated faces, 10 found 95.7 % of a person's other pictures, 80 99.8 %."""
 
 
 @dataclass(frozen=True)
@@ -200,11 +202,11 @@ def _index_of(records: Records, layout: Layout, seed: int, threads: int | None) 
     if threads is not None:
         faiss.omp_set_num_threads(threads)
     count = len(records)
-    # Genuine neighbours are near: few lists have to be visited, unlike for the best of strangers.
+    # Genuine neighbours are near: some lists are enough, unlike for the best of strangers.
     lists = 1 if count < 20_000 else min(4096, int(2 * count**0.5))
     # Axes take a second to find, which comparing a few faces in full does not.
     axes = 128 if count >= 4 * layout.values else 0
-    recipe = Recipe(dimensions=axes, lists=lists, visited=max(1, min(lists, 8 + lists // 128)))
+    recipe = Recipe(dimensions=axes, lists=lists, visited=min(lists, _VISITED))
     wanted = min(count, max(4 * layout.values, _TRAINED_PER_LIST * lists))
     chosen = np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
     index = empty_index(_vectors(records[chosen], layout), recipe, seed)
