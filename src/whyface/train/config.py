@@ -240,7 +240,7 @@ class TrainConfig(_Part):
     network: NetworkConfig = NetworkConfig()
     """Network."""
     teacher: str | None = None
-    """The teacher: a run's folder or network, ``.onnx``, ``.safetensors`` of a MobileFaceNet with FC head, a model
+    """The teacher: a run's folder or network, ``.onnx``, ``.safetensors`` of a backbone with its FC head, a model
     folder, or a known model."""
     losses: LossConfig = LossConfig()
     """Losses."""
