@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers.toy_bench import FlatMethod, Pictures, ProductMethod, subject_of
+from helpers.toy_bench import FlatMethod, Pictures, ProductMethod, chunk_of, subject_of
+from whyface.bench.base import Remembered
 from whyface.bench.merits import area
 from whyface.bench.planted import ErasureTest, ReplacementTest
 from whyface.bench.run import run_bench
@@ -124,6 +125,22 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
 def test_an_empty_folder_has_no_results(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no complete results"):
         read_results(tmp_path)
+
+
+def test_each_pair_is_explained_once_in_whatever_batches_it_is_asked_for() -> None:
+    chunk = chunk_of(Pictures(), [0, 1, 6, 7])
+    method = subject_of().method
+    explain = Remembered(method)
+    whole = explain(chunk.first, chunk.second)
+    for rows in ([2], [3, 0], [1, 1, 2]):
+        part = explain(chunk.first[rows], chunk.second[rows])
+        for name in ("score", "map_a", "map_b"):
+            assert np.array_equal(getattr(part, name), getattr(whole, name)[rows])
+    assert method.calls == 1  # type: ignore[attr-defined]
+    explain(chunk.second, chunk.first)
+    assert method.calls == 2  # type: ignore[attr-defined]
+    assert explain.cost is not None
+    assert explain.cost[2:] == (2, 0)
 
 
 def test_area_is_the_mean_height() -> None:
