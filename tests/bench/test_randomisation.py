@@ -112,7 +112,7 @@ def test_no_share_changes_nothing() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(weights_of(score), untouched, strict=True))
 
 
-@pytest.mark.parametrize("name", ["xcos", "xcos-guided", "xssab", "gradcam", "kernelshap"])
+@pytest.mark.parametrize("name", ["xcos", "xcos-guided", "evidence-sum", "xssab", "gradcam", "kernelshap"])
 def test_methods_open_on_an_xcos_score_and_explain_it(name: str) -> None:
     score = xcos_score()
     options = {"trials": 40} if name == "kernelshap" else {}

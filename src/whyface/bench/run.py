@@ -37,7 +37,7 @@ class Effort:
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
-SLOW: Final = frozenset({"xface", "corrrise", "dise", "kernelshap", "fggb", "ebp", "subtree-ebp"})
+SLOW: Final = frozenset({"xface", "corrrise", "dise", "kernelshap", "fggb", "ebp", "subtree-ebp", "evidence-sum"})
 """Slow methods: hundreds of network runs per pair, or runs that record every layer."""
 
 EFFORTS: Final[Mapping[str, Effort]] = {

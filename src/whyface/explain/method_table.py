@@ -273,6 +273,19 @@ TABLE: Final = (
         ),
     ),
     MethodEntry(
+        name="evidence-sum",
+        title="Winning pixels and xCos",
+        factory="whyface.explain.evidence_sum:EvidenceSumMethod",
+        needs="torch",
+        unit="gradient",
+        paper="whyface",
+        summary="winning pixels where they are strong, and the evidence of xCos's places elsewhere",
+        caption=(
+            "Two answers in one: pixels that win when the evidence is traced back, and what xCos says of each place. "
+            "Blue: for a match. Red: against it."
+        ),
+    ),
+    MethodEntry(
         name="random",
         title="Noise (control)",
         factory="whyface.explain.controls:RandomMethod",
