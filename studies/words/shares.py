@@ -34,7 +34,7 @@ from fit_word_shares import (
     with_effects,
     within,
 )
-from studies.words.sums import compare_sums
+from studies.words.sums import STRANGERS, compare_sums
 from whyface.explain.verdict import software_versions
 from whyface.files.integrity import write_atomic
 from whyface.verification import Verifier
@@ -228,6 +228,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_sources(parser)
     parser.add_argument("--pairs", type=Path, required=True, help="the official pairs.txt")
+    parser.add_argument("--strangers", type=int, default=STRANGERS, help="pairs of two people in the sums; 0 for none")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--part", choices=("splits", "sums"), required=True)
     parser.add_argument("--out", type=Path, default=Path("docs/studies"))
@@ -238,7 +239,7 @@ def main() -> None:
     report: dict[str, Any] = {"model": args.model, "versions": software_versions()}
     if args.part == "sums":
         concepts, judging = shared_concepts(corpus, comparison)
-        report |= compare_sums(verifier, concepts, args.lfw, args.pairs, judging, args.kept)
+        report |= compare_sums(verifier, concepts, args.lfw, args.pairs, judging, args.kept, strangers=args.strangers)
         write_atomic(args.out / "word-sums.json", f"{json.dumps(report, indent=1)}\n".encode())
         return
     report |= {"fewest pairs, chosen on CelebA": choose_on_celeba(corpus, comparison), "splits": []}

@@ -31,7 +31,7 @@ from whyface.words.word_shares import SURE, Concepts
 PEOPLE: Final = 40
 PHOTOS: Final = 3
 """People, and photos of each: all pairs of these are pairs of one person."""
-STRANGERS: Final = 40
+STRANGERS: Final = 80
 PUBLISHED: Final = WordSettings(average_maps=True, fine=True, anywhere=True, least=0.0)
 _CHUNK: Final = 20
 FloatArray = NDArray[np.float64]
@@ -95,7 +95,7 @@ def _lead(one: Measure, other: Measure) -> Measure:
 
 
 def draw_pairs(
-    source: PictureSource, judging: set[str], pairs: Path, seed: int = 0
+    source: PictureSource, judging: set[str], pairs: Path, strangers: int, seed: int = 0
 ) -> tuple[list[str], NDArray[np.str_], dict[str, tuple[NDArray[np.intp], NDArray[np.intp]]]]:
     """Draw photos of people whom neither directions nor attribute heads saw, and pairs of one person and of two."""
     protocol = read_lfw_pairs(pairs)
@@ -115,17 +115,31 @@ def draw_pairs(
     people = np.repeat(np.array(often), PHOTOS)
     one, other = np.triu_indices(len(people), 1)
     same = people[one] == people[other]
-    drawn = rng.permutation(np.flatnonzero(~same))[:STRANGERS]
-    return chosen, people, {"one person": (one[same], other[same]), "two people": (one[drawn], other[drawn])}
+    drawn = rng.permutation(np.flatnonzero(~same))[:strangers]
+    kinds = {"one person": (one[same], other[same]), "two people": (one[drawn], other[drawn])}
+    return chosen, people, {kind: pair for kind, pair in kinds.items() if len(pair[0])}
 
 
 def compare_sums(
-    verifier: Verifier, concepts: Concepts, lfw: Path, pairs: Path, judging: set[str], kept: Path
+    verifier: Verifier,
+    concepts: Concepts,
+    lfw: Path,
+    pairs: Path,
+    judging: set[str],
+    kept: Path,
+    *,
+    strangers: int = STRANGERS,
 ) -> dict[str, Any]:
-    """Measure what each of the predictors explains; ``kept`` keeps the erased scores."""
+    """Measure what each of the predictors explains; ``kept`` keeps the erased scores.
+
+    Parameters
+    ----------
+    strangers
+        Pairs of two people; 0 for none.
+    """
     explainer = open_words(verifier, settings=PUBLISHED)
     with open_pictures(lfw) as source:
-        names, people, kinds = draw_pairs(source, judging, pairs)
+        names, people, kinds = draw_pairs(source, judging, pairs, strangers)
         parts = []
         for start in range(0, len(names), _CHUNK):
             faces = np.stack([source.read(name).transpose(2, 0, 1) for name in names[start : start + _CHUNK]])
