@@ -102,6 +102,7 @@ def check_record(
     *,
     model: str | None = None,
     model_directory: Path | str | None = None,
+    providers: str | None = None,
 ) -> list[Finding]:
     """Compute a verdict again and compare every part of it with the record.
 
@@ -115,6 +116,8 @@ def check_record(
         Where the model is now, if it was moved.
     model_directory
         Folder of models that do not come with whyface.
+    providers
+        Where the network runs, if not where it ran then.
 
     Returns
     -------
@@ -128,7 +131,7 @@ def check_record(
     if recorded.record is None or recorded.faces is None:
         raise DataError("the file has no record of files and settings, so that nothing can be computed again")
     try:
-        verifier = _verifier(recorded.record, model, model_directory)
+        verifier = _verifier(recorded.record, model, model_directory, providers)
     except DataError:
         raise
     except WhyfaceError as error:
@@ -160,12 +163,11 @@ def status_of(findings: Sequence[Finding]) -> int:
     return 1 if "different" in states else 3 if "not checked" in states else 0
 
 
-def _verifier(record: Record, model: str | None, directory: Path | str | None) -> Verifier:
+def _verifier(record: Record, model: str | None, directory: Path | str | None, providers: str | None) -> Verifier:
     request: dict[str, Any] = values.thaw(record.request)
     known = ("model", "attention", "threshold", "fmr", "grid", "output", "prior", "accept_poor", "providers", "threads")
     options = {name: request[name] for name in known if request.get(name) is not None}
-    if model is not None:
-        options["model"] = model
+    options |= {name: value for name, value in (("model", model), ("providers", providers)) if value is not None}
     try:
         pixels = request.get("preprocessing")
         preprocessing = None if pixels is None else preprocessing_from_dict(pixels)

@@ -188,7 +188,7 @@ def test_what_cannot_be_done_is_said_in_one_line(first: Path, photos: Path, tmp_
     (tmp_path / "empty").mkdir()
     cases = [
         (("cluster", str(tmp_path / "empty"), "--out", str(album)), "no photos here"),
-        (("cluster", str(photos), "--out", str(tmp_path)), "is no album and not empty"),
+        (("cluster", str(photos), "--out", str(tmp_path)), "is not an empty folder"),
         (("cluster", str(photos), "--out", str(album), "--model", "xcos-mobilefacenet"), "was made with xcos-large"),
         (("cluster", str(photos), "--out", str(album), "--folders", str(photos)), "already exists"),
         (("album", "why", str(tmp_path / "empty"), "1"), "no album here"),
@@ -291,5 +291,5 @@ def test_a_folder_of_nobody(tmp_path: Path) -> None:
 
 def test_an_album_of_another_kind_of_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match="is no album and not empty"):
+    with pytest.raises(OutputError, match="is a file"):
         start_album(tmp_path / "file", model_entry(DEFAULT_MODEL))

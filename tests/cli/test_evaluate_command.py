@@ -180,7 +180,6 @@ def test_bad_model(
 def test_nowhere_to_write(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], tmp_path: Path
 ) -> None:
-    refused(monkeypatch, capsys, "create it first", *arguments, "--out", str(tmp_path / "no" / "folder"))
     (tmp_path / "file").write_text("")
     refused(monkeypatch, capsys, "is a file", *arguments, "--out", str(tmp_path / "file"))
     (tmp_path / "taken" / "roc.png").mkdir(parents=True)
@@ -188,7 +187,7 @@ def test_nowhere_to_write(
     locked = tmp_path / "locked"
     locked.mkdir()
     # A mode would not do: the superuser may write everywhere.
-    monkeypatch.setattr("whyface.commands.evaluate.os.access", lambda _, mode, **__: mode != os.W_OK)
+    monkeypatch.setattr("whyface.files.integrity.os.access", lambda _, mode, **__: mode != os.W_OK)
     refused(monkeypatch, capsys, "cannot be written to", *arguments, "--out", str(locked))
 
 

@@ -79,7 +79,7 @@ def test_bad_sources_and_targets(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not written by whyface train"):
         export_trained(tmp_path, tmp_path / "x", name="x")
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be used"):
+    with pytest.raises(OutputError, match="cannot be made"):
         export_trained(trained(tmp_path / "network.safetensors", "fc"), tmp_path / "file", name="x")
 
 

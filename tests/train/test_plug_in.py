@@ -219,7 +219,7 @@ def test_bad_input(tiny: OnnxEmbedder, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not fit together"):
         FrozenMaps(np.zeros((1, 2, 3, 4, 5)), np.zeros((1, 3, 2), np.float32), np.zeros(2, np.int64), {})
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be used"):
+    with pytest.raises(OutputError, match="cannot be made"):
         fit_xcos(tiny, faces, WHO, settings=QUICK).save(tmp_path / "file")
 
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from whyface.albums.album import CROPS, FEATURES, Album, AlbumFace
 from whyface.engines import Engine, here
-from whyface.errors import DataError, FaceError, OutputError, PhotoError
+from whyface.errors import DataError, FaceError, PhotoError
 from whyface.explain.trust import doubt_about_face
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face, load_faces
-from whyface.files.integrity import write_atomic
+from whyface.files.integrity import check_folder, make_folder, write_atomic
 from whyface.files.photo_folder import list_photos
 from whyface.files.progress import ProgressCallback
 from whyface.gallery.feature_file import Layout
@@ -87,17 +87,15 @@ def update_album(
     OutputError
         If the album cannot be written.
     """
-    listed = list_photos(folder)
-    if not listed.photos:
-        raise DataError(f"{folder}: no photos here; give a folder of photos")
-    there = {name: _stamp(folder / name) for name in listed.photos}
+    photos = photos_of(folder)
+    there = {name: _stamp(folder / name) for name in photos}
     known = {name: stamp for name, stamp in album.photos.items() if there.get(name) == stamp}
     gone = {face.photo for face in album.faces} - set(known)
     _forget(album, gallery, gone)
     album.photos = known
     album.failures = {name: why for name, why in album.failures.items() if name in known}
-    new = [name for name in listed.photos if name not in known]
-    album.report = {"photos": len(listed.photos), "new": len(new), "gone": len(gone - set(listed.photos))}
+    new = [name for name in photos if name not in known]
+    album.report = {"photos": len(photos), "new": len(new), "gone": len(gone - set(photos))}
     (album.path / CROPS).mkdir(exist_ok=True)
     if engine is None or opener is None:
         worker = PhotoReader(gallery.features, folder, aligned, accept_poor, threads)
@@ -119,10 +117,18 @@ def update_album(
     album.save()
     if not album.faces:
         first = next(iter(album.failures.items()), ("", ""))
-        raise DataError(f"{folder}: no face in any of {len(listed.photos)} photos, the first: {first[0]}: {first[1]}")
+        raise DataError(f"{folder}: no face in any of {len(photos)} photos, the first: {first[0]}: {first[1]}")
     grouping = group_album(album, gallery, shortlist=shortlist, threads=threads, progress=comparing)
     album.save()
     return grouping
+
+
+def photos_of(folder: Path) -> tuple[str, ...]:
+    """Return the names of the photos in a folder. Raise DataError if there are none."""
+    photos = list_photos(folder).photos
+    if not photos:
+        raise DataError(f"{folder}: no photos here; give a folder of photos")
+    return photos
 
 
 def _stamp(photo: Path) -> tuple[int, int]:
@@ -323,14 +329,10 @@ def start_album(path: Path, entry: ModelEntry) -> Album:
     ModelError
         If no thresholds are on record.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(f"{path}: is no album and not empty; choose another name, or empty it first")
+    check_folder(path, empty=True)
     kind = album_attention(entry) or (entry.default_attention if entry.kind == "xcos" else None) or COSINE
     tie, mean = (entry.operating_point(kind, fmr=fmr).threshold for fmr in (TIE_FMR, MEAN_FMR))
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
+    make_folder(path)
     album = Album(path, entry.name, tie, mean)
     # A first run that ends early, by a wrong folder or by hand, leaves an album that the next one continues.
     album.save()

@@ -64,11 +64,12 @@ def cluster(
     New photos join in when it is run again, and what was changed by hand (whyface album) stays.
     """
     from whyface.albums.album import STATE, open_album  # noqa: PLC0415 - start fast
-    from whyface.albums.filling import open_features, start_album, update_album  # noqa: PLC0415
+    from whyface.albums.filling import open_features, photos_of, start_album, update_album  # noqa: PLC0415
     from whyface.albums.outputs import write_folders, write_gallery, write_page, write_table  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.models.catalogue import model_entry  # noqa: PLC0415
 
+    photos_of(folder)  # Start no album if there is nobody to put into it.
     network = _opener(model, model_dir, threads, device)().model
     album = open_album(out) if (out / STATE).is_file() else start_album(out, model_entry(model))
     if album.model != model:

@@ -13,7 +13,7 @@ import typer
 
 from whyface.commands.option_blocks import ModelOptions, takes_options
 from whyface.commands.options import Aligned
-from whyface.errors import InputError, OutputError
+from whyface.errors import InputError
 
 if TYPE_CHECKING:
     from whyface.data.pair_table import Table
@@ -85,23 +85,29 @@ def audit(
     from whyface.evaluate.group_rates import audit_groups  # noqa: PLC0415
     from whyface.evaluate.group_table import assemble  # noqa: PLC0415
     from whyface.explain.verdict import software_versions  # noqa: PLC0415
+    from whyface.files.integrity import check_folder  # noqa: PLC0415
+    from whyface.files.parts import require_pyarrow  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     columns = [[name.strip() for name in one.split(",") if name.strip()] for one in by]
     if not all(columns):
         raise InputError("--by needs the name of a column of groups")
     if out is not None:
-        _prepare(out)
+        require_pyarrow()
+        check_folder(out)
     table = read_table(pairs)
     if score is None and not any(name == "score" or name.startswith("score_") for name in table.columns):
         table = _scored(pairs, options, data, out, aligned=aligned)
     ready = assemble(table, groups=groups, score=score)
     threshold, source = _threshold(table, options)
     audits = []
-    for names in columns:
-        found = audit_groups(ready.grouped(names), threshold, smallest=smallest, replicates=replicates, seed=seed)
-        enrolled = ready.enrolment(names)
-        failures = None if enrolled is None else {name: rate.to_dict() for name, rate in enrolled.items()}
-        audits.append({"by": names, **found.to_dict(), "failure_to_enrol": failures})
+    with progress_bar("resampling people") as progress:
+        for names in columns:
+            found = audit_groups(ready.grouped(names), threshold, smallest=smallest, replicates=replicates, seed=seed)
+            enrolled = ready.enrolment(names)
+            failures = None if enrolled is None else {name: rate.to_dict() for name, rate in enrolled.items()}
+            audits.append({"by": names, **found.to_dict(), "failure_to_enrol": failures})
+            progress(len(audits), len(columns))
     document = {
         "schema": SCHEMA,
         "command": _command(pairs, by, groups, score, smallest, replicates, seed, options),
@@ -135,6 +141,7 @@ def _scored(pairs: Path, options: ModelOptions, data: Path | None, out: Path | N
     from whyface.batch.pair_source import open_pair_source  # noqa: PLC0415
     from whyface.batch.run import run_batch  # noqa: PLC0415
     from whyface.data.pair_table import read_table  # noqa: PLC0415
+    from whyface.files.integrity import make_folder  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.xcos.open_model import known_entry  # noqa: PLC0415
 
@@ -146,6 +153,7 @@ def _scored(pairs: Path, options: ModelOptions, data: Path | None, out: Path | N
     maps = options.attention is not None or (entry is not None and entry.kind == "xcos")
     source = open_pair_source(pairs, folder=data)
     settings = options.comparer_settings(aligned=aligned, maps=maps)
+    make_folder(out)
     with progress_bar("comparing pairs") as progress:
         run_batch(source, settings, out / PAIRS, threads=options.threads, progress=progress)
     return read_table(out / PAIRS)
@@ -180,18 +188,8 @@ def _threshold(table: Table, options: ModelOptions) -> tuple[float, str]:
     return point.threshold, f"{entry.name}, {point.name} on {point.dataset}"
 
 
-def _prepare(out: Path) -> None:
-    from whyface.files.parts import require_pyarrow  # noqa: PLC0415
-
-    require_pyarrow()
-    try:
-        out.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another folder") from error
-
-
 def _write(out: Path, document: Mapping[str, Any]) -> None:
-    from whyface.files.integrity import write_atomic  # noqa: PLC0415
+    from whyface.files.integrity import make_folder, write_atomic  # noqa: PLC0415
     from whyface.files.parts import METADATA_KEY, parquet_modules  # noqa: PLC0415
     from whyface.page.audit_report import audit_html  # noqa: PLC0415
 
@@ -202,6 +200,7 @@ def _write(out: Path, document: Mapping[str, Any]) -> None:
     parquet.write_table(
         table.replace_schema_metadata({METADATA_KEY: json.dumps(about, ensure_ascii=False).encode()}), buffer
     )
+    make_folder(out)
     write_atomic(out / PARQUET, buffer.getvalue())
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomic(out / JSON_FILE, f"{text}\n".encode())

@@ -50,13 +50,14 @@ def batch(
     from whyface.batch.pair_source import open_pair_source  # noqa: PLC0415 - start fast
     from whyface.batch.result_file import result_ending  # noqa: PLC0415
     from whyface.batch.run import run_batch  # noqa: PLC0415
+    from whyface.files.integrity import check_folder  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
-    from whyface.page.batch_reports import INDEX, check_reports_folder, write_reports  # noqa: PLC0415
+    from whyface.page.batch_reports import INDEX, write_reports  # noqa: PLC0415
 
     check_writable(out, "results")
     result_ending(out)
     if reports is not None:
-        check_reports_folder(reports)
+        check_folder(reports, empty=True)
     source = open_pair_source(pairs, folder=data, pairs="all" if which is FolderChoice.ALL else "genuine")
     settings = options.comparer_settings(prior=prior, aligned=aligned, maps=maps)
     with progress_bar("comparing pairs") as progress:

@@ -233,18 +233,23 @@ def _report(
     from whyface.bench.summary import differences, summarise_method, summary_document, summary_table  # noqa: PLC0415
     from whyface.explain.registry import METHODS  # noqa: PLC0415
     from whyface.files.integrity import write_atomic  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     judged: dict[str, Any] = {"threshold": settings["threshold"]["value"], **resampling}
-    summaries = {name: summarise_method(table, protocol, **judged) for name, table in tables.items()}
-    document = summary_document(settings, summaries, differences(tables, protocol, merit_names(), **judged))
-    table, model = summary_table(summaries), settings["model"]["name"]
+    summaries = {}
+    with progress_bar("Resampling people") as progress:
+        for name, table in tables.items():
+            summaries[name] = summarise_method(table, protocol, **judged)
+            progress(len(summaries), len(tables))
+        document = summary_document(settings, summaries, differences(tables, protocol, merit_names(), **judged))
+    text_table, model = summary_table(summaries), settings["model"]["name"]
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(out / "summary.json", f"{text}\n".encode())
-    write_atomic(out / "summary.md", f"{table}\n".encode())
+    write_atomic(out / "summary.md", f"{text_table}\n".encode())
     write_atomic(out / "leaderboard.html", leaderboard_page({model: document}).encode())
     controls = [name for name in tables if name in METHODS and METHODS[name].is_control]
     draw_figures(f"{out}/", model, protocol.name, settings["pairs"], summaries, controls)
-    typer.echo(table)
+    typer.echo(text_table)
     typer.echo(f"Written to {out}: leaderboard.html, summary.json, summary.md, figures, and one folder per method")
 
 

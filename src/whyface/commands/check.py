@@ -29,6 +29,12 @@ def check(
         str | None, typer.Option(help="New path of the model, if it was moved.", show_default=False)
     ] = None,
     model_dir: ModelFolder = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device", "--providers", help="Where the network runs, if not where it ran then.", show_default=False
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Compute a recorded verdict again from the photos, and say what is the same.
@@ -39,7 +45,7 @@ def check(
     from whyface.record_check import check_record, read_recorded, status_of  # noqa: PLC0415 - start fast
 
     recorded = read_recorded(record)
-    findings = check_record(recorded, photos, model=model, model_directory=model_dir)
+    findings = check_record(recorded, photos, model=model, model_directory=model_dir, providers=device)
     status = status_of(findings)
     if as_json:
         document = {"record": str(record), "status": status, "findings": [finding.to_dict() for finding in findings]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Mapping
 from enum import StrEnum
@@ -134,7 +133,6 @@ def evaluate(
     )
     from whyface.evaluate.scoring import score_pairs  # noqa: PLC0415
     from whyface.evaluate.set_scoring import score_sets  # noqa: PLC0415
-    from whyface.evaluate.summary import summarise  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     if plan is not None:
@@ -188,19 +186,7 @@ def evaluate(
         about=opened.describe(),
         settings=settings,
     )
-    summaries = {
-        kind: summarise(
-            values,
-            pairing.genuine,
-            pairing.fold,
-            pairing.people_left,
-            pairing.people_right,
-            replicates=replicates,
-            seed=seed,
-            grid=thresholds.grid(),
-        )
-        for kind, values in scores.items()
-    }
+    summaries = _summaries(pairing, scores, thresholds, replicates, seed)
     at = _at_thresholds(scoring, pairing, scores, threshold, fmr)
     command = _command(
         protocol=name.kind if name.file is None else f"{name.kind}:{name.file.name}",
@@ -287,6 +273,7 @@ def _draw(
     from whyface.evaluate.rates import fold_accuracy  # noqa: PLC0415
     from whyface.figures.examples import draw_examples, examples_figure  # noqa: PLC0415
     from whyface.figures.style import save_figure  # noqa: PLC0415
+    from whyface.files.integrity import make_folder  # noqa: PLC0415
 
     import_matplotlib()
     kind = list(scoring.comparisons)[-1]
@@ -299,7 +286,30 @@ def _draw(
         title=f"{scoring.name} on {pairing.name}",
         subtitle=f"Drawn at random (seed {seed}) among {len(values)} pairs; S is blue above the threshold of the fold",
     )
+    make_folder(out)
     save_figure(figure, out / EXAMPLES, dpi=_FIGURE_DPI)
+
+
+def _summaries(
+    protocol: PairProtocol,
+    scores: Mapping[str, NDArray[Any]],
+    thresholds: Thresholds,
+    replicates: int,
+    seed: int,
+) -> dict[str, Summary]:
+    from whyface.evaluate.summary import summarise  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
+
+    found: dict[str, Summary] = {}
+    people = protocol.people_left, protocol.people_right
+    resampling: dict[str, int] = {"replicates": replicates, "seed": seed}
+    with progress_bar("Resampling people") as progress:
+        for kind, values in scores.items():
+            found[kind] = summarise(
+                values, protocol.genuine, protocol.fold, *people, grid=thresholds.grid(), **resampling
+            )
+            progress(len(found), len(scores))
+    return found
 
 
 def _record(model: str, scoring: OpenedModel, protocol: PairProtocol, scores: Mapping[str, NDArray[Any]]) -> str:
@@ -347,19 +357,11 @@ def _aligned(opened: OpenedProtocol) -> OpenedProtocol:
 
 def _prepare(out: Path) -> None:
     """Check before the work that the results can be written."""
+    from whyface.files.integrity import check_folder  # noqa: PLC0415
     from whyface.files.parts import require_pyarrow  # noqa: PLC0415
 
     require_pyarrow()
-    try:
-        out.mkdir(exist_ok=True)
-    except FileNotFoundError as error:
-        raise OutputError(f"{out}: the folder {out.parent} does not exist; create it first") from error
-    except FileExistsError as error:
-        raise OutputError(f"{out}: is a file; give a folder for the results") from error
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be created ({error.strerror}); choose another folder") from error
-    if not os.access(out, os.W_OK):
-        raise OutputError(f"{out}: the folder cannot be written to; choose another")
+    check_folder(out)
     for file in (SCORES, REPORT, ROC, DET):
         if (out / file).is_dir():
             raise OutputError(f"{out / file}: is a folder, but a result file needs this name; move it")
@@ -375,9 +377,10 @@ def _write(
     from whyface.evaluate.report import write_scores  # noqa: PLC0415
     from whyface.figures.error_curves import det_figure, roc_figure  # noqa: PLC0415
     from whyface.figures.style import save_figure  # noqa: PLC0415
-    from whyface.files.integrity import write_atomic  # noqa: PLC0415
+    from whyface.files.integrity import make_folder, write_atomic  # noqa: PLC0415
 
     import_matplotlib()
+    make_folder(out)
     metadata = {key: document[key] for key in ("model", "protocol", "settings", "versions")}
     write_scores(out / SCORES, protocol, scores, metadata)
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)

@@ -41,12 +41,13 @@ def fit_explainer(
 
     opened = options.open(attention)
     comparison = opened.comparison()
-    with open_pictures(data) as source:
+    with open_pictures(data) as source, progress_bar("reading pictures"):
         drawn = _draw(source.names(), data, pairs, check, seed)
         (first, second), (held_a, held_b) = (_read(source, part) for part in drawn)
     with progress_bar("masked faces") as progress:
         found = masked_scores(comparison, first, second, coalitions=coalitions, seed=seed, progress=progress)
-    predictor = fit_predictor(found)
+    with progress_bar("fitting"):
+        predictor = fit_predictor(found)
     record = {"model": opened.name, "sha256": comparison.sha256, "pairs": str(pairs), "coalitions": str(coalitions)}
     if len(held_a):
         method = KernelShapMethod(comparison.embedder, comparison=comparison, trials=trials, seed=seed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whyface.commands.option_blocks import ModelOptions, NetworkOptions, takes_options
-from whyface.commands.options import AcceptPoor, Aligned, Threads
+from whyface.commands.options import AcceptPoor, Aligned, Device, Threads
 from whyface.commands.verify import UNDECIDED, check_writable, print_choices, verdict_line
 from whyface.errors import FaceError, InputError, PhotoError
 
@@ -42,6 +42,7 @@ def analyse(
     out: Out = None,
     aligned: Aligned = False,
     accept_poor: AcceptPoor = False,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Read attributes from all faces in photos, each with its probability and how well it was learnt; as JSON.
@@ -51,7 +52,7 @@ def analyse(
     from whyface.words.analysis import WARNING, analysed_faces  # noqa: PLC0415 - start fast
     from whyface.words.attribute_model import open_attributes  # noqa: PLC0415
 
-    reader = open_attributes(threads=threads)
+    reader = open_attributes(threads=threads, providers=device)
     typer.echo(WARNING, err=True)
 
     def analysed(faces: list[Face]) -> list[dict[str, Any]]:

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whyface.commands.gallery_files import Database, copy, index, info, remove, repair
-from whyface.commands.option_blocks import EngineOptions, NetworkOptions, takes_options
+from whyface.commands.option_blocks import EngineOptions, GalleryOptions, NetworkOptions, takes_options
 from whyface.commands.options import (
     AcceptPoor,
     AsJson,
     Attention,
-    Device,
     GalleryKey,
     GalleryPath,
-    ModelFolder,
-    Threads,
     count_of,
 )
 from whyface.commands.verify import UNDECIDED
@@ -36,12 +33,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Enroll people in a gallery on disk and search among them.", no_args_is_help=True)
 
 Aligned = Annotated[bool, typer.Option("--aligned", help="The pictures are aligned 112 x 112 crops.")]
-OtherModel = Annotated[
-    str | None,
-    typer.Option(
-        help="New path of the gallery's model, if it was moved; it must be the same model.", show_default=False
-    ),
-]
 
 
 class Bits(StrEnum):
@@ -127,42 +118,30 @@ def enroll(
 
 
 @app.command()
+@takes_options
 def add(
     gallery: GalleryPath,
     name: Annotated[str, typer.Argument(help="The person.", show_default=False)],
     photos: Annotated[list[Path], typer.Argument(help="Photos of that person.", show_default=False)],
+    options: GalleryOptions,
     aligned: Aligned = False,
     face: FaceIndex = 0,
     accept_poor: KeepPoor = False,
-    model: OtherModel = None,
-    model_dir: ModelFolder = None,
-    device: Device = "cpu",
-    threads: Threads = None,
-    key: GalleryKey = None,
 ) -> None:
     """Add photos of one person to an existing gallery, and warn about similar people with another name."""
     from whyface.explain.trust import doubt_about_face  # noqa: PLC0415 - start fast
     from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.gallery.enroll import EnrolReport, enroll_faces  # noqa: PLC0415
-    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415
 
-    faces = [load_face(photo, aligned=aligned, index=face, threads=threads) for photo in photos]
+    faces = [load_face(photo, aligned=aligned, index=face, threads=options.threads) for photo in photos]
     poor = {} if accept_poor else {one.source: fault for one in faces if (fault := doubt_about_face(one)) is not None}
     good = [one for one in faces if one.source not in poor]
     if not good:
         source, reason = next(iter(poor.items()))
         raise DataError(f"{source}: {reason}; give better photos, or --accept-poor to add it all the same")
     batch = stack_faces(good)
-    with open_for_search(
-        gallery,
-        writable=True,
-        model=model,
-        directory=model_dir,
-        threads=threads,
-        providers=device,
-        key=gallery_key(gallery, key),
-    ) as opened:
+    with options.open(gallery, writable=True) as opened:
         report = EnrolReport(refused=poor)
         enroll_faces(opened, list(batch), [name] * len(batch), [one.source for one in good], report)
         typer.echo(f"{name}: added {count_of(report.added, 'face')}, {count_of(opened.names()[name], 'face')} in all")
@@ -174,9 +153,11 @@ def add(
 
 
 @app.command()
+@takes_options
 def search(
     gallery: GalleryPath,
     photo: Annotated[Path, typer.Argument(help="The photo to look for.", show_default=False)],
+    options: GalleryOptions,
     k: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of candidates to show.")] = 5,
     attention: Annotated[
         Attention | None, typer.Option(help="u, p or l; by default the best available.", show_default=False)
@@ -195,11 +176,6 @@ def search(
     face: FaceIndex = 0,
     accept_poor: AcceptPoor = False,
     as_json: AsJson = False,
-    model: OtherModel = None,
-    model_dir: ModelFolder = None,
-    device: Device = "cpu",
-    threads: Threads = None,
-    key: GalleryKey = None,
 ) -> None:
     """Find the most similar people, each with the reasons; exact, unless --shortlist is given.
 
@@ -209,11 +185,10 @@ def search(
     from whyface.faces.face import describe_choice, stack_faces  # noqa: PLC0415
     from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415
     from whyface.gallery.search import with_cells  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
-    probe = load_face(photo, aligned=aligned, index=face, threads=threads)
+    probe = load_face(photo, aligned=aligned, index=face, threads=options.threads)
     doubt = doubt_about_face(probe)
     if doubt is not None and not accept_poor:
         document = {"photo": probe.source, "verdict": "undecided", "doubt": doubt, "candidates": []}
@@ -222,16 +197,13 @@ def search(
     if database is not None and shortlist is None:
         raise InputError("--database gives a shortlist; say how many faces to compare exactly, such as --shortlist 100")
     batch = stack_faces([probe])
-    secret = gallery_key(gallery, key)
-    with open_for_search(
-        gallery, model=model, directory=model_dir, threads=threads, providers=device, key=secret
-    ) as opened:
+    with options.open(gallery) as opened:
         kind = None if attention is None else attention_kind(attention.value)
         if shortlist is None:
             features = opened.features(batch)
             with progress_bar("comparing faces") as progress:
                 (found,) = opened.search(
-                    features, k, attention=kind, threads=threads, one_per_person=not faces, progress=progress
+                    features, k, attention=kind, threads=options.threads, one_per_person=not faces, progress=progress
                 )
         else:
             from whyface.gallery.shortlist import FaceIndex as Index  # noqa: PLC0415 - start fast
@@ -246,7 +218,7 @@ def search(
                 k,
                 size=shortlist,
                 attention=kind,
-                threads=threads,
+                threads=options.threads,
                 one_per_person=not faces,
             )
         found = with_cells(opened, batch[0], found)

@@ -8,39 +8,35 @@ from typing import Annotated
 
 import typer
 
-from whyface.commands.gallery import Aligned, KeepPoor, OtherModel, print_report
-from whyface.commands.options import AsJson, GalleryKey, GalleryPath, ModelFolder, Threads, count_of
+from whyface.commands.gallery import Aligned, KeepPoor, print_report
+from whyface.commands.option_blocks import GalleryOptions, takes_options
+from whyface.commands.options import AsJson, GalleryPath, count_of
 
 
+@takes_options
 def sync(
     gallery: GalleryPath,
     folder: Annotated[Path, typer.Argument(help="Folder or tar file PERSON/PICTURE.", show_default=False)],
+    options: GalleryOptions,
     remove: Annotated[
         bool, typer.Option("--remove", help="Remove the faces of photos that are gone or were replaced.")
     ] = False,
     aligned: Aligned = False,
     accept_poor: KeepPoor = False,
     as_json: AsJson = False,
-    model: OtherModel = None,
-    model_dir: ModelFolder = None,
-    threads: Threads = None,
-    key: GalleryKey = None,
 ) -> None:
     """Enroll what is new in the folder, and list photos that were replaced, moved or deleted since."""
     from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
-    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415
     from whyface.gallery.sync import sync_folder  # noqa: PLC0415
 
-    secret = gallery_key(gallery, key)
-    opened = open_for_search(gallery, writable=True, model=model, directory=model_dir, threads=threads, key=secret)
-    with opened, progress_bar("comparing pictures") as progress:
+    with options.open(gallery, writable=True) as opened, progress_bar("comparing pictures") as progress:
         report = sync_folder(
             opened,
             folder,
             aligned=aligned,
             remove=remove,
             accept_poor=accept_poor,
-            threads=threads,
+            threads=options.threads,
             progress=progress,
         )
         faces, people = len(opened), len(opened.names())

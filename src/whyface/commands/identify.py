@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from whyface.commands.options import (
-    AcceptPoor,
-    Attention,
-    Device,
-    Figure,
-    GalleryKey,
-    ModelFolder,
-    Threads,
-    count_of,
-)
+from whyface.commands.option_blocks import GalleryOptions, takes_options
+from whyface.commands.options import AcceptPoor, Attention, Figure, count_of
 from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
 from whyface.errors import InputError, ModelError, WhyfaceError
 
@@ -51,7 +43,9 @@ class Loss(StrEnum):
     MSE = "mse"
 
 
+@takes_options
 def identify(
+    options: GalleryOptions,
     photo: Annotated[
         Path | None, typer.Argument(help="The photo; may be left out with --fit.", show_default=False)
     ] = None,
@@ -115,20 +109,12 @@ def identify(
     ] = None,
     accept_poor: AcceptPoor = False,
     seed: Annotated[int, typer.Option(min=0, help="With --words: seed of the random places.")] = 0,
-    model: Annotated[
-        str | None, typer.Option(help="New path of the gallery's model, if it was moved.", show_default=False)
-    ] = None,
-    model_dir: ModelFolder = None,
-    device: Device = "cpu",
-    threads: Threads = None,
-    key: GalleryKey = None,
 ) -> None:
     """Identify the person or all people in a photo, with reasons.
 
     Exit status: 0 somebody, 1 nobody in the gallery, 2 bad input, 3 undecided.
     """
-    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415 - start fast
-    from whyface.identify.gallery_people import threshold_for  # noqa: PLC0415
+    from whyface.identify.gallery_people import threshold_for  # noqa: PLC0415 - start fast
     from whyface.identify.group import identify_group  # noqa: PLC0415
     from whyface.xcos.open_model import attention_kind  # noqa: PLC0415
 
@@ -137,17 +123,16 @@ def identify(
     if photo is None and not fit:
         raise InputError("give a photo, or --fit to only fit the gallery's uncertainty")
     _check_figures(figure, words_figure, words=words)
-    secret = gallery_key(gallery, key)
-    with open_for_search(
-        gallery, model=model, directory=model_dir, threads=threads, providers=device, key=secret
-    ) as opened:
+    with options.open(gallery) as opened:
         if fit:
             _fit(opened, loss, divergence, quiet=as_json)
         if photo is None:
             return
         kind = None if attention is None else attention_kind(attention.value)
-        value, source = threshold_for(opened, model=model, attention=kind, threshold=threshold, fmr=fmr, fpir=fpir)
-        probes = _faces(photo, face, aligned=aligned, threads=threads)
+        value, source = threshold_for(
+            opened, model=options.model, attention=kind, threshold=threshold, fmr=fmr, fpir=fpir
+        )
+        probes = _faces(photo, face, aligned=aligned, threads=options.threads)
         if len(probes) > 1:
             if words:
                 raise InputError(
@@ -161,7 +146,7 @@ def identify(
                 k=k,
                 attention=kind,
                 accept_poor=accept_poor,
-                threads=threads,
+                threads=options.threads,
             )
             _tell_group(group, photo, figure, as_json=as_json)
         probe = probes[0]
@@ -176,12 +161,12 @@ def identify(
             sensitive=sensitive,
             seed=seed,
             accept_poor=accept_poor,
-            threads=threads,
+            options=options,
         )
     if found.undecided:
         figure = None  # Nobody was compared, so there is nothing to draw.
     elif figure is not None:
-        _save_figure(found, probe, figure, photos, aligned=aligned, threads=threads)
+        _save_figure(found, probe, figure, photos, aligned=aligned, threads=options.threads)
     if told is None:
         words_figure = None
     elif words_figure is not None:
@@ -230,12 +215,15 @@ def _tell_group(group: GroupIdentification, photo: Path, figure: Path | None, *,
 
 
 def _fit(gallery: Gallery, loss: Loss, divergence: float, *, quiet: bool) -> None:
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
+
     try:
         from whyface.train.evidential_fit import EvidentialSettings, fit_gallery_head  # noqa: PLC0415
     except ImportError as error:
         raise ModelError("--fit needs torch: pip install 'whyface[torch]'") from error
     settings = EvidentialSettings(loss=loss.value, divergence=divergence)
-    head = fit_gallery_head(gallery, settings)
+    with progress_bar("fitting"):
+        head = fit_gallery_head(gallery, settings)
     if not quiet:
         typer.echo(f"Uncertainty fitted to {head.record['photos']} photos of {count_of(len(head.people), 'person')}")
 
@@ -252,7 +240,7 @@ def _answer(
     sensitive: bool,
     seed: int,
     accept_poor: bool,
-    threads: int | None,
+    options: GalleryOptions,
 ) -> tuple[Identification, UncertaintyWords | None]:
     from whyface.identify.gallery_people import gallery_head  # noqa: PLC0415 - start fast
     from whyface.identify.identification import identify as look_up  # noqa: PLC0415
@@ -265,18 +253,18 @@ def _answer(
         k=k,
         attention=kind,
         accept_poor=accept_poor,
-        threads=threads,
+        threads=options.threads,
     )
     if not words or found.undecided:
         return found, None
     head, why = gallery_head(gallery)
     if head is None:
         raise InputError(f"--words measures how erasing words changes the uncertainty, but there is none. {why}")
-    return found, _words(gallery, head, probe, sensitive=sensitive, seed=seed, threads=threads)
+    return found, _words(gallery, head, probe, options, sensitive=sensitive, seed=seed)
 
 
 def _words(
-    gallery: Gallery, head: EvidentialHead, probe: Face, *, sensitive: bool, seed: int, threads: int | None
+    gallery: Gallery, head: EvidentialHead, probe: Face, options: GalleryOptions, *, sensitive: bool, seed: int
 ) -> UncertaintyWords | None:
     from whyface.faces.face import stack_faces  # noqa: PLC0415 - start fast
     from whyface.identify.uncertainty_words import (  # noqa: PLC0415
@@ -291,9 +279,8 @@ def _words(
     batch = stack_faces([probe])
     features = gallery_features(gallery)
     height, width = gallery.layout.shape[1:]
-    masks = word_masks(
-        batch, head, features(batch), (height, width), open_attributes(threads=threads), sensitive=sensitive
-    )
+    reader = open_attributes(threads=options.threads, providers=options.device)
+    masks = word_masks(batch, head, features(batch), (height, width), reader, sensitive=sensitive)
     return uncertainty_words(head, features, batch[0], masks, seed=seed) if masks else None
 
 

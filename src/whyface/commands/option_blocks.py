@@ -18,6 +18,7 @@ from whyface.commands.options import (
     AttentionKind,
     Device,
     Fmr,
+    GalleryKey,
     GridTensor,
     ModelFolder,
     ModelName,
@@ -33,6 +34,7 @@ from whyface.errors import InputError
 if TYPE_CHECKING:
     from whyface.batch.comparer import ComparerSettings
     from whyface.engines import Engine
+    from whyface.gallery.gallery import Gallery
     from whyface.models.operating_point import OperatingPoint
     from whyface.models.preprocessing import Preprocessing
     from whyface.verification import Verifier
@@ -119,6 +121,36 @@ class NetworkOptions(Options):
             unchecked=self.unchecked,
             providers=self.device,
             threads=threads,
+        )
+
+
+@dataclass(frozen=True)
+class GalleryOptions(Options):
+    """How to open a gallery with its model."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="New path of the gallery's model, if it was moved; it must be the same model.", show_default=False
+        ),
+    ] = None
+    model_dir: ModelFolder = None
+    device: Device = "cpu"
+    threads: Threads = None
+    key: GalleryKey = None
+
+    def open(self, gallery: Path, *, writable: bool = False) -> Gallery:
+        """Open a gallery with its model."""
+        from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415 - start fast
+
+        return open_for_search(
+            gallery,
+            writable=writable,
+            model=self.model,
+            directory=self.model_dir,
+            threads=self.threads,
+            providers=self.device,
+            key=gallery_key(gallery, self.key),
         )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from whyface.commands.options import ModelFolder, Threads
+from whyface.commands.options import Device, ModelFolder, Threads
 from whyface.errors import InputError
 
 
@@ -21,6 +21,7 @@ def test(
     print_config: Annotated[bool, typer.Option("--print-config", help="Print an example of the file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     model_dir: ModelFolder = None,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Measure several models on several protocols and print one table of accuracies. Needs PyYAML."""
@@ -42,6 +43,7 @@ def test(
             suite,
             directory=model_dir,
             threads=threads,
+            providers=device,
             progress=lambda name: stack.enter_context(progress_bar(name)),
         )
     document = json.dumps(suite_document(suite, rows), indent=2, ensure_ascii=False)

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whyface.commands.options import AcceptPoor, Aligned, ModelFolder, Threads, count_of
+from whyface.commands.option_blocks import GalleryOptions, takes_options
+from whyface.commands.options import AcceptPoor, Aligned, count_of
 from whyface.commands.verify import import_matplotlib
-from whyface.errors import InputError, ModelError, OutputError, WhyfaceError
+from whyface.errors import InputError, ModelError, WhyfaceError
 
 if TYPE_CHECKING:
     from whyface.faces.face import Face
+    from whyface.gallery.gallery import Gallery
     from whyface.identify.evidential import EvidentialHead
     from whyface.identify.uncertainty_words import Features, UncertaintyWords
     from whyface.words.attribute_model import AttributeReader
 
 
+@takes_options
 def uncertainty(
     photos: Annotated[
         Path, typer.Argument(help="Folder with a subfolder of photos for each person.", show_default=False)
     ],
     out: Annotated[Path, typer.Argument(help="Folder for PERSON.png and json/PERSON.json.", show_default=False)],
+    options: GalleryOptions,
     gallery: Annotated[
         Path | None,
         typer.Option("--gallery", "-g", help="Gallery with a fitted uncertainty (identify --fit).", show_default=False),
@@ -36,11 +41,14 @@ def uncertainty(
     aligned: Aligned = False,
     accept_poor: AcceptPoor = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random places.")] = 0,
-    model_dir: ModelFolder = None,
-    threads: Threads = None,
 ) -> None:
     """Draw the uncertainty of each person's first photo, whole and without each word (Sim2Word's Fig. 9)."""
-    from whyface.files.photo_folder import list_photos  # noqa: PLC0415 - start fast
+    from whyface.explain.trust import doubt_about_face  # noqa: PLC0415 - start fast
+    from whyface.faces.load import load_face  # noqa: PLC0415
+    from whyface.files.integrity import check_folder, make_folder, write_atomic  # noqa: PLC0415
+    from whyface.files.photo_folder import list_photos  # noqa: PLC0415
+    from whyface.files.progress import progress_bar  # noqa: PLC0415
+    from whyface.words.attribute_model import open_attributes  # noqa: PLC0415
 
     if (gallery is None) == (run is None):
         raise InputError("give either --gallery, or --run with a network that was trained by evidence")
@@ -51,31 +59,52 @@ def uncertainty(
     if not people:
         raise InputError(f"{photos}: no folders of people; sort the photos into one folder for each person")
     import_matplotlib()
-    try:
-        (out / "json").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another folder") from error
-    if run is not None:
-        head, features, cells = _of_run(run)
-        _draw_all(head, features, cells, people, photos, out, sensitive, aligned, accept_poor, seed, threads)
-        return
-    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415
-    from whyface.identify.gallery_people import gallery_head  # noqa: PLC0415
+    check_folder(out)
+    drawn = 0
+    with ExitStack() as stack:
+        if gallery is not None:
+            head, features, cells = _of_gallery(stack.enter_context(options.open(gallery)))
+        else:
+            assert run is not None
+            head, features, cells = _of_run(run)
+        reader = open_attributes(threads=options.threads, providers=options.device)
+        progress = stack.enter_context(progress_bar("erasing words"))
+        for number, (person, name) in enumerate(sorted(people.items())):
+            progress(number, len(people))
+            try:
+                face = load_face(photos / name, aligned=aligned, threads=options.threads)
+            except WhyfaceError as error:
+                typer.echo(f"Left out: {error}", err=True)
+                continue
+            if not accept_poor and (doubt := doubt_about_face(face)) is not None:
+                typer.echo(f"Left out: {name}: {doubt}", err=True)
+                continue
+            told = _words(head, features, cells, face, reader, sensitive=sensitive, seed=seed)
+            if told is None:
+                typer.echo(f"{person}: no word fits the photo")
+                continue
+            make_folder(out / "json")
+            _draw(told, face, person, out / f"{person}.png")
+            document = {"image_path": name, "Ground-Truth-ID": person, "evidential-net": head.record.get("model", "")}
+            text = json.dumps({**document, **told.to_dict()}, indent=2, ensure_ascii=False)
+            write_atomic(out / "json" / f"{person}.json", f"{text}\n".encode())
+            typer.echo(f"{person}: u {told.uncertainty:.3g} ({told.person}). {told.describe()}.")
+            drawn += 1
+    typer.echo(f"{out}: {drawn} of {count_of(len(people), 'person')}")
+
+
+def _of_gallery(gallery: Gallery) -> tuple[EvidentialHead, Features, tuple[int, int]]:
+    """Return the head of a gallery, the function from faces to its input, and the places of the grid."""
+    from whyface.identify.gallery_people import gallery_head  # noqa: PLC0415 - start fast
     from whyface.identify.uncertainty_words import gallery_features  # noqa: PLC0415
 
-    assert gallery is not None
-    secret = gallery_key(gallery, None)
-    with open_for_search(gallery, directory=model_dir, threads=threads, key=secret) as opened:
-        found, why = gallery_head(opened)
-        if found is None:
-            raise InputError(f"{gallery}: {why}")
-        if opened.layout.kind != "grid":
-            raise InputError("words need a gallery of a model with a grid")
-        height, width = opened.layout.shape[1:]
-        of_gallery = gallery_features(opened)
-        _draw_all(
-            found, of_gallery, (height, width), people, photos, out, sensitive, aligned, accept_poor, seed, threads
-        )
+    head, why = gallery_head(gallery)
+    if head is None:
+        raise InputError(f"{gallery.path}: {why}")
+    if gallery.layout.kind != "grid":
+        raise InputError("words need a gallery of a model with a grid")
+    height, width = gallery.layout.shape[1:]
+    return head, gallery_features(gallery), (height, width)
 
 
 def _of_run(run: Path) -> tuple[EvidentialHead, Features, tuple[int, int] | None]:
@@ -94,47 +123,6 @@ def _of_run(run: Path) -> tuple[EvidentialHead, Features, tuple[int, int] | None
     head.require_model(sha256_of(run / BEST), run / HEAD_NAME)
     network, _ = load_trained(run)
     return head, run_features(network), None if network.xcos is None else (7, 7)
-
-
-def _draw_all(
-    head: EvidentialHead,
-    features: Features,
-    cells: tuple[int, int] | None,
-    people: dict[str, str],
-    photos: Path,
-    out: Path,
-    sensitive: bool,
-    aligned: bool,
-    accept_poor: bool,
-    seed: int,
-    threads: int | None,
-) -> None:
-    from whyface.explain.trust import doubt_about_face  # noqa: PLC0415
-    from whyface.faces.load import load_face  # noqa: PLC0415 - start fast
-    from whyface.files.integrity import write_atomic  # noqa: PLC0415
-    from whyface.words.attribute_model import open_attributes  # noqa: PLC0415
-
-    reader, drawn = open_attributes(threads=threads), 0
-    for person, name in sorted(people.items()):
-        try:
-            face = load_face(photos / name, aligned=aligned, threads=threads)
-        except WhyfaceError as error:
-            typer.echo(f"Left out: {error}", err=True)
-            continue
-        if not accept_poor and (doubt := doubt_about_face(face)) is not None:
-            typer.echo(f"Left out: {name}: {doubt}", err=True)
-            continue
-        told = _words(head, features, cells, face, reader, sensitive=sensitive, seed=seed)
-        if told is None:
-            typer.echo(f"{person}: no word fits the photo")
-            continue
-        _draw(told, face, person, out / f"{person}.png")
-        document = {"image_path": name, "Ground-Truth-ID": person, "evidential-net": head.record.get("model", "")}
-        text = json.dumps({**document, **told.to_dict()}, indent=2, ensure_ascii=False)
-        write_atomic(out / "json" / f"{person}.json", f"{text}\n".encode())
-        typer.echo(f"{person}: u {told.uncertainty:.3g} ({told.person}). {told.describe()}.")
-        drawn += 1
-    typer.echo(f"{out}: {drawn} of {count_of(len(people), 'person')}")
 
 
 def _words(

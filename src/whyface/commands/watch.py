@@ -11,22 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from whyface.commands.identify import NOBODY, SOMEBODY
-from whyface.commands.options import Device, Figure, GalleryKey, ModelFolder, Threads, count_of
+from whyface.commands.option_blocks import GalleryOptions, takes_options
+from whyface.commands.options import Figure, count_of
 from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
 from whyface.errors import ModelError, PhotoError
 
 if TYPE_CHECKING:
+    from whyface.files.progress import ProgressCallback
     from whyface.gallery.gallery import Gallery
     from whyface.identify.film import Film, Frame, TrackDecision
 
 MOST_DRAWN: Final = 12
 
 
+@takes_options
 def watch(
     film: Annotated[str, typer.Argument(help="A film, or the number of a camera, such as 0.", show_default=False)],
     gallery: Annotated[
         Path, typer.Option("--gallery", "-g", help="Folder of a gallery (whyface gallery enroll).", show_default=False)
     ],
+    options: GalleryOptions,
     every: Annotated[int, typer.Option(min=1, help="Look for faces in every so many frames.")] = 3,
     gap: Annotated[float, typer.Option(min=0.05, help="Seconds without the face that end a track.")] = 1.0,
     seconds: Annotated[
@@ -41,19 +45,12 @@ def watch(
         typer.Option(help="Share of strangers who may be named, which sets the threshold; 0.01.", show_default=False),
     ] = None,
     figure: Figure = None,
-    model: Annotated[
-        str | None, typer.Option(help="New path of the gallery's model, if it was moved.", show_default=False)
-    ] = None,
-    model_dir: ModelFolder = None,
-    key: GalleryKey = None,
-    device: Device = "cpu",
-    threads: Threads = None,
 ) -> None:
     """Say who is in a film: one line of JSON about each track, as soon as it ends, and one at the end of the film.
 
     Exit status: 0 somebody was named, 1 nobody, 2 bad input or a film that breaks off, 3 all tracks undecided.
     """
-    from whyface.gallery.opening import gallery_key, open_for_search  # noqa: PLC0415 - start fast
+    from whyface.files.progress import progress_bar  # noqa: PLC0415 - start fast
     from whyface.identify.film import SCHEMA, WatchSettings  # noqa: PLC0415
     from whyface.identify.film import watch as follow  # noqa: PLC0415
     from whyface.identify.gallery_people import threshold_for  # noqa: PLC0415
@@ -64,18 +61,12 @@ def watch(
     drawn: list[TrackDecision] = []
     names: dict[str, None] = {}
     tracks = undecided = 0
-    secret = gallery_key(gallery, key)
-    with (
-        open_for_search(
-            gallery, model=model, directory=model_dir, threads=threads, providers=device, key=secret
-        ) as opened,
-        _opened(film, every) as frames,
-    ):
-        value, source = threshold_for(opened, model=model, threshold=threshold, fpir=fpir)
-        chosen = frames if seconds is None else _until(frames, seconds)
-        same = _same(opened, model, value)
+    with options.open(gallery) as opened, _opened(film, every) as frames, progress_bar("watching") as progress:
+        value, source = threshold_for(opened, model=options.model, threshold=threshold, fpir=fpir)
+        chosen = _counted(frames, seconds, progress)
+        same = _same(opened, options.model, value)
         for one in follow(
-            opened, chosen, threshold=value, source=source, same=same, settings=settings, threads=threads
+            opened, chosen, threshold=value, source=source, same=same, settings=settings, threads=options.threads
         ):
             typer.echo(json.dumps(one.to_dict(), ensure_ascii=False))
             tracks += 1
@@ -118,10 +109,13 @@ def _opened(film: str, every: int) -> Iterator[Film]:
         opened.close()
 
 
-def _until(frames: Film, seconds: float) -> Iterator[Frame]:
+def _counted(frames: Film, seconds: float | None, progress: ProgressCallback) -> Iterator[Frame]:
+    total = frames.total if seconds is None else round(seconds * frames.rate)
     for one in frames:
-        if one.seconds > seconds:
+        if seconds is not None and one.seconds > seconds:
             return
+        # A camera has no end.
+        progress(frames.count, max(total, frames.count))
         yield one
 
 

@@ -16,7 +16,7 @@ from whyface.errors import OutputError, WhyfaceError
 from whyface.explain.trust import doubt_about_face
 from whyface.faces.load import load_face
 from whyface.faces.photo import read_photo
-from whyface.files.integrity import write_atomic
+from whyface.files.integrity import check_folder, make_folder, write_atomic
 from whyface.files.progress import progress_bar
 from whyface.words.report_writing import words_document
 from whyface.words.sim2word import PUBLISHED, PublishedEvidence, PublishedReport, publish, read_published_folder
@@ -54,10 +54,7 @@ def write_batch(
     protocol = read_pair_list(pairs, folds=1)
     folder = pairs.parent if data is None else data
     explainer = open_words(verifier, settings=settings, classes=classes)
-    try:
-        (out / "json").mkdir(parents=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another folder") from error
+    check_folder(out / "json", empty=True)
     done, left_out = 0, []
     drawn: dict[str, str] = {}
     with progress_bar("erasing") as progress:
@@ -84,6 +81,7 @@ def write_batch(
                 document = words_document(
                     explainer(faces[0], faces[1]), dataset=protocol.name, same_person=bool(genuine)
                 )
+            make_folder(out / "json")
             text = json.dumps(document, indent=4, allow_nan=False)
             write_atomic(out / "json" / f"{number}.json", f"{text}\n".encode())
             done += 1
@@ -116,10 +114,7 @@ def write_plates(folder: Path, out: Path, data: Path | None) -> int:
     from whyface.figures.style import save_figure  # noqa: PLC0415 - matplotlib is slow to import
     from whyface.figures.words import plate_figure  # noqa: PLC0415
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another folder") from error
+    make_folder(out)
     for number, pair in enumerate(pairs, start=1):
         photos = [read_photo(path if data is None else data / path) for path in pair.paths]
         save_figure(plate_figure(pair, photos[0], photos[1]), out / f"{number}.png")

@@ -101,6 +101,7 @@ def run_suite(
     *,
     directory: Path | None = None,
     threads: int | None = None,
+    providers: str | Sequence[str] = "cpu",
     progress: Callable[[str], ProgressCallback | None] = lambda _: None,
 ) -> list[SuiteRow]:
     """Measure every model on every protocol, model by model.
@@ -111,11 +112,15 @@ def run_suite(
     ----------
     directory
         Folder of models that do not come with whyface.
+    threads, providers
+        As for :func:`whyface.xcos.open_model.open_model`.
     progress
         Called with the name of each measurement; returns what is called while its pictures are read.
     """
     rows: list[SuiteRow] = []
-    opened: list[OpenedModel] = [open_model(name, directory=directory, threads=threads) for name in suite.models]
+    opened: list[OpenedModel] = [
+        open_model(name, directory=directory, threads=threads, providers=providers) for name in suite.models
+    ]
     for model in opened:
         for entry in suite.protocols:
             name = parse_protocol(entry.protocol)

@@ -137,6 +137,28 @@ def write_atomic(path: Path | str, data: bytes) -> None:
         raise OutputError(f"{target}: cannot write ({error.strerror or error}); check the folder") from error
 
 
+def check_folder(path: Path, *, empty: bool = False) -> None:
+    """Check before the work that results can be written into a folder, which is made only when there is something.
+
+    Raise OutputError if it is a file, cannot be made or written to, or, with ``empty``, holds something.
+    """
+    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise OutputError(f"{there}: is a file; give a folder for the results")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"{path}: the folder {there} cannot be written to; choose another")
+    if empty and there == path and any(path.iterdir()):
+        raise OutputError(f"{path}: is not an empty folder; choose another name, or empty it first")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those around it, unless it is there. Raise OutputError if it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made ({error.strerror or error}); choose another folder") from error
+
+
 @contextmanager
 def folder_at_once(path: Path) -> Iterator[Path]:
     """Yield a folder to fill; it gets its name, and is on the disk, when the block ends without an error.

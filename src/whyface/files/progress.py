@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def progress_bar(
 ) -> Iterator[ProgressCallback]:
     """Yield a callback that draws a progress bar once ``after`` seconds have passed.
 
-    Shorter runs print nothing. Without a terminal, as in a log file, a line is written every ``every`` seconds.
+    Shorter runs print nothing. Without a terminal, as in a log file, a line is written every ``every`` seconds. Both
+    show even if the callback is not called, since one step may take long.
     """
     # Imported here because modules that draw nothing need the type of the callbacks.
     from rich import console as consoles  # noqa: PLC0415
@@ -43,29 +45,52 @@ def progress_bar(
     task = bar.add_task(description, total=None)
     started = said = clock()
     shown = False
+    step: tuple[int, int] | None = None
+    lock, ended = Lock(), Event()
 
-    def advance(done: int, total: int) -> None:
+    def show() -> None:
         nonlocal shown, said
+        now = clock()
         if not where.is_terminal:
             # The bar is not even started: Rich before 13.8 ends each with an empty line.
-            if clock() - said >= every:
-                said = clock()
-                left = (said - started) * (total - done) / done if done else None
-                rest = f", about {duration_text(left)} left" if left else ""
-                where.print(
-                    f"{description}: {done:,} of {total:,}{rest}", highlight=False, soft_wrap=True, markup=False
-                )
+            if now - said >= every:
+                said = now
+                where.print(_line(description, step, now - started), highlight=False, soft_wrap=True, markup=False)
             return
-        if not shown and clock() - started >= after:
+        if not shown and now - started >= after:
             bar.start()
             shown = True
-        bar.update(task, completed=done, total=total)
+        if step is not None:
+            bar.update(task, completed=step[0], total=step[1])
 
+    def advance(done: int, total: int) -> None:
+        nonlocal step
+        with lock:
+            step = done, total
+            show()
+
+    def watch() -> None:
+        while not ended.wait(after if where.is_terminal else every):
+            with lock:
+                show()
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield advance
     finally:
+        ended.set()
+        watcher.join()
         if shown:
             bar.stop()
+
+
+def _line(description: str, step: tuple[int, int] | None, seconds: float) -> str:
+    if step is None:
+        return f"{description}: {duration_text(seconds)} so far"
+    done, total = step
+    rest = f", about {duration_text(seconds * (total - done) / done)} left" if 0 < done < total else ""
+    return f"{description}: {done:,} of {total:,}{rest}"
 
 
 def duration_text(seconds: float) -> str:

@@ -9,10 +9,9 @@ from typing import Any, Final
 from whyface.batch.comparer import Comparer, ComparerSettings
 from whyface.batch.pair_source import PairSource, PhotoFace, PhotoPair
 from whyface.batch.run import CHUNK
-from whyface.errors import OutputError
 from whyface.explain.sentences import CLOSE_MARGIN
 from whyface.faces.face import Face
-from whyface.files.integrity import write_atomic
+from whyface.files.integrity import check_folder, make_folder, write_atomic
 from whyface.files.progress import ProgressCallback
 from whyface.page.report import filled_shell, report_html
 
@@ -20,12 +19,6 @@ INDEX: Final = "index.html"
 
 _KEPT: Final = 256
 """Faces in memory: photos of one person often follow each other."""
-
-
-def check_reports_folder(folder: Path) -> None:
-    """Raise OutputError unless the folder is empty or can be made."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder}: is not an empty folder; choose another name, or empty it first")
 
 
 def write_reports(
@@ -53,11 +46,8 @@ def write_reports(
     progress
         Called with the number of pairs done and the total.
     """
-    check_reports_folder(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror or error})") from error
+    check_folder(folder, empty=True)
+    make_folder(folder)
     faces = _Faces(Comparer(settings, source.folder, threads=threads))
     rows: list[dict[str, Any]] = []
     total = source.count()

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from whyface import __version__
-from whyface.errors import InputError, ModelError, ModelIntegrityError, OutputError
+from whyface.errors import InputError, ModelError, ModelIntegrityError
 from whyface.explain.usual import LEVELS, find_usual
-from whyface.files.integrity import write_atomic
+from whyface.files.integrity import check_folder, make_folder, write_atomic
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.models.entry import ModelEntry
 from whyface.models.operating_point import DEFAULT_FMR
@@ -73,15 +73,11 @@ def write_site(out: Path | str, runtime: Path | str, *, model: str = DEFAULT_MOD
         If the folder is not empty or cannot be written.
     """
     folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder}: is not an empty folder; choose another name, or empty it first")
+    check_folder(folder, empty=True)
     written = []
     for name, data in site_files(runtime, model=model).items():
         path = folder / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path.parent}: cannot be made ({error.strerror or error})") from error
+        make_folder(path.parent)
         write_atomic(path, data)
         written.append(path)
     return written

@@ -18,7 +18,7 @@ from whyface.demo import demo_photo
 from whyface.errors import ModelError, OutputError
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face
-from whyface.files.integrity import read_model, write_atomic
+from whyface.files.integrity import make_folder, read_model, write_atomic
 from whyface.models.catalogue import DESCRIPTION, open_embedder, write_entry
 from whyface.models.embedder import Embedder, require_grid
 from whyface.models.entry import ModelEntry
@@ -97,10 +97,7 @@ def export_network(
     source: str = "whyface train",
 ) -> ExportReport:
     """Write a network in memory as :func:`export_trained` does, with the metadata of its tensors' file."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
+    make_folder(folder)
     files = {"onnx": folder / f"{name}.onnx", "safetensors": folder / f"{name}.safetensors"}
     # The description is written last, since it names the files; an old one must not describe new files.
     (folder / DESCRIPTION).unlink(missing_ok=True)
@@ -212,10 +209,7 @@ def write_plug_in(
     about
         JSON values that go into the safetensors file's metadata.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
+    make_folder(folder)
     files = {"onnx": folder / f"{name}.onnx", "safetensors": folder / f"{name}.safetensors"}
     # The description is written last, since it names the files; an old one must not describe new files.
     (folder / DESCRIPTION).unlink(missing_ok=True)
