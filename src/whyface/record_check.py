@@ -103,6 +103,7 @@ def check_record(
     model: str | None = None,
     model_directory: Path | str | None = None,
     providers: str | None = None,
+    beside: Path | str | None = None,
 ) -> list[Finding]:
     """Compute a verdict again and compare every part of it with the record.
 
@@ -118,6 +119,8 @@ def check_record(
         Folder of models that do not come with whyface.
     providers
         Where the network runs, if not where it ran then.
+    beside
+        Folder of the record, in which photos are looked for, too, that are not at the paths on record.
 
     Returns
     -------
@@ -142,7 +145,8 @@ def check_record(
         if "sets" in recorded.settings:
             loaded.append(_set(letter, info, recorded.settings, photo, verifier.detector))
         else:
-            loaded.append(_faces(letter, info, photo, verifier.detector, several=several))
+            photo_at = photo or _there(info, beside)
+            loaded.append(_faces(letter, info, photo_at, verifier.detector, several=several))
     missing = [found for found in loaded if isinstance(found, Finding)]
     if missing:
         found = [*_compared_files(recorded.record.files, verifier.files), *missing]
@@ -155,6 +159,22 @@ def check_record(
     else:
         again = verifier.compare(first[0], second[0])
     return list(_compared(recorded, again))
+
+
+def without_paths(verification: Verification) -> Verification:
+    """Return a verdict with file names instead of paths, for records and reports that are handed on.
+
+    The record's SHA-256 still say which photos and which network they were.
+    """
+    found = verification.explanation
+    if found.faces is not None:
+        first, second = (replace(info, source=Path(info.source).name) for info in found.faces)
+        found = replace(found, faces=(first, second))
+    if found.record is not None:
+        model = Path(str(found.record.request.get("model", ""))).name
+        found = replace(found, record=replace(found.record, request={**found.record.request, "model": model}))
+    a, b = (replace(face, source=Path(face.source).name) for face in (verification.face_a, verification.face_b))
+    return replace(verification, explanation=found, face_a=a, face_b=b)
 
 
 def status_of(findings: Sequence[Finding]) -> int:
@@ -186,14 +206,19 @@ def _detector(record: Record) -> Detector | None:
     return next((open_detector(name) for name in DETECTORS[1:] if name in names), None)
 
 
+def _there(info: FaceInfo, beside: Path | str | None) -> Path | None:
+    """Return where a photo lies: at the path on record, or by its name in the folder of the record."""
+    path = Path(info.source)
+    places = [path] if beside is None else [path, Path(beside) / path.name]
+    return None if info.file is None else next((place for place in places if place.is_file()), None)
+
+
 def _faces(
     letter: str, info: FaceInfo, photo: PictureInput | None, detector: Detector | None, *, several: bool
 ) -> list[Face] | Finding:
     part = f"photo {letter}"
     if photo is None:
-        if info.file is None or not Path(info.source).is_file():
-            return Finding(part, "not checked", f"{shortened(info.source)}: not at hand; give both with --photos")
-        photo = info.source
+        return Finding(part, "not checked", f"{shortened(info.source)}: not at hand; give both with --photos")
     try:
         if several:
             return load_faces(photo, detector=detector)

@@ -16,8 +16,8 @@ from helpers.command_line import assert_refused, run_whyface
 from whyface.demo import demo_photo
 from whyface.errors import ModelError
 from whyface.faces.load import open_detector
-from whyface.models.catalogue import model_entry
-from whyface.record_check import check_record, read_recorded, status_of
+from whyface.models.catalogue import FAST_MODEL, model_entry
+from whyface.record_check import check_record, read_recorded, status_of, without_paths
 from whyface.verification import Verification, Verifier
 
 PHOTOS = "obama-portrait.jpg", "obama-speech.jpg"
@@ -85,6 +85,37 @@ def test_photos_may_have_moved(record: Path, photos: tuple[Path, Path], tmp_path
     assert status_of(findings) == 3
     assert "not at hand" in next(finding.detail for finding in findings if finding.part == "photo A")
     assert status_of(check_record(read_recorded(record), (moved, photos[1]))) == 0
+
+
+def test_a_record_without_paths_is_checked_with_the_photos_beside_it(
+    verified: Verification, photos: tuple[Path, Path], tmp_path: Path
+) -> None:
+    plain = without_paths(verified)
+    text = plain.explanation.to_json()
+    assert str(demo_photo(PHOTOS[0]).parent) not in text
+    assert [face.source for face in (plain.face_a, plain.face_b)] == list(PHOTOS)
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    findings = check_record(read_recorded(path), beside=tmp_path)
+    assert {finding.state for finding in findings} == {"same"}
+    assert status_of(check_record(read_recorded(path), beside=tmp_path / "elsewhere")) == 3
+    # A photo of this name that is another one is found out.
+    shutil.copy(photos[1], photos[0])
+    assert "photo A" in different(check_record(read_recorded(path), beside=tmp_path))
+
+
+@pytest.mark.parametrize("command", ["verify", "explain"])
+def test_the_option_leaves_folders_out_of_json_and_reports(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], photos: tuple[Path, Path]
+) -> None:
+    report = photos[0].parent / "why.html"
+    arguments = command, *map(str, photos), "--model", FAST_MODEL, "--json", "--report", str(report)
+    for option, there in (((), True), (("--no-paths",), False)):
+        code, out, err = run_whyface(monkeypatch, capsys, *arguments, *option)
+        assert code == 0, err
+        for text in (out, report.read_text(encoding="utf-8")):
+            assert (str(photos[0].parent) in text) is there
+            assert photos[0].name in text
 
 
 def test_other_photos_differ_in_every_part(record: Path, photos: tuple[Path, Path]) -> None:

@@ -22,7 +22,8 @@ def check(
     photos: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
-            help="Both photos, or both folders of two sets; by default from the paths on record.", show_default=False
+            help="Both photos, or both folders of two sets; by default from the paths on record, or beside the record.",
+            show_default=False,
         ),
     ] = None,
     model: Annotated[
@@ -45,7 +46,9 @@ def check(
     from whyface.record_check import check_record, read_recorded, status_of  # noqa: PLC0415 - start fast
 
     recorded = read_recorded(record)
-    findings = check_record(recorded, photos, model=model, model_directory=model_dir, providers=device)
+    findings = check_record(
+        recorded, photos, model=model, model_directory=model_dir, providers=device, beside=record.parent
+    )
     status = status_of(findings)
     if as_json:
         document = {"record": str(record), "status": status, "findings": [finding.to_dict() for finding in findings]}

@@ -301,13 +301,10 @@ def _summaries(
     from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     found: dict[str, Summary] = {}
-    people = protocol.people_left, protocol.people_right
-    resampling: dict[str, int] = {"replicates": replicates, "seed": seed}
+    rows = protocol.genuine, protocol.fold, protocol.people_left, protocol.people_right
     with progress_bar("Resampling people") as progress:
         for kind, values in scores.items():
-            found[kind] = summarise(
-                values, protocol.genuine, protocol.fold, *people, grid=thresholds.grid(), **resampling
-            )
+            found[kind] = summarise(values, *rows, replicates=replicates, seed=seed, grid=thresholds.grid())
             progress(len(found), len(scores))
     return found
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whyface.commands.option_blocks import ModelOptions, takes_options
-from whyface.commands.options import Aligned, FaceA, FaceB, Figure, Reference, reference_options
+from whyface.commands.options import Aligned, FaceA, FaceB, Figure, NoPaths, Reference, reference_options
 from whyface.commands.verify import (
     UNDECIDED,
     Language,
@@ -87,6 +87,7 @@ def explain(
     reference: Reference = None,
     figure: Figure = None,
     report: Report = None,
+    no_paths: NoPaths = False,
     language: Language = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all explanations as JSON.")] = False,
     blend: Annotated[
@@ -104,8 +105,8 @@ def explain(
     from whyface.explain.black_box import BlackBoxMethod  # noqa: PLC0415
     from whyface.explain.methods import default_methods, open_method  # noqa: PLC0415
     from whyface.explain.registry import parse_specs  # noqa: PLC0415
-    from whyface.faces.load import load_face  # noqa: PLC0415
     from whyface.onnx_runtime import usable_cores  # noqa: PLC0415
+    from whyface.record_check import without_paths  # noqa: PLC0415
 
     specs = None if method is None else parse_specs(method)
     if mate and not non_mate:
@@ -137,7 +138,7 @@ def explain(
         for _, name, chosen in specs
     ]
     # The detector runs alone, so it may use all cores.
-    load = partial(load_face, aligned=aligned, threads=options.threads)
+    load = partial(_face, aligned=aligned, threads=options.threads, no_paths=no_paths)
     probe, other = load(photo_a, index=face_a), load(photo_b, index=face_b)
     titles = [spec for spec, _, _ in specs]
     if non_mate:
@@ -154,7 +155,8 @@ def explain(
             blend=blend,
         )
         return
-    verification = verifier.compare(probe, other)
+    verdict = verifier.compare(probe, other)
+    verification = without_paths(verdict) if no_paths else verdict
     if verification.explanation.undecided:
         _save_report(verification, report, language)
         # Reasons for a verdict that is open would be reasons for nothing.
@@ -180,6 +182,13 @@ def explain(
     else:
         _print(verification.explanation, found, figure, titles)
         _print_report(report)
+
+
+def _face(photo: Path, *, index: int = 0, aligned: bool, threads: int | None, no_paths: bool) -> Face:
+    from whyface.faces.load import load_face  # noqa: PLC0415 - start fast
+
+    face = load_face(photo, aligned=aligned, index=index, threads=threads)
+    return replace(face, source=photo.name) if no_paths else face
 
 
 def _check_targets(figure: Path | None, report: Path | None, *, triplet: bool) -> None:

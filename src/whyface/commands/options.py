@@ -148,6 +148,11 @@ Fmr = Annotated[
     ),
 ]
 
+NoPaths = Annotated[
+    bool,
+    typer.Option("--no-paths", help="In JSON and reports, name photos and your own network without their folders."),
+]
+
 Figure = Annotated[Path | None, typer.Option(help="Write the figure to this .png, .pdf or .svg.", show_default=False)]
 
 Aligned = Annotated[bool, typer.Option("--aligned", help="The photos are aligned 112 x 112 crops.")]

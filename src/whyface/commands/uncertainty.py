@@ -93,7 +93,7 @@ def uncertainty(
     typer.echo(f"{out}: {drawn} of {count_of(len(people), 'person')}")
 
 
-def _of_gallery(gallery: Gallery) -> tuple[EvidentialHead, Features, tuple[int, int]]:
+def _of_gallery(gallery: Gallery) -> tuple[EvidentialHead, Features, tuple[int, int] | None]:
     """Return the head of a gallery, the function from faces to its input, and the places of the grid."""
     from whyface.identify.gallery_people import gallery_head  # noqa: PLC0415 - start fast
     from whyface.identify.uncertainty_words import gallery_features  # noqa: PLC0415

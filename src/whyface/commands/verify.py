@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from whyface.commands.option_blocks import ModelOptions, takes_options
-from whyface.commands.options import Aligned, FaceA, FaceB, Figure, ModelFolder
+from whyface.commands.options import Aligned, FaceA, FaceB, Figure, ModelFolder, NoPaths
 from whyface.errors import InputError, OutputError, WhyfaceError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def verify(
         bool, typer.Option("--any-face", help="Compare all faces of both photos and take the most alike pair.")
     ] = False,
     max_megapixels: Annotated[float, typer.Option(min=0.01, help="Refuse larger photos.")] = 50.0,
+    no_paths: NoPaths = False,
     note: Annotated[str, typer.Option(help="A note for the record in the JSON.", show_default=False)] = "",
     checks: Annotated[
         list[str] | None,
@@ -115,7 +117,9 @@ def verify(
                 "--set-a and --set-b compare the largest face of each photo; give two folders and no photo, "
                 "--any-face, --face-a, --face-b, --check or --prior"
             )
-        result = _verify_sets(options.verifier(measured=threshold_from), set_a, set_b, aligned=aligned, note=note)
+        result = _verify_sets(
+            options.verifier(measured=threshold_from), set_a, set_b, aligned=aligned, note=note, no_paths=no_paths
+        )
     elif photo_a is None or photo_b is None or set_a is not None or set_b is not None:
         raise InputError("give two photos, or two folders: --set-a FOLDER --set-b FOLDER")
     else:
@@ -130,6 +134,10 @@ def verify(
             note=note,
             checks=checks or (),
         )
+    if no_paths:
+        from whyface.record_check import without_paths  # noqa: PLC0415 - start fast
+
+        result = without_paths(result)
     if figure is not None:
         import_matplotlib()
         result.save_figure(figure)
@@ -159,7 +167,9 @@ def _check_options(
         raise InputError("--any-face compares all faces of both photos; leave out --aligned, --face-a and --face-b")
 
 
-def _verify_sets(verifier: Verifier, set_a: Path, set_b: Path, *, aligned: bool, note: str) -> Verification:
+def _verify_sets(
+    verifier: Verifier, set_a: Path, set_b: Path, *, aligned: bool, note: str, no_paths: bool
+) -> Verification:
     from whyface.faces.face import describe_choices  # noqa: PLC0415
     from whyface.faces.load import other_photos  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
@@ -173,7 +183,7 @@ def _verify_sets(verifier: Verifier, set_a: Path, set_b: Path, *, aligned: bool,
             typer.echo(f"Left out: {reason}", err=True)
         if (several := describe_choices(faces)) is not None:
             typer.echo(several, err=True)
-        sides.append(faces)
+        sides.append([replace(face, source=Path(face.source).name) for face in faces] if no_paths else faces)
     return verify_sets(verifier, *sides, note=note)
 
 
