@@ -1,6 +1,6 @@
 r"""Does comparing only what both faces show help with faces that are turned apart? It does not.
 
-    python -m studies.cross_pose --cfp cfp-aligned-112.tar --fsanet fsanet-1x1.onnx --fsanet fsanet-var.onnx --pairs 200
+    python -m studies.cross_pose --cfp cfp-aligned-112.tar --fsanet fsanet-1x1.onnx --fsanet fsanet-var.onnx
 
 The article on xCos names frontalisation as future work (section 5.2). Without a 3-D model of a free licence, three ways
 are compared with doing nothing: the mirror image of one face (mean, maximum, or where the two are turned to different
@@ -114,7 +114,7 @@ def main() -> None:
     grid, mirror, yaw = np.concatenate(grids), np.concatenate(mirrors), np.array(yaws)
     left, right = (np.searchsorted(rows, side) for side in sides)
     genuine, fold = protocol.genuine[numbers], protocol.fold[numbers]
-    print(json.dumps({"pairs": len(numbers), "genuine": int(genuine.sum()), "people": len(set(protocol.people))}))
+    print(json.dumps({"pairs": len(numbers), "genuine": int(genuine.sum())}))
     for name, scores in ways(grid[left], mirror[left], grid[right], (yaw[left], yaw[right])).items():
         accuracy = fold_accuracy(scores.astype(np.float32), genuine, fold)
         error = equal_error(scores.astype(np.float32), genuine).rate
