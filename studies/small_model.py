@@ -35,6 +35,7 @@ from whyface.models.heads import PlacedGridHead
 from whyface.models.linear_head import linear_head
 from whyface.models.onnx_embedder import OnnxEmbedder
 from whyface.models.placed_fc import PlaceLogits, WeighedHead, WeighedNetwork
+from whyface.models.preprocessing import ARCFACE_128
 from whyface.train.config import OptimiserConfig, rate_factor
 from whyface.train.corpus import people_batch, step_generator
 from whyface.train.losses import WeightAverage
@@ -121,6 +122,11 @@ def read_pictures(args: argparse.Namespace) -> Pictures:
 @torch.no_grad()
 def teacher_targets(args: argparse.Namespace, faces: Tensor) -> Tensor:
     """Return the teacher's unit embeddings (N, D) of pictures, each the sum over the picture and its mirror image."""
+    if args.own_targets:
+        own = OnnxEmbedder(args.network, preprocessing=ARCFACE_128)
+        pictures = faces.cpu()
+        sums = [own.embed(part.numpy()) + own.embed(part.flip(3).numpy()) for part in torch.split(pictures, 256)]
+        return functional.normalize(torch.from_numpy(np.concatenate(sums))).to(args.device)
     trunk = load_trunk(args.teacher, LargeMobileFaceNet()).to(args.device)
     _, head = linear_head(OnnxEmbedder(args.teacher, grid=TEACHER_GRID))
     weights = torch.from_numpy(head.weights).flatten(1).to(args.device)
@@ -213,7 +219,7 @@ def fit(
     for step in range(settings.steps):
         if step == _TIMED:
             # The rate falls to 0 at the last step, so that the number of steps must be known early.
-            steps = min(steps, int(seconds * _TIMED / (time.monotonic() - begun)))
+            steps = int(min(steps, seconds * _TIMED / (time.monotonic() - begun)))
         if step >= steps:
             break
         generator = step_generator(settings.seed, step, 0)
@@ -237,7 +243,8 @@ def fit(
         optimiser.step()
         average.update(network, step + 1)
         if step % 100 == 99 or step + 1 == steps:
-            print(f"step {step + 1} of {steps}: loss {float(loss):.5f}, {time.monotonic() - begun:.0f} s", flush=True)
+            took = time.monotonic() - begun
+            print(f"step {step + 1} of {steps}: loss {float(loss.detach()):.5f}, {took:.0f} s", flush=True)
     network.load_state_dict(average.state)
     network.eval().requires_grad_(False)
     return steps
@@ -284,6 +291,7 @@ def main() -> None:
     parser.add_argument("--trunk-lr", type=float, default=SmallSettings.trunk_lr)
     parser.add_argument("--head-lr", type=float, default=SmallSettings.head_lr)
     parser.add_argument("--identity", type=float, default=0.05)
+    parser.add_argument("--own-targets", action="store_true", help="learn the network's own cosines, not the teacher's")
     parser.add_argument("--seed", type=int, default=SmallSettings.seed)
     args = parser.parse_args()
     loss = FactorisedSettings(sigma=1.6, identity=args.identity, place=3.0, degraded=0.0, seed=args.seed)
