@@ -98,5 +98,5 @@ def test_rounding_says_what_it_loses() -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be used"):
         write_weighed(tiny(), tmp_path / "file", name="tiny", **WORDS)

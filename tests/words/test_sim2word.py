@@ -215,7 +215,7 @@ def test_batch_auc_and_top5(
     code, said, _ = run_whyface(monkeypatch, capsys, "words", "top5", str(out), str(tmp_path / "plates"))
     assert code == 0
     assert (tmp_path / "plates" / "2.png").stat().st_size > 5000
-    assert_refused(monkeypatch, capsys, "cannot be made", "words", "batch", str(made / "pairs.txt"), str(out))
+    assert_refused(monkeypatch, capsys, "is not an empty folder", "words", "batch", str(made / "pairs.txt"), str(out))
 
 
 def test_overlays_are_half_map_and_half_face(tmp_path: Path) -> None:
