@@ -13,8 +13,10 @@ from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
 from whyface.explain.registry import METHODS
+from whyface.explain.triplet import TripletExplanation
+from whyface.faces.face import Face
 from whyface.figures import panels
-from whyface.figures.methods import PER_BAND, full_colour, methods_figure
+from whyface.figures.methods import PER_BAND, full_colour, methods_figure, triplet_figure
 
 FACE = np.full((112, 112, 3), 128, np.uint8)
 SOURCE = ThresholdSource("operating point", "FMR 1e-3", "LFW, 6000 pairs")
@@ -84,7 +86,18 @@ def test_xcos_is_drawn_as_shares_of_the_margin() -> None:
 @pytest.mark.parametrize("count", [1, 2, PER_BAND, PER_BAND + 1, 2 * PER_BAND + 1])
 def test_every_text_and_panel_lies_on_the_sheet_and_none_overlap(count: int) -> None:
     names = [*METHODS, *[f"some-other-method-{number}" for number in range(20)]][:count]
-    figure = methods_figure([explanation(name) for name in names], FACE, FACE)
+    assert_nothing_overlaps(methods_figure([explanation(name) for name in names], FACE, FACE))
+
+
+@pytest.mark.parametrize("photos", [1, 2, 300])
+def test_nothing_overlaps_in_a_triplet(photos: int) -> None:
+    found = [TripletExplanation(name, {}, RNG.normal(0, 1, (112, 112)).astype(np.float32)) for name in ("xcos", "ebp")]
+    figure = triplet_figure(found, [Face(FACE)] * 3, [[explanation()] * photos, [explanation(score=-0.123)] * photos])
+    assert "score -0.123" in words(figure)
+    assert_nothing_overlaps(figure)
+
+
+def assert_nothing_overlaps(figure: Figure) -> None:
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     width, height = figure.canvas.get_width_height()
     boxes = [text.get_window_extent(renderer) for text in figure.texts if text.get_text()]

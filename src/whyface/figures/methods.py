@@ -173,7 +173,9 @@ def triplet_figure(
     for column, (role, face, score) in enumerate(zip(("Probe", "Mate", "Non-mate"), faces, scores, strict=True)):
         axes = sheet.figure.add_axes(sheet.box(_MARGIN + column * step, 112, side, side))
         panels.draw_face(axes, face.image, None)
-        sheet.text(_MARGIN + column * step, 104, f"{role}{score}", size=11, weight="bold")
+        sheet.text(_MARGIN + column * step, 104, role, size=11, weight="bold")
+        # Below the face: beside the role, the score of several photos ran into the next title.
+        sheet.text(_MARGIN + column * step, 112 + side + 16, score, size=9, color=MUTED)
     for number, (one, title) in enumerate(zip(found, titles or [one.method for one in found], strict=True)):
         row, column = divmod(number, columns)
         x, y = _MARGIN + column * step, 112 + (1 + row) * (side + 46)
@@ -191,7 +193,7 @@ def triplet_figure(
 
 def _mean_score(verdicts: Sequence[Explanation]) -> str:
     mean = sum(verdict.score for verdict in verdicts) / len(verdicts)
-    return f", score {mean:.3f}" if len(verdicts) == 1 else f", mean score {mean:.3f} ({len(verdicts)} photos)"
+    return f"score {mean:.3f}" if len(verdicts) == 1 else f"mean score {mean:.3f} ({len(verdicts)} photos)"
 
 
 def full_colour(both: Maps) -> float:
