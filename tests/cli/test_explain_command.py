@@ -223,6 +223,21 @@ def test_a_triplet_with_several_mates_and_non_mates(
     refused(monkeypatch, capsys, "--mate is for triplets", PHOTOS[0], speech, "--mate", speech, *fast)
 
 
+def test_photos_of_a_triplet_are_named_and_non_mates_that_match_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speech, fast = str(demo_photo("obama-speech.jpg")), ("--model", FAST_MODEL, "-m", "xcos")
+    others = ("--non-mate", PHOTOS[1], "--non-mate", speech)
+    code, out, err = run(monkeypatch, capsys, PHOTOS[0], speech, *others, *fast)
+    assert code == 0
+    assert out.startswith("Mate: MATCH: ")
+    assert f"Non-mate {PHOTOS[1]}: NO MATCH: " in out
+    assert f"Non-mate {speech}: MATCH: " in out
+    assert err == "non-mates that match the probe: 1 of 2; leave out photos of the same person\n"
+    _, _, err = run(monkeypatch, capsys, PHOTOS[0], speech, *others[2:], *fast, "--json")
+    assert err == "non-mates that match the probe: 1 of 1; leave out photos of the same person\n"
+
+
 def test_a_triplet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     speech, figure = str(demo_photo("obama-speech.jpg")), tmp_path / "why.png"
     fast = ("--model", FAST_MODEL, "-m", "xcos,xface:patch_sizes=28:stride=28")

@@ -280,13 +280,18 @@ def _triplet(
         }
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
-        for role, some in zip(("Mate", "Non-mate"), verdicts.values(), strict=True):
-            for verdict in some:
-                typer.echo(f"{role}: {verdict_line(verdict)}")
+        for role, others, some in zip(("Mate", "Non-mate"), (mates, non_mates), verdicts.values(), strict=True):
+            for other, verdict in zip(others, some, strict=True):
+                # One line among several says nothing unless it says of which photo.
+                named = f" {other.source}" if len(some) > 1 and other.source is not None else ""
+                typer.echo(f"{role}{named}: {verdict_line(verdict)}")
         for title, one in zip(titles, found, strict=False):
             typer.echo(f"{title}\n  {one.sentence}")
         if figure is not None and found:
             typer.echo(f"Figure: {figure}")
+    if alike := sum(verdict.verdict == "match" for verdict in verdicts["non_mates"]):
+        which = f"{alike} of {len(non_mates)}"
+        typer.echo(f"non-mates that match the probe: {which}; leave out photos of the same person", err=True)
     if open_ones:
         raise typer.Exit(UNDECIDED)
 
