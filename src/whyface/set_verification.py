@@ -113,7 +113,8 @@ def _said(sides: Sequence[_Side], alone: Sequence[Features]) -> tuple[str, ...]:
         for side, scores in zip(sides, alone, strict=True)
     ]
     shared = {face.sha256 for face in sides[0].faces} & {face.sha256 for face in sides[1].faces}
-    twice = f"{len(shared)} of the pictures are in both sets, which says nothing." if shared else ""
+    them = "1 of the pictures is" if len(shared) == 1 else f"{len(shared)} of the pictures are"
+    twice = f"{them} in both sets, which says nothing." if shared else ""
     said = (
         f"The means of {counts} faces were compared{left_out}; most like the other set are {named[0]} and {named[1]}.",
         "Error rates that were measured on single photos do not hold for sets: strangers match several times as "

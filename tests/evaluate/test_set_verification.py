@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -103,6 +104,11 @@ def test_poor_faces_are_left_out_while_there_are_others(
     assert again.score == pytest.approx(1, abs=1e-5)
     assert "2 of the pictures are in both sets, which says nothing." in again.sentences
     assert not any("compared with itself" in sentence for sentence in again.sentences)
+    single = folders[0].parent / "single"
+    single.mkdir()
+    shutil.copy(min(folders[0].iterdir()), single)
+    _, out, _ = run_whyface(monkeypatch, capsys, "verify", "--set-a", one, "--set-b", str(single), *given)
+    assert "\n1 of the pictures is in both sets, which says nothing." in out
 
 
 def test_a_verdict_about_sets_is_computed_again(
