@@ -16,7 +16,7 @@ import pytest
 
 from helpers.command_line import Ended
 from whyface.albums.album import open_album
-from whyface.albums.filling import open_features, start_album, update_album
+from whyface.albums.filling import dropped_without_faces, open_features, start_album, update_album
 from whyface.albums.outputs import write_table
 from whyface.cli import main
 from whyface.demo import demo_photo
@@ -277,6 +277,7 @@ def test_a_first_run_with_a_wrong_folder_does_not_spoil_the_album(photos: Path, 
     assert "no photos here" in in_process("cluster", str(tmp_path / "wrong"), "--out", str(out)).stderr
     done = in_process("cluster", str(tmp_path / "right"), "--out", str(out))
     assert done.returncode == 0, done.stderr
+    assert "of 1 face in 1 photo (1 read" in done.stdout
 
 
 def test_a_folder_of_nobody(tmp_path: Path) -> None:
@@ -287,6 +288,24 @@ def test_a_folder_of_nobody(tmp_path: Path) -> None:
     done = in_process("cluster", str(tmp_path / "photos"), "--out", str(tmp_path / "album"))
     assert done.returncode == 2
     assert "no face in any of 3 photos" in done.stderr
+    assert not (tmp_path / "album").exists()
+
+
+def test_an_album_keeps_its_place_when_its_photos_are_gone(tmp_path: Path) -> None:
+    album = start_album(tmp_path / "album", model_entry(DEFAULT_MODEL))
+    with pytest.raises(DataError), dropped_without_faces(album, new=False):
+        raise DataError("no face")
+    assert album.path.is_dir()
+    with pytest.raises(DataError), dropped_without_faces(album, new=True):
+        raise DataError("no face")
+    assert not album.path.exists()
+
+
+def test_options_that_do_not_go_together_start_no_album(photos: Path, tmp_path: Path) -> None:
+    start = ("cluster", str(photos), "--out", str(tmp_path / "album"))
+    assert "--address is that of a Ray cluster" in in_process(*start, "--address", "there").stderr
+    assert "already exists" in in_process(*start, "--gallery", str(photos)).stderr
+    assert not (tmp_path / "album").exists()
 
 
 def test_an_album_of_another_kind_of_folder(tmp_path: Path) -> None:

@@ -373,3 +373,12 @@ def test_identify_in_an_encrypted_gallery(
     assert out.startswith("obama")
     monkeypatch.delenv("WHYFACE_KEY")
     assert_refused(monkeypatch, capsys, "encrypted; give its key", *asked)
+
+
+def test_options_that_do_not_go_together_create_no_gallery(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], people: Path, tmp_path: Path
+) -> None:
+    enroll = ("gallery", "enroll", str(tmp_path / "new"), str(people), "--model", FAST_MODEL)
+    assert_refused(monkeypatch, capsys, "--address is that of a Ray cluster", *enroll, "--address", "there")
+    assert_refused(monkeypatch, capsys, "leave one of them out", *enroll, "--bits", "8", "--float32")
+    assert not (tmp_path / "new").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -117,7 +118,8 @@ def update_album(
     album.save()
     if not album.faces:
         first = next(iter(album.failures.items()), ("", ""))
-        raise DataError(f"{folder}: no face in any of {len(photos)} photos, the first: {first[0]}: {first[1]}")
+        where = "its only photo" if len(photos) == 1 else f"any of {len(photos)} photos, the first"
+        raise DataError(f"{folder}: no face in {where}: {first[0]}: {first[1]}")
     grouping = group_album(album, gallery, shortlist=shortlist, threads=threads, progress=comparing)
     album.save()
     return grouping
@@ -334,9 +336,20 @@ def start_album(path: Path, entry: ModelEntry) -> Album:
     tie, mean = (entry.operating_point(kind, fmr=fmr).threshold for fmr in (TIE_FMR, MEAN_FMR))
     make_folder(path)
     album = Album(path, entry.name, tie, mean)
-    # A first run that ends early, by a wrong folder or by hand, leaves an album that the next one continues.
+    # A first run that ends early leaves an album that the next one continues.
     album.save()
     return album
+
+
+@contextmanager
+def dropped_without_faces(album: Album, *, new: bool) -> Iterator[None]:
+    """Remove a new album again if an error leaves it without any face; use it around :func:`open_features`."""
+    try:
+        yield
+    except DataError:
+        if new and not album.faces:
+            shutil.rmtree(album.path)
+        raise
 
 
 def album_attention(entry: ModelEntry) -> AttentionKind | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whyface.commands.option_blocks import EngineOptions, takes_options
-from whyface.commands.options import AcceptPoor, Aligned, Device, ModelFolder, Threads
+from whyface.commands.options import AcceptPoor, Aligned, Device, ModelFolder, Threads, count_of
 from whyface.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -64,22 +64,32 @@ def cluster(
     New photos join in when it is run again, and what was changed by hand (whyface album) stays.
     """
     from whyface.albums.album import STATE, open_album  # noqa: PLC0415 - start fast
-    from whyface.albums.filling import open_features, photos_of, start_album, update_album  # noqa: PLC0415
+    from whyface.albums.filling import (  # noqa: PLC0415
+        dropped_without_faces,
+        open_features,
+        photos_of,
+        start_album,
+        update_album,
+    )
     from whyface.albums.outputs import write_folders, write_gallery, write_page, write_table  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.models.catalogue import model_entry  # noqa: PLC0415
 
-    photos_of(folder)  # Start no album if there is nobody to put into it.
+    # Start no album if there is nobody to put into it, or with options that do not go together.
+    photos_of(folder)
+    engine = workers.open()
+    for target in (folders, gallery):
+        if target is not None and target.exists():
+            raise OutputError(f"{target}: already exists; choose another name")
     network = _opener(model, model_dir, threads, device)().model
-    album = open_album(out) if (out / STATE).is_file() else start_album(out, model_entry(model))
+    new = not (out / STATE).is_file()
+    album = start_album(out, model_entry(model)) if new else open_album(out)
     if album.model != model:
         raise InputError(f"{out}: this album was made with {album.model}; continue it with --model {album.model}")
     album.threshold = album.threshold if threshold is None else threshold
     album.least_mean = album.least_mean if least_mean is None else least_mean
-    for target in (folders, gallery):
-        if target is not None and target.exists():
-            raise OutputError(f"{target}: already exists; choose another name")
     with (
+        dropped_without_faces(album, new=new),
         open_features(album.path, network) as features,
         progress_bar("reading photos") as reading,
         progress_bar("comparing faces") as comparing,
@@ -92,7 +102,7 @@ def cluster(
             accept_poor=accept_poor,
             shortlist=shortlist,
             threads=threads,
-            engine=workers.open(),
+            engine=engine,
             opener=_opener(model, model_dir, threads or 1, device),
             reading=reading,
             comparing=comparing,
@@ -110,7 +120,8 @@ def cluster(
     report = album.report
     typer.echo(
         f"people with several faces: {several}; faces alone: {len(people) - several}; "
-        f"undecided: {report['undecided']}; of {len(album.faces)} faces in {report['photos']} photos "
+        f"undecided: {report['undecided']}; of {count_of(len(album.faces), 'face')} in "
+        f"{count_of(report['photos'], 'photo')} "
         f"({report['new']} read, {report['gone']} gone)"
     )
     for name, failure in sorted(album.failures.items()):

@@ -79,7 +79,10 @@ def enroll(
 
     if not folder.exists():
         raise InputError(f"{folder}: no such folder or tar file")
-    # Do not create a gallery if there is nobody to enroll.
+    if exact and bits is Bits.EIGHT:
+        raise InputError("--float32 stores 32 bits and --bits 8 stores 8; leave one of them out")
+    # Do not create a gallery if there is nobody to enroll, or with options that do not go together.
+    engine = workers.open()
     with open_pictures(folder) as photos:
         people_of(photos, folder)
     opened = open_or_create(
@@ -103,7 +106,7 @@ def enroll(
             find_doubts=doubts,
             accept_poor=accept_poor,
             threads=options.threads,
-            engine=workers.open(),
+            engine=engine,
             opener=options.opener(threads=options.threads or 1),
             progress=progress,
         )
