@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from whyface.errors import DataError, WhyfaceError, shortened
+from whyface.errors import DataError, InputError, WhyfaceError, shortened
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import FaceInfo
 from whyface.explain.record import Record
@@ -130,9 +130,12 @@ def check_record(
     ------
     DataError
         If the explanation has no record or no faces.
+    InputError
+        If what is given is not there, or not two photos, or two folders for a verdict about sets.
     """
     if recorded.record is None or recorded.faces is None:
         raise DataError("the file has no record of files and settings, so that nothing can be computed again")
+    _check_given(photos or (), sets="sets" in recorded.settings)
     try:
         verifier = _verifier(recorded.record, model, model_directory, providers)
     except DataError:
@@ -150,7 +153,7 @@ def check_record(
     missing = [found for found in loaded if isinstance(found, Finding)]
     if missing:
         found = [*_compared_files(recorded.record.files, verifier.files), *missing]
-        return [*found, *_unread("both photos are needed")]
+        return [*found, *_unread("both sets are needed" if "sets" in recorded.settings else "both photos are needed")]
     first, second = (faces for faces in loaded if not isinstance(faces, Finding))
     if "sets" in recorded.settings:
         again = verify_sets(verifier, first, second)
@@ -206,6 +209,18 @@ def _detector(record: Record) -> Detector | None:
     return next((open_detector(name) for name in DETECTORS[1:] if name in names), None)
 
 
+def _check_given(photos: Sequence[PictureInput], *, sets: bool) -> None:
+    """Refuse wrong paths: the finding that a photo differs is about a photo, never about a slip of the pen."""
+    for photo in photos:
+        if not isinstance(photo, str | Path):
+            if sets:
+                raise InputError("the record is of two sets of photos; give two folders")
+        elif sets and not Path(photo).is_dir():
+            raise InputError(f"{photo}: not a folder; the record is of two sets of photos, so give two folders")
+        elif not sets and not Path(photo).is_file():
+            raise InputError(f"{photo}: no such file; the record is of two photos, so give two files")
+
+
 def _there(info: FaceInfo, beside: Path | str | None) -> Path | None:
     """Return where a photo lies: at the path on record, or by its name in the folder of the record."""
     path = Path(info.source)
@@ -253,8 +268,7 @@ def _set(
 
 
 def _photos_by_sha256(folder: PictureInput) -> dict[str | None, Path]:
-    if not isinstance(folder, str | Path):
-        raise DataError("the record is of two sets of photos; give two folders")
+    assert isinstance(folder, str | Path)  # See _check_given.
     paths = [Path(folder) / name for name in list_photos(folder).photos]
     return {sha256_of(path): path for path in paths}
 

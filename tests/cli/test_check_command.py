@@ -213,6 +213,9 @@ def test_the_command_says_what_differs(
     document = json.loads(output)
     assert document["status"] == 1
     assert {"part", "state", "detail"} == set(document["findings"][0])
+    # A wrong path is no finding about the photos.
+    for wrong in ("nobody.jpg", str(photos[0].parent)):
+        assert_refused(monkeypatch, capsys, "no such file", "check", str(record), "--photos", str(photos[0]), wrong)
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,9 @@ def test_a_verdict_about_sets_is_computed_again(
     assert "set A: " in out and "not at hand; give both folders with --photos" in out
     code, out, _ = run_whyface(monkeypatch, capsys, "check", record, "--photos", *map(str, moved))
     assert (code, "DIFFERENT" in out, "not checked" in out) == (0, False, False)
+    # A wrong path is no finding about the photos.
+    for wrong in (str(tmp_path / "nowhere"), record):
+        assert_refused(monkeypatch, capsys, "not a folder", "check", record, "--photos", str(moved[0]), wrong)
     # One photo that is another now, and one that is gone.
     document = json.loads(Path(record).read_text())
     document["settings"]["set_a"][0]["score"] -= 0.01
@@ -148,6 +151,7 @@ def test_a_verdict_about_sets_is_computed_again(
     code, out, _ = run_whyface(monkeypatch, capsys, "check", record, "--photos", *map(str, moved))
     assert code == 1
     assert "no photo in the folder has the SHA-256 of" in out
+    assert "score: both sets are needed" in out
     del document["settings"]["set_a"]
     Path(record).write_text(json.dumps(document))
     assert_refused(monkeypatch, capsys, "does not list the photos of set A", "check", record)
