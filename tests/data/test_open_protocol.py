@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.picture_files import encoded, flat, shared_data, write_tree
-from whyface.data.open_protocol import ProtocolName, open_any_protocol, parse_protocol
+from whyface.data.open_protocol import ProtocolName, open_any_protocol, open_protocol, parse_protocol
 from whyface.data.pair_lists import read_lfw_pairs
 from whyface.data.protocols import build_protocol
 from whyface.errors import DataError, InputError
@@ -113,3 +113,9 @@ def test_a_bin_made_of_lfw_gives_the_scores_of_lfw(tmp_path: Path, count: int) -
         assert opened.details["contradicting_labels"] == 0
         found = pair_scores(embed_all(embedder, opened.source, pairs.pictures), pairs.left, pairs.right)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_missing_pair_file_is_told_with_the_options_that_name_it(tmp_path: Path) -> None:
+    write_tree(tmp_path / "faces", {"a/0.png": flat((1, 2, 3))})
+    with pytest.raises(DataError, match=r"\(evaluate --pairs, benchmark --pair-file\)"):
+        open_protocol(parse_protocol("lfw"), tmp_path / "faces")

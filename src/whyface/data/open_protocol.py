@@ -159,7 +159,10 @@ def _find_lfw_pairs(data: Path) -> Path:
         for file in _LFW_FILES:
             if (folder / file).is_file():
                 return folder / file
-    raise DataError(f"{data}: no {' or '.join(_LFW_FILES)} in it or beside it; give LFW's pair file with --pairs")
+    names = " or ".join(_LFW_FILES)
+    # Commands call the option by different names.
+    how = "evaluate --pairs, benchmark --pair-file"
+    raise DataError(f"{data}: no {names} in it or beside it; put LFW's pair file there, or give it ({how})")
 
 
 def check_folds(protocol: PairProtocol) -> None:
