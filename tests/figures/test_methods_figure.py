@@ -9,6 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from helpers.figure_boxes import assert_nothing_overlaps
 from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import Cost, FaceInfo, ModelInfo, ThresholdSource
@@ -95,21 +96,6 @@ def test_nothing_overlaps_in_a_triplet(photos: int) -> None:
     figure = triplet_figure(found, [Face(FACE)] * 3, [[explanation()] * photos, [explanation(score=-0.123)] * photos])
     assert "score -0.123" in words(figure)
     assert_nothing_overlaps(figure)
-
-
-def assert_nothing_overlaps(figure: Figure) -> None:
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    width, height = figure.canvas.get_width_height()
-    boxes = [text.get_window_extent(renderer) for text in figure.texts if text.get_text()]
-    panels = [axes.get_window_extent(renderer) for axes in figure.axes]
-    for box in boxes + panels:
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= width
-        assert box.y1 <= height
-    for number, box in enumerate(boxes):
-        assert not any(box.padded(-1).overlaps(other.padded(-1)) for other in boxes[number + 1 :])
-        assert not any(box.padded(-1).overlaps(other) for other in panels)
 
 
 def test_bands_are_about_equally_full() -> None:

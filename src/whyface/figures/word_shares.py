@@ -50,7 +50,7 @@ def word_shares_figure(
     seen = [word for word in report.words if word.reading in {"both", "A", "B"}][:MOST_SHOWN]
     others = sum(word.term for word in report.words if word not in seen)
     bars = [*((_label(word), word.term) for word in seen), ("all other words", others)]
-    sheet = Sheet(_WIDTH, max(top + _PHOTO + 60, top + len(bars) * _STEP + 90))
+    sheet = Sheet(_WIDTH, max(top + _PHOTO + 84, top + len(bars) * _STEP + 90))
     verdict = "Match" if report.is_match else "No match"
     title = f"{verdict}: words as shares of the score {report.similarity:.3f}"
     sheet.text(_MARGIN, 44, title, size=15, weight="bold")
@@ -67,7 +67,7 @@ def word_shares_figure(
     axes = sheet.figure.add_axes(sheet.box(left, top, _WIDTH - _MARGIN - left, len(bars) * _STEP))
     axes.set_label("shares")
     draw_region_bars(axes, bars)
-    note = f"Points of the score (0.01). The rest is {report.rest:+.2f}. * beyond chance, and known to matter."
+    note = f"Points of the score (0.01). The rest is {100 * report.rest:+.1f}. * beyond chance, and known to matter."
     sheet.text(_MARGIN, sheet.height - 38, note, size=9, color=INK)
     warning = "words are another model's reading of the photo, not facts about a person"
     warning = f"{report.model.name}  \N{MIDDLE DOT}  {warning}"
