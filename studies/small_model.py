@@ -5,7 +5,8 @@ r"""Can a small model be trained as a whole? mobilefacenet192 with a grid head a
         --glint glint24-aligned-112.tar --fairface fairface-aligned-112.tar \
         --overlap docs/studies/lfw_overlap.json --device cuda --state runs/small.pt --out runs/xcos-small
 
-The score of two pictures learns the cosine that the teacher's own FC layer has for them. FairFace, one picture a person
+The score of two pictures learns the cosine that the teacher's own FC layer has for them, or with ``--own-targets`` the
+network's. FairFace, one picture a person
 and no names, gives strangers. People who are or may be in LFW are not trained on. ``--held-out`` keeps a third of the
 people for measuring instead, by which the settings were chosen; see docs/studies/large.md.
 """
@@ -287,6 +288,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=SmallSettings.steps)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="train for no longer")
     parser.add_argument("--people", type=int, default=SmallSettings.people, help="people in a batch")
+    parser.add_argument("--pictures", type=int, default=SmallSettings.pictures, help="pictures of each in a batch")
     parser.add_argument("--strangers", type=int, default=SmallSettings.strangers, help="unnamed people in a batch")
     parser.add_argument("--trunk-lr", type=float, default=SmallSettings.trunk_lr)
     parser.add_argument("--head-lr", type=float, default=SmallSettings.head_lr)
@@ -299,6 +301,7 @@ def main() -> None:
         loss=loss,
         steps=args.steps,
         people=args.people,
+        pictures=args.pictures,
         strangers=args.strangers,
         trunk_lr=args.trunk_lr,
         head_lr=args.head_lr,
