@@ -16,8 +16,9 @@ import tarfile
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
+
+from whyface.faces.photo import decode_photo
 
 DISTANCES: Final = (0.5, 0.6)
 
@@ -39,7 +40,7 @@ def main() -> None:
             file = pictures.extractfile(member) if member.name.endswith((".jpg", ".png")) else None
             if file is None:
                 continue
-            picture = np.asarray(cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR_RGB))
+            picture = decode_photo(file.read(), member.name)
             middle = np.array(picture.shape[1::-1]) / 2
             boxes = find(picture, 1)
             none = dlib.rectangle(*(middle / 2).astype(int).tolist(), *(middle * 1.5).astype(int).tolist())
