@@ -134,6 +134,21 @@ def test_photos_of_the_demo(
     assert (code, out.split()[1]) == (0, "Obama")
 
 
+def test_a_folder_with_nobody_usable_leaves_no_gallery(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, people: Path
+) -> None:
+    nobody = tmp_path / "nobody"
+    shutil.copytree(people / "cleo", nobody / "cleo")
+    gallery = tmp_path / "g"
+    code, out, err = run(monkeypatch, capsys, "enroll", str(gallery), str(nobody), "--aligned")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "none of 1 pictures could be used" in err
+    assert not gallery.exists()
+    assert run(monkeypatch, capsys, "enroll", str(gallery), str(people), "--aligned")[0] == 0
+    assert run(monkeypatch, capsys, "enroll", str(gallery), str(nobody), "--aligned")[0] == 2
+    assert "4 faces" in run(monkeypatch, capsys, "info", str(gallery))[1]
+
+
 def test_photos_that_verify_takes_are_enrolled(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -85,6 +86,7 @@ def enroll(
     engine = workers.open()
     with open_pictures(folder) as photos:
         people_of(photos, folder)
+    new = not gallery.exists()
     opened = open_or_create(
         gallery,
         options.model,
@@ -98,19 +100,25 @@ def enroll(
         threads=options.threads,
         key=gallery_key(gallery, key),
     )
-    with opened, progress_bar("enrolling pictures") as progress:
-        report = enroll_folder(
-            opened,
-            folder,
-            aligned=aligned,
-            find_doubts=doubts,
-            accept_poor=accept_poor,
-            threads=options.threads,
-            engine=engine,
-            opener=options.opener(threads=options.threads or 1),
-            progress=progress,
-        )
-        faces, people = len(opened), len(opened.names())
+    try:
+        with opened, progress_bar("enrolling pictures") as progress:
+            report = enroll_folder(
+                opened,
+                folder,
+                aligned=aligned,
+                find_doubts=doubts,
+                accept_poor=accept_poor,
+                threads=options.threads,
+                engine=engine,
+                opener=options.opener(threads=options.threads or 1),
+                progress=progress,
+            )
+            faces, people = len(opened), len(opened.names())
+    except DataError:
+        # A gallery without faces would still fix the model and the bits.
+        if new and not len(opened.records):
+            shutil.rmtree(gallery)
+        raise
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
         return
