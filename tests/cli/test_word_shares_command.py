@@ -80,6 +80,10 @@ def test_mistakes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
         ((*SAME, "--model", FAST_MODEL), "does not split into words"),
         ((SAME[0], str(tmp_path)), "no picture in it shows a face"),
         ((*SAME, "--people", str(tmp_path)), "--by shares needs no --people"),
+        ((*SAME, "--eraser", "white"), "--eraser is about erasing, and --by shares erases nothing"),
+        ((*SAME, "--erase-above", "0.5"), "--erase-above is about erasing"),
+        ((*SAME, "--heatmap", "gradcam"), "--heatmap is about erasing"),
+        ((SAME[0], str(tmp_path), "--draws", "50"), "--draws is about erasing"),
         ((*SAME, "-a", "eyeglases"), "did you mean Eyeglasses"),
     ):
         found = in_process(monkeypatch, capsys, "words", *arguments, "--by", "shares")

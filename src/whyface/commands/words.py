@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -62,6 +62,10 @@ MapOption = Annotated[
 ]
 
 
+ERASE_ABOVE: Final = 0.6
+DRAWS: Final = 40
+
+
 class PairByDefault(TyperGroup):
     """A group whose command ``pair`` need not be named: ``whyface words one.jpg other.jpg``."""
 
@@ -104,7 +108,7 @@ def words(
     eraser: Annotated[Eraser, typer.Option(help="What replaces erased pixels.")] = Eraser.BLACK,
     erase_above: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Erase pixels where the word's map, 0 to 1, is above this.")
-    ] = 0.6,
+    ] = ERASE_ABOVE,
     heatmap: MapOption = HeatmapName.EVIDENCE,
     people: Annotated[
         Path | None,
@@ -126,7 +130,7 @@ def words(
             help="With --people: instead, the fewest that together exceed this probability.", show_default=False
         ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=19, help="Random erasures for each word, to measure chance.")] = 40,
+    draws: Annotated[int, typer.Option(min=19, help="Random erasures for each word, to measure chance.")] = DRAWS,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random erasures.")] = 0,
     figure: Figure = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -150,6 +154,15 @@ def words(
     if by is By.SHARES:
         if people is not None:
             raise InputError("--by shares needs no --people: directions are known for everybody; leave it out")
+        erasing = {
+            "--eraser": eraser is not Eraser.BLACK,
+            "--erase-above": erase_above != ERASE_ABOVE,
+            "--heatmap": heatmap is not HeatmapName.EVIDENCE,
+            "--draws": draws != DRAWS,
+        }
+        for name, changed in erasing.items():
+            if changed:
+                raise InputError(f"{name} is about erasing, and --by shares erases nothing; leave it out")
         names = None if attribute is None else tuple(attribute)
         if photo_b.is_dir():
             from whyface.commands.special_words import by_shares, print_special  # noqa: PLC0415 - start fast
@@ -223,7 +236,7 @@ def batch(
     eraser: Annotated[Eraser, typer.Option(help="What replaces erased pixels.")] = Eraser.BLACK,
     erase_above: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Erase pixels where the word's map, 0 to 1, is above this.")
-    ] = 0.6,
+    ] = ERASE_ABOVE,
     heatmap: MapOption = HeatmapName.EVIDENCE,
     people: Annotated[
         Path | None, typer.Option(help="Locate identity with a classifier of these people.", show_default=False)
