@@ -396,4 +396,5 @@ def test_options_that_do_not_go_together_create_no_gallery(
     enroll = ("gallery", "enroll", str(tmp_path / "new"), str(people), "--model", FAST_MODEL)
     assert_refused(monkeypatch, capsys, "--address is that of a Ray cluster", *enroll, "--address", "there")
     assert_refused(monkeypatch, capsys, "leave one of them out", *enroll, "--bits", "8", "--float32")
+    assert_refused(monkeypatch, capsys, "--bits 16 stores 16", *enroll, "--bits", "16", "--float32")
     assert not (tmp_path / "new").exists()

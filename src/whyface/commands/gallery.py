@@ -63,7 +63,10 @@ def enroll(
     workers: EngineOptions,
     aligned: Aligned = False,
     exact: Annotated[bool, typer.Option("--float32", help="The same as --bits 32.")] = False,
-    bits: Annotated[Bits, typer.Option(help="Bits of a stored number; 32 stores features unrounded.")] = Bits.SIXTEEN,
+    bits: Annotated[
+        Bits | None,
+        typer.Option(help="Bits of a stored number, 16 by default; 32 stores features unrounded.", show_default=False),
+    ] = None,
     doubts: Annotated[bool, typer.Option(help="Search for people enrolled under two names.")] = True,
     accept_poor: KeepPoor = False,
     as_json: AsJson = False,
@@ -80,8 +83,8 @@ def enroll(
 
     if not folder.exists():
         raise InputError(f"{folder}: no such folder or tar file")
-    if exact and bits is Bits.EIGHT:
-        raise InputError("--float32 stores 32 bits and --bits 8 stores 8; leave one of them out")
+    if exact and bits not in (None, Bits.THIRTY_TWO):
+        raise InputError(f"--float32 stores 32 bits and --bits {bits} stores {bits}; leave one of them out")
     # Do not create a gallery if there is nobody to enroll, or with options that do not go together.
     engine = workers.open()
     with open_pictures(folder) as photos:
@@ -90,7 +93,7 @@ def enroll(
     opened = open_or_create(
         gallery,
         options.model,
-        storage="float32" if exact else bits.storage(),
+        storage="float32" if exact else (bits or Bits.SIXTEEN).storage(),
         directory=options.model_dir,
         grid=options.grid,
         output=options.output,
