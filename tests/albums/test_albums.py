@@ -16,12 +16,13 @@ import pytest
 
 from helpers.command_line import Ended
 from whyface.albums.album import open_album
-from whyface.albums.filling import dropped_without_faces, open_features, start_album, update_album
+from whyface.albums.filling import open_features, start_album, update_album
 from whyface.albums.outputs import write_table
 from whyface.cli import main
 from whyface.demo import demo_photo
 from whyface.errors import DataError, InputError, OutputError
 from whyface.faces.load import load_face
+from whyface.files.integrity import dropped_if_empty
 from whyface.gallery.gallery import Gallery
 from whyface.models.catalogue import DEFAULT_MODEL, model_entry
 from whyface.xcos.open_model import open_model
@@ -293,10 +294,10 @@ def test_a_folder_of_nobody(tmp_path: Path) -> None:
 
 def test_an_album_keeps_its_place_when_its_photos_are_gone(tmp_path: Path) -> None:
     album = start_album(tmp_path / "album", model_entry(DEFAULT_MODEL))
-    with pytest.raises(DataError), dropped_without_faces(album, new=False):
+    with pytest.raises(DataError), dropped_if_empty(album.path, lambda: not album.faces, new=False):
         raise DataError("no face")
     assert album.path.is_dir()
-    with pytest.raises(DataError), dropped_without_faces(album, new=True):
+    with pytest.raises(DataError), dropped_if_empty(album.path, lambda: not album.faces, new=True):
         raise DataError("no face")
     assert not album.path.exists()
 

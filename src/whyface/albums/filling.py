@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -339,17 +338,6 @@ def start_album(path: Path, entry: ModelEntry) -> Album:
     # A first run that ends early leaves an album that the next one continues.
     album.save()
     return album
-
-
-@contextmanager
-def dropped_without_faces(album: Album, *, new: bool) -> Iterator[None]:
-    """Remove a new album again if an error leaves it without any face; use it around :func:`open_features`."""
-    try:
-        yield
-    except DataError:
-        if new and not album.faces:
-            shutil.rmtree(album.path)
-        raise
 
 
 def album_attention(entry: ModelEntry) -> AttentionKind | None:

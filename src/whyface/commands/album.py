@@ -64,14 +64,9 @@ def cluster(
     New photos join in when it is run again, and what was changed by hand (whyface album) stays.
     """
     from whyface.albums.album import STATE, open_album  # noqa: PLC0415 - start fast
-    from whyface.albums.filling import (  # noqa: PLC0415
-        dropped_without_faces,
-        open_features,
-        photos_of,
-        start_album,
-        update_album,
-    )
+    from whyface.albums.filling import open_features, photos_of, start_album, update_album  # noqa: PLC0415
     from whyface.albums.outputs import write_folders, write_gallery, write_page, write_table  # noqa: PLC0415
+    from whyface.files.integrity import dropped_if_empty  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.models.catalogue import model_entry  # noqa: PLC0415
 
@@ -89,7 +84,7 @@ def cluster(
     album.threshold = album.threshold if threshold is None else threshold
     album.least_mean = album.least_mean if least_mean is None else least_mean
     with (
-        dropped_without_faces(album, new=new),
+        dropped_if_empty(album.path, lambda: not album.faces, new=new),
         open_features(album.path, network) as features,
         progress_bar("reading photos") as reading,
         progress_bar("comparing faces") as comparing,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -77,6 +76,7 @@ def enroll(
     With a key, a new gallery is encrypted on disk (whyface[encrypt]).
     """
     from whyface.faces.pictures import open_pictures  # noqa: PLC0415 - start fast
+    from whyface.files.integrity import dropped_if_empty  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.gallery.enroll import enroll_folder, people_of  # noqa: PLC0415
     from whyface.gallery.opening import gallery_key, open_or_create  # noqa: PLC0415
@@ -103,25 +103,24 @@ def enroll(
         threads=options.threads,
         key=gallery_key(gallery, key),
     )
-    try:
-        with opened, progress_bar("enrolling pictures") as progress:
-            report = enroll_folder(
-                opened,
-                folder,
-                aligned=aligned,
-                find_doubts=doubts,
-                accept_poor=accept_poor,
-                threads=options.threads,
-                engine=engine,
-                opener=options.opener(threads=options.threads or 1),
-                progress=progress,
-            )
-            faces, people = len(opened), len(opened.names())
-    except DataError:
-        # A gallery without faces would still fix the model and the bits.
-        if new and not len(opened.records):
-            shutil.rmtree(gallery)
-        raise
+    # A gallery without faces would still fix the model and the bits.
+    with (
+        dropped_if_empty(gallery, lambda: not len(opened.records), new=new),
+        opened,
+        progress_bar("enrolling pictures") as progress,
+    ):
+        report = enroll_folder(
+            opened,
+            folder,
+            aligned=aligned,
+            find_doubts=doubts,
+            accept_poor=accept_poor,
+            threads=options.threads,
+            engine=engine,
+            opener=options.opener(threads=options.threads or 1),
+            progress=progress,
+        )
+        faces, people = len(opened), len(opened.names())
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
         return

@@ -10,13 +10,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from whyface.errors import ModelError, ModelIntegrityError, OutputError
+from whyface.errors import DataError, ModelError, ModelIntegrityError, OutputError
 from whyface.files.guarded import check_plain, read_guarded
 
 TEMPORARY: Final = ".whyface-tmp"
@@ -157,6 +157,17 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be made ({error.strerror or error}); choose another folder") from error
+
+
+@contextmanager
+def dropped_if_empty(path: Path, empty: Callable[[], bool], *, new: bool) -> Iterator[None]:
+    """Remove a new folder again if a DataError leaves it empty; what it holds must be closed by then."""
+    try:
+        yield
+    except DataError:
+        if new and empty():
+            shutil.rmtree(path)
+        raise
 
 
 @contextmanager
