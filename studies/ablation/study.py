@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
+from torch import nn
 
 from studies.ablation.report import ablation_table, against_baseline, lead_table
 from studies.occlusion.report import put_between_marks
@@ -35,7 +36,7 @@ from whyface.files.integrity import sha256_of, write_atomic
 from whyface.files.progress import progress_bar
 from whyface.train.networks import Network
 from whyface.train.run_files import load_trained
-from whyface.train.teachers import Teacher, mobilefacenet_teacher
+from whyface.train.teachers import Teacher, open_teacher
 from whyface.xcos.grid import PearsonAttention, grid_cosine, normalise_attention, xcos_score
 from whyface.xcos.learned import XcosNetwork
 
@@ -188,7 +189,9 @@ def correlate(network: Network, teacher: Teacher, pictures: torch.Tensor, seed: 
     if not isinstance(network, XcosNetwork):
         return None
     grids = features_of(network, pictures)
-    embeddings = torch.cat([teacher(part.float()) for part in torch.split(pictures, 128)]).numpy()
+    device = next(network.parameters()).device
+    parts = [teacher(part.to(device).float()).cpu() for part in torch.split(pictures, 128)]
+    embeddings = torch.cat(parts).numpy()
     rng = np.random.default_rng(seed)
     pearson = PearsonAttention()
     for _ in range(20):
@@ -240,11 +243,14 @@ class Bench:
         _, whole = open_protocol(parse_protocol("cfp-fp"), args.cfp)
         seen = [k for k, person in enumerate(whole.people) if person in people][::2]
         self.training = read_all(args.cfp, whole)[seen]
-        self.teacher = mobilefacenet_teacher(args.teacher)
+        self.device = torch.device(args.device)
+        self.teacher = open_teacher(str(args.teacher))
+        if isinstance(self.teacher, nn.Module):
+            self.teacher.to(self.device)
 
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """Measure one network on all sets, by every kind of score."""
-        network, _ = load_trained(folder)
+        network = load_trained(folder)[0].to(self.device)
         seed = int(folder.name.rsplit("-", 1)[1])
         correlated = correlate(network, self.teacher, self.training, seed)
         rows = []
@@ -302,6 +308,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="all by default")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="where the networks are measured")
     parser.add_argument("--out", type=Path, default=Path("docs/studies/ablation.json"))
     parser.add_argument("--configs", type=Path, help="folder for the configurations, with file names for paths")
     parser.add_argument("--measure-only", action="store_true")
