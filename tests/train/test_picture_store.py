@@ -114,6 +114,24 @@ def test_cfp_s_tree(tmp_path: Path) -> None:
         opened(DataConfig(sources=[SourceConfig(path=flat, layout="cfp")], held_out=1))
 
 
+def test_every_picture_of_another_person(tmp_path: Path) -> None:
+    """They are learnt from, never held out, and can be left out by name."""
+    root = write_faces(tmp_path / "set", {"val": 3})
+    more = write_faces(tmp_path / "tree", {"a": 2, "b": 2})
+    (tmp_path / "out.json").write_text(json.dumps(["set/val/1.png"]), encoding="utf-8")
+    sources = [SourceConfig(path=root, layout="singles", name="set"), SourceConfig(path=more)]
+    store, held = opened(DataConfig(sources=sources, held_out=1, leave_out=tmp_path / "out.json"))
+    assert held is not None
+    assert held.people[0] in {"a", "b"}
+    assert store.people == sorted({"set/val/0.png", "set/val/2.png", "a", "b"} - set(held.people))
+    assert store.singles == 2
+
+
+def test_no_pictures_of_single_people(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no pictures in it"):
+        opened(DataConfig(sources=[SourceConfig(path=tmp_path, layout="singles")], held_out=1))
+
+
 def test_photographs_are_aligned_on_the_way_and_kept(tmp_path: Path) -> None:
     photos = {"obama": ("obama-portrait.jpg", "obama-speech.jpg"), "biden": ("biden-portrait.jpg",)}
     for person, names in photos.items():

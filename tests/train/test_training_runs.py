@@ -78,6 +78,26 @@ def test_a_killed_run_resumes_to_the_same_bits(faces: Path, tmp_path: Path) -> N
         assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+def test_people_seen_once_have_no_part_in_the_identity_loss(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[torch.Tensor, torch.Tensor]] = []
+    whole = Objective.forward
+
+    def forward(
+        self: Objective, faces: torch.Tensor, labels: torch.Tensor, known: torch.Tensor, *more: object
+    ) -> object:
+        asked.append((labels, known))
+        return whole(self, faces, labels, known, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Objective, "forward", forward)
+    config = write_config(tmp_path / "run.yaml", faces, batch={"mode": "all", "people": 3, "pictures": 2})
+    train(read_config(config), _made(tmp_path / "out"))
+    # Two of a to d are held out, so that e is the last of three.
+    assert all(torch.equal(known, labels != 2) for labels, known in asked)
+    assert any((labels == 2).any() for labels, _ in asked)
+
+
 def test_other_settings_do_not_go_on(faces: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "run.yaml", faces, steps=1)
     folder = _made(tmp_path / "out")

@@ -29,12 +29,12 @@ class _Part(BaseModel):
 
 
 class SourceConfig(_Part):
-    """Labelled pictures: a tree ``person/picture``, a tar file of one, CFP's own tree, or a ``.rec`` file."""
+    """Pictures: a tree ``person/picture``, a tar file of one, CFP's own tree, a ``.rec`` file, or people seen once."""
 
     path: Path
     """Folder, tar file or record file."""
-    layout: Literal["tree", "cfp", "rec"] = "tree"
-    """``tree``: person/picture; ``cfp``: Images/person/side/picture; ``rec``: insightface's records."""
+    layout: Literal["tree", "cfp", "rec", "singles"] = "tree"
+    """``tree``: person/picture; ``cfp``: its tree; ``rec``: insightface's records; ``singles``: one picture each."""
     name: str = ""
     """Prefix of its people, so that two sets do not mix: ``cfp`` makes ``cfp/001``."""
     people: Path | None = None

@@ -96,8 +96,7 @@ def draw_partners(
 def bundle_singles(rows: Sequence[Tensor], pictures: int) -> tuple[Tensor, ...]:
     """Put pictures of people with only one into groups, as if each group were a person.
 
-    :func:`people_batch` then draws different pictures instead of one again and again. It is for losses that do not ask
-    who is in a picture.
+    :func:`people_batch` then draws different pictures instead of one again and again. No loss may ask who is in them.
     """
     single = [part for part in rows if len(part) == 1]
     groups = torch.split(torch.cat(single), pictures) if single else ()

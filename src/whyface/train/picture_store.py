@@ -222,11 +222,16 @@ def _open_stored(source: SourceConfig) -> LabelledPictures:
     if source.layout == "tree":
         return open_labelled(source.path)
     pictures = open_pictures(source.path)
-    # CFP's own tree: .../Images/<person>/<frontal or profile>/<picture>.
-    person_of = {name: parts[-3] for name in pictures.names() if len(parts := name.split("/")) >= 4}
+    if source.layout == "singles":
+        person_of = {name: name for name in pictures.names()}
+        missing = "no pictures in it"
+    else:
+        # CFP's own tree: .../Images/<person>/<frontal or profile>/<picture>.
+        person_of = {name: parts[-3] for name in pictures.names() if len(parts := name.split("/")) >= 4}
+        missing = "not CFP's tree Images/PERSON/frontal/PICTURE; use layout: tree"
     if not person_of:
         pictures.close()
-        raise DataError(f"{source.path}: not CFP's tree Images/PERSON/frontal/PICTURE; use layout: tree")
+        raise DataError(f"{source.path}: {missing}")
     return label_pictures(pictures, person_of)
 
 

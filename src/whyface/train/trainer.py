@@ -149,8 +149,11 @@ class _Run:
         if config.data.cache == "device":
             pictures.move(fabric.device)
         self.rows = pictures.rows
-        if config.batch.mode == "all" and self.margin is None:
+        self.known = torch.ones(len(pictures), dtype=torch.bool)
+        if config.batch.mode == "all":
+            # One picture again and again says nothing about a person.
             self.rows = bundle_singles(pictures.rows, config.batch.pictures)
+            self.known = torch.bincount(pictures.labels)[pictures.labels] > 1
         self.augment = Augmentation(config.augment, seed=config.seed)
         self.average = WeightAverage(network, config.average) if config.average else None
         state = {} if self.average is None else self.average.state
@@ -195,7 +198,7 @@ class _Run:
         index, pairs = self._draw(step, generator)
         device = self.fabric.device
         faces, labels = self.pictures.read(index).to(device).float(), self.pictures.labels[index]
-        known = torch.ones(len(index), dtype=torch.bool)
+        known = self.known[index].to(device)
         looks = generator
         if device.type != "cpu":
             looks = torch.Generator(device).manual_seed(generator.initial_seed())
@@ -205,13 +208,13 @@ class _Run:
             faces, virtual = blend_people(
                 faces, self.pictures.read(others).to(device).float(), people, config.augment.blended, looks
             )
-            known = ~virtual
+            known &= ~virtual
         faces = self.augment.look(faces, looks)
         self.objective.epoch, self.objective.progress = step // self.epoch_steps, step / self.steps
         here = None if pairs is None else PairIndices(pairs.first.to(device), pairs.second.to(device))
         targets, seen = self._targets(faces, here)
         covered = self.augment.cover(faces, looks).contiguous(memory_format=torch.channels_last)
-        losses = self.module(covered, labels.to(device), known.to(device), targets, here, seen)
+        losses = self.module(covered, labels.to(device), known, targets, here, seen)
         factor = rate_factor(config.optimiser, step, steps=self.steps, epoch_steps=self.epoch_steps)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
