@@ -56,7 +56,9 @@ def test_the_first_step_is_that_of_the_processor(run: Path, tmp_path: Path, monk
 def test_a_run_in_half_precision_with_every_change_to_the_pictures(run: Path, tmp_path: Path) -> None:
     augment = "augment={geometry: true, light: true, blended: 0.5, occluded: 0.5, masked: 0.5}"
     losses = losses_of(run, tmp_path / "card", "accelerator=gpu", "precision=bf16", augment)
-    assert all(0 < value < 1000 for value in losses.values())
+    # All three people of a small batch may be blends, which have no identity.
+    assert all(0 <= value < 1000 for value in losses.values())
+    assert min(losses["similarity"], losses["hint"]) > 0
     network, _ = load_trained(tmp_path / "card")
     assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
     assert trained_correlation(tmp_path / "card") is not None
