@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.toy_bench import FlatMethod, Pictures, chunk_of, subject_of
+from helpers.toy_bench import FlatMethod, Pictures, ProductMethod, chunk_of, subject_of
 from whyface.bench.base import BenchTest, Subject, choose_pairs, descending, pairs_set_aside
 from whyface.bench.merits import GAINS, JUDGED, merit_names, merit_values
 from whyface.bench.other_maps import STRATA, Substitutes, fill_bank, strata_of, within_strata
@@ -18,7 +18,9 @@ from whyface.bench.sanity import RandomisationTest, StabilityTest
 from whyface.bench.summary import summarise_method
 from whyface.errors import DataError
 from whyface.explain.controls import CentreMethod
+from whyface.explain.pair_method import PairMaps
 from whyface.files.parts import Parts, ResultTable, open_folder, read_results
+from whyface.models.embedder import Batch
 
 PICTURES = Pictures(people=12)
 PROTOCOL = PICTURES.protocol()
@@ -83,6 +85,25 @@ def test_stability_counts_for_what_other_pairs_maps_do_not_share(tmp_path: Path)
     # With weights that do not change, the map stays its own: the worst there is.
     assert found.merits["randomised"].value == pytest.approx(1)
     assert found.merits["randomised specific"].value < -0.5
+
+
+class GridMethod(ProductMethod):
+    """Maps of 7 x 7 places, as xCos has, with a seed that changes nothing."""
+
+    def maps(self, first: Batch, second: Batch) -> PairMaps:
+        found = super().maps(first, second)
+        sides = [one.reshape(-1, 7, 16, 7, 16).mean(axis=(2, 4)) for one in (found.map_a, found.map_b)]
+        return PairMaps(found.score, sides[0], sides[1], forward=2)
+
+
+def test_maps_of_places_are_measured_with_maps_of_other_pairs_in_their_place(tmp_path: Path) -> None:
+    subject = subject_of(GridMethod)
+    subject = replace(subject, randomised=lambda _: subject.method.maps, other_seed=lambda: subject.method)
+    table = measured(subject, tmp_path / "run")
+    found = summarise_method(table, PROTOCOL, threshold=0.05, replicates=100).merits
+    assert found["shift specific"].value > 0
+    assert set(table.test[table.measure == "seed"]) == {"stability"}
+    assert found["seed"].value == pytest.approx(1)
 
 
 def test_a_gain_is_the_own_map_s_value_less_the_mean_of_the_others() -> None:

@@ -55,16 +55,16 @@ class StabilityTest(BenchTest):
     def run(self, chunk: PairChunk, subject: Subject, explain: Explain) -> list[Rows]:
         """Measure a chunk."""
         plain = explain(chunk.first, chunk.second)
-        before = [to_pixels(maps) for maps in (plain.map_a, plain.map_b)]
-        moved = explain(shifted(chunk.first), shifted(chunk.second))
-        after = [to_pixels(maps) for maps in (moved.map_a, moved.map_b)]
+        # In pixels, since maps of other pairs are kept so.
+        before = _both(plain)
+        after = _both(explain(shifted(chunk.first), shifted(chunk.second)))
         shift = _mean([rank_correlation(b[..., :-1], a[..., 1:]) for b, a in zip(before, after, strict=True)])
-        turned = explain(chunk.second, chunk.first)
-        swap = _mean([rank_correlation(plain.map_a, turned.map_b), rank_correlation(plain.map_b, turned.map_a)])
+        turned = reversed(_both(explain(chunk.second, chunk.first)))
+        swap = _mean([rank_correlation(one, other) for one, other in zip(before, turned, strict=True)])
         measured = [rows("shift", chunk, (0.0,), shift), rows("swap", chunk, (0.0,), swap)]
         if self._has_seed and subject.other_seed is not None:
-            again = subject.other_seed().maps(chunk.first, chunk.second)
-            seed = _mean([rank_correlation(plain.map_a, again.map_a), rank_correlation(plain.map_b, again.map_b)])
+            again = _both(subject.other_seed().maps(chunk.first, chunk.second))
+            seed = _mean([rank_correlation(one, other) for one, other in zip(before, again, strict=True)])
             measured.append(rows("seed", chunk, (0.0,), seed))
         return measured
 
