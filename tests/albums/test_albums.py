@@ -24,7 +24,7 @@ from whyface.errors import DataError, InputError, OutputError
 from whyface.faces.load import load_face
 from whyface.files.integrity import dropped_if_empty
 from whyface.gallery.gallery import Gallery
-from whyface.models.catalogue import DEFAULT_MODEL, model_entry
+from whyface.models.catalogue import DEFAULT_MODEL, FAST_MODEL, model_entry
 from whyface.xcos.open_model import open_model
 
 
@@ -66,6 +66,7 @@ def first(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         in done.stdout
     )
     assert "not used: broken.jpg" in done.stderr
+    assert "Skipped, not photos: 1 ending in .txt" in done.stderr
     return out
 
 
@@ -98,11 +99,14 @@ def test_the_page_shows_everybody_and_loads_nothing_from_elsewhere(first: Path) 
     page = (first / "index.html").read_text(encoding="utf-8")
     assert "default-src 'none'; img-src 'self'" in page
     assert page.count("<img") == 6
-    assert "Undecided, too poor to be compared: 1 faces" in page
+    assert "Undecided, too poor to be compared: 1 face<" in page
+    assert "Alone" not in page
     assert "broken.jpg" in page
     for row in rows(first).values():
         assert (first / row["crop"]).is_file()
         assert row["crop"] in page
+        # Edits by hand name a face in this way.
+        assert f">{row['photo']}#{row['face']}</a>" in page
 
 
 def test_a_second_run_reads_nothing_again(first: Path, photos: Path, tmp_path: Path) -> None:
@@ -306,7 +310,29 @@ def test_options_that_do_not_go_together_start_no_album(photos: Path, tmp_path: 
     start = ("cluster", str(photos), "--out", str(tmp_path / "album"))
     assert "--address is that of a Ray cluster" in in_process(*start, "--address", "there").stderr
     assert "already exists" in in_process(*start, "--gallery", str(photos)).stderr
+    assert (
+        "does not hold what that takes"
+        in in_process(*start, "--gallery", f"{tmp_path / 'g'}", "--model", FAST_MODEL).stderr
+    )
     assert not (tmp_path / "album").exists()
+
+
+def test_nothing_is_written_among_the_photos(photos: Path, tmp_path: Path) -> None:
+    inside = photos / "trip" / "album"
+    for options in (("--out", str(inside)), ("--out", str(tmp_path / "album"), "--folders", str(inside))):
+        done = in_process("cluster", str(photos), *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "lies in the folder of the photos" in done.stderr
+    assert not inside.exists()
+    assert not (tmp_path / "album").exists()
+
+
+@pytest.mark.parametrize("ends", [DataError("no face"), InputError("no name"), KeyboardInterrupt()])
+def test_a_new_folder_goes_however_the_run_ends(tmp_path: Path, ends: BaseException) -> None:
+    (tmp_path / "new").mkdir()
+    with pytest.raises(type(ends)), dropped_if_empty(tmp_path / "new", lambda: True, new=True):
+        raise ends
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_album_of_another_kind_of_folder(tmp_path: Path) -> None:

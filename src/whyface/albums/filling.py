@@ -21,7 +21,7 @@ from whyface.explain.trust import doubt_about_face
 from whyface.faces.face import stack_faces
 from whyface.faces.load import load_face, load_faces
 from whyface.files.integrity import check_folder, make_folder, write_atomic
-from whyface.files.photo_folder import list_photos
+from whyface.files.photo_folder import PhotoFolder, list_photos
 from whyface.files.progress import ProgressCallback
 from whyface.gallery.feature_file import Layout
 from whyface.gallery.gallery import Gallery
@@ -87,7 +87,7 @@ def update_album(
     OutputError
         If the album cannot be written.
     """
-    photos = photos_of(folder)
+    photos = photos_of(folder).photos
     there = {name: _stamp(folder / name) for name in photos}
     known = {name: stamp for name, stamp in album.photos.items() if there.get(name) == stamp}
     gone = {face.photo for face in album.faces} - set(known)
@@ -124,12 +124,12 @@ def update_album(
     return grouping
 
 
-def photos_of(folder: Path) -> tuple[str, ...]:
-    """Return the names of the photos in a folder. Raise DataError if there are none."""
-    photos = list_photos(folder).photos
-    if not photos:
+def photos_of(folder: Path) -> PhotoFolder:
+    """List the photos in a folder. Raise DataError if there are none."""
+    found = list_photos(folder)
+    if not found.photos:
         raise DataError(f"{folder}: no photos here; give a folder of photos")
-    return photos
+    return found
 
 
 def _stamp(photo: Path) -> tuple[int, int]:

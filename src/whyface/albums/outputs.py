@@ -117,8 +117,10 @@ def write_page(album: Album, folder: Path) -> Path:
     ]
     for person, faces in known.items():
         parts.append(_section(f"{names[person]}: {len(faces)} faces", album, faces, photos))
-    parts.append(_section(f"Alone: {len(alone)} faces", album, alone, photos))
-    parts.append(_section(f"Undecided, too poor to be compared: {len(poor)} faces", album, poor, photos))
+    for title, faces in (("Alone", alone), ("Undecided, too poor to be compared", poor)):
+        if faces:
+            count = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
+            parts.append(_section(f"{title}: {count}", album, faces, photos))
     if album.failures:
         listed = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in sorted(album.failures.items()))
         parts.append(f'<section class="card"><h2>Photos that were not used</h2><ul>{listed}</ul></section>')
@@ -137,7 +139,7 @@ def write_page(album: Album, folder: Path) -> Path:
 def _section(title: str, album: Album, faces: Sequence[AlbumFace], photos: str) -> str:
     items = "".join(
         f'<li><a href="{quote(f"{photos}/{face.photo}")}"><img src="{quote(face.crop)}" alt="{escape(face.key)}" '
-        f'loading="lazy" width="112" height="112"></a>{escape(reason(album, face))}</li>'
+        f'loading="lazy" width="112" height="112">{escape(face.key)}</a><br>{escape(reason(album, face))}</li>'
         for face in faces[:_SHOWN]
     )
     more = f'<p class="note">and {len(faces) - _SHOWN} more, in faces.csv</p>' if len(faces) > _SHOWN else ""

@@ -64,18 +64,31 @@ def cluster(
     New photos join in when it is run again, and what was changed by hand (whyface album) stays.
     """
     from whyface.albums.album import STATE, open_album  # noqa: PLC0415 - start fast
-    from whyface.albums.filling import open_features, photos_of, start_album, update_album  # noqa: PLC0415
+    from whyface.albums.filling import (  # noqa: PLC0415
+        album_attention,
+        open_features,
+        photos_of,
+        start_album,
+        update_album,
+    )
     from whyface.albums.outputs import write_folders, write_gallery, write_page, write_table  # noqa: PLC0415
     from whyface.files.integrity import dropped_if_empty  # noqa: PLC0415
+    from whyface.files.photo_folder import describe_passed_over  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.models.catalogue import model_entry  # noqa: PLC0415
 
     # Start no album if there is nobody to put into it, or with options that do not go together.
-    photos_of(folder)
+    listed = photos_of(folder)
     engine = workers.open()
     for target in (folders, gallery):
         if target is not None and target.exists():
             raise OutputError(f"{target}: already exists; choose another name")
+    for target in (out, folders):
+        # Crops and copies would be photos of the next run.
+        if target is not None and target.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{target}: lies in the folder of the photos, {folder}; choose a folder outside")
+    if gallery is not None and album_attention(model_entry(model)) is not None:
+        raise InputError(f"--gallery: an album of {model} does not hold what that takes; enroll what --folders writes")
     network = _opener(model, model_dir, threads, device)().model
     new = not (out / STATE).is_file()
     album = start_album(out, model_entry(model)) if new else open_album(out)
@@ -121,6 +134,8 @@ def cluster(
     )
     for name, failure in sorted(album.failures.items()):
         typer.echo(f"not used: {name}: {failure}", err=True)
+    if listed.passed_over:
+        typer.echo(describe_passed_over(listed.passed_over), err=True)
     typer.echo(f"{page}")
 
 
