@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from functools import partial
 from pathlib import Path
@@ -171,6 +172,18 @@ def test_bad_pictures_never_stop_it(tmp_path: Path) -> None:
     assert all(report.failures.values())
     assert report.without_photo == ["bob", "cleo", "dan"]
     assert report.to_dict()["people_without_usable_photo"] == ["bob", "cleo", "dan"]
+
+
+def test_a_folder_with_a_blank_name_stops_nobody(tmp_path: Path) -> None:
+    root = write(tmp_path / "people", [" /1.png", "ann/1.png"])
+    with Gallery.create(tmp_path / "g", tiny_xcos()) as gallery:
+        report = enroll_folder(gallery, root, aligned=True)
+        assert gallery.names() == {"ann": 1}
+        assert (report.added, report.people, report.without_photo) == (1, 1, [])
+        assert "blank" in report.failures[" /1.png"]
+        shutil.rmtree(root / "ann")
+        with pytest.raises(DataError, match="none of 1 pictures could be used, the first:  /1.png: .*blank"):
+            enroll_folder(gallery, root, aligned=True)
 
 
 def test_nothing_to_enroll(tmp_path: Path) -> None:

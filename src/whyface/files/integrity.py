@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from whyface.errors import DataError, ModelError, ModelIntegrityError, OutputError
+from whyface.errors import ModelError, ModelIntegrityError, OutputError
 from whyface.files.guarded import check_plain, read_guarded
 
 TEMPORARY: Final = ".whyface-tmp"
@@ -161,10 +161,10 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def dropped_if_empty(path: Path, empty: Callable[[], bool], *, new: bool) -> Iterator[None]:
-    """Remove a new folder again if a DataError leaves it empty; what it holds must be closed by then."""
+    """Remove a new folder again if an error or Ctrl-C leaves it empty; what it holds must be closed by then."""
     try:
         yield
-    except DataError:
+    except BaseException:
         if new and empty():
             shutil.rmtree(path)
         raise

@@ -29,6 +29,7 @@ face is compared with all others: on LFW (default model, uniform attention) 73 %
 1 of the 719,400 pairs among 1,200 people; 0.5 would find 82 % and 9 pairs of two people, 0.7 only 27 %."""
 
 _BATCH: Final = 32
+_NAMELESS: Final = "its folder's name is blank, so that nobody knows who it shows; rename the folder"
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,9 @@ def enroll_folder(
     with open_pictures(folder) as photos:
         person_of, empty = people_of(photos, folder)
         report.passed_over = photos.listed().passed_over
+        nameless = [name for name, person in person_of.items() if not person.strip()]
+        report.failures = dict.fromkeys(nameless, _NAMELESS)
+        person_of = {name: person for name, person in person_of.items() if person.strip()}
         done = 0
         if engine is None or opener is None:
             read = here(
@@ -172,13 +176,13 @@ def enroll_folder(
             if progress is not None:
                 progress(done, len(person_of))
     there = gallery.names()
-    everybody = sorted(set(person_of.values()) | empty)
+    everybody = sorted({*person_of.values(), *(person for person in empty if person.strip())})
     report.people = sum(name in there for name in everybody)
     report.without_photo = [name for name in everybody if name not in there]
     if not report.people:
         first = next(iter((report.failures | report.refused).items()), None)
         why = "" if first is None else f", the first: {first[0]}: {first[1]}"
-        raise DataError(f"{folder}: none of {len(person_of)} pictures could be used{why}")
+        raise DataError(f"{folder}: none of {len(person_of) + len(nameless)} pictures could be used{why}")
     return report
 
 
