@@ -122,6 +122,30 @@ def test_bad_input_leaves_nothing_behind(
     assert "Traceback" not in err
 
 
+FIGURES = {
+    "verify": ["no.jpg", "no.jpg"],
+    "explain": ["no.jpg", "no.jpg"],
+    "words pair": ["no.jpg", "no.jpg"],
+    "identify": ["no.jpg", "--gallery", "no"],
+    "watch": ["no.mp4", "--gallery", "no"],
+    "patch plot": ["no.json"],
+}
+
+
+def test_every_command_that_draws_is_tried() -> None:
+    assert {name for name, one in COMMANDS.items() if any("--figure" in part.opts for part in one.params)} == set(
+        FIGURES
+    )
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_of_an_unknown_kind_is_refused_before_the_work(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    figure = ("--figure", str(tmp_path / "why.txt"))
+    assert_refused(monkeypatch, capsys, "cannot write figures as .txt", *name.split(), *FIGURES[name], *figure)
+
+
 @pytest.mark.parametrize("name", ["analyse", "cluster", "gallery sync", "test"])
 def test_the_device_reaches_the_network(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -135,7 +159,7 @@ def test_the_device_reaches_the_network(
     (tmp_path / "suite.yaml").write_text(f"models: [{FAST_MODEL}]\nprotocols: [{{protocol: lfw, data: .}}]\n")
     arguments = {
         "analyse": [str(tmp_path)],
-        "cluster": [str(tmp_path), "--out", str(tmp_path / "album")],
+        "cluster": [str(tmp_path / "ann"), "--out", str(tmp_path / "album")],
         "gallery sync": [str(tmp_path / "g"), str(tmp_path)],
         "test": [str(tmp_path / "suite.yaml")],
     }[name]

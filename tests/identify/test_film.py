@@ -139,7 +139,7 @@ def test_what_is_no_film_is_refused_in_one_line(
         ("no such film", str(tmp_path)),
         ("no such film", "http://127.0.0.1/film.mp4"),
         ("no such film", "rtsp://127.0.0.1/film"),
-        ("camera 99: cannot be read as a film", "99"),
+        ("camera 99: gives no picture", "99"),
     ):
         assert_refused(monkeypatch, capfd, message, "watch", name, "-g", gallery)
     assert_refused(monkeypatch, capfd, "no gallery here", "watch", film, "-g", str(tmp_path))

@@ -19,8 +19,8 @@ from whyface.commands.verify import (
     LanguageName,
     Prior,
     Report,
+    check_figure,
     check_report,
-    check_writable,
     import_matplotlib,
     print_choices,
     probability_line,
@@ -193,7 +193,7 @@ def _face(photo: Path, *, index: int = 0, aligned: bool, threads: int | None, no
 
 def _check_targets(figure: Path | None, report: Path | None, *, triplet: bool) -> None:
     if figure is not None:
-        check_writable(figure)
+        check_figure(figure)
     if report is not None:
         check_report(report)
         if triplet:

@@ -11,7 +11,7 @@ import typer
 
 from whyface.commands.option_blocks import GalleryOptions, takes_options
 from whyface.commands.options import AcceptPoor, Attention, Figure, count_of
-from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
+from whyface.commands.verify import UNDECIDED, check_figure, import_matplotlib
 from whyface.errors import InputError, ModelError, WhyfaceError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def identify(
         raise InputError("give a gallery: --gallery FOLDER; whyface gallery enroll makes one")
     if photo is None and not fit:
         raise InputError("give a photo, or --fit to only fit the gallery's uncertainty")
-    _check_figures(figure, words_figure, words=words)
+    _check_figures(figure, words_figure, photos, words=words)
     with options.open(gallery) as opened:
         if fit:
             _fit(opened, loss, divergence, quiet=as_json)
@@ -179,12 +179,14 @@ def identify(
     raise typer.Exit(UNDECIDED if found.verdict == "undecided" else SOMEBODY if found.is_known else NOBODY)
 
 
-def _check_figures(figure: Path | None, words_figure: Path | None, *, words: bool) -> None:
+def _check_figures(figure: Path | None, words_figure: Path | None, photos: Path | None, *, words: bool) -> None:
     if words_figure is not None and not words:
         raise InputError("--words-figure needs --words")
+    if photos is not None and not photos.is_dir():
+        raise InputError(f"{photos}: not a folder; give the folder that was enrolled")
     for path in (figure, words_figure):
         if path is not None:
-            check_writable(path)
+            check_figure(path)
 
 
 def _faces(photo: Path, index: int | None, *, aligned: bool, threads: int | None) -> list[Face]:

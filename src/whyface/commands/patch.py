@@ -11,7 +11,7 @@ import typer
 
 from whyface.commands.option_blocks import NetworkOptions, takes_options
 from whyface.commands.options import AttentionKind
-from whyface.commands.verify import check_writable, import_matplotlib
+from whyface.commands.verify import check_figure, import_matplotlib
 from whyface.errors import InputError
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def plot(
     """Draw the curves of several methods and models in one figure."""
     from whyface.bench.patch_set import PatchCurve  # noqa: PLC0415 - start fast
 
-    check_writable(figure)
+    check_figure(figure)
     found = [PatchCurve.read(path) for path in curves]
     import_matplotlib()
     from whyface.figures.bench import patch_figure  # noqa: PLC0415 - matplotlib is slow to import

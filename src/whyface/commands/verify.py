@@ -160,7 +160,7 @@ def _check_options(
     if not math.isfinite(max_megapixels):
         raise InputError(f"--max-megapixels must be a number, got {max_megapixels}")
     if figure is not None:
-        check_writable(figure)
+        check_figure(figure)
     if report is not None:
         check_report(report)
     if any_face and one_face:
@@ -195,7 +195,7 @@ def demo(
     from whyface.verification import Verifier  # noqa: PLC0415
 
     for pair in DEMO_PAIRS:
-        check_writable(out / pair.figure)
+        check_figure(out / pair.figure)
     import_matplotlib()
     verifier = Verifier()
     expected = True
@@ -264,7 +264,15 @@ def probability_line(explanation: Explanation) -> str | None:
     return f"Probability of the same person: {given} ({explanation.probability_source})"
 
 
-def check_writable(path: Path, what: str = "figure") -> None:
+def check_figure(path: Path) -> None:
+    """Check before the work that a figure can be written, and as this kind of file."""
+    from whyface.figures.style import check_kind  # noqa: PLC0415 - start fast
+
+    check_writable(path, "figure")
+    check_kind(path.suffix.lower(), str(path))
+
+
+def check_writable(path: Path, what: str) -> None:
     """Check before the work that the result can be written."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give a file name for the {what}")

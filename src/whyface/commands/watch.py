@@ -13,7 +13,7 @@ import typer
 from whyface.commands.identify import NOBODY, SOMEBODY
 from whyface.commands.option_blocks import GalleryOptions, takes_options
 from whyface.commands.options import Figure, count_of
-from whyface.commands.verify import UNDECIDED, check_writable, import_matplotlib
+from whyface.commands.verify import UNDECIDED, check_figure, import_matplotlib
 from whyface.errors import ModelError, PhotoError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def watch(
     from whyface.identify.gallery_people import threshold_for  # noqa: PLC0415
 
     if figure is not None:
-        check_writable(figure)
+        check_figure(figure)
     settings = WatchSettings(every=every, gap=gap)
     drawn: list[TrackDecision] = []
     names: dict[str, None] = {}

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from whyface.commands.option_blocks import ModelOptions, takes_options
 from whyface.commands.options import Aligned, Eraser, FaceA, FaceB, Figure
-from whyface.commands.verify import check_writable, import_matplotlib, leave_open, print_choices, verdict_line
+from whyface.commands.verify import check_figure, import_matplotlib, leave_open, print_choices, verdict_line
 from whyface.commands.word_compare import compare
 from whyface.errors import InputError
 
@@ -142,7 +142,7 @@ def words(
     from whyface.words.word_report import WordSettings  # noqa: PLC0415
 
     if figure is not None:
-        check_writable(figure)
+        check_figure(figure)
     if people is None and (share is not None or top_k is not None):
         raise InputError(f"{'--top-k' if share is None else '--share'} needs --people; give people, or leave it out")
     if share is not None and top_k is not None:

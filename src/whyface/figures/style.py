@@ -61,7 +61,7 @@ def save_figure(fig: Figure, target: _Target, *, kind: str | None = None, dpi: f
         return target
     path = Path(target)
     suffix = path.suffix.lower() if kind is None else f".{kind.lower()}"
-    _check_kind(suffix, str(path))
+    check_kind(suffix, str(path))
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give a file name")
     if not path.parent.is_dir():
@@ -70,7 +70,8 @@ def save_figure(fig: Figure, target: _Target, *, kind: str | None = None, dpi: f
     return target
 
 
-def _check_kind(suffix: str, name: str) -> None:
+def check_kind(suffix: str, name: str) -> None:
+    """Raise OutputError if figures cannot be written with this ending."""
     if suffix not in _METADATA:
         known = ", ".join(_METADATA)
         raise OutputError(f"{name}: cannot write figures as {suffix or 'a file without extension'}; use {known}")
@@ -79,7 +80,7 @@ def _check_kind(suffix: str, name: str) -> None:
 def _drawn(fig: Figure, suffix: str, name: str, dpi: float | None) -> bytes:
     from matplotlib import rc_context  # noqa: PLC0415 - slow to import
 
-    _check_kind(suffix, name)
+    check_kind(suffix, name)
     buffer = io.BytesIO()
     if suffix != ".svg":
         fig.savefig(buffer, format=suffix[1:], dpi=dpi or fig.dpi, metadata=_METADATA[suffix])

@@ -106,7 +106,8 @@ class Film:
         size = [self._capture.get(which) for which in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
         if not self._capture.isOpened() or not all(side >= 1 for side in size):
             self.close()
-            raise PhotoError(f"{self.name}: cannot be read as a film; give one that OpenCV plays, such as .mp4 or .avi")
+            why = "cannot be read as a film; give one that OpenCV plays, such as .mp4 or .avi"
+            raise PhotoError(f"{self.name}: {'gives no picture; is it connected?' if self._camera else why}")
         if size[0] * size[1] > max_pixels:
             self.close()
             raise PhotoError(f"{self.name}: {size[0]:.0f} x {size[1]:.0f} pixels exceed the limit of {max_pixels}")
