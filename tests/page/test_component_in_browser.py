@@ -18,11 +18,13 @@ from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import ThresholdSource
 from whyface.explain.record import Record
 from whyface.explain.sentences import describe
+from whyface.faces.load import load_face
 from whyface.faces.regions import region_of_cells
 from whyface.files.integrity import HashedFile
 from whyface.models.catalogue import FAST_MODEL
 from whyface.page.bundle import content_hash, joined_script
 from whyface.page.report import notebook_frame, report_html
+from whyface.set_verification import verify_sets
 from whyface.verification import Verifier
 
 if TYPE_CHECKING:
@@ -90,6 +92,27 @@ def test_sentences_in_english_are_those_of_python_and_exist_in_german(page: Page
         assert len(german) == len(english)
         assert not set(german) & set(english)
         assert "undefined" not in " ".join(german)
+        # One sign for less than nothing, and not a hyphen.
+        assert not re.search(r"(?<![\w,])-\d", " ".join(german))
+
+
+def test_two_sets_are_told_as_python_tells_them_and_no_rate_is_claimed(page: Page, tmp_path: Path) -> None:
+    one, two, other = (
+        load_face(demo_photo(f"{name}.jpg")) for name in ("obama-portrait", "obama-speech", "biden-portrait")
+    )
+    verifier = Verifier(model=FAST_MODEL, threads=1)
+    for sides in (([one], [two]), ([one, other], [two, other]), ([one, two], [one, two])):
+        made = verify_sets(verifier, *sides).explanation
+        english, german = run_module(
+            page, "one => ['en', 'de'].map(code => describe(factsOf(one), CATALOGUES[code]))", made.to_dict()
+        )
+        assert tuple(english) == made.sentences
+        assert len(german) == len(english)
+        assert not set(german) & set(english)
+    show(page, tmp_path, made)
+    for place in (".rates", ".warnings", ".sentences"):
+        assert "measured on single photos do not hold for sets" in page.locator(place).inner_text()
+    assert "very same pixels" not in page.locator("#whyface").inner_text()
 
 
 def test_both_catalogues_have_the_same_texts(page: Page) -> None:

@@ -2,7 +2,7 @@
 
 import { el, fill, say } from "./dom.js";
 import { weightOf, weightText } from "./maps.js";
-import { points } from "./sentences.js";
+import { points, setsOf } from "./sentences.js";
 import { byRegion, ratesAt, sum, withoutPlaces } from "./shares.js";
 
 // What a label takes of the width on a phone.
@@ -65,7 +65,7 @@ export function thresholdCard(view) {
     slider.setAttribute("aria-valuetext", t.number(state.threshold, 3));
     say(verdict, t.thresholdAt(t.number(state.threshold, 4), match ? t.match : t.noMatch, match !== facts.match));
     verdict.className = `said ${match ? "for" : "against"}`;
-    say(rates, ratesText(facts.explanation, state.threshold, t));
+    say(rates, setsOf(facts.explanation) ? `${t.setsRates}.` : ratesText(facts.explanation, state.threshold, t));
     back.hidden = state.threshold === threshold;
   });
   return el("section", { class: "card", "aria-labelledby": "h-threshold" },

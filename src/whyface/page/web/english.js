@@ -82,6 +82,13 @@ export const english = {
     `and ${second[0]} of ${second[1]} in the second (0 is the largest)`,
   manyPairs: (count) =>
     `The threshold's false match rate is that of one comparison; with ${count}, a match of strangers is up to ${count} times as likely`,
+  setPhoto: (file, best, least) => `${file || "a face"} (${best}; the least ${least})`,
+  setsCompared: (counts, poor, named) =>
+    `The means of ${counts.join(" and ")} faces were compared${poor ? `, without ${poor} too poor to support a verdict` : ""}; ` +
+    `most like the other set are ${named.join(" and ")}`,
+  setsRates:
+    "Error rates that were measured on single photos do not hold for sets: strangers match several times as often; there is no probability",
+  setsShared: (count) => `${count === 1 ? "1 of the pictures is" : `${count} of the pictures are`} in both sets, which says nothing`,
   doubtBoth: (fault) => `both faces are ${faulty(fault)}`,
   doubtOne: (which, fault) => `the ${which} face is ${faulty(fault)}`,
   doubts: (parts) => parts.join(" and "),

@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { strangersRate } from "./controls.js";
 import { fileName, weightText } from "./maps.js";
-import { CLOSE, doubtIn, points } from "./sentences.js";
+import { CLOSE, doubtIn, points, setsOf } from "./sentences.js";
 import { recordRows } from "./signoff.js";
 
 const SHARES = new Set(["under_exposure", "over_exposure", "outside"]);
@@ -21,7 +21,8 @@ export function warningsOf(facts, t) {
   });
   if (e.doubt && !found.length) found.push(`${doubtIn(e, t)}.`);
   if (!facts.undecided && Math.abs(facts.margin) < CLOSE) found.push(t.closeCall);
-  if (e.faces?.[0]?.sha256 && e.faces[0].sha256 === e.faces[1]?.sha256) found.push(`${t.samePixels}.`);
+  if (setsOf(e)) found.push(`${t.setsRates}.`);
+  else if (e.faces?.[0]?.sha256 && e.faces[0].sha256 === e.faces[1]?.sha256) found.push(`${t.samePixels}.`);
   return found;
 }
 

@@ -15,12 +15,12 @@ const FAULTS = {
   "hardly recognisable as a face": "kaum als Gesicht zu erkennen",
 };
 const comma = (text) => text.replace(".", ",");
-const number = (value, digits) => comma(value.toFixed(digits));
+const number = (value, digits) => comma(value.toFixed(digits)).replace("-", "−");
 const named = (name) => REGION_NAMES[name] ?? name.split(" ").map((word) => PART_WORDS[word] ?? word).join(" ");
 const faulty = (fault) => FAULTS[fault] ?? fault;
-const onlyOrMainly = (count) => ({ 1: "nur ", 2: "", 3: "" })[count] ?? "vor allem ";
+const onlyOrMainly = (count) => ({ 1: " nur: ", 2: ": ", 3: ": " })[count] ?? " vor allem: ";
 const speaks = (match, list, count) =>
-  `${match ? "Dagegen" : "Für eine Übereinstimmung"} ${count === 1 ? "spricht" : "sprechen"} ${onlyOrMainly(count)}${list}`;
+  `${match ? "Dagegen" : "Für eine Übereinstimmung"} ${count === 1 ? "spricht" : "sprechen"}${onlyOrMainly(count)}${list}`;
 
 export const german = {
   code: "de",
@@ -49,7 +49,7 @@ export const german = {
     `${opening}: Der Wert ${score} liegt ${far} ${above ? "über" : "unter"} der Schwelle ${threshold} (1 Punkt = 0,01)`,
   points: (text) => `${text} ${text === "1,0" ? "Punkt" : "Punkte"}`,
   noSupport: "; keine Region sticht heraus",
-  exactSupport: (list, count) => `; gegen eine Übereinstimmung ${count === 1 ? "spricht" : "sprechen"} ${onlyOrMainly(count)}${list}`,
+  exactSupport: (list, count) => `; gegen eine Übereinstimmung ${count === 1 ? "spricht" : "sprechen"}${onlyOrMainly(count)}${list}`,
   support: (list) => `; am meisten trägt dazu bei: ${list}`,
   nothingSpeaks: (match) => (match ? "Nichts spricht dagegen" : "Nichts spricht für eine Übereinstimmung"),
   noRegionSpeaks: (match, places, amount) =>
@@ -99,6 +99,14 @@ export const german = {
     `und ${second[0]} von ${second[1]} im zweiten (0 ist das größte)`,
   manyPairs: (count) =>
     `Die Rate falscher Treffer der Schwelle gilt für einen Vergleich; bei ${count} ist ein Treffer zwischen Fremden bis zu ${count}-mal so wahrscheinlich`,
+  setPhoto: (file, best, least) => `${file || "ein Gesicht"} (${best}; am wenigsten ähnlich: ${least})`,
+  setsCompared: (counts, poor, named) =>
+    `Verglichen wurden die Mittel von ${counts.join(" und ")} Gesichtern${poor ? `, ohne ${poor}, die für ein Urteil zu schlecht sind` : ""}; ` +
+    `den Fotos der anderen Seite am ähnlichsten sind ${named.join(" und ")}`,
+  setsRates:
+    "Fehlerraten, die an einzelnen Fotos gemessen wurden, gelten nicht für mehrere zusammen: Fremde stimmen mehrmals so oft überein; " +
+    "es gibt keine Wahrscheinlichkeit",
+  setsShared: (count) => `${count === 1 ? "1 Bild ist" : `${count} Bilder sind`} auf beiden Seiten, und das sagt nichts`,
   doubtBoth: (fault) => `beide Gesichter sind ${faulty(fault)}, um sie zu vergleichen`,
   doubtOne: (which, fault) => `das ${which === "first" ? "erste" : "zweite"} Gesicht ist ${faulty(fault)}`,
   doubts: (parts) => parts.join(", und "),

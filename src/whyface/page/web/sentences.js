@@ -13,12 +13,33 @@ export function describe(facts, t) {
   const said = main(facts, t);
   if (e.doubt && !facts.undecided) said.push(t.acceptedAlthough(doubtIn(e, t)));
   const [first, second] = e.faces ?? [];
-  if (first?.sha256 && first.sha256 === second?.sha256) said.push(t.samePixels);
+  const sets = setsOf(e);
+  if (!sets && first?.sha256 && first.sha256 === second?.sha256) said.push(t.samePixels);
+  if (sets && !facts.undecided) said.push(...aboutSets(sets, t));
   const compared = e.settings?.pairs_compared;
   if (compared > 1 && first && second) {
     said.push(t.pairsCompared(compared, [first.index, first.count], [second.index, second.count]), t.manyPairs(compared));
   }
   return said.map((text) => `${text}.`);
+}
+
+/** Return what is listed of two sets of photos whose means were compared; null for single photos. */
+export function setsOf(e) {
+  const { set_a: first, set_b: second, poor_a: poorA, poor_b: poorB } = e.settings ?? {};
+  if (!first?.length || !second?.length) return null;
+  return { sides: [first, second], poor: (poorA?.length ?? 0) + (poorB?.length ?? 0) };
+}
+
+/** Say how many faces each set has, which is most like the other set, and that error rates do not hold for sets. */
+function aboutSets({ sides, poor }, t) {
+  const named = sides.map((side) => {
+    const best = side.reduce((one, other) => (other.score > one.score ? other : one));
+    return t.setPhoto(best.file, t.number(best.score, 2), t.number(Math.min(...side.map((one) => one.score)), 2));
+  });
+  const pictures = sides.map((side) => new Set(side.map((one) => one.sha256).filter(Boolean)));
+  const shared = [...pictures[0]].filter((one) => pictures[1].has(one)).length;
+  const said = [t.setsCompared(sides.map((side) => side.length), poor, named), t.setsRates];
+  return shared ? [...said, t.setsShared(shared)] : said;
 }
 
 /** Format a share in points with its sign; 1 point is 0.01 of the score. */
