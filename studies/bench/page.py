@@ -60,11 +60,11 @@ def section(found: dict[str, Any]) -> str:
     ranked = [key for key in shown if " over " not in key]
     best = {key: _best(methods, key) if key in ranked else None for key in shown}
     heads = [f"{COLUMNS[key]} {'↓' if is_lower_better(key) else '↑'}" for key in shown]
-    lines = [f"| method | pairs | ms | {' | '.join(heads)} |", "|---" * (len(shown) + 3) + "|"]
+    lines = [f"| method | pairs | runs | {' | '.join(heads)} |", "|---" * (len(shown) + 3) + "|"]
     for name in order:
         merits = methods[name]["merits"]
         cells = [_cell(key, merits.get(key), bold=best[key] == name) for key in shown]
-        spent = f"{1000 * merits['processor']['value']:.0f}" if "processor" in merits else "-"
+        spent = " + ".join(f"{merits[kind]['value']:,.0f}" for kind in ("forward", "backward") if kind in merits) or "-"
         lines.append(f"| {name} | {methods[name]['pairs']:,} | {spent} | {' | '.join(cells)} |")
     said = []
     for key in ranked:

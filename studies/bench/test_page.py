@@ -18,7 +18,8 @@ def summary(gain: float, *, is_control: bool = False) -> MethodSummary:
         "replacement specific": Merit(gain, Interval(gain - width, gain + width)),
         "replacement": Merit(0.25, Interval(0.2, 0.3)),
         "pointing information": Merit(0.5),
-        "processor": Merit(0.25),
+        "forward": Merit(2.0),
+        "backward": Merit(4.0),
     }
     return MethodSummary(merits=merits, curves={}, rates={}, randomisation=((1.0, 0.25),), pairs=8)
 
@@ -36,7 +37,7 @@ def test_the_best_leads_controls_come_last_and_zeros_are_exact() -> None:
     assert lines[0] == "### net, LFW: undoing and finding patches"
     rows = [line for line in lines if line.startswith("| ") and "method" not in line]
     assert [row.split(" | ")[0] for row in rows] == ["| xcos", "| ebp", "| random"]
-    assert rows[0] == "| xcos | 8 | 250 | **50.0 (40.0 to 60.0)** | 25.0 (20.0 to 30.0) | 0.50 |"
+    assert rows[0] == "| xcos | 8 | 2 + 4 | **50.0 (40.0 to 60.0)** | 25.0 (20.0 to 30.0) | 0.50 |"
     assert "| 0 exactly |" in rows[2]
 
 

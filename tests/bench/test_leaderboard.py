@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from helpers.command_line import in_process
-from whyface.bench.leaderboard import compare_all, in_words, leaderboard_page, read_summary
+from whyface.bench.leaderboard import compare_all, in_words, leaderboard_page, read_summary, section_names
 from whyface.errors import DataError
 
 
@@ -52,6 +52,23 @@ def test_the_page_holds_every_method_and_escapes_names() -> None:
     assert '<tr class="control"><th>centre' in page
     assert "better than corrrise" in page
     assert "deletion 0.75" in page
+
+
+def test_runs_of_one_network_all_stay_on_the_page() -> None:
+    """Two tests on two sets are four sections; the fourth took the third's place."""
+    kinds = [
+        (protocol, tests) for protocol in ("lfw", "cfp-fp") for tests in (["pointing", "partner"], ["replacement"])
+    ]
+    found: list[tuple[str, dict[str, Any]]] = [
+        ("net", {**document(), "settings": {"protocol": one, "tests": tests}}) for one, tests in kinds
+    ]
+    names = section_names(found)
+    assert names[0] == "net, LFW, pointing, partner"
+    assert names[3] == "net, CFP-FP, replacement"
+    assert len(set(names)) == 4
+    assert section_names([*found[:1], ("other", found[1][1])]) == ["net", "other"]
+    assert section_names([found[0], found[2]]) == ["net, LFW", "net, CFP-FP"]
+    assert section_names([found[0], found[0]])[1] == "net, LFW, pointing, partner (2)"
 
 
 def test_the_command_joins_results_and_refuses_what_is_none(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,9 @@ HEADLINES: Final[Mapping[str, tuple[str, str]]] = {
     "deletion specific": ("Deletion, specific", "verdicts lost sooner than with maps of other pairs"),
     "insertion specific": ("Insertion, specific", "verdicts restored sooner than with maps of other pairs"),
     "saco specific": ("Salience and effect, specific", "agreement beyond that of maps of other pairs"),
+    "pointing auc specific": ("Foreign part, specific", "AUC beyond that of maps of other pairs"),
+    "painting auc specific": ("Painted part, specific", "AUC beyond that of maps of other pairs"),
+    "partner auc specific": ("Part that speaks for a match, specific", "AUC beyond that of maps of other pairs"),
     "pointing auc": ("Foreign part, shuffled AUC", "50 is chance: the other parts are as telling"),
     "pointing information": ("Foreign part, information", "bits over the method's own mean map"),
     "painting auc": ("Painted part, shuffled AUC", "sunglasses, scarf, beard, eyebrows; 50 is chance"),
@@ -95,6 +98,31 @@ def in_words(found: Comparison) -> str:
     return text
 
 
+def section_names(found: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Return a name for each summary, all different: the network, its pairs, its tests, as far as needed, and a number.
+
+    Parameters
+    ----------
+    found
+        Networks' names and their summaries.
+    """
+    settings = [document["settings"] for _, document in found]
+    names = [name for name, _ in found]
+    more = ([_protocol(one) for one in settings], [", ".join(map(str, one.get("tests", ()))) for one in settings])
+    for part in more:
+        if len(set(names)) < len(names):
+            names = [f"{name}, {text}" if text else name for name, text in zip(names, part, strict=True)]
+    return [
+        f"{name} ({names[:place].count(name) + 1})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
+
+
+def _protocol(settings: Mapping[str, Any]) -> str:
+    name = str(settings.get("protocol", ""))
+    return name.upper() if name in ("lfw", "cfp-ff", "cfp-fp") else name
+
+
 def leaderboard_page(documents: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the page, a whole HTML document that needs nothing else.
 
@@ -155,8 +183,10 @@ def _section(name: str, document: Mapping[str, Any]) -> str:
     agreement = document.get("agreement of the fills, Kendall's W", {})
     fills = "; ".join(f"{measure} {value:.2f}" for measure, value in agreement.items())
     more = f"<p>Agreement of the rankings by the three fills, Kendall's W: {html.escape(fills)}.</p>" if fills else ""
+    counts = sorted({found["pairs"] for found in methods.values()})
+    span = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
     return f"""<h2>{html.escape(name)}</h2>
-<p>{html.escape(str(settings.get("protocol", "")))}, {html.escape(str(settings.get("pairs", "")))} pairs.</p>
+<p>{html.escape(_protocol(settings))}, {span} pairs, each method on those given.</p>
 <div class="wide"><table><thead><tr><th><button>Method</button></th><th><button>Pairs</button></th>{heads}</tr></thead>
 <tbody>{rows}</tbody></table></div><ul>{said}</ul>{more}
 """

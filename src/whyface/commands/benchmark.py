@@ -342,13 +342,10 @@ def leaderboard(
     out: Annotated[Path, typer.Option(help="The page, an HTML file.")],
 ) -> None:
     """Put the results of several benchmarks on one page that can be sorted: who is better than whom, in words."""
-    from whyface.bench.leaderboard import leaderboard_page, read_summary  # noqa: PLC0415
+    from whyface.bench.leaderboard import leaderboard_page, read_summary, section_names  # noqa: PLC0415
     from whyface.files.integrity import write_atomic  # noqa: PLC0415 - start fast
 
-    documents: dict[str, Any] = {}
-    for path in results:
-        name, document = read_summary(path)
-        protocol = document["settings"].get("protocol", "")
-        documents[f"{name}, {protocol}" if name in documents else name] = document
+    found = [read_summary(path) for path in results]
+    documents = dict(zip(section_names(found), (document for _, document in found), strict=True))
     write_atomic(out, leaderboard_page(documents).encode())
-    typer.echo(f"Written to {out}: {', '.join(documents)}")
+    typer.echo(f"Written to {out}: {'; '.join(documents)}")
