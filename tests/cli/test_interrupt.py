@@ -1,0 +1,66 @@
+"""Ctrl-C in a run with several processes: status 130, no traceback, no process left, and the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.command_line import in_process
+from whyface.models.catalogue import FAST_MODEL
+
+
+def children(process: int) -> list[int]:
+    found = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+    return [int(number) for number in found.split()]
+
+
+def people(folder: Path, count: int) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        (folder / f"p{number}").mkdir(parents=True)
+        picture = rng.integers(0, 256, (14, 14, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+        Image.fromarray(picture).save(folder / f"p{number}" / "1.png")
+    return folder
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the processes of a process are listed under Linux")
+@pytest.mark.parametrize("kind", ["enroll", pytest.param("cluster", marks=pytest.mark.slow)])
+def test_ctrl_c_with_worker_processes(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = people(tmp_path / "people", 40), tmp_path / "out"
+    start = {
+        "enroll": ["gallery", "enroll", str(out), str(photos)],
+        "cluster": ["cluster", str(photos), "--out", str(out)],
+    }[kind]
+    command = [*start, "--aligned", "--accept-poor", "--model", FAST_MODEL]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "whyface", *command, "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 60
+    while running.poll() is None and not (workers := children(running.pid)) and time.monotonic() < until:
+        time.sleep(0.05)
+    # A terminal sends it to every process.
+    os.killpg(running.pid, signal.SIGINT)
+    _, error = running.communicate(timeout=60)
+    assert running.returncode == 130, error
+    assert "Traceback" not in error
+    assert workers
+    for worker in workers:
+        state = Path(f"/proc/{worker}/stat")
+        assert not state.exists() or state.read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] == "Z"
+    assert not list(tmp_path.rglob("*.tmp"))
+    again = in_process(monkeypatch, capsys, *command)
+    assert again.returncode == 0, again.stderr
