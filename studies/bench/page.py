@@ -91,10 +91,10 @@ def _cell(key: str, merit: dict[str, Any] | None, *, bold: bool) -> str:
     if merit is None:
         return "-"
     factor, digits = (1, 2) if key in INFORMATION else (100, 1)
-    text = f"{factor * merit['value']:.{digits}f}"
+    text = f"{factor * merit['value']:z.{digits}f}"
     if merit["interval"] is not None:
         low, high = (factor * end for end in merit["interval"])
-        text = "0 exactly" if low == high == 0 else f"{text} ({low:.{digits}f} to {high:.{digits}f})"
+        text = "0 exactly" if low == high == 0 else f"{text} ({low:z.{digits}f} to {high:z.{digits}f})"
     return f"**{text}**" if bold else text
 
 

@@ -200,9 +200,10 @@ def _row(method: str, found: Mapping[str, Any], shown: list[str]) -> str:
             cells.append("<td></td>")
             continue
         factor, digits = (1, 2) if name in INFORMATION else (100, 1)
-        text = f"{factor * merit['value']:.{digits}f}"
+        # z: no minus sign before zeros.
+        text = f"{factor * merit['value']:z.{digits}f}"
         if merit["interval"] is not None:
-            low, high = (f"{factor * end:.{digits}f}" for end in merit["interval"])
+            low, high = (f"{factor * end:z.{digits}f}" for end in merit["interval"])
             text += f" <small>{low} to {high}</small>"
         cells.append(f'<td data-value="{merit["value"]}">{text}</td>')
     kind = ' class="control"' if _is_control(method) else ""
