@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from helpers.page_examples import QUALITY
 from whyface.errors import InputError
 from whyface.faces.face import Face
 from whyface.words.attribute_model import AttributeEvidence
@@ -176,8 +177,9 @@ def _special(rng: np.random.Generator, others: int, words: int, *, planted: bool
     )
     # An other's directions travel as its picture: brightness about the middle grey.
     pictures = np.clip(128 + 8 * looks, 0, 255).astype(np.uint8).repeat(8, axis=1).repeat(8, axis=2)
-    faces = [Face(np.repeat(picture[..., None], 3, axis=2)) for picture in pictures]
-    return special_attributes(explainer, Face(np.full((112, 112, 3), 200, np.uint8)), faces)
+    # With a quality, which says nothing here, no face has to be measured.
+    faces = [Face(np.repeat(picture[..., None], 3, axis=2), quality=QUALITY) for picture in pictures]
+    return special_attributes(explainer, Face(np.full((112, 112, 3), 200, np.uint8), quality=QUALITY), faces)
 
 
 class _LinearScorer:
