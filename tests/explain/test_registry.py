@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.command_line import Ended, in_process
 from helpers.face_folders import write_faces
 from whyface.demo import demo_photo
 from whyface.errors import InputError, ModelError
@@ -27,6 +29,7 @@ from whyface.explain.registry import (
     parse_specs,
     register_method,
 )
+from whyface.models.catalogue import FAST_MODEL
 from whyface.models.embedder import Batch
 from whyface.verification import Verifier
 
@@ -114,7 +117,7 @@ def test_a_factory_that_is_not_installed_is_told() -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install a tiny package with one method, and one whose import fails, as files that pip would leave."""
     site = tmp_path_factory.mktemp("site")
     (site / "left_half.py").write_text(PLUG_IN)
@@ -124,41 +127,54 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1\n")
         (info / "entry_points.txt").write_text(f"[whyface.methods]\n{points}\n")
-    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path}
+    return site
 
 
-def whyface(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "whyface", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+@pytest.fixture
+def run(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Ended]]:
+    """Run a command where the packages are installed, as if nobody had asked for the methods before."""
+    monkeypatch.syspath_prepend(site)
+    for name, value in (("_asked", False), ("_entries", dict(METHODS)), ("_broken", {})):
+        monkeypatch.setattr(METHODS, name, value)
+    yield partial(in_process, monkeypatch, capsys)
+    sys.modules.pop("left_half", None)
 
 
-def test_an_installed_method_explains_and_is_drawn(installed: dict[str, str], tmp_path: Path) -> None:
+def test_an_installed_method_explains_and_is_drawn(run: Callable[..., Ended], tmp_path: Path) -> None:
     photos = [str(demo_photo("obama-portrait.jpg")), str(demo_photo("obama-speech.jpg"))]
     figure = tmp_path / "why.png"
-    found = whyface(installed, "explain", *photos, "--method", "left-half", "--figure", str(figure), "--json")
+    found = run("explain", *photos, "--method", "left-half", "--figure", str(figure), "--json")
     assert found.returncode == 0, found.stderr
     (explanation,) = json.loads(found.stdout)["explanations"]
     assert explanation["method"] == "left-half"
     assert figure.stat().st_size > 10_000
-    listed = whyface(installed, "explain", "--list")
+
+
+def test_a_new_process_lists_an_installed_method(site: Path) -> None:
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "whyface", "explain", "--list"]
+    environment = {**os.environ, "PYTHONPATH": path}
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert "left-half" in listed.stdout
 
 
-def test_an_installed_method_enters_the_bench(installed: dict[str, str], tmp_path: Path) -> None:
+def test_an_installed_method_enters_the_bench(run: Callable[..., Ended], tmp_path: Path) -> None:
     faces = write_faces(tmp_path / "faces", dict.fromkeys("abcd", 2))
     lines = [f"{p}/0.png {p}/1.png 1" for p in "abcd"] + [f"a/0.png {q}/1.png 0" for q in "bcd"] + ["b/0.png c/1.png 0"]
     (tmp_path / "pairs.txt").write_text("\n".join(lines))
     arguments = ["--data", str(faces), "--protocol", f"pairs:{tmp_path / 'pairs.txt'}", "--out", str(tmp_path / "out")]
     arguments += ["--pairs", "8", "--replicates", "100", "--tests", "erasure", "--method", "left-half,random"]
-    found = whyface(installed, "benchmark", *arguments)
+    arguments += ["--model", FAST_MODEL]
+    found = run("benchmark", *arguments)
     assert found.returncode == 0, found.stderr
     assert set(json.loads((tmp_path / "out" / "summary.json").read_text())["methods"]) == {"left-half", "random"}
 
 
-def test_a_package_that_fails_is_named_and_the_others_work(installed: dict[str, str]) -> None:
+def test_a_package_that_fails_is_named_and_the_others_work(run: Callable[..., Ended]) -> None:
     photos = [str(demo_photo("obama-portrait.jpg")), str(demo_photo("obama-speech.jpg"))]
-    found = whyface(installed, "explain", *photos, "--method", "bad-plug")
+    found = run("explain", *photos, "--method", "bad-plug")
     assert found.returncode == 2
     assert "no licence" in found.stderr
     assert "Traceback" not in found.stderr
