@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -163,17 +165,12 @@ model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], slop
 assert replace_prelu(model) == 9
 print(hashlib.sha256(model.SerializeToString()).hexdigest())
 """
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2", "3")
-    }
-    assert len(found) == 1
+    with redirect_stdout(StringIO()) as here:
+        exec(code, {})
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+    there = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert there.stdout == here.getvalue()
 
 
 def test_two_prelus_may_share_their_slopes() -> None:
