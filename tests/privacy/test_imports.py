@@ -51,8 +51,11 @@ def test_nothing_but_the_door_imports_onnx_runtime() -> None:
     files = [path for folder in FOLDERS for path in sorted(folder.rglob("*.py"))]
     assert DOOR in files
     assert len(files) > 100
-    others = [path for path in files if path != DOOR and "onnxruntime" in imported(path.read_text(encoding="utf-8"))]
-    assert others == []
+    # Parsing takes long, and what does not have the name does not import it.
+    texts = {path: path.read_text(encoding="utf-8") for path in files if path != DOOR}
+    named = {path: text for path, text in texts.items() if "onnxruntime" in text}
+    assert named
+    assert [path for path, text in named.items() if "onnxruntime" in imported(text)] == []
 
 
 def test_telemetry_is_off_whatever_the_environment_says() -> None:
