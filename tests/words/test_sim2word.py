@@ -274,8 +274,8 @@ def test_our_own_format_and_photos_that_are_left_out(
 ) -> None:
     lines = ["obama-portrait.png biden-portrait.png 0", "obama-portrait.png none.png 1"]
     (tmp_path / "pairs.txt").write_text("\n".join(lines))
-    options = ("--aligned", "--accept-poor", "--threads", "1", "--data", str(made), "--format", "whyface")
-    options += ("--model", FAST_MODEL)
+    fast = ("--aligned", "--accept-poor", "--threads", "1", "--model", FAST_MODEL)
+    options = (*fast, "--data", str(made), "--format", "whyface")
     code, said, err = run_whyface(
         monkeypatch, capsys, "words", "batch", str(tmp_path / "pairs.txt"), str(tmp_path / "out"), *options
     )
