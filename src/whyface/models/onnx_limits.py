@@ -24,6 +24,7 @@ MOST_NODES: Final = 20_000
 _FUNCTION_NAME: Final = 1
 _FUNCTION_DOMAIN: Final = 10
 _NODE_DOMAIN: Final = 7
+_NOTHING: Final = memoryview(b"")
 
 _Name = tuple[str, str]
 
@@ -69,11 +70,14 @@ def _operators(graph: memoryview, part: int) -> Iterator[_Name]:
     for field, node in messages(graph):
         if field != part:
             continue
-        op = _last(node, NODE_OP_TYPE)
-        for kind, attribute in messages(node):
-            if kind == NODE_ATTRIBUTE and any(inner in ATTRIBUTE_GRAPHS for inner, _ in messages(attribute)):
+        # If a field occurs twice, protobuf takes the last.
+        found = dict(messages(node))
+        op = text(found.get(NODE_OP_TYPE, _NOTHING))
+        if NODE_ATTRIBUTE in found:
+            attributes = (value for kind, value in messages(node) if kind == NODE_ATTRIBUTE)
+            if any(inner in ATTRIBUTE_GRAPHS for attribute in attributes for inner, _ in messages(attribute)):
                 raise ValueError(f"its operator {op[:60]!r} is control flow, which could run for ever")
-        yield _last(node, _NODE_DOMAIN), op
+        yield text(found.get(_NODE_DOMAIN, _NOTHING)), op
 
 
 def _last(message: memoryview, field: int) -> str:

@@ -26,29 +26,38 @@ def messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     Raise ValueError if the bytes are not a message; :func:`fields` and :func:`read_varint` raise it too.
     """
     for field, value in fields(data):
-        if isinstance(value, memoryview):
+        if not isinstance(value, int):
             yield field, value
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yield (field number, value): an int for a varint, bytes for the rest."""
-    at = 0
-    while at < len(data):
-        key, at = read_varint(data, at)
+    at, end = 0, len(data)
+    while at < end:
+        # Most keys and lengths are a single byte, and a network has tens of thousands of them.
+        key = data[at]
+        if key < 0x80:
+            at += 1
+        else:
+            key, at = read_varint(data, at)
         field, wire = (key & UINT32) >> 3, key & 7
         if field == 0:
             raise ValueError("it is not a protobuf message")
-        if wire == VARINT:
+        if wire == _LENGTH:
+            length = data[at] if at < end else 0x80
+            if length < 0x80:
+                at += 1
+            else:
+                length, at = read_varint(data, at)
+        elif wire == VARINT:
             value, at = read_varint(data, at)
             yield field, value
             continue
-        if wire == _LENGTH:
-            length, at = read_varint(data, at)
         elif wire in _FIXED:
             length = _FIXED[wire]
         else:
             raise ValueError("it is not a protobuf message")
-        if at + length > len(data):
+        if at + length > end:
             raise ValueError("it is cut short or not a protobuf message")
         if wire == _LENGTH:
             yield field, data[at : at + length]
