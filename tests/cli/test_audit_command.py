@@ -179,7 +179,7 @@ def test_photos_are_compared_first(
         {"group": "yes", "false_matches": 0, "impostors": 2, "difference": None, "low": None, "high": None}
     ]
     # The scores are a table of pairs: they are audited again without the photos, and never overwritten.
-    assert_refused(monkeypatch, capsys, "exists already", *arguments, "--out", str(out))
+    assert_refused(monkeypatch, capsys, "exists already, with the scores", *arguments, "--out", str(out))
     again = in_process(monkeypatch, capsys, "audit", str(out / "pairs.parquet"), *arguments[2:], "--json")
     assert json.loads(again.stdout)["audits"] == document["audits"]
 
@@ -212,6 +212,21 @@ def test_bad_input_is_told(
     assert_refused(monkeypatch, capsys, "is marked impostor", "audit", str(write(tmp_path / "d.csv", rows)), *base[2:])
     (tmp_path / "e.parquet").write_bytes(b"PAR1 but not really")
     assert_refused(monkeypatch, capsys, "not a Parquet table", "audit", str(tmp_path / "e.parquet"), *base[2:])
+
+
+def test_wrong_labels_are_told_before_photos_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"a": "one.jpg", "b": "two.jpg", "genuine": 1, "person_a": "ann", "person_b": "ann"}]
+    pairs, out = write(tmp_path / "photos.csv", rows), tmp_path / "out"
+    none = write(tmp_path / "none.csv", [{"picture": "x.jpg", "colour": "red"}])
+    for message, options in (
+        ("there are no groups by 'gender'", ("--by", "gender")),
+        ("no picture of it is in", ("--by", "colour", "--groups", str(none))),
+        ("cannot be read", ("--by", "colour", "--groups", str(tmp_path / "nope.csv"))),
+    ):
+        assert_refused(monkeypatch, capsys, message, "audit", str(pairs), "--out", str(out), *options)
+        assert not out.exists()
 
 
 def test_what_does_not_fit_is_counted(

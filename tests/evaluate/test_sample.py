@@ -32,7 +32,10 @@ def test_plans_hold_what_they_promise() -> None:
     for width, pairs in found["pairs_for_half_width"].items():
         limit = 1e-4 * (1 + float(width))
         assert wilson(1e-4 * pairs, pairs).high <= limit < wilson(1e-4 * (pairs - 1), pairs - 1).high
-    assert "300,000" in describe_plan(found)
+    said = describe_plan(found)
+    assert "300,000" in said
+    # The numbers stand in one column.
+    assert len({len(line) for line in said.splitlines()[1:-1]}) == 1
     assert "people_all_pairs" not in plan("FNMR = 0.02")
     assert "count people" in describe_plan(plan("fnmr=0.02"))
 

@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,7 +14,7 @@ import typer
 
 from whyface.commands.option_blocks import ModelOptions, takes_options
 from whyface.commands.options import Aligned
-from whyface.errors import InputError
+from whyface.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from whyface.data.pair_table import Table
@@ -97,6 +98,7 @@ def audit(
         check_folder(out)
     table = read_table(pairs)
     if score is None and not any(name == "score" or name.startswith("score_") for name in table.columns):
+        _check_labels(table, groups, columns)
         table = _scored(pairs, options, data, out, aligned=aligned)
     ready = assemble(table, groups=groups, score=score)
     threshold, source = _threshold(table, options)
@@ -136,10 +138,22 @@ def audit(
         typer.echo(f"Written to {out}: {HTML}, {JSON_FILE}, {PARQUET}")
 
 
+def _check_labels(table: Table, groups: Path | None, columns: list[list[str]]) -> None:
+    """Raise, before photos are compared for hours, what the labels of their pairs would raise afterwards."""
+    import numpy as np  # noqa: PLC0415
+
+    from whyface.evaluate.group_table import assemble  # noqa: PLC0415
+
+    unscored = {**table.columns, "score": np.full(len(table), "")}
+    ready = assemble(replace(table, columns=unscored), groups=groups, score="score")
+    for names in columns:
+        ready.grouped(names)
+
+
 def _scored(pairs: Path, options: ModelOptions, data: Path | None, out: Path | None, *, aligned: bool) -> Table:
     """Compare pairs of photos, in resumable parts, and return the table of results."""
     from whyface.batch.pair_source import open_pair_source  # noqa: PLC0415
-    from whyface.batch.run import run_batch  # noqa: PLC0415
+    from whyface.batch.run import parts_folder, run_batch  # noqa: PLC0415
     from whyface.data.pair_table import read_table  # noqa: PLC0415
     from whyface.files.integrity import make_folder  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
@@ -151,6 +165,11 @@ def _scored(pairs: Path, options: ModelOptions, data: Path | None, out: Path | N
         raise InputError(f"{pairs}: has no column 'score'; pairs of photos to compare are a CSV file")
     entry = known_entry(options.model, grid=options.grid, output=options.output, preprocessing=options.preprocessing)
     maps = options.attention is not None or (entry is not None and entry.kind == "xcos")
+    if (out / PAIRS).exists() and not parts_folder(out / PAIRS).is_dir():
+        raise OutputError(
+            f"{out / PAIRS}: exists already, with the scores of a run before; audit it in place of {pairs}, or choose "
+            "another --out"
+        )
     source = open_pair_source(pairs, folder=data)
     settings = options.comparer_settings(aligned=aligned, maps=maps)
     make_folder(out)

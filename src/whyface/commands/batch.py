@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from whyface.commands.option_blocks import EngineOptions, ModelOptions, takes_options
-from whyface.commands.options import Aligned
+from whyface.commands.options import Aligned, count_of
 from whyface.commands.verify import Language, Prior, check_writable
 
 
@@ -63,14 +63,14 @@ def batch(
     with progress_bar("comparing pairs") as progress:
         report = run_batch(source, settings, out, threads=options.threads, engine=workers.open(), progress=progress)
     before = f", {report.resumed} of them from an earlier run" if report.resumed else ""
-    typer.echo(f"{out}: {report.rows} rows{before}: {report.describe()}")
+    typer.echo(f"{out}: {count_of(report.rows, 'row')}{before}: {report.describe()}")
     if reports is not None:
         opening = None if language is None else language.value
         with progress_bar("writing reports") as progress:
             count = write_reports(
                 source, settings, reports, threads=options.threads, language=opening, progress=progress
             )
-        typer.echo(f"{reports / INDEX}: {count} reports")
+        typer.echo(f"{reports / INDEX}: {count_of(count, 'report')}")
     if left := source.passed_over():
         typer.echo(left)
     if report.undecided:

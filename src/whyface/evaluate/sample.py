@@ -161,15 +161,15 @@ def describe_plan(document: dict[str, Any]) -> str:
     """Return a plan in words."""
     name = "impostor pairs" if document["rate"] == "fmr" else "genuine pairs"
     what = f"{document['rate'].upper()} of {document['value']:g}"
-    lines = [
-        f"{what}: independent {name} needed",
-        f"  to show that the rate is below it, if none errs (95 %, rule of 3)   {document['rule_of_3']:>12,}",
-        f"  to know it within 30 % (90 %, rule of 30)                           {document['rule_of_30']:>12,}",
+    rows = [
+        ("to show that the rate is below it, if none errs (95 %, rule of 3)", document["rule_of_3"]),
+        ("to know it within 30 % (90 %, rule of 30)", document["rule_of_30"]),
     ]
-    lines += [
-        f"  for a 95 % interval of +-{f'{100 * float(width):g} %':<5} of it                            {pairs:>12,}"
+    rows += [
+        (f"for a 95 % interval of +-{100 * float(width):g} % of it", pairs)
         for width, pairs in document["pairs_for_half_width"].items()
     ]
+    lines = [f"{what}: independent {name} needed", *(f"  {text:<65}   {pairs:>12,}" for text, pairs in rows)]
     if document["rate"] == "fmr":
         lines.append(
             f"{document['people_all_pairs']:,} people with one picture each make so many pairs for the rule of 30, but "
