@@ -70,6 +70,18 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     refused(monkeypatch, capsys, "does not exist", *PHOTOS, "--figure", str(tmp_path / "no" / "f.png"))
 
 
+def test_lists_of_pairs_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("no.jpg nothing.jpg 0\n")
+    out = str(tmp_path / "out")
+    # One kind of pair is enough to explain it, but not for an AUC, which is said before any network is opened.
+    refused(monkeypatch, capsys, "none of 1 pairs could be used", "batch", str(pairs), out)
+    refused(monkeypatch, capsys, "give both kinds", "compare", str(pairs), "--method", "nonsense")
+    assert not Path(out).exists()
+
+
 def test_against_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for name in ("biden-portrait.jpg", "obama-speech.jpg"):
         (tmp_path / name).write_bytes(demo_photo(name).read_bytes())

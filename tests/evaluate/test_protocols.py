@@ -106,14 +106,21 @@ def test_every_fold_gets_its_share_of_both_kinds(tmp_path: Path) -> None:
         ("a b 1\nc d 2\n", "line 2: the label must be 1"),
         ("a a 1\n", "line 1: a is paired with itself"),
         ("a b 1\nb c 1\na c 0\n", "line 3: genuine pairs make a and c one person"),
-        ("a b 1\n", "0 impostor pairs are too few for 1 folds"),
-        ("# only a comment\n", "0 genuine pairs"),
+        ("# only a comment\n", "holds no pairs"),
     ],
 )
 def test_malformed_pair_lists(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         read_pair_list(write(tmp_path / "list.txt", text), folds=1)
     assert "list.txt" in str(caught.value)
+
+
+@pytest.mark.parametrize(("label", "missing"), [("1", "impostor"), ("0", "genuine")])
+def test_only_folds_need_pairs_of_both_kinds(tmp_path: Path, label: str, missing: str) -> None:
+    path = write(tmp_path / "list.txt", f"a b {label}\nc d {label}\n")
+    assert len(read_pair_list(path, folds=1).genuine) == 2
+    with pytest.raises(DataError, match=f"0 {missing} pairs are too few for 2 folds"):
+        read_pair_list(path, folds=2)
 
 
 def test_pair_list_needs_a_fold(tmp_path: Path) -> None:

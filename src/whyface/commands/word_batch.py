@@ -12,7 +12,7 @@ from PIL import Image
 
 from whyface.commands.verify import import_matplotlib
 from whyface.data.pair_lists import read_pair_list
-from whyface.errors import OutputError, WhyfaceError
+from whyface.errors import DataError, OutputError, WhyfaceError
 from whyface.explain.trust import doubt_about_face
 from whyface.faces.load import load_face
 from whyface.faces.photo import read_photo
@@ -49,7 +49,8 @@ def write_batch(
 ) -> tuple[int, list[str]]:
     """Explain all pairs of a list; return how many were, and why others were left out.
 
-    Raise OutputError if the folder exists or cannot be written, and DataError if the list cannot be read.
+    Raise OutputError if the folder exists or cannot be written, and DataError if the list cannot be read or no
+    pair of it can be used.
     """
     protocol = read_pair_list(pairs, folds=1)
     folder = pairs.parent if data is None else data
@@ -86,6 +87,8 @@ def write_batch(
             write_atomic(out / "json" / f"{number}.json", f"{text}\n".encode())
             done += 1
             progress(number, len(protocol.genuine))
+    if not done:
+        raise DataError(f"{pairs}: none of {len(left_out)} pairs could be used, the first: {left_out[0]}")
     return done, left_out
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from whyface.data.protocols import PairProtocol
     from whyface.explain.pair_method import PairMethod
     from whyface.verification import Verifier
     from whyface.words.word_report import WordSettings
@@ -63,13 +64,25 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
 ) -> None:
     """Erase what sets two people apart by words and by other methods, and print Sim2Word's AUC for each."""
-    from whyface.words.word_report import WordSettings  # noqa: PLC0415 - start fast
+    from whyface.data.pair_lists import read_pair_list  # noqa: PLC0415 - start fast
+    from whyface.words.word_report import WordSettings  # noqa: PLC0415
 
+    protocol = read_pair_list(pairs, folds=1)
+    _check_kinds(pairs, protocol.genuine)
     verifier = options.verifier()
     methods = _methods(verifier, method, triplet, options.model_dir, seed)
     settings = WordSettings(eraser=eraser.value, seed=seed)
     plain, genuine, erased, elsewhere, left_out = _erase(
-        verifier, settings, methods, pairs, data, aligned=aligned, share=share, above=erase_above, specific=specific
+        verifier,
+        settings,
+        methods,
+        pairs,
+        protocol,
+        data,
+        aligned=aligned,
+        share=share,
+        above=erase_above,
+        specific=specific,
     )
     for reason in left_out:
         typer.echo(f"Left out: {reason}", err=True)
@@ -115,6 +128,7 @@ def _erase(
     settings: WordSettings,
     methods: dict[str, PairMethod],
     pairs: Path,
+    protocol: PairProtocol,
     data: Path | None,
     *,
     aligned: bool,
@@ -130,13 +144,11 @@ def _erase(
     import numpy as np  # noqa: PLC0415
 
     from whyface.commands.word_batch import load_pair_face  # noqa: PLC0415
-    from whyface.data.pair_lists import read_pair_list  # noqa: PLC0415
     from whyface.faces.face import stack_faces  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
     from whyface.words.method_comparison import compare_methods, read_side, signed_maps  # noqa: PLC0415
     from whyface.words.word_explainer import open_words  # noqa: PLC0415 - start fast
 
-    protocol = read_pair_list(pairs, folds=1)
     folder = pairs.parent if data is None else data
     explainer = open_words(verifier, settings=settings)
     faces, left_out = [], []
@@ -149,8 +161,7 @@ def _erase(
         faces.append((number, both))
     numbers = np.array([number for number, _ in faces], np.intp)
     genuine = protocol.genuine[numbers]
-    if not genuine.any() or genuine.all():
-        raise InputError(f"{pairs}: an AUC needs pairs of one person and of two; give both kinds")
+    _check_kinds(pairs, genuine)
     plain: list[NDArray[np.float32]] = []
     parts: dict[bool, list[Erased]] = {False: [], True: []}
     with progress_bar("erasing") as progress:
@@ -183,6 +194,11 @@ def _erase(
         for some in parts.values()
     )
     return np.concatenate(plain), genuine, erased, elsewhere_too, left_out
+
+
+def _check_kinds(pairs: Path, genuine: NDArray[np.bool_]) -> None:
+    if not genuine.any() or genuine.all():
+        raise InputError(f"{pairs}: an AUC needs pairs of one person and of two that can be used; give both kinds")
 
 
 def _table(

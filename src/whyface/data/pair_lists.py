@@ -46,7 +46,7 @@ def read_pair_list(path: str | Path, *, folds: int = 10, name: str = "") -> Pair
     ------
     DataError
         If the file cannot be read, a line is malformed, labels contradict each other, or there are fewer
-        pairs of either kind than folds.
+        pairs of either kind than folds; a single fold may lack one kind.
     InputError
         If ``folds`` is below 1.
     """
@@ -69,8 +69,13 @@ def read_pair_list(path: str | Path, *, folds: int = 10, name: str = "") -> Pair
 
 def _blocks(genuine: NDArray[np.bool_], folds: int, path: Path) -> NDArray[np.intp]:
     fold = np.zeros(len(genuine), np.intp)
+    if not len(genuine):
+        raise DataError(f"{path}: holds no pairs")
     for kind, chosen in (("genuine", genuine), ("impostor", ~genuine)):
         count = int(chosen.sum())
+        # Without folds nothing is chosen on one part for another, which is what both kinds are needed for.
+        if folds == 1 and not count:
+            continue
         if count < folds:
             raise DataError(f"{path}: {count} {kind} pairs are too few for {folds} folds; use fewer folds")
         blocks = np.array_split(np.arange(count), folds)
