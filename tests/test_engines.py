@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 from helpers.command_line import in_process
-from helpers.doubler import Doubler
+from helpers.doubler import Doubler, SignalMask
 from whyface.albums.album import open_album
 from whyface.batch.comparer import ComparerSettings
 from whyface.batch.pair_source import open_pair_source
@@ -60,6 +61,13 @@ def test_little_work_is_taken_in_advance(two: Processes) -> None:
     assert len(taken) == AHEAD * 2
     results.close()  # type: ignore[attr-defined]
     assert len(taken) == AHEAD * 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="this system has no masks of signals")
+def test_ctrl_c_never_reaches_a_worker_even_while_it_starts(two: Processes) -> None:
+    ((_, blocked),) = two(SignalMask, numbered([None]))
+    assert signal.SIGINT in blocked
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
 
 def test_what_a_worker_raises_is_raised_here(two: Processes) -> None:

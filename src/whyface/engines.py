@@ -116,7 +116,8 @@ class _Helper:
 
     def __call__(self, item: Any) -> Any:
         if self._process.pid is None:
-            self._process.start()
+            with _without_ctrl_c():
+                self._process.start()
             # Now the process alone holds its end, and its death closes it.
             self._theirs.close()
         try:
@@ -137,6 +138,19 @@ class _Helper:
             self._process.terminate()
             self._process.join()
         self._connection.close()
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Keep Ctrl-C from a process that this thread starts: before it can ignore it, Python would print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(connection: Any, make: bytes) -> None:

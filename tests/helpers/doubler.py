@@ -20,3 +20,10 @@ class Doubler:
         if item == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         return 2 * item, os.getpid()
+
+
+class SignalMask:
+    """Answers which signals are kept from its process."""
+
+    def __call__(self, item: object) -> set[signal.Signals]:
+        return {signal.Signals(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, set())}
