@@ -170,6 +170,7 @@ def test_poor_photos_are_undecided_unless_accepted(tmp_path: Path) -> None:
         (b'a,b,note\nx.png,y.png,"' + b"x" * 200_000, "not a CSV file (field larger"),
         (b"a,b,case,case\nx.png,y.png,1,2\n", "two columns are called 'case'"),
         (b"a,b,a\nx.png,y.png,1\n", "two columns are called 'a'"),
+        (b"a,b\n" + 3000 * b"x.png,y.png\n" + b"J\xfcrgen,y.png\n", "not in UTF-8"),
         ("a,b\nx.png,y.png\n".encode("utf-16"), "not in UTF-8; save it as CSV UTF-8"),
         ("a,b\nx.png,y.png\n".encode("utf-16-le"), "must name the columns a and b"),
     ],
@@ -181,6 +182,8 @@ def test_tables_that_cannot_be_read(
     code, out, err = run(monkeypatch, capsys, str(tmp_path / "pairs.csv"), "--out", str(tmp_path / "r.parquet"))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
+    # Parts would refuse the corrected list.
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
 
 
 def test_a_folder_with_a_name_that_is_no_text(noise: Path, tmp_path: Path) -> None:

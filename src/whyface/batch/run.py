@@ -252,8 +252,10 @@ def run_batch(
     if out.exists():
         return _finish(out, described)
     cells = _cells(comparer) if settings.maps else 0
+    # Reads a list to its end: what is wrong there must not leave parts that refuse the corrected list.
+    total = source.count()
     parts = ResultParts(out, described, threshold=comparer.threshold, columns=source.columns, maps=cells)
-    total, done, chunks, resumed = source.count(), 0, 0, 0
+    done, chunks, resumed = 0, 0, 0
 
     def written(size: int) -> None:
         nonlocal done
