@@ -71,6 +71,18 @@ def test_pictures_that_cannot_be_used(run: Run, what: str, tmp_path: Path) -> No
     assert message in found.stderr
     assert found.stderr.count("\n") == 1
     assert "Traceback" not in found.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_keeps_its_configuration_when_another_is_refused(run: Run, tmp_path: Path) -> None:
+    faces = write_faces(tmp_path / "faces", {"ann": 2, "bob": 2, "cem": 2, "dan": 1, "eva": 1})
+    out = tmp_path / "out"
+    assert run(str(write_config(tmp_path / "run.yaml", faces, steps=1)), "--out", str(out)).returncode == 0
+    before = (out / "config.json").read_bytes()
+    assert json.loads(before)["steps"] == 1
+    found = run(str(write_config(tmp_path / "run.yaml", faces, steps=2)), "--out", str(out))
+    assert found.returncode == 2, found.stderr
+    assert (out / "config.json").read_bytes() == before
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device without room")

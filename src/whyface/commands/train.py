@@ -57,25 +57,37 @@ def train(
     if config is None:
         raise InputError("give a configuration, a YAML file; --print-config fine-tune prints one")
     settings = read_config(config, change or ())
+    new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(settings.model_dump(mode="json"), indent=1)
-        (out / "config.json").write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{out}: cannot be used ({error.strerror}); choose another folder") from error
+    from whyface.files.integrity import dropped_if_empty, write_atomic  # noqa: PLC0415
     from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     try:
         from whyface.train.run_log import RunLog  # noqa: PLC0415 - after the settings, so that mistakes show at once
+        from whyface.train.trainer import LOG  # noqa: PLC0415
         from whyface.train.trainer import train as run  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from error
 
+    def nothing_made() -> bool:
+        return all(path.name == LOG and not path.stat().st_size for path in out.iterdir())
+
     once: dict[str, Any] = {}
     try:
-        with RunLog(out) as log, progress_bar("Decoding pictures") as decoding:
+        with (
+            dropped_if_empty(out, nothing_made, new=new),
+            RunLog(out) as log,
+            progress_bar("Decoding pictures") as decoding,
+        ):
 
             def report(report: Report) -> None:
+                if not once:
+                    # Not before the first step: a run that is refused must not change that of another run.
+                    text = json.dumps(settings.model_dump(mode="json"), indent=1)
+                    write_atomic(out / "config.json", f"{text}\n".encode())
                 log.report(report)
                 once["last"] = report
 
