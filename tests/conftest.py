@@ -41,11 +41,15 @@ def no_trial_of_networks(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="module")
-def few_blocks() -> Iterator[None]:
-    """Make MobileFaceNet with 6 narrow blocks instead of 15: trained a few steps, its depth says nothing."""
-    stages = ((1, 16, 2, 2), (1, 16, 1, 2), (1, 16, 1, 1), (1, 16, 1, 2), (1, 16, 1, 1))
+def small_backbones() -> Iterator[None]:
+    """Make MobileFaceNet with 4 narrow blocks instead of 15, and narrow IResNets, where size says nothing."""
+    heads = pytest.importorskip("whyface.models.heads", reason="needs the extra torch")
+    stages = ((1, 16, 2, 2), (1, 16, 1, 2), (1, 16, 1, 2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("whyface.models.backbones._STAGES", stages)
+        patch.setattr("whyface.models.backbones._WIDTHS", (16, 16, 32, 32))
+        patch.setattr("whyface.models.backbones.IResNet.out_channels", 32)
+        patch.setattr(heads.FcHead.__init__, "__defaults__", (32,))
         yield
 
 

@@ -10,6 +10,8 @@ import pytest
 from helpers.command_line import Ended, in_process
 from helpers.face_folders import write_config, write_faces
 
+pytestmark = pytest.mark.usefixtures("small_backbones")
+
 
 class Run(Protocol):
     def __call__(self, *arguments: str) -> Ended: ...

@@ -28,6 +28,8 @@ from whyface.train.networks import build_network
 from whyface.train.run_files import describe_trained
 from whyface.xcos.open_model import open_model, torch_file
 
+pytestmark = pytest.mark.usefixtures("small_backbones")
+
 PHOTOS = [str(demo_photo(name)) for name in ("obama-portrait.jpg", "biden-portrait.jpg")]
 
 

@@ -26,6 +26,8 @@ from whyface.train.objective import build_margin, trained_head
 from whyface.train.run_files import load_trained, run_features
 from whyface.train.trainer import train
 
+pytestmark = pytest.mark.usefixtures("small_backbones")
+
 
 def layer_of(loss: str, **options: float) -> EvidentialLayer:
     """Two people in two dimensions; with relu, logits are 2 cos + 1."""

@@ -1,11 +1,13 @@
 """Exported networks: the same numbers as torch, and usable by name of their folder."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from whyface.errors import ModelError, OutputError
 from whyface.explain.gradient_method import GradientMethod, XcosScore
@@ -20,6 +22,8 @@ from whyface.train.run_files import describe_trained
 from whyface.verification import Verifier
 from whyface.xcos.model import CORRELATED_TENSOR, XcosModel
 from whyface.xcos.open_model import open_model
+
+pytestmark = pytest.mark.usefixtures("small_backbones")
 
 
 def trained(path: Path, head: str, *, correlated: bool = False) -> Path:
@@ -59,10 +63,17 @@ def test_an_xcos_network(tmp_path: Path, head: str) -> None:
     assert np.ptp(maps.map_a) > 0
 
 
-def test_a_baseline_which_has_no_threshold_and_asks_for_one(tmp_path: Path) -> None:
-    trained(tmp_path / "network.safetensors", "fc")
-    report = export_trained(tmp_path, tmp_path / "base", name="base")
-    assert report.pair is None
+@pytest.fixture(scope="module")
+def baseline(small_backbones: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a trained network and its export in ``base``: PyTorch's exporter takes seconds."""
+    folder = tmp_path_factory.mktemp("baseline")
+    trained(folder / "network.safetensors", "fc")
+    assert export_trained(folder, folder / "base", name="base").pair is None
+    return folder
+
+
+def test_a_baseline_which_has_no_threshold_and_asks_for_one(baseline: Path, tmp_path: Path) -> None:
+    shutil.copytree(baseline / "base", tmp_path / "base")
     opened = open_model(str(tmp_path / "base"))
     assert isinstance(opened.model, OnnxEmbedder)
     assert open_model(tmp_path / "base" / "base.onnx").entry is not None
@@ -83,7 +94,15 @@ def test_bad_sources_and_targets(tmp_path: Path) -> None:
         export_trained(trained(tmp_path / "network.safetensors", "fc"), tmp_path / "file", name="x")
 
 
-def test_a_graph_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whyface.train.export.FACE_TOLERANCE", -1.0)
+def test_a_graph_that_differs_is_refused(baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copy_graph(backbone: object, head: object, path: Path, **options: object) -> None:
+        shutil.copy(baseline / "base" / "base.onnx", path)
+
+    monkeypatch.setattr("whyface.train.export.export_faces", copy_graph)
+    export_trained(baseline, tmp_path / "same", name="x")
+    other = load_file(baseline / "network.safetensors")
+    other["head.conv3.bias"] = other["head.conv3.bias"] + 0.01
+    config = NetworkConfig.model_validate({"head": "fc"})
+    save_safetensors(other, tmp_path / "network.safetensors", describe_trained(config, step=1))
     with pytest.raises(ModelError, match="differs from torch"):
-        export_trained(trained(tmp_path / "network.safetensors", "fc"), tmp_path / "x", name="x")
+        export_trained(tmp_path, tmp_path / "x", name="x")

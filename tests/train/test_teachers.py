@@ -19,6 +19,8 @@ from whyface.train.run_files import NETWORK, describe_trained, load_trained
 from whyface.train.teachers import FrozenNetwork, open_teacher
 from whyface.train.trainer import Report, build_hint, train
 
+pytestmark = pytest.mark.usefixtures("small_backbones")
+
 
 def write_run(folder: Path, **network: object) -> NetworkConfig:
     config = NetworkConfig.model_validate(network)

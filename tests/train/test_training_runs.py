@@ -28,7 +28,7 @@ from whyface.train.teachers import OnnxTeacher, open_teacher
 from whyface.train.trainer import Report, build_optimisers, tell_broken, train
 from whyface.xcos.learned import XcosNetwork
 
-pytestmark = pytest.mark.usefixtures("few_blocks")
+pytestmark = pytest.mark.usefixtures("small_backbones")
 
 COUNTS = {"a": 3, "b": 2, "c": 2, "d": 3, "e": 1}
 
@@ -46,7 +46,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tensors(few_blocks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tensors(small_backbones: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
     save_file({**MobileFaceNet().state_dict(), **GdcHead().state_dict()}, path)
@@ -56,7 +56,7 @@ def tensors(few_blocks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_run_resumes_to_the_same_bits(faces: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "run.yaml", faces, steps=12, save_every=1, average=0.9, augment={"light": True})
     whole = train(read_config(config), _made(tmp_path / "whole"))
-    # The child has the same few blocks.
+    # The child has the same small backbone.
     code = "from whyface.cli import main; from whyface.models import backbones; "
     code += f"backbones._STAGES = {backbones._STAGES}; main()"
     command = [sys.executable, "-c", code, "train", str(config), "--out", str(tmp_path / "cut")]
