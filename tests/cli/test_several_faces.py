@@ -19,8 +19,11 @@ from whyface.demo import demo_photo
 from whyface.errors import InputError
 from whyface.explain.explanation import Explanation
 from whyface.faces.face import Face, describe_choice, describe_choices
+from whyface.models.catalogue import FAST_MODEL
 
 Run = Any
+FAST = ("--model", FAST_MODEL)
+"""A word takes dozens of runs."""
 
 
 @pytest.fixture
@@ -121,7 +124,7 @@ def test_explain(run: Run, group: Path, obama: Path) -> None:
 
 
 def test_words(run: Run, group: Path, obama: Path, tmp_path: Path) -> None:
-    arguments = ("words", group, obama, "--face-a", 1, "--draws", 19, "--attribute", "Smiling")
+    arguments = ("words", group, obama, "--face-a", 1, "--draws", 19, "--attribute", "Smiling", *FAST)
     assert f"{group}: 2 faces found, used number 1" in run(*arguments)[1]
     document = json.loads(run(*arguments, "--json")[1])
     assert [(face["index"], face["count"]) for face in document["whyface"]["faces"]] == [(1, 2), (0, 1)]
@@ -129,7 +132,7 @@ def test_words(run: Run, group: Path, obama: Path, tmp_path: Path) -> None:
     others.mkdir()
     shutil.copy(group, others / "group.png")
     shutil.copy(demo_photo(f"{BIDEN}.jpg"), others / "b.jpg")
-    against = ("words", obama, others, "--draws", 19, "--attribute", "Smiling")
+    against = ("words", obama, others, "--draws", 19, "--attribute", "Smiling", *FAST)
     assert f"Several faces, the largest was used: {others / 'group.png'} (2)" in run(*against)[1]
     assert json.loads(run(*against, "--json")[1])["several_faces"] == {str(others / "group.png"): 2}
 
@@ -175,7 +178,7 @@ def test_the_same_pixels_are_pointed_out(run: Run, obama: Path, tmp_path: Path) 
     assert said in " ".join(Explanation.from_json(run("verify", obama, copy, "--json")[1]).sentences)
     assert said not in run("verify", obama, demo_photo(f"{OBAMA}.jpg"))[1]
     assert said in run("explain", obama, copy, "--method", "xcos")[1]
-    assert said in run("words", obama, copy, "--draws", 19, "--attribute", "Smiling")[1]
+    assert said in run("words", obama, copy, "--draws", 19, "--attribute", "Smiling", *FAST)[1]
     table = tmp_path / "pairs.csv"
     table.write_text(f"a,b\n{obama},{copy}\n{obama},{demo_photo(f'{OBAMA}.jpg')}\n")
     run("batch", table, "--out", tmp_path / "r.parquet")

@@ -97,7 +97,9 @@ def test_two_photos(
 ) -> None:
     name, *_ = command.split()
     second = str(people) if "FOLDER" in command else OTHER
-    options = {"explain": ["--method", "xcos"], "words": ["--draws", "19", "-a", "Smiling"]}.get(name, [])
+    options = {"explain": ["--method", "xcos"], "words": ["--draws", "19", "-a", "Smiling", "--model", FAST_MODEL]}.get(
+        name, []
+    )
     code, _, err = run_whyface(monkeypatch, capsys, name, A, second, "--threads", "1", *options)
     assert code in (0, 1), err
     assert sessions.has(DETECTOR, FACE)
