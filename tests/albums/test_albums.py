@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from helpers.command_line import Ended
-from whyface.albums.album import open_album
+from whyface.albums import filling
+from whyface.albums.album import FEATURES, Album, open_album
 from whyface.albums.filling import open_features, start_album, update_album
 from whyface.albums.outputs import write_table
 from whyface.cli import main
@@ -25,6 +26,7 @@ from whyface.faces.load import load_face
 from whyface.files.integrity import dropped_if_empty
 from whyface.gallery.gallery import Gallery
 from whyface.models.catalogue import DEFAULT_MODEL, FAST_MODEL, model_entry
+from whyface.models.entry import ModelEntry
 from whyface.xcos.open_model import open_model
 
 
@@ -325,6 +327,21 @@ def test_nothing_is_written_among_the_photos(photos: Path, tmp_path: Path) -> No
         assert "lies in the folder of the photos" in done.stderr
     assert not inside.exists()
     assert not (tmp_path / "album").exists()
+
+
+def test_an_album_that_another_process_has_just_begun_is_not_dropped(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album = tmp_path / "album"
+
+    def begun_elsewhere(path: Path, entry: ModelEntry) -> Album:
+        made = start_album(path, entry)
+        (path / FEATURES).mkdir()
+        return made
+
+    monkeypatch.setattr(filling, "start_album", begun_elsewhere)
+    assert in_process("cluster", str(photos), "--out", str(album)).returncode == 2
+    assert (album / FEATURES).is_dir()
 
 
 @pytest.mark.parametrize("ends", [DataError("no face"), InputError("no name"), KeyboardInterrupt()])

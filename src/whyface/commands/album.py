@@ -16,6 +16,7 @@ from whyface.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from whyface.albums.album import Album
+    from whyface.gallery.gallery import Gallery
     from whyface.xcos.open_model import OpenedModel
 
 app = typer.Typer(help="Correct an album by hand: what is said here is kept by every later run.", no_args_is_help=True)
@@ -96,12 +97,15 @@ def cluster(
         raise InputError(f"{out}: this album was made with {album.model}; continue it with --model {album.model}")
     album.threshold = album.threshold if threshold is None else threshold
     album.least_mean = album.least_mean if least_mean is None else least_mean
+    ours: list[Gallery] = []
     with (
-        dropped_if_empty(album.path, lambda: not album.faces, new=new),
+        # An album that another process has begun in the meantime is not ours to drop.
+        dropped_if_empty(album.path, lambda: bool(ours) and not album.faces, new=new),
         open_features(album.path, network) as features,
         progress_bar("reading photos") as reading,
         progress_bar("comparing faces") as comparing,
     ):
+        ours.append(features)
         update_album(
             album,
             features,
