@@ -41,7 +41,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_run_and_its_resumption(run: Run, faces: Path, tmp_path: Path) -> None:
-    chosen = ("--method", "xcos,random", "--tests", "erasure,replacement")
+    chosen = ("--method", "xcos,random", "--tests", "erasure,replacement", "--pairs", "4")
     found = run(faces, tmp_path / "out", *chosen)
     assert found.returncode == 0, found.stderr
     document = json.loads((tmp_path / "out" / "summary.json").read_text())

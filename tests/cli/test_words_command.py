@@ -96,7 +96,7 @@ def test_against_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert document["versions"]["whyface"]
     assert [reason for reason in document["left_out"] if "empty.png" in reason] == document["left_out"]
     assert len(document["left_out"]) == 1
-    code, out, _ = run(monkeypatch, capsys, PHOTOS[0], str(tmp_path), "--draws", "20")
+    code, out, _ = run(monkeypatch, capsys, PHOTOS[0], str(tmp_path), "--draws", "20", "-a", "big nose")
     assert code == 0
     assert "Left out: " in out.splitlines()[-1]
     assert "empty.png" in out.splitlines()[-1]
@@ -109,7 +109,8 @@ def test_people_at_hand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (tmp_path / person).mkdir()
         for number, name in enumerate(names):
             Image.fromarray(load_face(demo_photo(name)).image).save(tmp_path / person / f"{number}.png")
-    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "--draws", "20", "--people", str(tmp_path), "--json")
+    word = ("--draws", "20", "-a", "big nose")
+    code, out, _ = run(monkeypatch, capsys, *PHOTOS, *word, "--people", str(tmp_path), "--json")
     assert code == 0
     document = json.loads(out)
     assert (document["class1"], document["class2"], document["topk"]) == (["o"], ["b"], 1)
