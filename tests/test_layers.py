@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "whyface"
@@ -49,10 +50,17 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
+def nodes_of(path: Path) -> tuple[ast.Import | ast.ImportFrom | ast.Call, ...]:
+    """Return what the tests here look at; parsing takes longer than all of them."""
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return tuple(node for node in tree if isinstance(node, ast.Import | ast.ImportFrom | ast.Call))
+
+
 def imports_of(path: Path, known: dict[str, Path]) -> set[str]:
     """Name every module of the package that a file imports: at the top, inside functions and for type checks."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.split(".")[0] == "whyface":
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
@@ -104,7 +112,7 @@ def test_few_branches_ask_which_kind_of_model_it_is() -> None:
     found = [
         f"{name}:{node.lineno}"
         for name, path in modules().items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes_of(path)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance"
         if KINDS & {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
     ]
