@@ -85,11 +85,12 @@ def test_one_method_with_several_options(
     pytest.importorskip("torch", reason="needs the extra torch")
     figure = tmp_path / "why.png"
     specs = ["xssab:kind=positive", "xssab:kind=negative", "xssab"]
-    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "-m", ",".join(specs), "--figure", str(figure), "--blend")
+    given = (*PHOTOS, "--model", FAST_MODEL, "-m", ",".join(specs))
+    code, out, _ = run(monkeypatch, capsys, *given, "--figure", str(figure), "--blend")
     assert code == 0
     assert all(f"{spec} (2 forward passes" in out for spec in specs)
     assert figure.stat().st_size > 10_000
-    code, out, _ = run(monkeypatch, capsys, *PHOTOS, "-m", ",".join(specs), "--json")
+    code, out, _ = run(monkeypatch, capsys, *given, "--json")
     for_match, against, both = (Explanation.from_dict(values).map_a for values in json.loads(out)["explanations"])
     assert for_match is not None
     assert against is not None

@@ -228,6 +228,7 @@ def test_every_kind_of_network_learns_from_a_teacher(
 ) -> None:
     # People and pictures of each that attention P is correlated on: of 256 and 4, the same few come again and again.
     monkeypatch.setattr("whyface.train.trainer._CORRELATED", (16, 4))
+    monkeypatch.setattr("whyface.train.picture_store.POOL", 10)
     config = write_config(
         tmp_path / "run.yaml",
         faces,
