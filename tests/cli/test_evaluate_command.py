@@ -148,6 +148,7 @@ def test_bad_protocol_and_data(
     refused(monkeypatch, capsys, "unknown protocol 'lfv'", *arguments, "--protocol", "lfv")
     refused(monkeypatch, capsys, "no such folder or tar file", *arguments, "--data", "missing.tar")
     refused(monkeypatch, capsys, "missing.txt", *arguments, "--protocol", "pairs:missing.txt")
+    refused(monkeypatch, capsys, "folds of its own", "--protocol", "lfw", "--data", "missing.tar", "--folds", "5")
     refused(monkeypatch, capsys, "too few for 13 folds", *arguments, "--folds", "13")
     refused(monkeypatch, capsys, "--data", "--protocol", "lfw")
     refused(monkeypatch, capsys, "leave out --pairs", *arguments, "--pairs", "pairs.txt")

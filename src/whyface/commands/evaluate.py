@@ -95,7 +95,10 @@ def evaluate(
         typer.Option("--record", help="Write the thresholds into your own model's file; verify then needs no number."),
     ] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Average over each picture and its mirror image.")] = False,
-    folds: Annotated[int, typer.Option(min=2, help="Protocols pairs, names, bin and bcolz: number of folds.")] = 10,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Protocols pairs, names, bin and bcolz: number of folds; 10.", show_default=False),
+    ] = None,
     sets: Annotated[
         Sets, typer.Option(help="Protocol ytf: compare the mean grids of videos, or average the scores of all frames.")
     ] = Sets.GRIDS,
@@ -125,7 +128,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Measure a model on a verification protocol: accuracy, error rates, intervals, ROC and DET."""
-    from whyface.data.open_protocol import open_any_protocol, parse_protocol  # noqa: PLC0415
+    from whyface.data.open_protocol import FOLDED, open_any_protocol, parse_protocol  # noqa: PLC0415
     from whyface.evaluate.report import (  # noqa: PLC0415
         report_document,
         report_text,
@@ -195,7 +198,7 @@ def evaluate(
         pairs=None if pairs is None else pairs.name,
         attention=None if attention is None else attention.value,
         mirror=mirror,
-        folds=folds if name.kind in ("pairs", "names", "bin", "bcolz") else None,
+        folds=(folds or 10) if name.kind in FOLDED else None,
         sets=None if opened.sets is None else sets.value,
         frames=frames,
         align=align,

@@ -27,6 +27,9 @@ PLAIN: Final = ("lfw", "cfp-ff", "cfp-fp")
 WITH_FILE: Final = ("pairs", "names", "bin", "bcolz", "ytf")
 """Protocols written as ``kind:FILE``."""
 
+FOLDED: Final = ("pairs", "names", "bin", "bcolz")
+"""Protocols without folds of their own."""
+
 _LFW_FILES: Final = ("lfw-pairs.txt", "pairs.txt")
 
 
@@ -256,7 +259,7 @@ def open_any_protocol(
     data: Path | None,
     *,
     pairs: Path | None = None,
-    folds: int = 10,
+    folds: int | None = None,
     frames: int | None = None,
     align: bool = False,
     align_cache: Path | None = None,
@@ -273,7 +276,8 @@ def open_any_protocol(
     pairs
         LFW's pair file, see :func:`whyface.data.open_protocol.open_protocol`.
     folds
-        Number of folds that a list, a ``.bin`` file or a bcolz folder is divided into.
+        Number of folds that a list, a ``.bin`` file or a bcolz folder is divided into, by default 10; other
+        protocols have their own.
     frames
         Maximum number of pictures of each set, evenly spaced; None uses all.
     align
@@ -298,6 +302,9 @@ def open_any_protocol(
     """
     if align_cache is not None and not align:
         raise InputError("a cache of aligned faces is for photographs; add --align or leave out --align-cache")
+    if folds is not None and name.kind not in FOLDED:
+        raise InputError(f"the protocol {name.kind} has folds of its own; leave out --folds")
+    folds = 10 if folds is None else folds
     if pairs is not None and name.kind != "lfw":
         raise InputError(f"a separate pair file is for the protocol lfw, not {name.kind}; leave out --pairs")
     if frames is not None and name.kind != "ytf":

@@ -40,7 +40,7 @@ class ProtocolEntry:
     protocol: str
     data: Path | None = None
     pairs: Path | None = None
-    folds: int = 10
+    folds: int | None = None
     align: bool = False
 
 
@@ -91,7 +91,7 @@ def read_suite(path: Path) -> Suite:
         named = f"{kind}:{base / file}" if colon and kind in WITH_FILE else one["protocol"]
         parse_protocol(named)
         places = {key: base / one[key] for key in ("data", "pairs") if key in one}
-        protocols.append(ProtocolEntry(named, **places, folds=one.get("folds", 10), align=one.get("align", False)))
+        protocols.append(ProtocolEntry(named, **places, folds=one.get("folds"), align=one.get("align", False)))
     names = tuple(str(base / model) if (base / model).exists() else model for model in models)
     return Suite(names, tuple(protocols), found.get("mirror", False), thresholds)
 
