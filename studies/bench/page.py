@@ -46,6 +46,7 @@ TESTS: Final = {
     "replacement": "undoing and finding patches",
     "erasure": "deletion and insertion",
     "pointing": "parts that do not belong, paint, and parts that speak for a match",
+    "stability": "stability under a shift by one pixel, and random weights",
 }
 PROTOCOLS: Final = {"lfw": "LFW", "cfp-fp": "CFP-FP", "cfp-ff": "CFP-FF"}
 
