@@ -27,6 +27,11 @@ def shortened(text: str, most: int = LONGEST_DATA) -> str:
     return f"{text[: most - len(_GAP) - end]}{_GAP}{text[-end:]}"
 
 
+def reason(error: BaseException) -> str:
+    """Return why something failed, for a message: what the system says, without error number and path, or the text."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 class WhyfaceError(Exception):
     """Base class of every error that whyface raises on purpose.
 

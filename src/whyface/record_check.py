@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from whyface.errors import DataError, InputError, WhyfaceError, shortened
+from whyface.errors import DataError, InputError, WhyfaceError, reason, shortened
 from whyface.explain.explanation import Explanation
 from whyface.explain.provenance import FaceInfo
 from whyface.explain.record import Record
@@ -91,7 +91,7 @@ def read_recorded(path: Path | str) -> Explanation:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error}); write the file again") from error
+        raise DataError(f"{path}: not valid JSON ({reason(error)}); write the file again") from error
     except WhyfaceError as error:
         raise DataError(f"{path}: {error}") from error
 

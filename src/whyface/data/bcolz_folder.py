@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.data.insightface_bin import BinSet, pair_set
-from whyface.errors import DataError, InputError
+from whyface.errors import DataError, InputError, reason
 from whyface.faces.face import FACE_SIZE
 from whyface.faces.pictures import Closing
 from whyface.files.guarded import LARGEST_ARCHIVE, read_guarded, read_json
@@ -86,7 +86,7 @@ def _labels(path: Path) -> NDArray[np.bool_]:
     try:
         found = np.load(io.BytesIO(read_guarded(path, most=_MOST + 1000)), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: no list of labels ({error}); it lies beside the array's folder") from error
+        raise DataError(f"{path}: no list of labels ({reason(error)}); it lies beside the array's folder") from error
     if found.dtype != np.bool_ or found.ndim != 1 or not 0 < len(found) <= _MOST:
         raise DataError(f"{path}: labels must be bool (N,), got {found.dtype} {found.shape}")
     labels: NDArray[np.bool_] = found
@@ -98,7 +98,9 @@ def _description(folder: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
         shape = tuple(int(size) for size in read_json(folder / "meta" / "sizes")["shape"])
         kind = _FLOATS.search(str(read_json(folder / "meta" / "storage")["dtype"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: not a bcolz array ({error}); give the folder with data and meta in it") from error
+        raise DataError(
+            f"{folder}: not a bcolz array ({reason(error)}); give the folder with data and meta in it"
+        ) from error
     if kind is None:
         raise DataError(f"{folder}: pictures must be float32 or float64")
     return shape, np.dtype(f"<f{int(kind[1]) // 8}")
@@ -113,7 +115,7 @@ def _chunk(path: Path, kind: np.dtype[Any], *, most: int) -> NDArray[Any]:
     try:
         data = read_guarded(path, most=LARGEST_ARCHIVE)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: a chunk of the array cannot be read ({error})") from error
+        raise DataError(f"{path}: a chunk of the array cannot be read ({reason(error)})") from error
     body = data[_HEADER:]
     # Blosc's own header: the decompressed and the compressed size, which must be right before it is run.
     size, stored = (int.from_bytes(body[at : at + 4], "little") for at in (4, 12))

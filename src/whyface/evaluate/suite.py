@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from whyface.data.open_protocol import WITH_FILE, open_any_protocol, parse_protocol
-from whyface.errors import InputError
+from whyface.errors import InputError, reason
 from whyface.evaluate.rates import FoldAccuracy, Grid, fold_accuracy
 from whyface.evaluate.scoring import score_pairs
 from whyface.files.guarded import LARGEST_TEXT, parse_yaml, read_guarded
@@ -73,7 +73,7 @@ def read_suite(path: Path) -> Suite:
     try:
         document = parse_yaml(read_guarded(path, most=LARGEST_TEXT).decode("utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable YAML ({error}); see whyface test --print-config") from error
+        raise InputError(f"{path}: not readable YAML ({reason(error)}); see whyface test --print-config") from error
     found = _checked(document, _KEYS, str(path))
     thresholds = found.get("thresholds", "exact")
     if thresholds not in ("exact", "published"):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.explain.black_box import fill_picture
 from whyface.explain.pair_method import BatchedPairMethod, PairMaps
 from whyface.explain.provenance import ThresholdSource
@@ -312,4 +312,4 @@ def read_predictor(path: Path | str) -> ShapleyPredictor:
         tensors = read_tensors(path, _TENSORS)[0]
         return ShapleyPredictor(*(np.asarray(tensors[name], np.float32) for name in _TENSORS))
     except (OSError, KeyError, ValueError, InputError) as error:
-        raise ModelError(f"{path}: no predictor ({error}); fit one with whyface fit-explainer") from error
+        raise ModelError(f"{path}: no predictor ({reason(error)}); fit one with whyface fit-explainer") from error

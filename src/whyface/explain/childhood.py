@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.files.guarded import read_tensors
 from whyface.files.integrity import with_sorted_metadata, write_atomic
 from whyface.models.entry import ModelEntry
@@ -99,7 +99,9 @@ def read_child_head(path: Path | str, sha256: str) -> ChildHead:
         head = ChildHead(np.asarray(tensors["weight"], np.float32), float(np.asarray(tensors["bias"]).item()))
         network = record["sha256"]
     except (OSError, ValueError, KeyError, InputError) as error:
-        raise ModelError(f"{path}: no head for children ({error}); make it with scripts/fit_children.py") from error
+        raise ModelError(
+            f"{path}: no head for children ({reason(error)}); make it with scripts/fit_children.py"
+        ) from error
     if network != sha256:
         raise ModelError(f"{path}: made for another network; make it again with scripts/fit_children.py")
     return head

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.explain.cells import FloatArray, cell_parts
 from whyface.explain.pair_method import BatchedPairMethod, PairMaps
 from whyface.explain.provenance import ThresholdSource
@@ -80,7 +80,7 @@ def read_mean_map(path: Path | str) -> NDArray[np.float32]:
     try:
         return np.asarray(read_tensors(path, (_TENSOR,))[0][_TENSOR], np.float32)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: no mean map ({error}); make it again with scripts/mean_maps.py") from error
+        raise ModelError(f"{path}: no mean map ({reason(error)}); make it again with scripts/mean_maps.py") from error
 
 
 def save_mean_map(path: Path | str, values: NDArray[np.float32], record: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.files import json_values
 from whyface.files.guarded import read_tensors
 from whyface.files.integrity import with_sorted_metadata, write_atomic
@@ -197,7 +197,7 @@ def read_usual(path: Path | str, sha256: str) -> UsualSimilarity:
         network = record["sha256"]
     except (OSError, ValueError, KeyError, InputError) as error:
         raise ModelError(
-            f"{path}: no usual similarities ({error}); make it with scripts/usual_similarity.py"
+            f"{path}: no usual similarities ({reason(error)}); make it with scripts/usual_similarity.py"
         ) from error
     if network != sha256:
         raise ModelError(f"{path}: made for another network; make it again with scripts/usual_similarity.py")

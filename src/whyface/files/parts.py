@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import DataError, InputError, OutputError
+from whyface.errors import DataError, InputError, OutputError, reason
 from whyface.files.guarded import LARGEST_TEXT, parse_json, read_guarded, read_json
 from whyface.files.integrity import remove_leftovers, write_atomic
 from whyface.files.json_values import mapping
@@ -275,7 +275,7 @@ def read_results(folder: Path) -> ResultTable:
         table = arrow.concat_tables([parquet.read_table(io.BytesIO(parts.read(number))) for number in parts.numbers])
         columns = {name: table.column(name).to_numpy() for name in ("test", "measure", "pair", "step", "value")}
     except (OSError, KeyError, ValueError, TypeError, arrow.ArrowException) as error:
-        raise DataError(f"{folder}: no complete results of a benchmark; run it again ({error})") from error
+        raise DataError(f"{folder}: no complete results of a benchmark; run it again ({reason(error)})") from error
     return ResultTable(
         settings,
         columns["test"].astype(str),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from whyface.errors import DataError, InputError, OutputError
+from whyface.errors import DataError, InputError, OutputError, reason
 from whyface.gallery.encryption import Cipher
 
 UNKNOWN: Final = -1
@@ -286,7 +286,7 @@ class Database:
         except _BAD_SCHEMA as error:
             raise DataError(f"{self.path}: damaged beyond use; put back a copy of the file") from error
         except (OSError, sqlite3.Error) as error:
-            raise DataError(f"{self.path}: cannot be opened ({error}); is this a gallery?") from error
+            raise DataError(f"{self.path}: cannot be opened ({reason(error)}); is this a gallery?") from error
 
     def _after_fork(self) -> None:
         """Open a connection for a forked child, and a lock: a thread of the parent may have held the old one."""

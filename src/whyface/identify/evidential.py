@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.files.guarded import parse_json, read_tensors
 from whyface.files.integrity import write_atomic
 
@@ -255,4 +255,4 @@ def load_evidential_head(path: Path | str) -> EvidentialHead:
             limit=float(header.get("limit", EXP_LIMIT)),
         )
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
-        raise ModelError(f"{path}: cannot read the evidential head ({error}); fit it anew") from error
+        raise ModelError(f"{path}: cannot read the evidential head ({reason(error)}); fit it anew") from error

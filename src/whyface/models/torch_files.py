@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from torch import nn
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.files.guarded import parse_json, read_tensors
 from whyface.files.integrity import sha256_of
 from whyface.models.backbones import DEPTHS, IResNet, LargeMobileFaceNet, MobileFaceNet
@@ -139,7 +139,7 @@ def _description(path: Path) -> Mapping[str, Any]:
         network = found.get("network") if isinstance(found, Mapping) else None
         return network if isinstance(network, Mapping) else {}
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: its description cannot be read ({error}); train it again") from error
+        raise ModelError(f"{path}: its description cannot be read ({reason(error)}); train it again") from error
 
 
 def _trained_on(path: Path) -> Preprocessing:

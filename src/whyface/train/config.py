@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from whyface.errors import InputError
+from whyface.errors import InputError, reason
 from whyface.files.guarded import LARGEST_TEXT, parse_yaml, read_guarded
 from whyface.identify.evidential import EXP_LIMIT, EvidenceKind
 from whyface.train.losses import LossKind, MarginKind
@@ -303,7 +303,7 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
     try:
         text = read_guarded(path, most=LARGEST_TEXT).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); give a YAML file") from error
+        raise InputError(f"{path}: cannot be read ({reason(error)}); give a YAML file") from error
     try:
         document = parse_yaml(text)
     except ValueError as error:

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from whyface.errors import DataError, InputError
+from whyface.errors import DataError, InputError, reason
 from whyface.files.guarded import read_json
 
 DEMO_PEOPLE: Final = frozenset({"Barack_Obama"})
@@ -31,7 +31,9 @@ def people_left_out(overlap: Path) -> frozenset[str]:
         people = {f"cfp/{entry['person']}" for entry in report["cfp"]}
         people |= {f"glint/{entry['person']}" for entry in report["glint24"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{overlap}: not a report of people to leave out ({error}); run lfw_overlap.py") from error
+        raise DataError(
+            f"{overlap}: not a report of people to leave out ({reason(error)}); run lfw_overlap.py"
+        ) from error
     return frozenset(people | {f"glint/{name}" for name in DEMO_PEOPLE})
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.files.guarded import check_plain
 from whyface.files.integrity import read_model
 from whyface.models.weights import stored_tensors
@@ -94,14 +94,14 @@ def read_checkpoint(path: Path) -> State:
         check_plain(path)
         size = path.stat().st_size
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read ({error})") from error
+        raise ModelError(f"{path}: cannot be read ({reason(error)})") from error
     if size > LARGEST:
         raise ModelError(f"{path}: larger than {LARGEST // 2**30} GiB; give a checkpoint of one network")
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler and the archive raise anything
-        reason = " ".join(str(error).split())[:120]
-        raise ModelError(f"{path}: not a checkpoint of tensors and plain values ({reason})") from error
+        detail = " ".join(str(error).split())[:120]
+        raise ModelError(f"{path}: not a checkpoint of tensors and plain values ({detail})") from error
     for key in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]

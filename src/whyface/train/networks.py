@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from whyface.errors import ModelError
+from whyface.errors import ModelError, reason
 from whyface.files.guarded import check_plain
 from whyface.models.backbones import IResNet, LargeMobileFaceNet, MobileFaceNet
 from whyface.models.heads import AffineHead, FcHead, GdcHead, GridHead, PlacedGridHead
@@ -47,7 +47,7 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
         check_plain(path)
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
-        raise ModelError(f"cannot read tensors from {path}: {error}; give a .safetensors file") from error
+        raise ModelError(f"cannot read tensors from {path}: {reason(error)}; give a .safetensors file") from error
     return tensors
 
 

@@ -25,7 +25,7 @@ from whyface.data.aligning import AligningPictures
 from whyface.data.folders import LabelledPictures, label_pictures, open_labelled
 from whyface.data.masks import free_form_mask
 from whyface.data.recordio import open_records
-from whyface.errors import DataError, InputError
+from whyface.errors import DataError, InputError, reason
 from whyface.faces.pictures import PictureSource, open_pictures
 from whyface.files.guarded import read_json
 from whyface.files.progress import ProgressCallback
@@ -203,7 +203,7 @@ def read_people(path: Path) -> frozenset[str]:
     try:
         document = read_json(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a list of people ({error}); give a JSON list of names") from error
+        raise DataError(f"{path}: not a list of people ({reason(error)}); give a JSON list of names") from error
     if isinstance(document, list) and all(isinstance(name, str) for name in document):
         return frozenset(document)
     return people_left_out(path)

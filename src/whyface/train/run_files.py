@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from whyface.errors import DataError, ModelError, OutputError
+from whyface.errors import DataError, ModelError, OutputError, reason
 from whyface.files.guarded import parse_json, read_json, read_tensors
 from whyface.files.integrity import check_sha256, sha256_of, write_atomic
 from whyface.models.catalogue import DESCRIPTION, read_entry
@@ -68,7 +68,9 @@ def load_trained(path: Path | str) -> tuple[Network, dict[str, Any]]:
             raise ValueError(f"format {description['format']!r}")  # noqa: TRY301 - same message as for the others
         config = NetworkConfig.model_validate(description["network"])
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: not written by whyface train ({error}); give a run's folder or file") from error
+        raise ModelError(
+            f"{path}: not written by whyface train ({reason(error)}); give a run's folder or file"
+        ) from error
     network = build_network(config).eval()
     load_part(network, read_safetensors(path), path)
     return network, description
@@ -178,7 +180,7 @@ def load_checkpoint(folder: Path, state: TrainingState, digest: str) -> bool:
         step, best, made = int(document["step"]), float(document["best"]), str(document["config"])
         tensors_path, sha256 = folder / str(document["file"]), str(document["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a usable checkpoint ({error}); start anew with --fresh") from error
+        raise DataError(f"{path}: not a usable checkpoint ({reason(error)}); start anew with --fresh") from error
     if made != digest:
         raise DataError(f"{folder}: holds a run with other settings; choose another folder or start anew with --fresh")
     check_sha256(tensors_path, sha256)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.files.guarded import parse_json, read_tensors
 from whyface.files.integrity import write_atomic
 from whyface.models.catalogue import model_entry, shipped_models
@@ -366,7 +366,7 @@ def read_attributes(path: Path | str) -> AttributeHeads:
         record = parse_json(metadata[_RECORD])
         return AttributeHeads(tuple(record["names"]), weight, bias, baseline, record)
     except (OSError, KeyError, TypeError, ValueError, InputError) as error:
-        raise ModelError(f"{path}: no attribute heads ({error}); write them with fit_attributes.py") from error
+        raise ModelError(f"{path}: no attribute heads ({reason(error)}); write them with fit_attributes.py") from error
 
 
 def _is_learnt(measured: Any) -> bool:

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.files.guarded import parse_json, read_tensors
 from whyface.files.integrity import with_sorted_metadata, write_atomic
 from whyface.words.attribute_model import Attribute, attribute
@@ -324,7 +324,9 @@ def read_concepts(path: Path | str, sha256: str) -> Concepts:
         fits = record["sha256"] == sha256
         _ = found.natural
     except (OSError, KeyError, TypeError, ValueError, IndexError, InputError) as error:
-        raise ModelError(f"{path}: no directions of words ({error}); write them with fit_word_shares.py") from error
+        raise ModelError(
+            f"{path}: no directions of words ({reason(error)}); write them with fit_word_shares.py"
+        ) from error
     if not fits:
         raise ModelError(f"{path}: these directions belong to another network; use the model {record.get('model')!r}")
     return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.files.guarded import read_tensors
 from whyface.files.integrity import check_digest, read_model
 from whyface.models.catalogue import model_entry, open_embedder
@@ -275,5 +275,5 @@ def read_correlated(path: Path | str) -> NDArray[np.float32] | None:
     try:
         found = read_tensors(path, (CORRELATED_TENSOR,))[0].get(CORRELATED_TENSOR)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot read this file ({error}); export the model again") from error
+        raise ModelError(f"{path}: cannot read this file ({reason(error)}); export the model again") from error
     return None if found is None else np.asarray(found, np.float32)

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, reason
 from whyface.files.guarded import read_tensors
 from whyface.xcos.grid import normalise_cells
 from whyface.xcos.model import XcosModel
@@ -176,7 +176,7 @@ def read_attention(path: Path | str) -> dict[str, NDArray[np.float32]]:
     try:
         tensors, _ = read_tensors(path)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot read this file ({error})") from error
+        raise ModelError(f"{path}: cannot read this file ({reason(error)})") from error
     found = {
         name.removeprefix(PREFIX): np.asarray(values, np.float32)
         for name, values in tensors.items()
