@@ -29,6 +29,7 @@ from whyface.cli import main
 from whyface.demo import demo_photo
 from whyface.errors import DataError, InputError, OutputError
 from whyface.faces.load import load_face
+from whyface.gallery.feature_file import take_lock
 from whyface.verification import Verifier
 
 # The pictures of these tests are noise, which says nothing about anybody.
@@ -207,6 +208,18 @@ def test_a_folder_within_a_person_s_folder_hides_no_pair(noise: Path) -> None:
     ]
     assert source.count() == 4
     assert [pair.row for pair in source] == list(range(4))
+
+
+def test_a_batch_that_another_process_writes_is_refused(noise: Path, tmp_path: Path) -> None:
+    source, out = open_pair_source(noise), tmp_path / "r.parquet"
+    parts = tmp_path / "r.parquet.parts"
+    parts.mkdir()
+    lock = take_lock(parts)
+    with pytest.raises(OutputError, match="another process is writing to this batch"):
+        run_batch(source, ALIGNED, out, chunk=4)
+    lock.release()
+    assert run_batch(source, ALIGNED, out, chunk=4).rows == 15
+    assert not parts.exists()
 
 
 def test_a_stopped_run_goes_on(noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

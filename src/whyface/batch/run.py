@@ -31,13 +31,14 @@ from whyface.faces.face import FACE_SIZE
 from whyface.files.integrity import sync_folder
 from whyface.files.parts import Parts, open_folder, parquet_modules
 from whyface.files.progress import ProgressCallback
+from whyface.gallery.feature_file import take_lock
 
 
 class ResultParts:
     """The parts of one batch, in a folder next to the result.
 
-    Raise DataError if there are parts of another batch, and OutputError if the folder cannot be written, and InputError
-    if pyarrow is missing.
+    Raise DataError if there are parts of another batch, OutputError if the folder cannot be written or another process
+    writes to it, and InputError if pyarrow is missing.
 
     Parameters
     ----------
@@ -63,7 +64,12 @@ class ResultParts:
         self._maps = maps
         parquet_modules()
         open_folder(self.folder, settings)
+        self._lock = take_lock(self.folder, "batch")
         self._parts = Parts(self.folder)
+
+    def release(self) -> None:
+        """Let another process write the parts."""
+        self._lock.release()
 
     def done(self, number: int) -> bool:
         """Return whether a chunk is completely on disk."""
@@ -104,6 +110,8 @@ class ResultParts:
             temporary.replace(self.out)
             # Remove the parts only once the result is on disk under its name.
             sync_folder(self.out.parent)
+            # Where an open file cannot be removed, the folder could not.
+            self.release()
             remove_parts(self.folder)
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written ({error.strerror or error})") from error
@@ -278,11 +286,14 @@ def run_batch(
     else:
         # One thread for each worker, since there are as many workers as cores.
         found_in_order = engine(partial(Comparer, settings, source.folder.absolute(), threads=threads or 1), waiting())
-    for number, results in found_in_order:
-        parts.write(number, results)
-        written(len(results))
-    metadata: dict[str, Any] = {**described, "versions": software_versions(), "resumed_rows": resumed}
-    found = parts.merge(range(chunks), metadata)
+    try:
+        for number, results in found_in_order:
+            parts.write(number, results)
+            written(len(results))
+        metadata: dict[str, Any] = {**described, "versions": software_versions(), "resumed_rows": resumed}
+        found = parts.merge(range(chunks), metadata)
+    finally:
+        parts.release()
     return _report(found, resumed=resumed)
 
 

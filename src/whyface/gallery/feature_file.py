@@ -26,8 +26,8 @@ from whyface.gallery.encryption import OVERHEAD, Cipher, cipher_of, new_cipher
 LOCK_NAME: Final = "writer.lock"
 
 
-def take_lock(path: Path) -> FileLock:
-    """Take the lock of the gallery in a folder.
+def take_lock(path: Path, what: str = "gallery") -> FileLock:
+    """Take the lock of the gallery, or of what else is written, in a folder.
 
     Raise OutputError if another process holds it, or the folder cannot be written to.
     """
@@ -36,7 +36,7 @@ def take_lock(path: Path) -> FileLock:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise OutputError(f"{path}: another process is writing to this gallery; wait until it is done") from error
+        raise OutputError(f"{path}: another process is writing to this {what}; wait until it is done") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written to ({error.strerror}); it can still be searched") from error
     return lock
