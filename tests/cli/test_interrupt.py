@@ -36,7 +36,7 @@ def people(folder: Path, count: int) -> Path:
 def test_ctrl_c_with_worker_processes(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos, out = people(tmp_path / "people", 40), tmp_path / "out"
+    photos, out = people(tmp_path / "people", 100), tmp_path / "out"
     start = {
         "enroll": ["gallery", "enroll", str(out), str(photos)],
         "cluster": ["cluster", str(photos), "--out", str(out)],
