@@ -22,6 +22,14 @@ def children(process: int) -> list[int]:
     return [int(number) for number in found.split()]
 
 
+def is_running(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return state.rsplit(")", 1)[1].split()[0] != "Z"
+
+
 def people(folder: Path, count: int) -> Path:
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -58,9 +66,11 @@ def test_ctrl_c_with_worker_processes(
     assert running.returncode == 130, error
     assert "Traceback" not in error
     assert workers
-    for worker in workers:
-        state = Path(f"/proc/{worker}/stat")
-        assert not state.exists() or state.read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] == "Z"
+    # Their pipes are closed a moment before they are gone.
+    until = time.monotonic() + 30
+    while any(map(is_running, workers)) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not any(map(is_running, workers))
     assert not list(tmp_path.rglob("*.tmp"))
     again = in_process(monkeypatch, capsys, *command)
     assert again.returncode == 0, again.stderr
