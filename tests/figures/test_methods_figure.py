@@ -104,6 +104,18 @@ def test_bands_are_about_equally_full() -> None:
     assert len(columns) == 1 + (PER_BAND + 1) // 2
 
 
+def test_the_head_names_whole_parts_of_the_threshold_s_origin() -> None:
+    parts = [
+        "FMR 1e-3 on a set",
+        "all pairs of 13,195 pictures",
+        *(f"a rule that takes room, number {n}" for n in range(4)),
+    ]
+    source = ThresholdSource("user", ", ".join(parts))
+    shown = words(methods_figure([explanation(threshold_source=source)], FACE, FACE))
+    assert "(FMR 1e-3 on a set, all pairs of 13,195 pictures, a rule that takes room)" in shown
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+
+
 def test_words() -> None:
     shown = words(methods_figure([explanation()], FACE, FACE))
     cost = "2500 forward passes"

@@ -221,12 +221,18 @@ def _header(sheet: Sheet, explanation: Explanation) -> None:
     sheet.text(_MARGIN + sheet.measure(verdict, 25, "bold") + 16, 62, meaning, size=14)
     score, threshold = score_and_threshold(explanation)
     side = "above" if match else "below" if explanation.margin else "exactly at"
-    source = explanation.threshold_source.describe()
-    line = f"Score {score}, {side} the threshold {threshold} ({source})"
+    rest = ""
     if explanation.probability is not None:
         given = percent(explanation.probability, explanation.probability_bound)
-        line += f"  \N{MIDDLE DOT}  probability of the same person {given}"
-    sheet.text(_MARGIN, 92, sheet.shorten(line, sheet.width - 2 * _MARGIN, 11.5), size=11.5)
+        rest = f"  \N{MIDDLE DOT}  probability of the same person {given}"
+    # What is in the record in full is named as far as it fits, in whole parts: "FMR 1e-3 on LFW, all pictures, ...".
+    source, width = explanation.threshold_source.describe().split(", "), sheet.width - 2 * _MARGIN
+    lines = [
+        f"Score {score}, {side} the threshold {threshold} ({', '.join(source[:count])}){rest}"
+        for count in range(len(source), 0, -1)
+    ]
+    line = next((one for one in lines if sheet.measure(sheet.printable(one), 11.5) <= width), lines[-1])
+    sheet.text(_MARGIN, 92, sheet.shorten(line, width, 11.5), size=11.5)
 
 
 def _legend(layout: _Layout, blend: bool) -> None:
