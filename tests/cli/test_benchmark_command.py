@@ -97,6 +97,14 @@ def test_a_method_that_does_not_fit_leaves_no_folder(run: Run, faces: Path, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_of_other_things_is_refused(run: Run, faces: Path) -> None:
+    before = sorted(faces.rglob("*"))
+    done = run(faces, faces, "--method", "centre", "--tests", "erasure")
+    assert done.returncode == 2
+    assert "holds other things than results of a benchmark" in done.stderr
+    assert sorted(faces.rglob("*")) == before
+
+
 def test_the_first_pairs_are_measured_with_all_methods_and_the_rest_later(
     run: Run, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ import typer
 from whyface.commands.option_blocks import NetworkOptions, takes_options
 from whyface.commands.options import Attention, Reference, reference_options
 from whyface.commands.verify import import_matplotlib
-from whyface.errors import InputError, ModelError
+from whyface.errors import InputError, ModelError, OutputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,9 @@ TESTS = (
 THRESHOLD_PAIRS = 1000
 """Number of pairs, other than those judged, from which the threshold comes."""
 
+
+THRESHOLD = "threshold.json"
+"""Name of the file with the bench's threshold."""
 
 OTHER_PAIRS = "other-pairs"
 """Folder in a method's folder with its maps of other pairs."""
@@ -115,6 +118,7 @@ def benchmark(
     from whyface.files.progress import progress_bar  # noqa: PLC0415
 
     parquet_modules()
+    _require_results(out)
     chosen_tests = open_tests(tests)
     work = EFFORTS[effort.value]
     # Each method, or method with options, has a folder of its own.
@@ -140,7 +144,7 @@ def benchmark(
             open_subject(name, opened, comparison, threshold=0.0, directory=model_dir, options=chosen)
         with progress_bar("Threshold") as progress:
             threshold = equal_error_threshold(
-                comparison, pairing, source, judging, known=out / "threshold.json", progress=progress
+                comparison, pairing, source, judging, known=out / THRESHOLD, progress=progress
             )
         common: dict[str, Any] = {
             "model": {"name": opened.name, "sha256": dict(opened.sha256)},
@@ -191,6 +195,14 @@ def benchmark(
     tables = {label: read_results(out / label).only(own) for label, (_, own) in runs.items()}
     resampling = {"replicates": replicates, "seed": seed}
     _report(out, {**common, "pairs": most, "options": efforts}, tables, pairing, resampling)
+
+
+def _require_results(out: Path) -> None:
+    """Refuse a folder of other things, such as the pictures: a folder for each method would go into it."""
+    from whyface.files.parts import SETTINGS  # noqa: PLC0415 - start fast
+
+    if out.is_dir() and any(out.iterdir()) and not (out / THRESHOLD).exists() and not any(out.glob(f"*/{SETTINGS}")):
+        raise OutputError(f"{out}: holds other things than results of a benchmark; choose a new folder")
 
 
 def _on_other(name: str, model: OpenedModel | None, opening: Mapping[str, Any]) -> Remembered | None:
