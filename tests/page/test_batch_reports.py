@@ -40,7 +40,7 @@ def test_reports_and_their_index(
     assert "index.html: 5 reports" in said
     index = (folder / "index.html").read_text(encoding="utf-8")
     (data,) = re.findall(r'id="whyface-data">(.*?)</script>', index, re.DOTALL)
-    rows = json.loads(data)
+    rows = json.loads(data)["rows"]
     assert [row["verdict"] for row in rows] == ["match", "no match", "undecided", "failed", "match", "match"]
     assert rows[2]["remark"] == "the first face is too dark to compare"
     assert rows[3]["remark"].startswith("missing.png: no such file")
@@ -60,6 +60,10 @@ def test_reports_and_their_index(
     assert page.locator("tbody tr").count() == 2
     page.get_by_role("link").first.click()
     page.wait_for_selector(".verdict")
+    # The language that was asked for, whatever the browser's.
+    (folder / "german.html").write_text(index.replace('"language": null', '"language": "de"'), encoding="utf-8")
+    page.goto((folder / "german.html").as_uri())
+    assert page.title() == "Berichte"
     page.close()
     refused = ("batch", str(pairs), "--out", f"{out}.csv", "--reports", str(folder))
     assert_refused(monkeypatch, capsys, "is not an empty folder", *refused)

@@ -42,7 +42,7 @@ def write_reports(
     folder
         It is made, or must be empty.
     language
-        Language that the reports open in; None: the reader's.
+        Language that the index and the reports open in; None: the reader's.
     progress
         Called with the number of pairs done and the total.
     """
@@ -56,7 +56,7 @@ def write_reports(
             rows.append(_reported(faces, pair, folder, language))
             if progress is not None:
                 progress(len(rows), total)
-    write_atomic(folder / INDEX, filled_shell("index_page.js", rows).encode())
+    write_atomic(folder / INDEX, filled_shell("index_page.js", {"rows": rows, "language": language}).encode())
     return sum(row["report"] is not None for row in rows)
 
 

@@ -15,8 +15,8 @@ const TEXTS = {
     heads: ["Zeile", "Foto A", "Foto B", "Urteil", "Wert", "Abstand", "Bemerkung"], faces: (a, b) => `Gesichter: ${a} und ${b}`,
   },
 };
-const rows = JSON.parse(document.getElementById("whyface-data").textContent);
-const catalogue = catalogueFor(navigator.language);
+const { rows, language } = JSON.parse(document.getElementById("whyface-data").textContent);
+const catalogue = catalogueFor(language ?? navigator.language);
 const t = TEXTS[catalogue.code];
 const chosen = new Set();
 const holds = {
