@@ -30,6 +30,14 @@ def is_running(process: int) -> bool:
     return state.rsplit(")", 1)[1].split()[0] != "Z"
 
 
+# A process that a script put into the background ignores Ctrl-C, and so do those that it starts.
+AS_IN_A_TERMINAL = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("whyface", run_name="__main__")
+"""
+
+
 def people(folder: Path, count: int) -> Path:
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -51,7 +59,7 @@ def test_ctrl_c_with_worker_processes(
     }[kind]
     command = [*start, "--aligned", "--accept-poor", "--model", FAST_MODEL]
     running = subprocess.Popen(
-        [sys.executable, "-m", "whyface", *command, "--workers", "2"],
+        [sys.executable, "-c", AS_IN_A_TERMINAL, *command, "--workers", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
