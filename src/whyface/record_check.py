@@ -89,9 +89,9 @@ def read_recorded(path: Path | str) -> Explanation:
     try:
         return Explanation.from_dict(read_json(path))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+        raise DataError(f"{path}: cannot be read ({reason(error)}); check the path") from error
     except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({reason(error)}); write the file again") from error
+        raise DataError(f"{path}: not valid JSON ({error}); write the file again") from error
     except WhyfaceError as error:
         raise DataError(f"{path}: {error}") from error
 

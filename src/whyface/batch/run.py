@@ -25,7 +25,7 @@ from whyface.batch.result_file import (
     write_results,
 )
 from whyface.engines import Engine, here
-from whyface.errors import DataError, InputError, OutputError
+from whyface.errors import DataError, InputError, OutputError, reason
 from whyface.explain.verdict import software_versions
 from whyface.faces.face import FACE_SIZE
 from whyface.files.integrity import sync_folder
@@ -114,7 +114,7 @@ class ResultParts:
             self.release()
             remove_parts(self.folder)
         except OSError as error:
-            raise OutputError(f"{self.out}: cannot be written ({error.strerror or error})") from error
+            raise OutputError(f"{self.out}: cannot be written ({reason(error)})") from error
         return found
 
     def _read(self, number: int) -> Any:

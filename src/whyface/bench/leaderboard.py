@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from whyface.bench.merits import INFORMATION, is_lower_better
-from whyface.errors import DataError, reason
+from whyface.errors import DataError
 from whyface.explain.registry import METHODS
 from whyface.files import json_values as values
 from whyface.files.guarded import read_json
@@ -160,7 +160,7 @@ def read_summary(path: Path) -> tuple[str, Mapping[str, Any]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a folder of whyface benchmark") from error
     except (KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: no summary of whyface benchmark ({reason(error)})") from error
+        raise DataError(f"{path}: no summary of whyface benchmark ({error})") from error
     return name, document
 
 

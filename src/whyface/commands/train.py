@@ -12,7 +12,7 @@ import typer
 
 from whyface.commands.options import ModelFolder
 from whyface.commands.verify import caches_elsewhere
-from whyface.errors import InputError, OutputError
+from whyface.errors import InputError, OutputError, reason
 from whyface.files.integrity import sha256_of
 
 if TYPE_CHECKING:
@@ -95,8 +95,9 @@ def train(
                 settings, out, model_directory=model_dir, fresh=fresh, report=report, say=log.say, decoding=decoding
             )
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{out}: cannot be written ({reason}); make room and run the same command again") from error
+        raise OutputError(
+            f"{out}: cannot be written ({reason(error)}); make room and run the same command again"
+        ) from error
     if "last" in once:
         accuracy = once["last"].values.get("accuracy")
         typer.echo(f"Accuracy on the validation pairs: {accuracy:.2%}" if accuracy is not None else "Done")

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import DataError, shortened
+from whyface.errors import DataError, reason, shortened
 from whyface.files.parts import parquet_modules
 
 Texts = NDArray[np.str_]
@@ -139,7 +139,7 @@ def _parquet(path: Path) -> tuple[dict[str, Texts], dict[str, NDArray[np.float32
             else:
                 columns[name] = np.array(["" if cell is None else str(cell) for cell in cells], np.str_)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+        raise DataError(f"{path}: cannot be read ({reason(error)}); check the path") from error
     except (ValueError, TypeError, arrow.ArrowException) as error:
         raise DataError(f"{path}: not a Parquet table of texts, numbers and lists of numbers") from error
     return columns, lists

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyface.data.protocols import PairProtocol
-from whyface.errors import DataError
+from whyface.errors import DataError, reason
 from whyface.evaluate.intervals import Interval
 from whyface.evaluate.sample import RatesAt, describe_limits, sample_limits
 from whyface.evaluate.summary import RateAtFmr, Summary
@@ -166,7 +166,7 @@ def read_point(
         )
         return point, frozenset(report["model"]["sha256"].values())
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+        raise DataError(f"{path}: cannot be read ({reason(error)}); check the path") from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise DataError(f"{path}: not a report that whyface evaluate wrote with these scores") from error
 

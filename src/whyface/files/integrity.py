@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from whyface.errors import ModelError, ModelIntegrityError, OutputError
+from whyface.errors import ModelError, ModelIntegrityError, OutputError, reason
 from whyface.files.guarded import check_plain, read_guarded
 
 TEMPORARY: Final = ".whyface-tmp"
@@ -107,7 +107,7 @@ def unreadable(path: Path | str, error: OSError) -> ModelError:
         return ModelError(f"{path}: no such model file; check the path")
     if isinstance(error, IsADirectoryError):
         return ModelError(f"{path}: this is a folder; give the model file inside it")
-    return ModelError(f"{path}: cannot read the model file ({error.strerror or error}); check its permissions")
+    return ModelError(f"{path}: cannot read the model file ({reason(error)}); check its permissions")
 
 
 def write_atomic(path: Path | str, data: bytes) -> None:
@@ -134,7 +134,7 @@ def write_atomic(path: Path | str, data: bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        raise OutputError(f"{target}: cannot write ({error.strerror or error}); check the folder") from error
+        raise OutputError(f"{target}: cannot write ({reason(error)}); check the folder") from error
 
 
 def check_folder(path: Path, *, empty: bool = False) -> None:
@@ -156,7 +156,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be made ({error.strerror or error}); choose another folder") from error
+        raise OutputError(f"{path}: cannot be made ({reason(error)}); choose another folder") from error
 
 
 @contextmanager

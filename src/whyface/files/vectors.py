@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from whyface.errors import InputError, OutputError
+from whyface.errors import InputError, OutputError, reason
 from whyface.files.integrity import TEMPORARY, write_atomic
 
 KINDS: Final = (".npy", ".parquet")
@@ -121,7 +121,7 @@ class _ParquetRows:
                 self._writer = self._parquet.ParquetWriter(self.temporary, table.schema)
             self._writer.write_table(table)
         except OSError as error:
-            raise OutputError(f"{self.path}: cannot write ({error.strerror or error}); check the folder") from error
+            raise OutputError(f"{self.path}: cannot write ({reason(error)}); check the folder") from error
 
     def finish(self, about: Mapping[str, Any]) -> None:
         self._writer.add_key_value_metadata({"whyface": json.dumps(about)})
@@ -130,7 +130,7 @@ class _ParquetRows:
         try:
             self.temporary.replace(self.path)
         except OSError as error:
-            raise OutputError(f"{self.path}: cannot write ({error.strerror or error}); check the folder") from error
+            raise OutputError(f"{self.path}: cannot write ({reason(error)}); check the folder") from error
 
     def close(self) -> None:
         if self._writer is not None:

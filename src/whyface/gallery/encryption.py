@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from whyface.errors import DataError, InputError
+from whyface.errors import DataError, InputError, reason
 from whyface.files.guarded import read_guarded
 
 KEY_VARIABLE: Final = "WHYFACE_KEY"
@@ -110,7 +110,7 @@ def read_key(file: Path | str | None = None) -> bytes | None:
         try:
             text = read_guarded(file, most=4096).decode("ascii")
         except OSError as error:
-            raise InputError(f"{source}: the key cannot be read ({error.strerror or error})") from error
+            raise InputError(f"{source}: the key cannot be read ({reason(error)})") from error
         except ValueError as error:
             raise InputError(f"{source}: not a key; a key is 64 hexadecimal digits") from error
     digits = text.strip()

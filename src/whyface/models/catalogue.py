@@ -169,7 +169,7 @@ def _read_description(path: Path) -> ModelEntry:
     except OSError as error:
         raise unreadable(path, error) from error
     except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON ({reason(error)}); export the model or measure it again") from error
+        raise ModelError(f"{path}: not valid JSON ({error}); export the model or measure it again") from error
     entries = list(parse_entries(document, str(path)).values())
     if len(entries) != 1:
         raise ModelError(f"{path}: must describe one model, but describes {len(entries)}")
@@ -321,9 +321,9 @@ def read_document(path: Path | str) -> Any:
     try:
         return read_json(path)
     except OSError as error:
-        raise ModelError(f"{path}: cannot read the list of models ({error.strerror or error})") from error
+        raise ModelError(f"{path}: cannot read the list of models ({reason(error)})") from error
     except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON ({reason(error)}); correct the file") from error
+        raise ModelError(f"{path}: not valid JSON ({error}); correct the file") from error
 
 
 def _unknown(name: str, names: list[str]) -> ModelError:
