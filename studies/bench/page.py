@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from studies.occlusion.report import put_between_marks
-from whyface.bench.leaderboard import compare_all, in_words
+from whyface.bench.leaderboard import compare_all, in_words, protocol_title
 from whyface.bench.merits import INFORMATION, is_lower_better
 
 MARK: Final = "<!-- results: written by studies/bench/page.py -->"
@@ -48,7 +48,6 @@ TESTS: Final = {
     "pointing": "parts that do not belong, paint, and parts that speak for a match",
     "stability": "stability under a shift by one pixel, and random weights",
 }
-PROTOCOLS: Final = {"lfw": "LFW", "cfp-fp": "CFP-FP", "cfp-ff": "CFP-FF"}
 
 
 def section(found: dict[str, Any]) -> str:
@@ -72,9 +71,8 @@ def section(found: dict[str, Any]) -> str:
         compared = compare_all(methods, key)
         if compared is not None:
             said.append(f"- *{COLUMNS[key]}*: {in_words(compared)}")
-    protocol = PROTOCOLS.get(settings["protocol"], settings["protocol"])
     what = "; ".join(TESTS[test] for test in settings["tests"] if test in TESTS)
-    title = f"### {settings['model']['name']}, {protocol}: {what}"
+    title = f"### {settings['model']['name']}, {protocol_title(settings['protocol'])}: {what}"
     return "\n".join([title, "", *lines, "", *said, ""])
 
 

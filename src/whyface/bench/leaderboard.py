@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from whyface.bench.merits import INFORMATION, is_lower_better
+from whyface.data.open_protocol import PLAIN
 from whyface.errors import DataError
 from whyface.explain.registry import METHODS
 from whyface.files import json_values as values
@@ -108,7 +109,8 @@ def section_names(found: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     """
     settings = [document["settings"] for _, document in found]
     names = [name for name, _ in found]
-    more = ([_protocol(one) for one in settings], [", ".join(map(str, one.get("tests", ()))) for one in settings])
+    protocols = [protocol_title(str(one.get("protocol", ""))) for one in settings]
+    more = (protocols, [", ".join(map(str, one.get("tests", ()))) for one in settings])
     for part in more:
         if len(set(names)) < len(names):
             names = [f"{name}, {text}" if text else name for name, text in zip(names, part, strict=True)]
@@ -118,9 +120,9 @@ def section_names(found: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     ]
 
 
-def _protocol(settings: Mapping[str, Any]) -> str:
-    name = str(settings.get("protocol", ""))
-    return name.upper() if name in ("lfw", "cfp-ff", "cfp-fp") else name
+def protocol_title(name: str) -> str:
+    """Return a protocol's name for people: ``lfw`` is LFW; that of a user's list stays."""
+    return name.upper() if name in PLAIN else name
 
 
 def leaderboard_page(documents: Mapping[str, Mapping[str, Any]]) -> str:
@@ -186,7 +188,7 @@ def _section(name: str, document: Mapping[str, Any]) -> str:
     counts = sorted({found["pairs"] for found in methods.values()})
     span = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
     return f"""<h2>{html.escape(name)}</h2>
-<p>{html.escape(_protocol(settings))}, {span} pairs, each method on those given.</p>
+<p>{html.escape(protocol_title(str(settings.get("protocol", ""))))}, {span} pairs, each method on those given.</p>
 <div class="wide"><table><thead><tr><th><button>Method</button></th><th><button>Pairs</button></th>{heads}</tr></thead>
 <tbody>{rows}</tbody></table></div><ul>{said}</ul>{more}
 """

@@ -324,13 +324,14 @@ def open_tests(names: str) -> list[BenchTest]:
 
 
 def _whose(protocol: str, pairs: int, summaries: Mapping[str, Any]) -> str:
+    from whyface.bench.leaderboard import protocol_title  # noqa: PLC0415 - start fast
+
     fewer: dict[int, list[str]] = {}
     for name, found in summaries.items():
         if found.pairs < pairs:
             fewer.setdefault(found.pairs, []).append(name)
     rest = "".join(f"; {', '.join(names)}: the first {count}" for count, names in fewer.items())
-    known = protocol in ("lfw", "cfp-ff", "cfp-fp")
-    return f"{protocol.upper() if known else protocol}, {pairs:,} pairs{rest}"
+    return f"{protocol_title(protocol)}, {pairs:,} pairs{rest}"
 
 
 def draw_figures(
