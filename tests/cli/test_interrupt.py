@@ -9,11 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from helpers.command_line import in_process
+from helpers.face_folders import write_faces
 from whyface.models.catalogue import FAST_MODEL
 
 
@@ -38,21 +37,12 @@ runpy.run_module("whyface", run_name="__main__")
 """
 
 
-def people(folder: Path, count: int) -> Path:
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        (folder / f"p{number}").mkdir(parents=True)
-        picture = rng.integers(0, 256, (14, 14, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-        Image.fromarray(picture).save(folder / f"p{number}" / "1.png")
-    return folder
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the processes of a process are listed under Linux")
 @pytest.mark.parametrize("kind", ["enroll", pytest.param("cluster", marks=pytest.mark.slow)])
 def test_ctrl_c_with_worker_processes(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos, out = people(tmp_path / "people", 100), tmp_path / "out"
+    photos, out = write_faces(tmp_path / "people", {f"p{n}": 1 for n in range(100)}), tmp_path / "out"
     start = {
         "enroll": ["gallery", "enroll", str(out), str(photos)],
         "cluster": ["cluster", str(photos), "--out", str(out)],
